@@ -1,0 +1,1 @@
+//! Moves packets between the kernel and the forwarding core, in batches.

@@ -1,0 +1,2 @@
+//! The back-to-back user agent: calls, legs, routing, trunks. Sans-IO.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Plays whole calls on a virtual network and clock.
+#![forbid(unsafe_code)]

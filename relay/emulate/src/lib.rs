@@ -1,0 +1,2 @@
+//! Emulated Teams and carrier user agents. Sans-IO.
+#![forbid(unsafe_code)]

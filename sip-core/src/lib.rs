@@ -1,0 +1,15 @@
+//! SIP messages, stream framing, transactions and dialogs, without I/O.
+//!
+//! Nothing here opens a socket, reads a clock or draws a random number: bytes, `now` and branches
+//! come in, bytes and events go out.
+#![forbid(unsafe_code)]
+
+pub mod dialog;
+pub mod framing;
+pub mod message;
+pub mod transaction;
+
+pub use dialog::{Dialog, DialogError, DialogId};
+pub use message::{
+    CSeq, Headers, Message, Method, Name, NameAddr, ParseError, Request, Response, Uri, Via,
+};
