@@ -1,0 +1,153 @@
+//! One agreed m-line seen from us: addresses, keys, payload types, direction.
+
+use std::net::SocketAddr;
+use zeroize::ZeroizeOnDrop;
+
+/// The audio stream that one leg has agreed with its far side, seen from us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Where the far side wants RTP; `None` where it named no usable address (`0.0.0.0`, port 0).
+    pub remote_rtp: Option<SocketAddr>,
+    /// Where the far side wants RTCP; equals `remote_rtp` under rtcp-mux.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// RTP and RTCP share one port (RFC 5761), agreed by both sides.
+    pub rtcp_mux: bool,
+    /// What we may do: `SendOnly` means we send and the far side does not.
+    pub direction: Direction,
+    /// SDES keys, where the profile is SAVP or SAVPF; `None` for plain RTP.
+    pub crypto: Option<Crypto>,
+    /// The payload types in use, first preferred, with the numbers of this leg.
+    pub payloads: Vec<Payload>,
+    /// Packet time in ms that the far side asked for, if it did.
+    pub ptime_ms: Option<u16>,
+}
+
+/// The direction attribute, seen from whoever holds it (RFC 3264, 5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    SendRecv,
+    /// The holder sends only.
+    SendOnly,
+    /// The holder receives only.
+    RecvOnly,
+    /// Neither way.
+    Inactive,
+}
+
+impl Direction {
+    /// The same stream seen from the other end.
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::SendOnly => Self::RecvOnly,
+            Self::RecvOnly => Self::SendOnly,
+            both => both,
+        }
+    }
+    /// Whether the holder may send.
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+    /// Whether the holder may receive.
+    pub const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+}
+
+/// SDES keys of one stream (RFC 4568).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crypto {
+    /// What we protect with.
+    pub local: SrtpKey,
+    /// What the far side may protect with: more than one where it answered several lines
+    /// (TDR-SDP-003); the first that authenticates a packet wins.
+    pub remote: Vec<SrtpKey>,
+}
+
+/// An SRTP crypto suite (RFC 4568, 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Suite {
+    /// AES_CM_128_HMAC_SHA1_80.
+    AesCm128HmacSha1_80,
+    /// AES_CM_128_HMAC_SHA1_32.
+    AesCm128HmacSha1_32,
+}
+
+/// A master key and salt with their suite. Wiped when dropped; its `Debug` shows no key octet.
+#[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
+pub struct SrtpKey {
+    #[zeroize(skip)]
+    suite: Suite,
+    /// Master key and master salt, 16 + 14 octets (TDR-SDP-004).
+    key_salt: [u8; 30],
+    /// The MKI value and its length in octets that packets carry, if declared.
+    #[zeroize(skip)]
+    mki: Option<(u32, u8)>,
+}
+
+impl SrtpKey {
+    /// A key from its 30 octets.
+    pub const fn new(suite: Suite, key_salt: [u8; 30]) -> Self {
+        Self { suite, key_salt, mki: None }
+    }
+    /// The same key with an MKI of `len` octets.
+    pub fn with_mki(mut self, value: u32, len: u8) -> Self {
+        self.mki = Some((value, len));
+        self
+    }
+    /// A fresh key. Only a cryptographic generator can make one.
+    pub fn generate<R: rand_core::CryptoRng + rand_core::RngCore>(suite: Suite, rng: &mut R) -> Self {
+        let mut key_salt = [0; 30];
+        rng.fill_bytes(&mut key_salt);
+        Self::new(suite, key_salt)
+    }
+    /// The suite.
+    pub const fn suite(&self) -> Suite {
+        self.suite
+    }
+    /// Key and salt, for key derivation only.
+    pub const fn key_salt(&self) -> &[u8; 30] {
+        &self.key_salt
+    }
+    /// The MKI value and length in octets, if packets carry one.
+    pub const fn mki(&self) -> Option<(u32, u8)> {
+        self.mki
+    }
+}
+
+impl std::fmt::Debug for SrtpKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SrtpKey({:?})", self.suite)
+    }
+}
+
+/// One payload type with its mapping (static ones are filled in where the SDP names none).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The payload type number on this leg.
+    pub number: u8,
+    /// The encoding name as written (`PCMA`, `telephone-event`, `CN`); compare without case.
+    pub encoding: String,
+    /// The RTP clock rate in Hz.
+    pub clock_hz: u32,
+    /// Channels; 1 where not written.
+    pub channels: u8,
+    /// Format parameters, as written.
+    pub fmtp: Option<String>,
+}
+
+impl Payload {
+    /// Whether both name the same encoding, clock rate and channels.
+    pub fn same_encoding(&self, other: &Self) -> bool {
+        self.clock_hz == other.clock_hz
+            && self.channels == other.channels
+            && self.encoding.eq_ignore_ascii_case(&other.encoding)
+    }
+    /// Whether this carries speech, as opposed to telephone events and comfort noise.
+    pub fn is_speech(&self) -> bool {
+        !self.encoding.eq_ignore_ascii_case("telephone-event")
+            && !self.encoding.eq_ignore_ascii_case("CN")
+            && !self.encoding.eq_ignore_ascii_case("RED")
+    }
+}

@@ -1,0 +1,1 @@
+//! Which source address a stream believes.
