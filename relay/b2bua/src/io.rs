@@ -1,0 +1,308 @@
+//! What goes in and out of the core.
+
+use crate::plan::{Plan, RouteFrom, Transport};
+use crate::record::{MediaSummary, Record};
+use sdp::Stream;
+use sip_core::Message;
+use sip_core::transaction::{ClientId, Hop as SipHop};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The time, told to the core.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Monotonic, for timers.
+    pub mono: Instant,
+    /// Wall clock, for records and routing by time of day.
+    pub wall: SystemTime,
+}
+
+/// A call, numbered by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+impl std::fmt::Display for CallId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A transport association that messages travel on (RFC 5626): a TCP or TLS connection, or a pair
+/// of UDP addresses. Numbered by the transport, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u64);
+
+/// A flow as the core sees it: only flows whose peer has been accepted get here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Its number.
+    pub id: FlowId,
+    /// The listener it came in on or went out from, by name.
+    pub listener: Arc<str>,
+    /// Its transport.
+    pub transport: Transport,
+    /// The far side.
+    pub remote: SocketAddr,
+    /// The trunk that the far side was accepted as, by name.
+    pub trunk: Arc<str>,
+}
+
+/// A place to open a flow to, or to find one to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The trunk, by name.
+    pub trunk: Arc<str>,
+    /// The listener to send from, by name.
+    pub listener: Arc<str>,
+    /// The transport.
+    pub transport: Transport,
+    /// The address.
+    pub address: SocketAddr,
+    /// For TLS: the name to send as SNI and to find in the certificate (TDR-TLS-004, TDR-TLS-008).
+    pub server_name: Option<Arc<str>>,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// Over this flow; if it is gone, to `otherwise`.
+    Flow {
+        /// The flow.
+        flow: Flow,
+        /// Where else (RFC 3261, 18.2.2: the Via's sent-by), if known.
+        otherwise: Option<Target>,
+    },
+    /// To this target, over a flow that is open or is opened for it.
+    Target(Target),
+}
+
+impl SipHop for Hop {
+    fn reliable(&self) -> bool {
+        match self {
+            Self::Flow { flow, .. } => flow.transport.reliable(),
+            Self::Target(target) => target.transport.reliable(),
+        }
+    }
+}
+
+/// One side of a call, for media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeerLeg {
+    /// The leg the call came in on.
+    A,
+    /// The leg the call went out on.
+    B,
+}
+
+/// The ports of one call, chosen here (architecture: nobody is asked).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaPorts {
+    /// The media worker that owns both legs.
+    pub worker: usize,
+    /// Leg A: media address index in the plan of the call, and RTP port.
+    pub a: (usize, u16),
+    /// Leg B: likewise.
+    pub b: (usize, u16),
+}
+
+/// One leg's stream as the media engine is to carry it.
+#[derive(Clone, Debug)]
+pub struct LegMedia {
+    /// What was agreed.
+    pub stream: Stream,
+    /// Whether plain RTP from elsewhere may take the latch (a NATed carrier).
+    pub symmetric: bool,
+}
+
+/// What happens to the core.
+#[derive(Debug)]
+pub enum Input {
+    /// A message came in whole.
+    Message {
+        /// The flow it came on.
+        flow: Flow,
+        /// The message. `received` and `rport` are already in its top Via (RFC 3581).
+        message: Message,
+    },
+    /// A request could not be sent: refused, unreachable, TLS failed, queue full.
+    SendFailed {
+        /// The transaction named in [`Output::Send`].
+        client: ClientId,
+        /// Why, in words for the record.
+        why: String,
+    },
+    /// A name has these addresses now (resolved off the call path).
+    Resolved {
+        /// The name, in lower case.
+        name: String,
+        /// Its addresses, in order of preference.
+        addresses: Vec<IpAddr>,
+    },
+    /// The call's media could not be opened.
+    MediaFailed {
+        /// The call.
+        call: CallId,
+        /// Why, in words for a log.
+        why: String,
+    },
+    /// The call's media is closed; these were its counters.
+    MediaClosed {
+        /// The call.
+        call: CallId,
+        /// Its counters.
+        summary: MediaSummary,
+    },
+    /// A new snapshot is in force for new calls.
+    Plan(Arc<Plan>),
+    /// End all calls (BYE, CANCEL) and take no new ones.
+    Shutdown,
+}
+
+/// What the core wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these octets.
+    Send {
+        /// Where.
+        hop: Hop,
+        /// The message.
+        bytes: bytes::Bytes,
+        /// The transaction to name in [`Input::SendFailed`].
+        client: Option<ClientId>,
+    },
+    /// Bind the ports of a call.
+    OpenMedia {
+        /// The call.
+        call: CallId,
+        /// The ports.
+        ports: MediaPorts,
+        /// Fresh random for the media core.
+        seed: [u8; 32],
+    },
+    /// The legs have agreed this; `None` leaves a leg as it is.
+    ConnectMedia {
+        /// The call.
+        call: CallId,
+        /// The worker that owns it.
+        worker: usize,
+        /// Leg A.
+        a: Option<LegMedia>,
+        /// Leg B.
+        b: Option<LegMedia>,
+    },
+    /// Release the ports; [`Input::MediaClosed`] follows.
+    CloseMedia {
+        /// The call.
+        call: CallId,
+        /// The worker that owns it.
+        worker: usize,
+    },
+    /// A call is over.
+    Record(Box<Record>),
+    /// Something to count or log; never a control decision.
+    Event(Event),
+    /// [`Input::Shutdown`] is complete: no call is left.
+    Stopped,
+}
+
+/// What the NOC may want to know.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A call began.
+    CallStarted {
+        /// Its direction.
+        direction: RouteFrom,
+        /// The tenant.
+        tenant: String,
+    },
+    /// A call that began is over (a record follows, with or without media).
+    CallEnded {
+        /// Its direction.
+        direction: RouteFrom,
+        /// The tenant.
+        tenant: String,
+        /// The trunk that carried it out, or the last one tried.
+        trunk: String,
+        /// `answered`, or the cause word.
+        outcome: String,
+    },
+    /// A call was refused by us.
+    Rejected {
+        /// The tenant, if one was found.
+        tenant: Option<String>,
+        /// Why.
+        reason: crate::Reject,
+    },
+    /// A target of a trunk came up or went down.
+    TargetUp {
+        /// The trunk.
+        trunk: String,
+        /// The target as configured.
+        target: String,
+        /// Whether it is up.
+        up: bool,
+        /// What it answered, or why it did not.
+        why: String,
+    },
+    /// OPTIONS was answered with 2xx (`out`) or came from the far side (`in`).
+    Options {
+        /// The trunk.
+        trunk: String,
+        /// The target as configured (`out`) or the source address (`in`).
+        target: String,
+        /// `in` or `out`.
+        direction: &'static str,
+    },
+    /// A message that was well formed but led nowhere.
+    Discarded {
+        /// Why: a word.
+        reason: &'static str,
+    },
+}
+
+/// A call as shown by `tollgate calls`.
+#[derive(Clone, Debug)]
+pub struct CallView {
+    /// Our number.
+    pub call: CallId,
+    /// The tenant.
+    pub tenant: String,
+    /// The direction.
+    pub direction: RouteFrom,
+    /// Calling number.
+    pub from: String,
+    /// Called number.
+    pub to: String,
+    /// `trying`, `ringing`, `answered`, `held`, `ending`.
+    pub state: &'static str,
+    /// The trunk it came in on.
+    pub trunk_in: String,
+    /// The trunk it went out on, so far.
+    pub trunk_out: Option<String>,
+    /// Time since the INVITE.
+    pub age: Duration,
+    /// Both Call-IDs.
+    pub call_ids: (String, Option<String>),
+    /// The media ports (A, B), if open.
+    pub ports: Option<(u16, u16)>,
+}
+
+/// A trunk's target as shown by `tollgate trunks`.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// The trunk.
+    pub trunk: String,
+    /// The target as configured.
+    pub target: String,
+    /// The address in use, if resolved.
+    pub address: Option<SocketAddr>,
+    /// Whether new calls try it first.
+    pub up: bool,
+    /// Since the last 2xx to our OPTIONS.
+    pub answered_ago: Option<Duration>,
+    /// What the last OPTIONS brought.
+    pub last: String,
+    /// Calls on the trunk now.
+    pub calls: usize,
+}

@@ -1,0 +1,78 @@
+//! What remains of a call: one record, written when both legs and the media are done.
+
+use crate::plan::RouteFrom;
+use std::time::{Duration, SystemTime};
+
+/// The record of one call. Field names are the JSON names.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Our number of the call.
+    pub call: u64,
+    /// Where it came from.
+    pub direction: RouteFrom,
+    /// The tenant's name, if one was found.
+    pub tenant: Option<String>,
+    /// When the INVITE came.
+    pub started: SystemTime,
+    /// From the INVITE to the 200, if it was answered.
+    pub setup: Option<Duration>,
+    /// From the 200 to the end; zero if it was not answered.
+    pub talk: Duration,
+    /// Calling number as received.
+    pub from: String,
+    /// Called number as received.
+    pub to: String,
+    /// Call-ID of the leg it came in on.
+    pub call_id_in: String,
+    /// Call-ID of the last leg it went out on.
+    pub call_id_out: Option<String>,
+    /// The trunk it came in on.
+    pub trunk_in: String,
+    /// Each try to send it out, in order.
+    pub attempts: Vec<Attempt>,
+    /// The routing decision in a sentence.
+    pub route: String,
+    /// Final SIP status towards the caller; 200 if answered.
+    pub status: u16,
+    /// What ended it: a [`crate::Reject`] word, or `caller_hangup callee_hangup cancelled busy ...`.
+    pub cause: String,
+    /// Microsoft's correlation id and phrase from the Reason header of the Teams leg, if any (TDR-ERR-001).
+    pub reason: Option<String>,
+    /// Counters of the media, if any was open.
+    pub media: Option<MediaSummary>,
+}
+
+/// One try to reach a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The trunk.
+    pub trunk: String,
+    /// The target as configured.
+    pub target: String,
+    /// What came of it: a status, `timeout`, `refused`, `cancelled`.
+    pub outcome: String,
+}
+
+/// Counters of one call's media, both directions, named by the leg they came in on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MediaSummary {
+    /// The leg the call came in on.
+    pub a: MediaLeg,
+    /// The leg the call went out on.
+    pub b: MediaLeg,
+}
+
+/// One leg's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MediaLeg {
+    /// RTP packets received on this leg.
+    pub received: u64,
+    /// RTP packets sent on this leg.
+    pub sent: u64,
+    /// RTP packets lost before this leg.
+    pub lost: u64,
+    /// RFC 3550 jitter in ms.
+    pub jitter_ms: f64,
+    /// Dropped packets.
+    pub dropped: u64,
+}

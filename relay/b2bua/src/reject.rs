@@ -1,0 +1,67 @@
+//! Why a call was refused: return value, metric label, log field and record cause at once.
+
+/// A refusal of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reject {
+    /// No route of the tenant matches the called number.
+    NoRoute,
+    /// No tenant has this FQDN or number.
+    UnknownTenant,
+    /// The tenant is suspended.
+    TenantSuspended,
+    /// Every trunk of the route is down or refused the call.
+    TrunkDown,
+    /// Too many calls on the host, the trunk or for the tenant.
+    CallLimit,
+    /// Too many new calls per second.
+    RateLimit,
+    /// The legs have no codec in common.
+    NoCommonCodec,
+    /// SRTP is required and was not offered (TDR-MED-001).
+    SrtpRequired,
+    /// Max-Forwards ran out.
+    Loop,
+    /// A bound of the host was hit.
+    Overload,
+    /// The host takes no new calls.
+    Draining,
+    /// The fraud guard said no.
+    FraudGuard,
+}
+
+impl Reject {
+    /// The one map from a reason to a SIP status (teams.md section 16, TDR-FO-011: 503 only where
+    /// another SBC may do better).
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::NoRoute | Self::UnknownTenant => 404,
+            Self::TenantSuspended | Self::FraudGuard => 403,
+            Self::TrunkDown | Self::CallLimit | Self::RateLimit | Self::Overload | Self::Draining => 503,
+            Self::NoCommonCodec | Self::SrtpRequired => 488,
+            Self::Loop => 483,
+        }
+    }
+    /// The word for it in metrics, logs and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::UnknownTenant => "unknown_tenant",
+            Self::TenantSuspended => "tenant_suspended",
+            Self::TrunkDown => "trunk_down",
+            Self::CallLimit => "call_limit",
+            Self::RateLimit => "rate_limit",
+            Self::NoCommonCodec => "no_common_codec",
+            Self::SrtpRequired => "srtp_required",
+            Self::Loop => "loop",
+            Self::Overload => "overload",
+            Self::Draining => "draining",
+            Self::FraudGuard => "fraud_guard",
+        }
+    }
+}
+
+impl std::fmt::Display for Reject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
