@@ -3,10 +3,38 @@
 //! Contract: call one input method (`receive`, `request`, `respond`, `cancel`, `acknowledge`,
 //! `transport_failed`, `handle_timeout`), then drain [`Layer::poll_transmit`] and
 //! [`Layer::poll_event`], then arm [`Layer::poll_timeout`].
+//!
+//! The four state machines stand in files of their own and know nothing but events and time; their
+//! tables are drawn in `docs/state-machines`. The layer finds the machine a message is for, feeds
+//! it and does what it says.
+
+mod automatic;
+mod client;
+mod invite_client;
+mod invite_server;
+mod matching;
+mod non_invite_client;
+mod non_invite_server;
+mod server;
+mod timer;
+
+#[cfg(test)]
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use client::MAX_FORKS;
+pub use server::RETRY_AFTER_S;
+pub use timer::{GIVE_UP, T1, T2, T4};
 
 use crate::message::{Message, Request, Response};
 use bytes::Bytes;
+use client::Client;
+use matching::Key;
+use server::Server;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
+use timer::Deadlines;
 
 /// Where a message goes: the user of the layer says what that is.
 pub trait Hop: Clone {
@@ -45,7 +73,8 @@ pub enum Event<H> {
         /// The request.
         request: Request,
     },
-    /// An ACK for a 2xx. `server` names the INVITE whose 2xx it acknowledges, if it is still here.
+    /// An ACK for a 2xx; its repeats do not come here. `server` names the INVITE whose 2xx it
+    /// acknowledges, if it is still here.
     Ack {
         /// The INVITE transaction, whose 2xx is not retransmitted any more.
         server: Option<ServerId>,
@@ -60,7 +89,8 @@ pub enum Event<H> {
         /// The CANCEL.
         request: Request,
     },
-    /// A provisional or final response. Repeats of a 2xx that was acknowledged do not come here.
+    /// A provisional or final response. Of a 2xx to INVITE only the first with its To tag comes
+    /// here; one with another To tag is another fork's.
     Response {
         /// The transaction.
         client: ClientId,
@@ -69,7 +99,8 @@ pub enum Event<H> {
         /// The response.
         response: Response,
     },
-    /// No final response in time (timer B or F; for INVITE after a provisional: never).
+    /// No final response in time (timer B or F; for INVITE after a provisional only if it was
+    /// cancelled).
     Timeout {
         /// The transaction.
         client: ClientId,
@@ -86,76 +117,177 @@ pub enum Event<H> {
     },
 }
 
+/// What happened since the start, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Repeats of requests and responses that ended here.
+    pub retransmissions_received: u64,
+    /// Repeats that we sent.
+    pub retransmissions_sent: u64,
+    /// Responses to no request of ours.
+    pub unmatched_responses: u64,
+    /// Requests answered 482 (RFC 3261, 8.2.2.2).
+    pub merged: u64,
+    /// Requests answered 503 because of the limit.
+    pub overload: u64,
+    /// Inputs that a transaction had no use for: ignored.
+    pub unexpected: u64,
+}
+
 /// All transactions of one core.
 #[derive(Debug)]
 pub struct Layer<H> {
-    _hop: std::marker::PhantomData<H>,
+    limit: usize,
+    next_id: u64,
+    clients: HashMap<ClientId, Client<H>>,
+    client_keys: HashMap<Key, ClientId>,
+    servers: HashMap<ServerId, Server<H>>,
+    server_keys: HashMap<Key, ServerId>,
+    /// Requests outside a dialog, to find the same request by another way.
+    merge_keys: HashMap<Key, ServerId>,
+    /// Accepted INVITEs, to find the ACK for a 2xx.
+    ack_keys: HashMap<Key, ServerId>,
+    deadlines: Deadlines<Owner>,
+    transmits: VecDeque<Transmit<H>>,
+    events: VecDeque<Event<H>>,
+    counters: Counters,
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Client(ClientId),
+    Server(ServerId),
 }
 
 impl<H: Hop> Layer<H> {
-    /// A layer that holds at most `limit` transactions; requests beyond it are answered 503.
+    /// A layer that holds at most `limit` transactions; requests beyond it are answered 503
+    /// without one. Our own requests and CANCEL in both directions are not refused: their number
+    /// is bounded by the calls that cause them.
     pub fn new(limit: usize) -> Self {
-        let _ = limit;
-        todo!()
+        Self {
+            limit,
+            next_id: 0,
+            clients: HashMap::new(),
+            client_keys: HashMap::new(),
+            servers: HashMap::new(),
+            server_keys: HashMap::new(),
+            merge_keys: HashMap::new(),
+            ack_keys: HashMap::new(),
+            deadlines: Deadlines::new(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
     }
+
     /// A message came in from `hop`. Retransmissions end here; 100 to a new INVITE, 200 to CANCEL,
     /// 481 to a stray CANCEL and 482 to a merged request (RFC 3261, 8.2.2.2) are sent from here.
+    ///
+    /// The top Via of a request already carries `received` and `rport` (RFC 3581): responses
+    /// repeat it, and go to `hop`.
     pub fn receive(&mut self, now: Instant, hop: H, message: Message) {
-        let _ = (now, hop, message);
-        todo!()
+        match message {
+            Message::Request(request) => self.receive_request(now, hop, request),
+            Message::Response(response) => self.receive_response(now, hop, response),
+        }
+        self.settle();
     }
+
     /// Sends a request that already carries its top Via with a fresh `z9hG4bK` branch.
     /// ACK for 2xx does not go here but through [`Self::acknowledge`].
     pub fn request(&mut self, now: Instant, hop: H, request: Request) -> ClientId {
-        let _ = (now, hop, request);
-        todo!()
+        let id = self.start_client(now, hop, &request, client::Author::User);
+        self.settle();
+        id
     }
+
     /// Answers a request. A 2xx to INVITE is retransmitted until its ACK comes (also on reliable
     /// transports: RFC 3261, 13.3.1.4).
+    ///
+    /// What RFC 4320 forbids to send for a request other than INVITE is counted and not sent: 408,
+    /// an answer after 64*T1, and provisional responses (the 100 that is due after a while is sent
+    /// from here).
     pub fn respond(&mut self, now: Instant, server: ServerId, response: Response) {
-        let _ = (now, server, response);
-        todo!()
+        self.answer(now, server, &response);
+        self.settle();
     }
+
     /// Cancels an INVITE: CANCEL goes out once a provisional response has come (RFC 3261, 9.1).
     /// `reason` becomes its Reason header. A no-op after a final response.
     pub fn cancel(&mut self, now: Instant, client: ClientId, reason: Option<Bytes>) {
-        let _ = (now, client, reason);
-        todo!()
+        self.cancel_client(now, client, reason);
+        self.settle();
     }
+
     /// Sends the ACK for a 2xx (built by the dialog, with its own Via) and sends it again for each
     /// repeat of that 2xx (same To tag).
-    pub fn acknowledge(&mut self, now: Instant, client: ClientId, hop: H, ack: Request) {
-        let _ = (now, client, hop, ack);
-        todo!()
+    pub fn acknowledge(&mut self, _now: Instant, client: ClientId, hop: H, ack: Request) {
+        self.acknowledge_client(client, hop, &ack);
     }
+
     /// The transport could not send for `client`.
     pub fn transport_failed(&mut self, now: Instant, client: ClientId) {
-        let _ = (now, client);
-        todo!()
+        self.fail_client(now, client);
+        self.settle();
     }
+
     /// Lets timers that are due fire.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        while let Some((at, owner)) = self.deadlines.pop_due(now) {
+            match owner {
+                Owner::Client(id) => self.fire_client(now, id, at),
+                Owner::Server(id) => self.fire_server(now, id, at),
+            }
+        }
+        self.settle();
     }
+
     /// The next message to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit<H>> {
-        todo!()
+        self.transmits.pop_front()
     }
+
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event<H>> {
-        todo!()
+        self.events.pop_front()
     }
+
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.deadlines.next()
     }
+
     /// Transactions held now (for bounds, metrics and leak tests).
     pub fn len(&self) -> usize {
-        todo!()
+        self.clients.len() + self.servers.len()
     }
+
     /// Whether none is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Keeps the front of the deadlines true, so that `poll_timeout` need not search.
+    fn settle(&mut self) {
+        let live = self.len();
+        let (clients, servers) = (&self.clients, &self.servers);
+        self.deadlines.settle(live, |at, owner| {
+            let scheduled = match owner {
+                Owner::Client(id) => clients.get(&id).and_then(|client| client.scheduled),
+                Owner::Server(id) => servers.get(&id).and_then(|server| server.scheduled),
+            };
+            scheduled == Some(at)
+        });
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
     }
 }

@@ -1,0 +1,1 @@
+//! Call flows of two layers over a lossy network in virtual time.
