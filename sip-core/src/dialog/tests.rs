@@ -1,0 +1,1 @@
+//! Dialogs made from literal messages.
