@@ -1,9 +1,14 @@
 //! RFC 3264: from our ability and the far side's offer to an answer and the agreed stream.
 //!
-//! One [`Negotiation`] belongs to one leg (one dialog, or one early dialog of a forked INVITE). It
-//! speaks for our end only: the pairing of two legs is the caller's.
+//! One [`Negotiation`] belongs to one leg (one dialog, or one early dialog of a forked INVITE: clone
+//! it where an INVITE forks). It speaks for our end only: the pairing of two legs is in
+//! [`crate::pair`]. What it refuses changes nothing in it.
 
-use crate::stream::{Direction, Payload, SrtpKey, Stream};
+use crate::pair::{assign_numbers, matched};
+use crate::remote::Remote;
+use crate::section::is_parameters;
+use crate::stream::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use crate::write::{Draft, Slot};
 use bytes::Bytes;
 use std::net::IpAddr;
 
@@ -64,56 +69,301 @@ pub enum Refusal {
 }
 
 /// The offer/answer state of one leg.
-#[derive(Clone, Debug)]
-pub struct Negotiation {}
+#[derive(Clone)]
+pub struct Negotiation {
+    local: Local,
+    ability: Ability,
+    open: Open,
+    in_force: Option<Agreed>,
+    /// The version of the last description we wrote; one that was refused is not used again.
+    version: u64,
+    refresh: bool,
+    /// What each payload type number has meant on this leg: it keeps its meaning for the life of
+    /// the dialog (RFC 3264, 8.3.2).
+    numbers: Vec<Payload>,
+}
+
+/// The offer that waits for its answer.
+#[derive(Clone)]
+enum Open {
+    Nothing,
+    Theirs(Remote),
+    Ours(Written),
+}
+
+/// A description that we wrote.
+#[derive(Clone)]
+struct Written {
+    draft: Draft,
+    version: u64,
+    body: Bytes,
+}
+
+/// An offer with its answer.
+#[derive(Clone)]
+struct Agreed {
+    stream: Stream,
+    ours: Written,
+    theirs: Remote,
+    /// What [`Negotiation::receive_answer`] returned, where the offer was ours.
+    answered: Option<Media>,
+}
 
 impl Negotiation {
     /// A leg on which nothing has been agreed.
     pub fn new(local: Local, ability: Ability) -> Self {
-        let _ = (local, ability);
-        todo!()
+        Self {
+            local,
+            ability,
+            open: Open::Nothing,
+            in_force: None,
+            version: 0,
+            refresh: false,
+            numbers: Vec::new(),
+        }
     }
+
     /// Takes the far side's offer; the offer is open until [`Self::make_answer`] or [`Self::rollback`].
     pub fn receive_offer(&mut self, sdp: &[u8]) -> Result<Media, Refusal> {
-        let _ = sdp;
-        todo!()
+        if !matches!(self.open, Open::Nothing) {
+            return Err(Refusal::OutOfTurn);
+        }
+        let theirs = Remote::offer(sdp, self.ability, self.suite_in_force())?;
+        let media = theirs.media.clone();
+        self.refresh = self.in_force.as_ref().is_some_and(|last| last.theirs.says_the_same(sdp));
+        self.open = Open::Theirs(theirs);
+        Ok(media)
     }
-    /// Whether the open or last received offer says the same as the one before it: a session
-    /// refresh (TDR-DLG-013), which is answered with [`Self::last_local`].
+
+    /// Whether the open or last received offer says the same as the description before it: a
+    /// session refresh (TDR-DLG-013), which [`Self::answer_refresh`] answers.
     pub fn is_refresh(&self) -> bool {
-        todo!()
+        self.refresh
     }
-    /// Answers the open offer with what `media` allows of it (payload numbers are the offer's).
-    /// Further m-lines are refused with port 0 (TDR-SDP-008). `o=` version rises only on change.
+
+    /// Answers the open offer with what was agreed before. Where our last description was an answer
+    /// to the same offer, the answer is [`Self::last_local`] octet by octet.
+    pub fn answer_refresh(&mut self) -> Result<(Bytes, Stream), Refusal> {
+        let agreed = self.in_force.as_ref().ok_or(Refusal::OutOfTurn)?;
+        let media = agreed.ours.draft.media.clone();
+        self.make_answer(&media)
+    }
+
+    /// Answers the open offer with what `media` allows of it (payload numbers are the offer's, the
+    /// order is `media`'s). Further m-lines are refused with port 0 (TDR-SDP-008). `o=` version
+    /// rises only on change.
     pub fn make_answer(&mut self, media: &Media) -> Result<(Bytes, Stream), Refusal> {
-        let _ = media;
-        todo!()
+        let Open::Theirs(theirs) = &self.open else { return Err(Refusal::OutOfTurn) };
+        let payloads: Vec<Payload> = matched(&media.payloads, &theirs.media.payloads)
+            .into_iter()
+            .map(|(ours, offered)| Payload {
+                fmtp: ours.fmtp.clone().filter(|parameters| is_parameters(parameters)),
+                ..offered.clone()
+            })
+            .collect();
+        if !payloads.iter().any(Payload::is_speech) {
+            return Err(Refusal::NoCommonCodec);
+        }
+        let direction = media.direction.within(theirs.media.direction.reversed());
+        let theirs = theirs.clone();
+        let draft = Draft {
+            media: Media { payloads, direction, ptime_ms: media.ptime_ms },
+            proto: theirs.proto.clone(),
+            slots: theirs.slots.clone(),
+            rtcp_mux: theirs.rtcp_mux,
+            crypto: theirs.crypto.as_ref().map(|c| (c.tag, self.key(c.suite))),
+        };
+        let stream = stream(&theirs, &draft, draft.media.payloads.clone(), direction);
+        let ours = self.issue(draft);
+        let body = ours.body.clone();
+        self.remember_numbers(&theirs.media.payloads);
+        self.open = Open::Nothing;
+        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answered: None });
+        Ok((body, stream))
     }
-    /// Makes an offer of `media`; it is open until [`Self::receive_answer`] or [`Self::rollback`].
+
+    /// Makes an offer of `media`; it is open until [`Self::receive_answer`] or [`Self::rollback`],
+    /// and takes the place of one that is open already. A payload type whose number is taken, or
+    /// has meant something else on this leg, gets another; without any speech in `media` the offer
+    /// is of [`Media::g711`].
     pub fn make_offer(&mut self, media: &Media) -> Bytes {
-        let _ = media;
-        todo!()
+        let mut payloads = assign_numbers(&media.payloads, &self.numbers);
+        if !payloads.iter().any(Payload::is_speech) {
+            payloads = assign_numbers(&Media::g711().payloads, &self.numbers);
+        }
+        let media = Media { payloads, direction: media.direction, ptime_ms: media.ptime_ms };
+        let draft = match &self.in_force {
+            // Profile, suite and the m-lines that were refused stay as they were agreed.
+            Some(Agreed { stream, ours, .. }) => Draft {
+                media,
+                proto: ours.draft.proto.clone(),
+                slots: ours.draft.slots.clone(),
+                rtcp_mux: stream.rtcp_mux || self.ability != Ability::Plain,
+                crypto: ours.draft.crypto.as_ref().map(|(_, key)| (OUR_TAG, key.clone())),
+            },
+            None => {
+                let plain = self.ability == Ability::Plain;
+                Draft {
+                    media,
+                    proto: if plain { "RTP/AVP" } else { "RTP/SAVP" }.to_owned(),
+                    slots: vec![Slot::Audio],
+                    rtcp_mux: !plain,
+                    crypto: (!plain).then(|| (OUR_TAG, self.local.key.clone())),
+                }
+            }
+        };
+        let ours = self.issue(draft);
+        let body = ours.body.clone();
+        self.open = Open::Ours(ours);
+        body
     }
+
     /// Takes the far side's answer to our open offer. An answer may come again unchanged (183 then
-    /// 200, TDR-EM-021) and is then accepted as it is.
+    /// 200, TDR-EM-021) and is then accepted as it is; one that changed is taken as the new answer
+    /// to the same offer, as long as no other offer was answered since: some carriers do so when
+    /// the call moves from an announcement to the subscriber.
     pub fn receive_answer(&mut self, sdp: &[u8]) -> Result<(Media, Stream), Refusal> {
-        let _ = sdp;
-        todo!()
+        let ours = match (&self.open, &self.in_force) {
+            (Open::Ours(ours), _) => ours,
+            (Open::Nothing, Some(Agreed { stream, ours, theirs, answered: Some(media) })) => {
+                if theirs.body == sdp {
+                    return Ok((media.clone(), stream.clone()));
+                }
+                ours
+            }
+            _ => return Err(Refusal::OutOfTurn),
+        };
+        let ours = ours.clone();
+        let mut theirs = Remote::answer(sdp, &ours.draft)?;
+        let offered = &ours.draft.media;
+        let accepted = matched(&theirs.media.payloads, &offered.payloads);
+        if !accepted.iter().any(|(payload, _)| payload.is_speech()) {
+            return Err(Refusal::NoCommonCodec);
+        }
+        let in_use = with_own_numbers(&accepted);
+        let payloads = accepted.into_iter().map(|(payload, _)| payload.clone()).collect();
+        let direction = offered.direction.within(theirs.media.direction.reversed());
+        theirs.rtcp_mux &= ours.draft.rtcp_mux;
+        theirs.media.payloads = payloads;
+
+        let stream = stream(&theirs, &ours.draft, in_use, direction);
+        let media = theirs.media.clone();
+        self.remember_numbers(&ours.draft.media.payloads);
+        self.remember_numbers(&media.payloads);
+        self.open = Open::Nothing;
+        let answered = Some(media.clone());
+        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answered });
+        Ok((media, stream))
     }
+
     /// Forgets an open offer: a re-INVITE that failed leaves the old state (TDR-DLG-017).
     pub fn rollback(&mut self) {
-        todo!()
+        self.open = Open::Nothing;
     }
+
     /// The stream in force, if one has been agreed.
     pub fn stream(&self) -> Option<&Stream> {
-        todo!()
+        self.in_force.as_ref().map(|agreed| &agreed.stream)
     }
-    /// The SDP we sent last, if any.
+
+    /// The SDP we sent last and that was not rolled back, if any.
     pub fn last_local(&self) -> Option<&Bytes> {
-        todo!()
+        self.last_written().map(|written| &written.body)
     }
+
+    /// The media we described last, if any; the direction is ours.
+    pub fn last_local_media(&self) -> Option<&Media> {
+        self.last_written().map(|written| &written.draft.media)
+    }
+
     /// The media the far side described last, if any.
     pub fn last_remote(&self) -> Option<&Media> {
-        todo!()
+        match (&self.open, &self.in_force) {
+            (Open::Theirs(theirs), _) | (_, Some(Agreed { theirs, .. })) => Some(&theirs.media),
+            _ => None,
+        }
     }
+
+    fn last_written(&self) -> Option<&Written> {
+        match (&self.open, &self.in_force) {
+            (Open::Ours(ours), _) | (_, Some(Agreed { ours, .. })) => Some(ours),
+            _ => None,
+        }
+    }
+
+    /// Gives a draft its version: that of the description it repeats, else the next.
+    fn issue(&mut self, draft: Draft) -> Written {
+        let open = match &self.open {
+            Open::Ours(ours) => Some(ours),
+            _ => None,
+        };
+        for known in open.into_iter().chain(self.in_force.as_ref().map(|agreed| &agreed.ours)) {
+            let body = draft.write(&self.local, known.version);
+            if body == known.body {
+                return Written { draft, version: known.version, body };
+            }
+        }
+        self.version += 1;
+        let body = draft.write(&self.local, self.version);
+        Written { draft, version: self.version, body }
+    }
+
+    fn key(&self, suite: Suite) -> SrtpKey {
+        SrtpKey::new(suite, *self.local.key.key_salt())
+    }
+
+    fn suite_in_force(&self) -> Option<Suite> {
+        let crypto = self.stream()?.crypto.as_ref()?;
+        Some(crypto.local.suite())
+    }
+
+    fn remember_numbers(&mut self, payloads: &[Payload]) {
+        for payload in payloads {
+            if self.numbers.iter().all(|known| known.number != payload.number) {
+                self.numbers.push(payload.clone());
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Negotiation {
+    /// Shows no SDP: there are keys in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Negotiation")
+            .field("ability", &self.ability)
+            .field("version", &self.version)
+            .field("stream", &self.stream())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The tag of the one crypto line we offer (TDR-SDP-005).
+const OUR_TAG: u32 = 1;
+
+fn stream(theirs: &Remote, ours: &Draft, payloads: Vec<Payload>, direction: Direction) -> Stream {
+    let keys = ours.crypto.as_ref().zip(theirs.crypto.as_ref());
+    Stream {
+        remote_rtp: theirs.rtp,
+        remote_rtcp: if theirs.rtcp_mux { theirs.rtp } else { theirs.rtcp },
+        rtcp_mux: theirs.rtcp_mux,
+        direction,
+        crypto: keys.map(|((_, local), remote)| Crypto {
+            local: local.clone(),
+            remote: remote.keys.clone(),
+        }),
+        payloads,
+        ptime_ms: theirs.media.ptime_ms,
+    }
+}
+
+/// What was accepted, by the numbers of the answer, which are those we send; then, where our offer
+/// used others, those too, because they are what the far side should send (RFC 3264, 6.1).
+fn with_own_numbers(accepted: &[(&Payload, &Payload)]) -> Vec<Payload> {
+    let mut in_use: Vec<Payload> = accepted.iter().map(|(answer, _)| (*answer).clone()).collect();
+    for (answer, offered) in accepted {
+        if in_use.iter().all(|payload| payload.number != offered.number) {
+            in_use.push(Payload { number: offered.number, ..(*answer).clone() });
+        }
+    }
+    in_use
 }

@@ -16,7 +16,9 @@ pub struct Stream {
     pub direction: Direction,
     /// SDES keys, where the profile is SAVP or SAVPF; `None` for plain RTP.
     pub crypto: Option<Crypto>,
-    /// The payload types in use, first preferred, with the numbers of this leg.
+    /// The payload types in use, first preferred, with the numbers of this leg. Where the far side
+    /// answered one with another number than we offered, both stand here, alike but for the number:
+    /// the first is the one to send, either may come in.
     pub payloads: Vec<Payload>,
     /// Packet time in ms that the far side asked for, if it did.
     pub ptime_ms: Option<u16>,
@@ -43,6 +45,16 @@ impl Direction {
             Self::SendOnly => Self::RecvOnly,
             Self::RecvOnly => Self::SendOnly,
             both => both,
+        }
+    }
+    /// What is left of this where the other end allows no more than `limit` (RFC 3264, 6.1); both
+    /// are seen from the same end.
+    pub const fn within(self, limit: Self) -> Self {
+        match (self.sends() && limit.sends(), self.receives() && limit.receives()) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
         }
     }
     /// Whether the holder may send.
@@ -97,7 +109,10 @@ impl SrtpKey {
         self
     }
     /// A fresh key. Only a cryptographic generator can make one.
-    pub fn generate<R: rand_core::CryptoRng + rand_core::RngCore>(suite: Suite, rng: &mut R) -> Self {
+    pub fn generate<R: rand_core::CryptoRng + rand_core::RngCore>(
+        suite: Suite,
+        rng: &mut R,
+    ) -> Self {
         let mut key_salt = [0; 30];
         rng.fill_bytes(&mut key_salt);
         Self::new(suite, key_salt)

@@ -1,0 +1,190 @@
+//! What one leg of a call offers and answers, carried over to the other leg.
+
+use crate::offer_answer::{Media, Refusal};
+use crate::section::{is_parameters, is_token, static_payload};
+use crate::stream::{Direction, Payload, Stream};
+
+/// Payload type numbers of one leg to those of the other, settled once for the packet path.
+///
+/// A number that has no counterpart stays what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PayloadMap {
+    to: [u8; NUMBERS],
+    /// One bit per number that both legs have agreed.
+    agreed: u128,
+}
+
+impl PayloadMap {
+    /// Every number stays, none is known to be agreed.
+    pub const IDENTITY: Self = {
+        let mut to = [0; NUMBERS];
+        let mut number = 0;
+        while number < NUMBERS {
+            to[number] = number as u8;
+            number += 1;
+        }
+        Self { to, agreed: 0 }
+    };
+
+    /// The number on the other leg. The top bit, where RTP has its marker, is not looked at.
+    pub const fn get(&self, number: u8) -> u8 {
+        self.to[(number & LARGEST) as usize]
+    }
+
+    /// Whether both legs have agreed what this number stands for.
+    pub const fn is_agreed(&self, number: u8) -> bool {
+        self.agreed >> (number & LARGEST) & 1 == 1
+    }
+
+    /// Whether no number changes.
+    pub fn is_identity(&self) -> bool {
+        self.to == Self::IDENTITY.to
+    }
+}
+
+/// How packets that come in on `from` are to be numbered when they leave on `to`. Where `to` has two
+/// numbers for the same thing, the first is the one to send (see [`Stream::payloads`]).
+pub fn payload_map(from: &Stream, to: &Stream) -> PayloadMap {
+    let mut map = PayloadMap::IDENTITY;
+    let mut sent: Vec<&Payload> = Vec::new();
+    for payload in &to.payloads {
+        if !sent.iter().any(|first| first.same_encoding(payload) && first.fmtp == payload.fmtp) {
+            sent.push(payload);
+        }
+    }
+    for payload in from.payloads.iter().filter(|payload| payload.number <= LARGEST) {
+        if let Some(other) = counterpart(payload, sent.iter().copied()) {
+            map.to[usize::from(payload.number)] = other.number & LARGEST;
+            map.agreed |= 1 << payload.number;
+        }
+    }
+    map
+}
+
+impl Media {
+    /// What can always be offered towards Teams (TDR-COD-002): G.711, telephone events, comfort
+    /// noise, both ways, 20 ms.
+    pub fn g711() -> Self {
+        let events = Payload {
+            number: 101,
+            encoding: "telephone-event".to_owned(),
+            clock_hz: 8000,
+            channels: 1,
+            fmtp: Some("0-16".to_owned()),
+        };
+        let payloads = [8, 0].into_iter().filter_map(static_payload);
+        let payloads = payloads.chain([events]).chain(static_payload(13)).collect();
+        Self { payloads, direction: Direction::SendRecv, ptime_ms: Some(20) }
+    }
+
+    /// What to offer on the other leg when this was offered on one: everything with its number,
+    /// unknown encodings too, or only the encodings named in `allow` (compared without case), and
+    /// then no telephone events and comfort noise whose clock fits no speech that is left.
+    ///
+    /// Redundant audio (RFC 2198) is left out: inside its packets stand payload types of its leg,
+    /// which nobody would map.
+    pub fn for_other_leg(&self, allow: Option<&[&str]>) -> Result<Self, Refusal> {
+        let allowed = |payload: &Payload| match allow {
+            Some(allow) => allow.iter().any(|name| payload.encoding.eq_ignore_ascii_case(name)),
+            None => true,
+        };
+        let kept = self.payloads.iter().filter(|p| !p.encoding.eq_ignore_ascii_case("RED"));
+        let mut payloads: Vec<Payload> = kept.filter(|p| allowed(p)).cloned().collect();
+        if allow.is_some() {
+            payloads = fitting(payloads);
+        }
+        self.with(assign_numbers(&payloads, &[]))
+    }
+
+    /// What to answer the leg that offered `offered` when the other leg answered this: the
+    /// encodings of both, in the order of the answer, with the numbers of the offer. Comfort noise
+    /// stays only where its clock is that of speech that was agreed; so do telephone events
+    /// (TDR-COD-006), unless that would leave none: an event at the wrong clock still dials.
+    pub fn answer_for(&self, offered: &Self) -> Result<Self, Refusal> {
+        let both = matched(&self.payloads, &offered.payloads);
+        let payloads = both
+            .into_iter()
+            .map(|(answer, offer)| Payload { fmtp: answer.fmtp.clone(), ..offer.clone() })
+            .collect();
+        self.with(fitting(payloads))
+    }
+
+    fn with(&self, payloads: Vec<Payload>) -> Result<Self, Refusal> {
+        if !payloads.iter().any(Payload::is_speech) {
+            return Err(Refusal::NoCommonCodec);
+        }
+        Ok(Self { payloads, direction: self.direction, ptime_ms: self.ptime_ms })
+    }
+}
+
+/// There are 128 payload types (RFC 3550, 5.1).
+const NUMBERS: usize = 128;
+const LARGEST: u8 = 127;
+/// The numbers that RFC 3551 leaves to be assigned.
+const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=LARGEST;
+
+/// Each of `wanted` with the one of `offered` it means; none of `offered` twice.
+pub(crate) fn matched<'a>(
+    wanted: &'a [Payload],
+    offered: &'a [Payload],
+) -> Vec<(&'a Payload, &'a Payload)> {
+    let mut pairs: Vec<(&Payload, &Payload)> = Vec::new();
+    for payload in wanted {
+        let free =
+            offered.iter().filter(|o| pairs.iter().all(|(_, taken)| taken.number != o.number));
+        if let Some(other) = counterpart(payload, free) {
+            pairs.push((payload, other));
+        }
+    }
+    pairs
+}
+
+/// The payload type of the same encoding: best with the same number, then with the same
+/// parameters (AMR is often offered in two packings).
+fn counterpart<'a>(
+    payload: &Payload,
+    among: impl Iterator<Item = &'a Payload>,
+) -> Option<&'a Payload> {
+    among
+        .filter(|other| other.same_encoding(payload))
+        .min_by_key(|other| (other.number != payload.number, other.fmtp != payload.fmtp))
+}
+
+/// Leaves out what goes with speech of another clock rate.
+fn fitting(payloads: Vec<Payload>) -> Vec<Payload> {
+    let clocks: Vec<u32> = payloads.iter().filter(|p| p.is_speech()).map(|p| p.clock_hz).collect();
+    let fits = |payload: &Payload| payload.is_speech() || clocks.contains(&payload.clock_hz);
+    let is_event = |payload: &Payload| payload.encoding.eq_ignore_ascii_case("telephone-event");
+    let an_event_fits = payloads.iter().any(|p| is_event(p) && fits(p));
+    payloads.into_iter().filter(|p| fits(p) || (is_event(p) && !an_event_fits)).collect()
+}
+
+/// The payload types as they can be offered on a leg where the numbers in `known` have a meaning
+/// already: no number twice, none with a new meaning (TDR-SDP-010), none that cannot be written.
+pub(crate) fn assign_numbers(payloads: &[Payload], known: &[Payload]) -> Vec<Payload> {
+    let mut assigned: Vec<Payload> = Vec::new();
+    for payload in payloads.iter().filter(|p| is_token(&p.encoding) && p.clock_hz > 0) {
+        let fmtp = payload.fmtp.clone().filter(|parameters| is_parameters(parameters));
+        if assigned.iter().any(|seen| seen.same_encoding(payload) && seen.fmtp == fmtp) {
+            continue;
+        }
+        let free = |number: &u8| assigned.iter().all(|seen| seen.number != *number);
+        let unclaimed = |number: &u8| {
+            free(number)
+                && known.iter().all(|k| k.number != *number)
+                && payloads.iter().all(|p| p.number != *number)
+        };
+        let keeps_meaning =
+            known.iter().all(|k| k.number != payload.number || k.same_encoding(payload));
+        let own = (payload.number <= LARGEST && keeps_meaning).then_some(payload.number);
+        let number = counterpart(payload, known.iter())
+            .map(|k| k.number)
+            .filter(free)
+            .or(own.filter(free))
+            .or_else(|| DYNAMIC.into_iter().find(unclaimed));
+        if let Some(number) = number {
+            assigned.push(Payload { number, fmtp, ..payload.clone() });
+        }
+    }
+    assigned
+}

@@ -1,0 +1,179 @@
+//! The far side's description, reduced to the one audio stream that we can agree.
+
+use crate::crypto::CryptoLine;
+use crate::offer_answer::{Ability, Media, Refusal};
+use crate::section::{MediaDescription, MediaLine, socket};
+use crate::stream::{Direction, Payload, SrtpKey, Suite};
+use crate::text::{SdpError, SessionDescription};
+use crate::write::{Draft, Slot};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// Most keys that the far side may protect with: a packet that fails under all of them was tried
+/// this often.
+const MAX_REMOTE_KEYS: usize = 4;
+
+/// What the far side described.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    pub(crate) body: Bytes,
+    pub(crate) media: Media,
+    pub(crate) proto: String,
+    /// Every m-line in its place, for the answer.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) rtp: Option<SocketAddr>,
+    /// Where RTCP goes if it is not multiplexed.
+    pub(crate) rtcp: Option<SocketAddr>,
+    pub(crate) rtcp_mux: bool,
+    pub(crate) crypto: Option<RemoteCrypto>,
+}
+
+/// The keys of the far side, and the tag that an answer echoes.
+#[derive(Clone)]
+pub(crate) struct RemoteCrypto {
+    pub(crate) tag: u32,
+    pub(crate) suite: Suite,
+    pub(crate) keys: Vec<SrtpKey>,
+}
+
+impl Remote {
+    /// Reads an offer: the first audio m-line that `ability` allows. A suite already in force on
+    /// this leg is kept if it is offered again: our master key stays, and one key must not start
+    /// anew under another suite.
+    pub(crate) fn offer(
+        body: &[u8],
+        ability: Ability,
+        in_force: Option<Suite>,
+    ) -> Result<Self, Refusal> {
+        let sdp = SessionDescription::parse(body)?;
+        let mut refusal = None;
+        for (at, media) in sdp.media().enumerate().filter(|(_, media)| is_audio(media.line())) {
+            let crypto = secured(media.line(), ability).and_then(|secured| match secured {
+                true => chosen(&media, in_force).map(Some).ok_or(Refusal::SrtpRequired),
+                false => Ok(None),
+            });
+            let read = crypto.and_then(|c| Self::read(&sdp, body, at, &media, c, &[]));
+            match read {
+                Ok(remote) => return Ok(remote),
+                Err(reason) => refusal = refusal.or(Some(reason)),
+            }
+        }
+        Err(refusal.unwrap_or(Refusal::NoAudio))
+    }
+
+    /// Reads an answer to `offer`.
+    pub(crate) fn answer(body: &[u8], offer: &Draft) -> Result<Self, Refusal> {
+        let sdp = SessionDescription::parse(body)?;
+        let ours = offer.slots.iter().position(|slot| matches!(slot, Slot::Audio)).unwrap_or(0);
+        let in_place =
+            |(at, media): &(usize, MediaDescription<'_>)| *at == ours && is_audio(media.line());
+        // An answer that lists fewer m-lines than the offer is wrong, but says what it means.
+        let (at, media) = sdp
+            .media()
+            .enumerate()
+            .find(in_place)
+            .or_else(|| sdp.media().enumerate().find(|(_, media)| is_audio(media.line())))
+            .ok_or(Refusal::NoAudio)?;
+        let crypto = match &offer.crypto {
+            None => secured(media.line(), Ability::Plain).map(|_| None)?,
+            Some((_, key)) => {
+                secured(media.line(), Ability::Srtp)?;
+                Some(answered(&media, key.suite()).ok_or(Refusal::SrtpRequired)?)
+            }
+        };
+        Self::read(&sdp, body, at, &media, crypto, &offer.media.payloads)
+    }
+
+    /// Whether `body` says what this one said; the origin line may count on.
+    pub(crate) fn says_the_same(&self, body: &[u8]) -> bool {
+        fn told(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+            body.split(|octet| *octet == b'\n').filter(|line| !line.starts_with(b"o="))
+        }
+        told(&self.body).eq(told(body))
+    }
+
+    fn read(
+        sdp: &SessionDescription,
+        body: &[u8],
+        at: usize,
+        media: &MediaDescription<'_>,
+        crypto: Option<RemoteCrypto>,
+        offered: &[Payload],
+    ) -> Result<Self, Refusal> {
+        let line = media.line_index() + 1;
+        let connection =
+            media.connection().ok_or(SdpError { what: "no c= for an m-line", line })?;
+        let payloads = media.payloads_with(offered);
+        if !payloads.iter().any(Payload::is_speech) {
+            return Err(Refusal::NoCommonCodec);
+        }
+        let rtp = connection.socket(media.line().port);
+        let rtcp = rtp.and_then(|rtp| match media.rtcp() {
+            Some((port, address)) => socket(address.unwrap_or(rtp.ip()), port),
+            None => socket(rtp.ip(), rtp.port().checked_add(1)?),
+        });
+        let direction = if connection.is_hold() { Direction::Inactive } else { media.direction() };
+        let slots = sdp
+            .media()
+            .enumerate()
+            .map(|(n, m)| if n == at { Slot::Audio } else { Slot::refused(m.line()) })
+            .collect();
+        Ok(Self {
+            body: Bytes::copy_from_slice(body),
+            media: Media { payloads, direction, ptime_ms: media.ptime_ms() },
+            proto: media.line().proto.to_owned(),
+            slots,
+            rtp,
+            rtcp,
+            rtcp_mux: media.rtcp_mux(),
+            crypto,
+        })
+    }
+}
+
+/// Whether the m-line is audio that is not refused.
+fn is_audio(line: &MediaLine<'_>) -> bool {
+    line.media.eq_ignore_ascii_case("audio") && line.port != 0
+}
+
+/// Whether the m-line asks for SRTP, if `ability` can carry it at all.
+fn secured(line: &MediaLine<'_>, ability: Ability) -> Result<bool, Refusal> {
+    const PLAIN: [&str; 4] = ["RTP/AVP", "RTP/AVPF", "UDP/RTP/AVP", "UDP/RTP/AVPF"];
+    const SECURED: [&str; 6] = [
+        "RTP/SAVP",
+        "RTP/SAVPF",
+        "UDP/RTP/SAVP",
+        "UDP/RTP/SAVPF",
+        "UDP/TLS/RTP/SAVP",
+        "UDP/TLS/RTP/SAVPF",
+    ];
+    let is = |known: &&str| line.proto.eq_ignore_ascii_case(known);
+    match (PLAIN.iter().any(is), SECURED.iter().any(is), ability) {
+        (true, _, Ability::Srtp) => Err(Refusal::SrtpRequired),
+        (_, true, Ability::Plain) => Err(Refusal::SrtpNotAllowed),
+        (true, _, _) => Ok(false),
+        (_, true, _) => Ok(true),
+        _ => Err(Refusal::NoAudio),
+    }
+}
+
+/// The crypto line of an offer that we take: `_80` before `_32` wherever it stands (TDR-SDP-002),
+/// without MKI before with (TDR-SDP-003).
+fn chosen(media: &MediaDescription<'_>, in_force: Option<Suite>) -> Option<RemoteCrypto> {
+    let rank = |line: &CryptoLine| {
+        (in_force != Some(line.suite), line.suite != Suite::AesCm128HmacSha1_80, line.has_mki())
+    };
+    let CryptoLine { tag, suite, keys } = media.crypto().min_by_key(rank)?;
+    Some(RemoteCrypto { tag, suite, keys })
+}
+
+/// The keys of an answer: all of the suite we offered, whatever their tags (TDR-SDP-003): which of
+/// several lines Teams means only its packets tell.
+fn answered(media: &MediaDescription<'_>, suite: Suite) -> Option<RemoteCrypto> {
+    let lines: Vec<CryptoLine> = media.crypto().filter(|line| line.suite == suite).collect();
+    let tag = lines.first()?.tag;
+    let mut keys: Vec<SrtpKey> = lines.into_iter().flat_map(|line| line.keys).collect();
+    keys.sort_by_key(|key| key.mki().is_some());
+    keys.truncate(MAX_REMOTE_KEYS);
+    Some(RemoteCrypto { tag, suite, keys })
+}

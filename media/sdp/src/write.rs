@@ -1,0 +1,105 @@
+//! Our own description: only the lines that Teams is known to take (TDR-SDP-012).
+
+use crate::crypto;
+use crate::offer_answer::{Local, Media};
+use crate::section::MediaLine;
+use crate::stream::{Direction, SrtpKey};
+use bytes::Bytes;
+use std::fmt::Write as _;
+
+/// What a description of ours says, before it has a version.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub(crate) media: Media,
+    pub(crate) proto: String,
+    /// Every m-line in its place; exactly one is `Audio`.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) rtcp_mux: bool,
+    /// The tag and key of our crypto line.
+    pub(crate) crypto: Option<(u32, SrtpKey)>,
+}
+
+/// One m-line of a description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// The stream that we agree.
+    Audio,
+    /// One that is refused with port 0, as the whole line (TDR-SDP-008).
+    Refused(String),
+}
+
+impl Slot {
+    /// Refuses an m-line, keeping its transport and formats (RFC 3264, 6).
+    pub(crate) fn refused(line: &MediaLine<'_>) -> Self {
+        let mut text = format!("m={} 0 {}", line.media, line.proto);
+        for format in &line.formats {
+            text.push(' ');
+            text.push_str(format);
+        }
+        text.push_str("\r\n");
+        Self::Refused(text)
+    }
+}
+
+impl Draft {
+    /// The body under `version`.
+    pub(crate) fn write(&self, local: &Local, version: u64) -> Bytes {
+        let address = local.address;
+        let kind = if address.is_ipv4() { "IP4" } else { "IP6" };
+        let mut body = format!(
+            "v=0\r\no=- {} {version} IN {kind} {address}\r\ns=-\r\nc=IN {kind} {address}\r\nt=0 0\r\n",
+            local.session_id
+        );
+        for slot in &self.slots {
+            match slot {
+                Slot::Audio => self.write_audio(local, &mut body),
+                Slot::Refused(line) => body.push_str(line),
+            }
+        }
+        Bytes::from(body)
+    }
+
+    fn write_audio(&self, local: &Local, body: &mut String) {
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            let written = body.write_fmt(text);
+            debug_assert!(written.is_ok(), "a String takes everything");
+        };
+        line(format_args!("m=audio {} {}", local.rtp_port, self.proto));
+        for payload in &self.media.payloads {
+            line(format_args!(" {}", payload.number));
+        }
+        line(format_args!("\r\n"));
+        for payload in &self.media.payloads {
+            let (number, encoding) = (payload.number, &payload.encoding);
+            line(format_args!("a=rtpmap:{number} {encoding}/{}", payload.clock_hz));
+            match payload.channels {
+                0 | 1 => line(format_args!("\r\n")),
+                channels => line(format_args!("/{channels}\r\n")),
+            }
+            if let Some(parameters) = &payload.fmtp {
+                line(format_args!("a=fmtp:{number} {parameters}\r\n"));
+            }
+        }
+        if let Some((tag, key)) = &self.crypto {
+            line(format_args!("{}", crypto::write(*tag, key)));
+        }
+        if self.rtcp_mux {
+            line(format_args!("a=rtcp:{}\r\na=rtcp-mux\r\n", local.rtp_port));
+        } else if local.rtp_port.checked_add(1) != Some(local.rtcp_port) {
+            line(format_args!("a=rtcp:{}\r\n", local.rtcp_port));
+        }
+        if let Some(ms) = self.media.ptime_ms {
+            line(format_args!("a=ptime:{ms}\r\n"));
+        }
+        line(format_args!("a={}\r\n", attribute(self.media.direction)));
+    }
+}
+
+const fn attribute(direction: Direction) -> &'static str {
+    match direction {
+        Direction::SendRecv => "sendrecv",
+        Direction::SendOnly => "sendonly",
+        Direction::RecvOnly => "recvonly",
+        Direction::Inactive => "inactive",
+    }
+}
