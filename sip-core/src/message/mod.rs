@@ -4,7 +4,45 @@
 //! A received message is scanned once into offsets over its `Bytes`; typed views are made on
 //! demand; a header that was not touched is written as the octets it came in.
 
+mod header;
+mod judge;
+mod method;
+mod name;
+mod parse;
+mod text;
+mod uri;
+mod via;
+mod write;
+
+pub use header::Headers;
+pub use judge::{Rejection, Supported, judge};
+pub use method::{CSeq, Method};
+pub use name::Name;
+pub use parse::ParseError;
+pub use text::Params;
+pub use uri::{NameAddr, Uri};
+pub use via::Via;
+
 use bytes::Bytes;
+use write::StartLine;
+
+/// Octets of start line and headers: what a datagram can hold.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// Octets of a body: SDP and SIP-I take a few thousand, a datagram holds no more than this.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// Octets of a message.
+pub const MAX_MESSAGE: usize = MAX_HEAD + MAX_BODY;
+
+/// Octets of one header line with its folds, and of a start line (TDR-LIM-001).
+pub const MAX_LINE: usize = 8 * 1024;
+
+/// Header lines of a message (TDR-LIM-001).
+pub const MAX_HEADERS: usize = 200;
+
+/// Via elements of a message: RFC 4475, 3.1.1.7 has 34, and Max-Forwards starts at 70.
+pub const MAX_VIAS: usize = 64;
 
 /// A SIP message, syntactically whole: mandatory headers are present and well formed.
 #[derive(Clone, Debug)]
@@ -16,34 +54,40 @@ pub enum Message {
 }
 
 impl Message {
-    /// Reads one datagram, or one message cut from a stream by [`crate::framing`].
-    ///
-    /// Octets after Content-Length are ignored (RFC 3261, 18.3). Checks what every recipient must
-    /// check (start line, mandatory and single-instance headers, CSeq against method, lengths).
-    pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
-        let _ = bytes;
-        todo!()
-    }
     /// The header fields.
     pub fn headers(&self) -> &Headers {
-        todo!()
+        match self {
+            Self::Request(request) => &request.headers,
+            Self::Response(response) => &response.headers,
+        }
     }
+
     /// The header fields, to change.
     pub fn headers_mut(&mut self) -> &mut Headers {
-        todo!()
+        match self {
+            Self::Request(request) => &mut request.headers,
+            Self::Response(response) => &mut response.headers,
+        }
     }
+
     /// The body octets.
     pub fn body(&self) -> &Bytes {
-        todo!()
+        match self {
+            Self::Request(request) => &request.body,
+            Self::Response(response) => &response.body,
+        }
     }
-    /// Appends the message as it goes on the wire; Content-Length is always right.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+}
+
+impl From<Request> for Message {
+    fn from(request: Request) -> Self {
+        Self::Request(request)
     }
-    /// The message as it goes on the wire.
-    pub fn to_bytes(&self) -> Bytes {
-        todo!()
+}
+
+impl From<Response> for Message {
+    fn from(response: Response) -> Self {
+        Self::Response(response)
     }
 }
 
@@ -57,6 +101,41 @@ pub struct Request {
     /// The header fields.
     pub headers: Headers,
     body: Bytes,
+    line: StartLine,
+}
+
+impl Request {
+    /// A new request with no headers.
+    pub fn new(method: Method, uri: impl Into<Bytes>) -> Self {
+        Self {
+            method,
+            uri: uri.into(),
+            headers: Headers::default(),
+            body: Bytes::new(),
+            line: StartLine::OURS,
+        }
+    }
+
+    /// The body octets.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Replaces the body, Content-Type and Content-Length. An empty body removes Content-Type.
+    pub fn set_body(&mut self, content_type: impl Into<Bytes>, body: impl Into<Bytes>) {
+        self.body = body.into();
+        describe_body(&mut self.headers, content_type.into(), self.body.len());
+    }
+
+    /// The Request-URI, read.
+    pub fn request_uri(&self) -> Result<Uri<'_>, ParseError> {
+        Uri::parse(&self.uri)
+    }
+
+    /// Whether a response to it may make a dialog (RFC 3261, 12; RFC 6665; RFC 3515).
+    fn can_make_dialog(&self) -> bool {
+        matches!(self.method, Method::Invite | Method::Subscribe | Method::Refer)
+    }
 }
 
 /// A response: status, reason phrase, headers, body.
@@ -69,360 +148,163 @@ pub struct Response {
     /// The header fields.
     pub headers: Headers,
     body: Bytes,
-}
-
-impl Request {
-    /// A new request with no headers.
-    pub fn new(method: Method, uri: impl Into<Bytes>) -> Self {
-        let _ = (method, uri.into());
-        todo!()
-    }
-    /// The body octets.
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-    /// Replaces the body, Content-Type and Content-Length. An empty body removes Content-Type.
-    pub fn set_body(&mut self, content_type: &'static str, body: impl Into<Bytes>) {
-        let _ = (content_type, body.into());
-        todo!()
-    }
-    /// The Request-URI, read.
-    pub fn request_uri(&self) -> Result<Uri<'_>, ParseError> {
-        todo!()
-    }
-    /// Appends the request as it goes on the wire.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
-    }
+    line: StartLine,
 }
 
 impl Response {
     /// A new response with no headers and the standard reason phrase of `status` (RFC 3261, 21).
     pub fn new(status: u16) -> Self {
-        let _ = status;
-        todo!()
+        Self {
+            status,
+            reason: Bytes::from_static(reason_phrase(status).as_bytes()),
+            headers: Headers::default(),
+            body: Bytes::new(),
+            line: StartLine::OURS,
+        }
     }
+
     /// A response to `request` (RFC 3261, 8.2.6): copies Via, From, To, Call-ID, CSeq, and
-    /// Record-Route for 101 to 299 of a request that can make a dialog. Adds `to_tag` to To where To has none.
+    /// Record-Route for 101 to 299 of a request that can make a dialog. Adds `to_tag` to To where
+    /// To has none.
     pub fn to(request: &Request, status: u16, to_tag: Option<&[u8]>) -> Self {
-        let _ = (request, status, to_tag);
-        todo!()
+        let mut response = Self::new(status);
+        let mut copied = COPIED_TO_RESPONSE;
+        if request.can_make_dialog() && (101..300).contains(&status) {
+            copied |= 1 << Name::RecordRoute.code();
+        }
+        response.headers.copy_codes(&request.headers, copied);
+        if let Some(tag) = to_tag {
+            add_to_tag(&mut response.headers, tag);
+        }
+        response
     }
+
     /// The body octets.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
+
     /// Replaces the body, Content-Type and Content-Length. An empty body removes Content-Type.
-    pub fn set_body(&mut self, content_type: &'static str, body: impl Into<Bytes>) {
-        let _ = (content_type, body.into());
-        todo!()
-    }
-    /// Appends the response as it goes on the wire.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+    pub fn set_body(&mut self, content_type: impl Into<Bytes>, body: impl Into<Bytes>) {
+        self.body = body.into();
+        describe_body(&mut self.headers, content_type.into(), self.body.len());
     }
 }
 
-/// Views every message has (`Headers` holds them, as requests and responses share them). All are
-/// infallible on a parsed message, because `parse` has checked them; on a message under
-/// construction a missing header reads as empty.
-impl Headers {
-    /// From (RFC 3261, 20.20).
-    pub fn from(&self) -> NameAddr<'_> {
-        todo!()
-    }
-    /// To (RFC 3261, 20.39).
-    pub fn to(&self) -> NameAddr<'_> {
-        todo!()
-    }
-    /// Call-ID, as written.
-    pub fn call_id(&self) -> &[u8] {
-        todo!()
-    }
-    /// CSeq.
-    pub fn cseq(&self) -> CSeq {
-        todo!()
-    }
-    /// The topmost Via.
-    pub fn top_via(&self) -> Via<'_> {
-        todo!()
-    }
-    /// Max-Forwards, if present.
-    pub fn max_forwards(&self) -> Option<u8> {
-        todo!()
-    }
-    /// The first Contact that is an address (not `*`).
-    pub fn contact(&self) -> Option<NameAddr<'_>> {
-        todo!()
+const COPIED_TO_RESPONSE: u64 = 1 << Name::Via.code()
+    | 1 << Name::From.code()
+    | 1 << Name::To.code()
+    | 1 << Name::CallId.code()
+    | 1 << Name::CSeq.code();
+
+/// Adds a tag to a To that is readable and has none.
+fn add_to_tag(headers: &mut Headers, tag: &[u8]) {
+    let Some(to) = headers.get(Name::To) else { return };
+    if NameAddr::parse(to).is_ok_and(|address| address.tag().is_none()) {
+        let tagged = [to, b";tag=", tag].concat();
+        headers.set(Name::To, tagged);
     }
 }
 
-/// The header fields of a message, in order.
-#[derive(Clone, Debug, Default)]
-pub struct Headers {}
+fn describe_body(headers: &mut Headers, content_type: Bytes, len: usize) {
+    if len == 0 {
+        headers.remove(Name::ContentType);
+    } else {
+        headers.set(Name::ContentType, content_type);
+    }
+    headers.set(Name::ContentLength, len.to_string());
+}
 
-impl Headers {
-    /// The first value under `name`, without surrounding white space.
-    pub fn get(&self, name: Name) -> Option<&[u8]> {
-        let _ = name;
-        todo!()
-    }
-    /// Each header line's value under `name`, in order.
-    pub fn all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        let _ = name;
-        std::iter::empty()
-    }
-    /// Each list element under `name`: lines split at commas outside quotes and angle brackets.
-    pub fn list(&self, name: Name) -> impl Iterator<Item = &[u8]> {
-        let _ = name;
-        std::iter::empty()
-    }
-    /// Whether the list under `name` holds `token`, compared without case.
-    pub fn has_token(&self, name: Name, token: &str) -> bool {
-        let _ = (name, token);
-        todo!()
-    }
-    /// Appends a header line.
-    pub fn push(&mut self, name: Name, value: impl Into<Bytes>) {
-        let _ = (name, value.into());
-        todo!()
-    }
-    /// Inserts a header line above the first of its name (for Via, Route), or first of all.
-    pub fn push_front(&mut self, name: Name, value: impl Into<Bytes>) {
-        let _ = (name, value.into());
-        todo!()
-    }
-    /// Replaces the first line under `name` and removes the others, or appends.
-    pub fn set(&mut self, name: Name, value: impl Into<Bytes>) {
-        let _ = (name, value.into());
-        todo!()
-    }
-    /// Removes all lines under `name`; whether there was one.
-    pub fn remove(&mut self, name: Name) -> bool {
-        let _ = name;
-        todo!()
-    }
-    /// Removes the first list element under `name` (the top Via of a response).
-    pub fn pop(&mut self, name: Name) {
-        let _ = name;
-        todo!()
-    }
-    /// All lines as written: name octets and value.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        std::iter::empty()
+/// The standard reason phrase (RFC 3261, 21, and the IANA registry).
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        181 => "Call Is Being Forwarded",
+        182 => "Queued",
+        183 => "Session Progress",
+        199 => "Early Dialog Terminated",
+        200 => "OK",
+        202 => "Accepted",
+        204 => "No Notification",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        305 => "Use Proxy",
+        380 => "Alternative Service",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        410 => "Gone",
+        412 => "Conditional Request Failed",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
+        417 => "Unknown Resource-Priority",
+        420 => "Bad Extension",
+        421 => "Extension Required",
+        422 => "Session Interval Too Small",
+        423 => "Interval Too Brief",
+        424 => "Bad Location Information",
+        425 => "Bad Alert Message",
+        428 => "Use Identity Header",
+        429 => "Provide Referrer Identity",
+        430 => "Flow Failed",
+        433 => "Anonymity Disallowed",
+        436 => "Bad Identity Info",
+        437 => "Unsupported Credential",
+        438 => "Invalid Identity Header",
+        439 => "First Hop Lacks Outbound Support",
+        440 => "Max-Breadth Exceeded",
+        469 => "Bad Info Package",
+        470 => "Consent Needed",
+        480 => "Temporarily Unavailable",
+        481 => "Call/Transaction Does Not Exist",
+        482 => "Loop Detected",
+        483 => "Too Many Hops",
+        484 => "Address Incomplete",
+        485 => "Ambiguous",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        489 => "Bad Event",
+        491 => "Request Pending",
+        493 => "Undecipherable",
+        494 => "Security Agreement Required",
+        500 => "Server Internal Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Server Time-out",
+        505 => "Version Not Supported",
+        513 => "Message Too Large",
+        555 => "Push Notification Service Not Supported",
+        580 => "Precondition Failure",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        604 => "Does Not Exist Anywhere",
+        606 => "Not Acceptable",
+        607 => "Unwanted",
+        608 => "Rejected",
+        _ => class_phrase(status),
     }
 }
 
-/// A header name. Known names compare by this value, whatever their case or compact form; others
-/// are `Other("Name")`, compared without case.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "each variant is the header of that name")]
-pub enum Name {
-    Accept,
-    Allow,
-    AllowEvents,
-    AlertInfo,
-    Authorization,
-    CallId,
-    CallInfo,
-    Contact,
-    ContentDisposition,
-    ContentEncoding,
-    ContentLength,
-    ContentType,
-    CSeq,
-    Date,
-    Diversion,
-    Event,
-    Expires,
-    From,
-    Geolocation,
-    HistoryInfo,
-    MaxForwards,
-    MinExpires,
-    MinSe,
-    PAssertedIdentity,
-    Priority,
-    Privacy,
-    ProxyAuthenticate,
-    ProxyAuthorization,
-    ProxyRequire,
-    RAck,
-    Reason,
-    RecordRoute,
-    ReferredBy,
-    ReferTo,
-    Replaces,
-    Require,
-    RetryAfter,
-    Route,
-    RSeq,
-    Server,
-    SessionExpires,
-    Subject,
-    SubscriptionState,
-    Supported,
-    To,
-    Unsupported,
-    UserAgent,
-    Via,
-    Warning,
-    WwwAuthenticate,
-    Other(&'static str),
-}
-
-/// A method; case matters (RFC 3261, 7.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each variant is the method of that name")]
-pub enum Method {
-    Invite,
-    Ack,
-    Bye,
-    Cancel,
-    Options,
-    Register,
-    Prack,
-    Update,
-    Info,
-    Refer,
-    Notify,
-    Subscribe,
-    Message,
-    Publish,
-    Other(Bytes),
-}
-
-impl Method {
-    /// The method as written on the wire.
-    pub fn as_bytes(&self) -> &[u8] {
-        todo!()
+/// An unknown status means what the x00 of its class means (RFC 3261, 8.1.3.2).
+fn class_phrase(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "Session Progress",
+        2 => "OK",
+        3 => "Multiple Choices",
+        4 => "Bad Request",
+        5 => "Server Internal Error",
+        _ => "Busy Everywhere",
     }
-}
-
-/// CSeq (RFC 3261, 20.16).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CSeq {
-    /// The sequence number.
-    pub number: u32,
-    /// The method.
-    pub method: Method,
-}
-
-/// A URI, read in place (RFC 3261, 19.1; RFC 3966 for tel).
-#[derive(Clone, Copy, Debug)]
-pub struct Uri<'a> {
-    /// The scheme as written, without colon.
-    pub scheme: &'a [u8],
-    /// The user part (telephone-subscriber of a tel: URI), escapes untouched; may hold `;params`.
-    pub user: Option<&'a [u8]>,
-    /// The host as written; an IPv6 reference without its brackets. Empty for tel:.
-    pub host: &'a [u8],
-    /// The port, if written.
-    pub port: Option<u16>,
-    params: &'a [u8],
-    headers: &'a [u8],
-}
-
-impl<'a> Uri<'a> {
-    /// Reads an addr-spec; any scheme parses (RFC 4475, 3.3.2: unknown ones earn 416 later).
-    pub fn parse(text: &'a [u8]) -> Result<Self, ParseError> {
-        let _ = text;
-        todo!()
-    }
-    /// Whether the scheme is `sip` or `sips`.
-    pub fn is_sip(&self) -> bool {
-        todo!()
-    }
-    /// The value of a URI parameter, compared without case: `Some(b"")` if it has no value.
-    pub fn param(&self, name: &str) -> Option<&'a [u8]> {
-        let _ = name;
-        todo!()
-    }
-    /// The parameters as written, without the leading `;`.
-    pub fn params(&self) -> &'a [u8] {
-        self.params
-    }
-    /// The headers after `?`, as written.
-    pub fn header_part(&self) -> &'a [u8] {
-        self.headers
-    }
-}
-
-/// A name-addr or addr-spec with header parameters (From, To, Contact, Route ...).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NameAddr<'a> {
-    /// The display name as written, with its quotes.
-    pub display: &'a [u8],
-    /// The URI as written, without angle brackets.
-    pub uri: &'a [u8],
-    params: &'a [u8],
-}
-
-impl<'a> NameAddr<'a> {
-    /// Reads one element.
-    pub fn parse(text: &'a [u8]) -> Result<Self, ParseError> {
-        let _ = text;
-        todo!()
-    }
-    /// The URI, read.
-    pub fn uri(&self) -> Result<Uri<'a>, ParseError> {
-        Uri::parse(self.uri)
-    }
-    /// A header parameter's value, compared without case: `Some(b"")` if it has no value.
-    pub fn param(&self, name: &str) -> Option<&'a [u8]> {
-        let _ = name;
-        todo!()
-    }
-    /// The tag, if any (RFC 3261, 19.3).
-    pub fn tag(&self) -> Option<&'a [u8]> {
-        self.param("tag")
-    }
-}
-
-/// One Via element (RFC 3261, 20.42).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Via<'a> {
-    /// `UDP`, `TCP`, `TLS`, ... as written.
-    pub transport: &'a [u8],
-    /// sent-by host, an IPv6 reference without its brackets.
-    pub host: &'a [u8],
-    /// sent-by port.
-    pub port: Option<u16>,
-    params: &'a [u8],
-}
-
-impl<'a> Via<'a> {
-    /// Reads one element.
-    pub fn parse(text: &'a [u8]) -> Result<Self, ParseError> {
-        let _ = text;
-        todo!()
-    }
-    /// A parameter's value, compared without case: `Some(b"")` if it has no value.
-    pub fn param(&self, name: &str) -> Option<&'a [u8]> {
-        let _ = name;
-        todo!()
-    }
-    /// The branch, if any.
-    pub fn branch(&self) -> Option<&'a [u8]> {
-        self.param("branch")
-    }
-}
-
-/// What is wrong with a message, and what to do about it.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{what} at octet {offset}")]
-pub struct ParseError {
-    /// What is wrong, in words for an operator.
-    pub what: &'static str,
-    /// Where in the message.
-    pub offset: usize,
-    /// The header at fault, as written, if one is.
-    pub header: Option<Bytes>,
-    /// The status that a UAS answers a request with; `None`: drop without an answer.
-    pub status: Option<u16>,
-    /// The refusing response ready to be sent back where the request came from, if one can be made.
-    pub response: Option<Box<Response>>,
 }
