@@ -1,1 +1,0 @@
-//! Call flows of two layers over a lossy network in virtual time.
