@@ -1,2 +1,34 @@
 //! Certificates, trust roots and peer checks, found by FQDN.
+//!
+//! An [`Identity`] is a certificate chain with its key; [`Identities`] holds all of them and hands
+//! the newest to each new handshake. A trunk's [`Trust`] says whose certificates are believed and
+//! which names they must carry. [`server_config`] and [`client_config`] put both together for TLS.
+//! Every check that fails has one word: [`PeerRefusal`].
 #![forbid(unsafe_code)]
+
+mod config;
+mod identities;
+mod identity;
+pub mod lab;
+mod peer;
+mod pem;
+mod refusal;
+mod roots;
+
+pub use config::{ConfigError, client_config, server_config, server_name};
+pub use identities::{ClientIdentity, Identities, ServerIdentity};
+pub use identity::{Identity, KeyKind};
+pub use peer::{PeerVerifier, Trust};
+pub use pem::{FileError, FileProblem};
+pub use refusal::PeerRefusal;
+pub use roots::Roots;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use std::sync::{Arc, OnceLock};
+
+/// The one crypto provider, passed explicitly everywhere: the process default is ambiguous as soon
+/// as a dependency brings a second one.
+pub fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
+}

@@ -1,0 +1,238 @@
+//! One certificate chain with its key, and what is to be known about it.
+
+use crate::pem::{self, FileError, FileProblem};
+use crate::{PeerRefusal, Roots, provider};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::public_key::PublicKey;
+
+/// A certificate chain and its private key.
+#[derive(Clone)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    names: Vec<String>,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    kind: KeyKind,
+    purposes: Purposes,
+}
+
+/// The kind of a certificate's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA with this many bits: what Teams' cipher suites need (TDR-TLS-003, TDR-CRT-002).
+    Rsa(usize),
+    /// ECDSA over a curve of this many bits.
+    Ecdsa(usize),
+    /// Something else.
+    Other,
+}
+
+/// What the certificate says it is for (RFC 5280, 4.2.1.12); without the extension, everything.
+#[derive(Clone, Copy)]
+struct Purposes {
+    server: bool,
+    client: bool,
+}
+
+impl Identity {
+    /// Reads a chain (own certificate first, then its issuers) and the key that belongs to it.
+    pub fn load(chain: &Path, key: &Path) -> Result<Self, FileError> {
+        let certificates = pem::certificates(chain)?;
+        let facts = Facts::read(&certificates).map_err(|problem| FileError::new(chain, problem))?;
+        let secret = pem::private_key(key)?;
+        let signer = provider()
+            .key_provider
+            .load_private_key(secret)
+            .map_err(|error| FileError::new(key, FileProblem::UnsupportedKey(error.to_string())))?;
+        let certified = CertifiedKey::new(certificates, signer);
+        if certified.keys_match().is_err() {
+            let problem = FileProblem::KeyMismatch { chain: chain.to_owned() };
+            return Err(FileError::new(key, problem));
+        }
+        Ok(Self {
+            key: Arc::new(certified),
+            names: facts.names,
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+            kind: facts.kind,
+            purposes: facts.purposes,
+        })
+    }
+
+    /// Whether the certificate is valid for `fqdn`. A wildcard stands for exactly one label
+    /// (TDR-CRT-004); only alternative names count (TDR-CRT-003).
+    pub fn covers(&self, fqdn: &str) -> bool {
+        let Ok(name) = ServerName::try_from(fqdn) else { return false };
+        let Some(leaf) = self.key.cert.first() else { return false };
+        EndEntityCert::try_from(leaf)
+            .is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+    }
+
+    /// The alternative names: DNS names in lower case as written, addresses in text.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// When it begins to be valid.
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// When it ends to be valid.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The kind of its key.
+    pub fn key_kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// Whether it is meant for servers, without which Teams refuses it (TDR-CRT-005).
+    pub fn for_servers(&self) -> bool {
+        self.purposes.server
+    }
+
+    /// Whether it is meant for clients, which Teams does not insist on (TDR-CRT-005).
+    pub fn for_clients(&self) -> bool {
+        self.purposes.client
+    }
+
+    /// How many certificates the chain has, its own counted.
+    pub fn chain_len(&self) -> usize {
+        self.key.cert.len()
+    }
+
+    /// Whether a chain leads from this certificate to `roots` at `now` with what the file holds:
+    /// a far side that knows only the roots can follow it (TDR-CRT-006).
+    pub fn reaches(&self, roots: &Roots, now: SystemTime) -> Result<(), PeerRefusal> {
+        let (leaf, rest) = self.key.cert.split_first().ok_or(PeerRefusal::NoCertificate)?;
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        EndEntityCert::try_from(leaf)?.verify_for_usage(
+            provider().signature_verification_algorithms.all,
+            &roots.store().roots,
+            rest,
+            UnixTime::since_unix_epoch(since),
+            KeyUsage::server_auth(),
+            None,
+            None,
+        )?;
+        Ok(())
+    }
+
+    /// The certificate itself, which tells one identity from another.
+    pub fn certificate(&self) -> &[u8] {
+        self.key.cert.first().map_or(&[], |leaf| leaf.as_ref())
+    }
+
+    pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+}
+
+/// Says nothing of the key.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("names", &self.names)
+            .field("not_after", &self.not_after)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a chain says about itself.
+struct Facts {
+    names: Vec<String>,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    kind: KeyKind,
+    purposes: Purposes,
+}
+
+impl Facts {
+    fn read(chain: &[CertificateDer<'_>]) -> Result<Self, FileProblem> {
+        let parsed = chain.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        for (at, pair) in parsed.windows(2).enumerate() {
+            if let [one, next] = pair
+                && one.issuer().as_raw() != next.subject().as_raw()
+            {
+                return Err(FileProblem::OutOfOrder {
+                    number: at + 1,
+                    issuer: one.issuer().to_string(),
+                    next: next.subject().to_string(),
+                });
+            }
+        }
+        let leaf = parsed.first().ok_or(FileProblem::NoCertificate)?;
+        let validity = leaf.validity();
+        Ok(Self {
+            names: names(leaf),
+            not_before: moment(validity.not_before.timestamp()),
+            not_after: moment(validity.not_after.timestamp()),
+            kind: key_kind(leaf),
+            purposes: purposes(leaf),
+        })
+    }
+}
+
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, FileProblem> {
+    X509Certificate::from_der(certificate.as_ref())
+        .map(|(_, parsed)| parsed)
+        .map_err(|error| FileProblem::NotX509(error.to_string()))
+}
+
+fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = leaf.subject_alternative_name() else { return Vec::new() };
+    extension.value.general_names.iter().filter_map(name).collect()
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(octets) => {
+            if let Ok(v4) = <[u8; 4]>::try_from(*octets) {
+                Some(std::net::Ipv4Addr::from(v4).to_string())
+            } else {
+                let v6 = <[u8; 16]>::try_from(*octets).ok()?;
+                Some(std::net::Ipv6Addr::from(v6).to_string())
+            }
+        }
+        _ => None,
+    }
+}
+
+fn key_kind(leaf: &X509Certificate<'_>) -> KeyKind {
+    match leaf.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => KeyKind::Rsa(key.key_size()),
+        Ok(PublicKey::EC(point)) => KeyKind::Ecdsa(point.key_size()),
+        _ => KeyKind::Other,
+    }
+}
+
+fn purposes(leaf: &X509Certificate<'_>) -> Purposes {
+    match leaf.extended_key_usage() {
+        Ok(Some(usage)) => Purposes {
+            server: usage.value.any || usage.value.server_auth,
+            client: usage.value.any || usage.value.client_auth,
+        },
+        Ok(None) => Purposes { server: true, client: true },
+        Err(_) => Purposes { server: false, client: false },
+    }
+}
+
+fn moment(timestamp: i64) -> SystemTime {
+    let distance = Duration::from_secs(timestamp.unsigned_abs());
+    let moment = if timestamp < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
+    moment.unwrap_or(SystemTime::UNIX_EPOCH)
+}

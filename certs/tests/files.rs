@@ -1,0 +1,191 @@
+//! What an operator's files may look like, and what is said of those that cannot be used.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
+
+use certs::lab::{Authority, Key, Purpose, Request};
+use certs::{FileProblem, Identities, Identity, KeyKind, PeerRefusal, Roots};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A directory of this test's own.
+fn dir(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("files").join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn identity(dir: &Path, authority: &Authority, names: &[&str]) -> Identity {
+    let (chain, key) = authority.leaf(names).unwrap().write(dir, "leaf").unwrap();
+    Identity::load(&chain, &key).unwrap()
+}
+
+#[test]
+fn wildcard_stands_for_one_label_and_not_for_its_base() {
+    let dir = dir("wildcard");
+    let authority = Authority::new("Wild").unwrap();
+    let identity = identity(&dir, &authority, &["*.contoso.com", "*.sbc1.adatum.biz", "192.0.2.7"]);
+    // The table of TDR-CRT-004.
+    for (name, covered) in [
+        ("sbc.contoso.com", true),
+        ("SBC.Contoso.COM", true),
+        ("sbc.test.contoso.com", false),
+        ("customer10.sbc1.contoso.com", false),
+        ("contoso.com", false),
+        ("woodgrovebank.sbc1.adatum.biz", true),
+        ("sbc1.adatum.biz", false),
+        ("192.0.2.7", true),
+        ("192.0.2.8", false),
+        ("not a name", false),
+        ("", false),
+    ] {
+        assert_eq!(identity.covers(name), covered, "{name}");
+    }
+    assert_eq!(identity.names(), ["*.contoso.com", "*.sbc1.adatum.biz", "192.0.2.7"]);
+}
+
+#[test]
+fn crlf_notes_and_cisco_paste_around_the_blocks_do_not_matter() {
+    let dir = dir("untidy");
+    let authority = Authority::new("Untidy").unwrap();
+    let leaf = authority.leaf(&["sbc1.example.net"]).unwrap();
+    let crlf = |text: &str| text.replace('\n', "\r\n");
+    let chain = format!(
+        "\u{feff}Bag Attributes\r\n  friendlyName: sbc\r\nsubject=CN = sbc1\r\n{}quit\r\n",
+        crlf(leaf.chain_pem())
+            .replace("-----END CERTIFICATE-----\r\n", "-----END CERTIFICATE-----\r\nquit\r\n")
+    );
+    std::fs::write(dir.join("chain.pem"), chain).unwrap();
+    std::fs::write(
+        dir.join("key.pem"),
+        format!("Key Attributes: none\r\n{}", crlf(leaf.key_pem())),
+    )
+    .unwrap();
+    let identity = Identity::load(&dir.join("chain.pem"), &dir.join("key.pem")).unwrap();
+    assert_eq!(identity.chain_len(), 2);
+    assert!(identity.covers("sbc1.example.net"));
+}
+
+#[test]
+fn byte_order_mark_right_before_begin_does_not_hide_the_first_certificate() {
+    let dir = dir("bom");
+    let leaf = Authority::new("Bom").unwrap().leaf(&["a.example.net"]).unwrap();
+    std::fs::write(dir.join("chain.pem"), format!("\u{feff}{}", leaf.chain_pem())).unwrap();
+    std::fs::write(dir.join("key.pem"), leaf.key_pem()).unwrap();
+    let identity = Identity::load(&dir.join("chain.pem"), &dir.join("key.pem")).unwrap();
+    assert_eq!(identity.chain_len(), 2);
+}
+
+#[test]
+fn each_broken_file_is_named_with_what_is_wrong_and_a_way_out() {
+    let dir = dir("broken");
+    let authority = Authority::new("Broken").unwrap();
+    let leaf = authority.leaf(&["a.example.net"]).unwrap();
+    let other = authority.leaf(&["b.example.net"]).unwrap();
+    let (chain, key) = leaf.write(&dir, "a").unwrap();
+    let (_, other_key) = other.write(&dir, "b").unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let problem = |chain: &Path, key: &Path, at: &Path| {
+        let error = Identity::load(chain, key).unwrap_err();
+        assert_eq!(error.path, at, "{error}");
+        assert!(error.to_string().starts_with(&at.display().to_string()));
+        assert!(!error.hint().is_empty());
+        error.problem
+    };
+
+    let missing = dir.join("missing.pem");
+    assert!(matches!(problem(&missing, &key, &missing), FileProblem::Unreadable(_)));
+    let empty = file("empty.pem", "");
+    assert!(matches!(problem(&empty, &key, &empty), FileProblem::NoCertificate));
+    assert!(matches!(problem(&key, &key, &key), FileProblem::NoCertificate));
+    assert!(matches!(problem(&chain, &chain, &chain), FileProblem::NoKey));
+    assert!(matches!(problem(&chain, &other_key, &other_key), FileProblem::KeyMismatch { .. }));
+    let torn = file("torn.pem", &leaf.chain_pem()[..200]);
+    assert!(matches!(problem(&torn, &key, &torn), FileProblem::Damaged(_)));
+    let noise = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let noise = file("noise.pem", noise);
+    assert!(matches!(problem(&noise, &key, &noise), FileProblem::NotX509(_)));
+    let sealed =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let sealed = file("sealed.key", sealed);
+    assert!(matches!(problem(&chain, &sealed, &sealed), FileProblem::EncryptedKey));
+    let alien = file("alien.pem", &(leaf.chain_pem().to_owned() + other.chain_pem()));
+    assert!(matches!(problem(&alien, &key, &alien), FileProblem::OutOfOrder { number: 2, .. }));
+    assert!(matches!(Roots::file(&empty).unwrap_err().problem, FileProblem::NoCertificate));
+}
+
+#[test]
+fn key_octets_are_neither_in_errors_nor_in_debug() {
+    let dir = dir("secret");
+    let leaf = Authority::new("Secret").unwrap().leaf(&["a.example.net"]).unwrap();
+    let (chain, key) = leaf.write(&dir, "a").unwrap();
+    let secret = leaf.key_pem().lines().nth(1).unwrap();
+    assert!(!format!("{:?}", Identity::load(&chain, &key).unwrap()).contains(secret));
+    // A BEGIN line glued to the key's first line: the decoder quotes it.
+    let glued = leaf.key_pem().replacen("-----\n", "-----", 1);
+    std::fs::write(&key, glued).unwrap();
+    let error = Identity::load(&chain, &key).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains(&secret[..20]));
+}
+
+#[test]
+fn facts_of_a_certificate_are_read_as_they_are() {
+    let dir = dir("facts");
+    let authority = Authority::with_key("Facts", Key::P384).unwrap();
+    let names = &["sbc1.example.net"][..];
+    let request = Request { names, key: Key::Rsa2048, purpose: Purpose::Server, expired: true };
+    let (chain, key) = authority.issue(&request).unwrap().write(&dir, "rsa").unwrap();
+    let identity = Identity::load(&chain, &key).unwrap();
+    assert_eq!(identity.key_kind(), KeyKind::Rsa(2048));
+    assert!(identity.for_servers() && !identity.for_clients());
+    let days = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
+    assert_eq!(identity.not_after(), days(11_688)); // 2002-01-01
+    assert_eq!(identity.not_before(), days(11_323)); // 2001-01-01
+
+    let request = Request { names, key: Key::P384, purpose: Purpose::Client, expired: false };
+    let (chain, key) = authority.issue(&request).unwrap().write(&dir, "ec").unwrap();
+    let identity = Identity::load(&chain, &key).unwrap();
+    assert_eq!(identity.key_kind(), KeyKind::Ecdsa(384));
+    assert!(!identity.for_servers() && identity.for_clients());
+}
+
+#[test]
+fn missing_intermediate_is_found_before_a_far_side_finds_it() {
+    let dir = dir("chain");
+    let authority = Authority::new("Chain").unwrap();
+    let leaf = authority.leaf(&["a.example.net"]).unwrap();
+    let roots = Roots::file(&authority.write_root(&dir, "root").unwrap()).unwrap();
+    let (chain, key) = leaf.write(&dir, "a").unwrap();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_000_000);
+    assert_eq!(Identity::load(&chain, &key).unwrap().reaches(&roots, now), Ok(()));
+    let end = leaf.chain_pem().find("-----END CERTIFICATE-----\n").unwrap() + 26;
+    std::fs::write(&chain, &leaf.chain_pem()[..end]).unwrap();
+    let alone = Identity::load(&chain, &key).unwrap();
+    assert_eq!(alone.reaches(&roots, now), Err(PeerRefusal::UnknownIssuer));
+}
+
+#[test]
+fn name_asked_for_decides_and_the_listeners_own_is_the_fallback() {
+    let dir = dir("choose");
+    let authority = Authority::new("Choose").unwrap();
+    let one = Arc::new(identity(&dir, &authority, &["*.one.example"]));
+    let two = Arc::new(identity(&dir, &authority, &["*.two.example", "a.one.example"]));
+    let named = |one: &Arc<Identity>| {
+        [("one".to_owned(), Arc::clone(one)), ("two".to_owned(), Arc::clone(&two))]
+    };
+    let identities = Identities::new(named(&one));
+    let chosen = |asked, default| identities.choose(asked, default).map(|one| one.names().to_vec());
+    assert_eq!(chosen(Some("a.two.example"), "one").unwrap()[0], "*.two.example");
+    assert_eq!(chosen(Some("a.one.example"), "one").unwrap()[0], "*.one.example");
+    assert_eq!(chosen(Some("a.one.example"), "two").unwrap()[0], "*.two.example");
+    assert_eq!(chosen(Some("unknown.example"), "two").unwrap()[0], "*.two.example");
+    assert_eq!(chosen(None, "one").unwrap()[0], "*.one.example");
+    assert_eq!(chosen(None, "gone"), None);
+
+    let renewed = Arc::new(identity(&dir, &authority, &["*.one.example", "new.example"]));
+    identities.replace(named(&renewed));
+    assert_eq!(chosen(None, "one").unwrap()[1], "new.example");
+}
