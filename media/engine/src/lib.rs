@@ -2,10 +2,40 @@
 //!
 //! Signalling talks to a worker through a bounded ring that is read between batches; counters
 //! leave by being read. This is the only crate with `unsafe`.
+//!
+//! ```text
+//!  signalling          │ worker thread, for ever
+//!  open, connect, ─ring─▶ commands ─▶ tick ─▶ receive ─▶ process ─▶ send ─┐
+//!  stats, close        │     ▲                  ▲          until empty    │
+//!  ◀──── events ───────│     │                  └──────────────────────────┤
+//!  ◀──── totals ───────│     └── sleep half a millisecond, or until called ┘
+//! ```
+#![warn(unsafe_op_in_unsafe_fn)]
+#![warn(clippy::undocumented_unsafe_blocks)]
 
-use media::{CallStats, Leg};
+mod batch;
+mod calls;
+mod clock;
+mod counters;
+mod due;
+mod io;
+mod portable;
+mod socket;
+mod sys;
+mod worker;
+
+pub use counters::Totals;
+
+use crate::portable::Portable;
+use crate::sys::Bell;
+use crate::worker::{Command, Events, Shared, Worker};
+use media::{CallStats, Forward, Leg};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::thread::{self, JoinHandle};
 
 /// A call, named by signalling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,12 +71,19 @@ pub struct LegPorts {
 /// What signalling learns from the engine.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A port could not be bound; the call has no media.
+    /// A port could not be bound; the call has no media and holds no port.
     OpenFailed {
         /// The call.
         call: MediaId,
         /// Why, in words for a log.
         why: String,
+    },
+    /// The counters of a call that goes on, as [`Engine::stats`] asked.
+    Stats {
+        /// The call.
+        call: MediaId,
+        /// Its counters so far.
+        stats: CallStats,
     },
     /// The call is closed; these were its counters.
     Closed {
@@ -63,34 +100,165 @@ pub enum EngineError {
     /// A thread, socket or epoll could not be made.
     #[error("cannot start the media engine: {0}")]
     Start(#[from] std::io::Error),
+    /// The configuration asks for no worker at all.
+    #[error("the media engine needs at least one worker")]
+    NoWorkers,
+    /// There is no such worker.
+    #[error("there is no media worker {0}")]
+    NoSuchWorker(usize),
     /// The command ring of the worker is full.
     #[error("the command ring of media worker {0} is full")]
     RingFull(usize),
+    /// The worker's thread has ended: it panicked, which is a bug of ours.
+    #[error("media worker {0} has ended")]
+    Ended(usize),
 }
 
-/// The running engine.
+/// The running engine. Dropping it is [`Self::shutdown`].
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    workers: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    ring: SyncSender<Command>,
+    bell: Arc<Bell>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Engine {
-    /// Starts the workers. `events` is called from worker threads, between batches.
-    pub fn start(config: Config, events: Box<dyn Fn(Event) + Send + Sync>) -> Result<Self, EngineError> {
-        let _ = (config, events);
-        todo!()
+    /// Starts the workers, on threads named `media-0`, `media-1` and so on. `events` is called from
+    /// worker threads, between batches: packets wait while it runs, so it must not block.
+    pub fn start(
+        config: Config,
+        events: Box<dyn Fn(Event) + Send + Sync>,
+    ) -> Result<Self, EngineError> {
+        if config.workers == 0 {
+            return Err(EngineError::NoWorkers);
+        }
+        let addresses: Arc<[Address]> = config.addresses.into();
+        let events: Events = events.into();
+        let mut engine = Self { workers: Vec::with_capacity(config.workers) };
+        for index in 0..config.workers {
+            engine.workers.push(Running::start(index, &addresses, &events)?);
+        }
+        Ok(engine)
     }
-    /// Binds a call's ports on its worker; nothing is forwarded yet.
-    pub fn open(&self, call: MediaId, worker: usize, a: LegPorts, b: LegPorts, seed: [u8; 32]) -> Result<(), EngineError> {
-        let _ = (call, worker, a, b, seed);
-        todo!()
+
+    /// How many workers there are; commands name them from 0.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
     }
-    /// Takes what the legs have agreed (see [`media::Forward::connect`]).
-    pub fn connect(&self, call: MediaId, worker: usize, a: Option<Leg>, b: Option<Leg>) -> Result<(), EngineError> {
-        let _ = (call, worker, a, b);
-        todo!()
+
+    /// Binds a call's ports on its worker; nothing is forwarded yet. `seed` is fresh random.
+    /// [`Event::OpenFailed`] follows if a port cannot be had, nothing if all is well.
+    pub fn open(
+        &self,
+        call: MediaId,
+        worker: usize,
+        a: LegPorts,
+        b: LegPorts,
+        seed: [u8; 32],
+    ) -> Result<(), EngineError> {
+        let forward = Box::new(Forward::new(seed));
+        self.command(worker, Command::Open { call, a, b, forward })
     }
-    /// Releases a call's ports; [`Event::Closed`] brings its counters.
+
+    /// Takes what the legs have agreed (see [`media::Forward::connect`]). Nothing happens if the
+    /// call is not open.
+    pub fn connect(
+        &self,
+        call: MediaId,
+        worker: usize,
+        a: Option<Leg>,
+        b: Option<Leg>,
+    ) -> Result<(), EngineError> {
+        self.command(worker, Command::Connect { call, a, b })
+    }
+
+    /// Asks for the counters of a call that goes on: [`Event::Stats`] brings them. A call that is
+    /// not open brings nothing.
+    pub fn stats(&self, call: MediaId, worker: usize) -> Result<(), EngineError> {
+        self.command(worker, Command::Query { call })
+    }
+
+    /// Releases a call's ports; [`Event::Closed`] brings its counters, exactly once per close, zeros
+    /// where the call was not open.
     pub fn close(&self, call: MediaId, worker: usize) -> Result<(), EngineError> {
-        let _ = (call, worker);
-        todo!()
+        self.command(worker, Command::Close { call })
+    }
+
+    /// The counters of all workers together, as last published.
+    pub fn totals(&self) -> Totals {
+        let mut sum = Totals::default();
+        for worker in &self.workers {
+            sum.add(&worker.shared.published.read());
+        }
+        sum
+    }
+
+    /// Closes every call ([`Event::Closed`] for each), stops the workers and waits for them.
+    /// Commands that no worker has read yet are lost.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    fn command(&self, worker: usize, command: Command) -> Result<(), EngineError> {
+        let running = self.workers.get(worker).ok_or(EngineError::NoSuchWorker(worker))?;
+        running.ring.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => EngineError::RingFull(worker),
+            TrySendError::Disconnected(_) => EngineError::Ended(worker),
+        })?;
+        running.bell.ring();
+        Ok(())
     }
 }
+
+impl Running {
+    fn start(
+        index: usize,
+        addresses: &Arc<[Address]>,
+        events: &Events,
+    ) -> Result<Self, EngineError> {
+        let (ring, commands) = mpsc::sync_channel(RING);
+        let bell = Arc::new(Bell::new()?);
+        let io = Portable::new(addresses, Arc::clone(&bell))?;
+        let shared = Arc::new(Shared {
+            published: counters::Published::new(),
+            stop: AtomicBool::new(false),
+        });
+        let (addresses, events) = (Arc::clone(addresses), Arc::clone(events));
+        let of_worker = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name(format!("media-{index}"))
+            .spawn(move || Worker::new(io, addresses, commands, events, of_worker).run())?;
+        Ok(Self { ring, bell, shared, thread: Some(thread) })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for worker in &self.workers {
+            worker.shared.stop.store(true, Ordering::Release);
+            worker.bell.ring();
+        }
+        for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
+            // A worker that drops the engine out of its own event cannot wait for itself.
+            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                tracing::error!("a media worker panicked");
+            }
+        }
+    }
+}
+
+/// Raises this process's limit of open descriptors as far as it may go and returns it. A call takes
+/// four; the usual soft limit of 1024 would end at 250 calls.
+pub fn raise_descriptor_limit() -> std::io::Result<u64> {
+    sys::raise_descriptor_limit()
+}
+
+/// Commands that may wait for a worker. A worker reads them every half millisecond, so this is a
+/// burst of some 300 calls set up at once; the next is refused rather than kept waiting.
+const RING: usize = 1024;

@@ -1,0 +1,279 @@
+//! The calls of one worker and the table that finds them by port: the core between two engines.
+
+use crate::batch::{Batch, Packet, PortId};
+use crate::counters::Totals;
+use crate::due::Due;
+use crate::{Address, LegPorts, MediaId};
+use media::{CallStats, Component, DropReason, Forward, Leg, Now, Side, Verdict};
+use std::collections::HashMap;
+
+/// All calls of a worker.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    forwards: Forwards,
+    calls: Vec<Option<Call>>,
+    free: Vec<u32>,
+    /// Read when signalling speaks, never for a packet.
+    by_id: HashMap<MediaId, u32>,
+    due: Due,
+}
+
+#[derive(Debug)]
+struct Call {
+    forward: Box<Forward>,
+    ports: CallPorts,
+    /// Packets that the kernel cut, by side: `Forward` never saw them whole.
+    cut: [u64; 2],
+}
+
+/// The four ports of a call, by side and component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallPorts([[PortId; 2]; 2]);
+
+impl CallPorts {
+    /// The ports of both legs, or in words why these cannot be.
+    pub(crate) fn new(addresses: &[Address], a: LegPorts, b: LegPorts) -> Result<Self, String> {
+        Ok(Self([leg_ports(addresses, a)?, leg_ports(addresses, b)?]))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = PortId> + use<> {
+        self.0.into_iter().flatten()
+    }
+
+    fn at(&self, side: Side, component: Component) -> PortId {
+        self.0[side as usize][component as usize]
+    }
+}
+
+fn leg_ports(addresses: &[Address], leg: LegPorts) -> Result<[PortId; 2], String> {
+    let LegPorts { address, rtp } = leg;
+    let of =
+        addresses.get(address).ok_or_else(|| format!("there is no media address {address}"))?;
+    let (lowest, highest) = (*of.ports.start(), *of.ports.end());
+    if rtp % 2 != 0 || rtp < lowest || rtp >= highest {
+        return Err(format!("{rtp} is not an even port of {lowest}-{highest} with its next one"));
+    }
+    let address =
+        u16::try_from(address).map_err(|_| format!("media address {address} is too many"))?;
+    let rtp = PortId { address, offset: rtp - lowest };
+    Ok([rtp, PortId { offset: rtp.offset + 1, ..rtp }])
+}
+
+impl Calls {
+    pub(crate) fn new(addresses: &[Address]) -> Self {
+        Self {
+            forwards: Forwards::new(addresses),
+            calls: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            due: Due::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn contains(&self, id: MediaId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    /// Takes a call whose ports are open. The caller has checked that it is new.
+    pub(crate) fn insert(&mut self, id: MediaId, ports: CallPorts, forward: Box<Forward>) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.calls.push(None);
+            (self.calls.len() - 1) as u32
+        });
+        for (side, component) in EACH_PORT {
+            self.forwards
+                .set(ports.at(side, component), Some(Owner { call: place, side, component }));
+        }
+        self.calls[place as usize] = Some(Call { forward, ports, cut: [0; 2] });
+        self.by_id.insert(id, place);
+        self.due.reserve(self.calls.len());
+    }
+
+    /// Tells a call what its legs have agreed; a call that is gone does not mind.
+    pub(crate) fn connect(&mut self, id: MediaId, a: Option<Leg>, b: Option<Leg>) {
+        let Some(&place) = self.by_id.get(&id) else { return };
+        if let Some(call) = &mut self.calls[place as usize] {
+            call.forward.connect(a, b);
+            self.due.arm(place, call.forward.next_due());
+        }
+    }
+
+    /// Forgets a call; what it had is returned so that its ports can be closed.
+    pub(crate) fn remove(&mut self, id: MediaId) -> Option<(CallPorts, CallStats)> {
+        let place = self.by_id.remove(&id)?;
+        let call = self.calls[place as usize].take()?;
+        self.free.push(place);
+        self.due.disarm(place);
+        for port in call.ports.all() {
+            self.forwards.set(port, None);
+        }
+        Some((call.ports, call.stats()))
+    }
+
+    pub(crate) fn stats(&self, id: MediaId) -> Option<CallStats> {
+        self.calls[*self.by_id.get(&id)? as usize].as_ref().map(Call::stats)
+    }
+
+    /// The calls open now.
+    pub(crate) fn ids(&self) -> Vec<MediaId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// Turns each packet received into one to be sent, or into a count.
+    pub(crate) fn process(&mut self, now: Now, batch: &mut Batch, totals: &mut Totals) {
+        for packet in batch.packets_mut() {
+            totals.received += 1;
+            match self.packet(now, packet) {
+                Verdict::Forward { .. } => totals.forwarded += 1,
+                Verdict::Consumed => {}
+                Verdict::Drop(reason) => totals.drop_packet(reason),
+            }
+        }
+    }
+
+    fn packet(&mut self, now: Now, packet: &mut Packet) -> Verdict {
+        const NO_FLOW: Verdict = Verdict::Drop(DropReason::NoFlow);
+        let Some(owner) = self.forwards.owner(packet.port) else { return NO_FLOW };
+        let Some(Some(call)) = self.calls.get_mut(owner.call as usize) else { return NO_FLOW };
+        if packet.cut {
+            call.cut[owner.side as usize] += 1;
+            return Verdict::Drop(DropReason::TooBig);
+        }
+        let verdict =
+            call.forward.packet(now, owner.side, owner.component, packet.peer, &mut packet.slot);
+        if let Verdict::Forward { side, component, to } = verdict {
+            packet.address(call.ports.at(side, component), to);
+        }
+        self.due.arm_earlier(owner.call, call.forward.next_due());
+        verdict
+    }
+
+    /// Fills an empty batch with packets of our own that are due. A full batch means that there may
+    /// be more: send it and come again.
+    pub(crate) fn tick(&mut self, now: Now, batch: &mut Batch, totals: &mut Totals) {
+        while let Some(place) = self.due.first(now.mono) {
+            let Some(Some(call)) = self.calls.get_mut(place as usize) else {
+                self.due.disarm(place);
+                continue;
+            };
+            loop {
+                // A call that finds the batch full stays due, and is first when it comes again.
+                let Some(packet) = batch.spare() else { return };
+                match call.forward.generate(now, &mut packet.slot) {
+                    Some(Verdict::Forward { side, component, to }) => {
+                        packet.address(call.ports.at(side, component), to);
+                        batch.take();
+                        totals.generated += 1;
+                    }
+                    Some(Verdict::Consumed | Verdict::Drop(_)) | None => break,
+                }
+            }
+            // Even a call that is always due must not hold the worker in this loop.
+            let next = call.forward.next_due().map(|due| due.max(now.mono + crate::worker::TICK));
+            self.due.arm(place, next);
+        }
+    }
+}
+
+impl Call {
+    fn stats(&self) -> CallStats {
+        let mut stats = self.forward.stats();
+        stats.a.drops[DropReason::TooBig as usize] += self.cut[Side::A as usize];
+        stats.b.drops[DropReason::TooBig as usize] += self.cut[Side::B as usize];
+        stats
+    }
+}
+
+impl Packet {
+    /// Marks the packet to be sent from `port` to `peer`.
+    fn address(&mut self, port: PortId, peer: std::net::SocketAddr) {
+        self.port = port;
+        self.peer = peer;
+        self.send = true;
+    }
+}
+
+/// Who owns each port: an index into the calls, found by address and by port above the lowest.
+#[derive(Debug)]
+struct Forwards(Box<[Box<[Option<Owner>]>]>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner {
+    call: u32,
+    side: Side,
+    component: Component,
+}
+
+impl Forwards {
+    fn new(addresses: &[Address]) -> Self {
+        Self(addresses.iter().map(|address| vec![None; address.ports.len()].into()).collect())
+    }
+
+    fn owner(&self, port: PortId) -> Option<Owner> {
+        *self.0.get(usize::from(port.address))?.get(usize::from(port.offset))?
+    }
+
+    fn set(&mut self, port: PortId, owner: Option<Owner>) {
+        if let Some(place) = self
+            .0
+            .get_mut(usize::from(port.address))
+            .and_then(|ports| ports.get_mut(usize::from(port.offset)))
+        {
+            *place = owner;
+        }
+    }
+}
+
+const EACH_PORT: [(Side, Component); 4] = [
+    (Side::A, Component::Rtp),
+    (Side::A, Component::Rtcp),
+    (Side::B, Component::Rtp),
+    (Side::B, Component::Rtcp),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    fn address() -> Vec<Address> {
+        vec![Address { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_007 }]
+    }
+
+    fn leg(address: usize, rtp: u16) -> LegPorts {
+        LegPorts { address, rtp }
+    }
+
+    #[test]
+    fn an_odd_port_or_one_outside_the_range_is_refused() {
+        let good = leg(0, 20_000);
+        for bad in [leg(0, 20_001), leg(0, 19_998), leg(0, 20_008), leg(1, 20_000)] {
+            assert!(CallPorts::new(&address(), good, bad).is_err(), "{bad:?}");
+        }
+        let ports = CallPorts::new(&address(), good, leg(0, 20_006)).unwrap();
+        assert_eq!(ports.at(Side::B, Component::Rtcp), PortId { address: 0, offset: 7 });
+    }
+
+    #[test]
+    fn a_range_that_ends_on_an_even_port_does_not_lend_half_a_pair() {
+        let addresses = [Address { ports: 20_000..=20_002, ..address()[0].clone() }];
+        assert!(CallPorts::new(&addresses, leg(0, 20_000), leg(0, 20_002)).is_err());
+    }
+
+    #[test]
+    fn the_owner_of_a_port_is_gone_when_it_is_given_back() {
+        let mut forwards = Forwards::new(&address());
+        let port = PortId { address: 0, offset: 7 };
+        let owner = Owner { call: 3, side: Side::A, component: Component::Rtcp };
+        forwards.set(port, Some(owner));
+        assert_eq!(forwards.owner(port), Some(owner));
+        assert_eq!(forwards.owner(PortId { offset: 8, ..port }), None);
+        assert_eq!(forwards.owner(PortId { address: 1, ..port }), None);
+        forwards.set(port, None);
+        assert_eq!(forwards.owner(port), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! Counters of one worker: plain integers while it works, published for others to read.
+
+use crate::io::Faults;
+use media::DropReason;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const REASONS: usize = DropReason::ALL.len();
+
+/// What the workers have done since they started. Published about once a second, and whenever a
+/// port was opened or closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets taken from the kernel, dropped ones included.
+    pub received: u64,
+    /// Packets received and sent on.
+    pub forwarded: u64,
+    /// Packets that we made ourselves.
+    pub generated: u64,
+    /// Dropped packets, indexed as [`DropReason::ALL`].
+    pub drops: [u64; REASONS],
+    /// Receives that brought an error instead of a packet (an ICMP message, mostly).
+    pub receive_errors: u64,
+    /// Packets that the kernel refused to send; `forwarded` and `generated` include them.
+    pub send_errors: u64,
+    /// Calls open now.
+    pub calls: u64,
+    /// Ports bound now.
+    pub ports: u64,
+}
+
+impl Totals {
+    /// How many packets were dropped for this reason.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    pub(crate) fn drop_packet(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+
+    pub(crate) fn set_faults(&mut self, faults: Faults) {
+        self.receive_errors = faults.receive;
+        self.send_errors = faults.send;
+    }
+
+    /// Adds the counters of another worker.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, more) in self.words_mut().into_iter().zip(other.words()) {
+            *sum += more;
+        }
+    }
+
+    fn words(&self) -> [u64; WORDS] {
+        let mut copy = *self;
+        copy.words_mut().map(|word| *word)
+    }
+
+    /// Every counter, in one fixed order.
+    fn words_mut(&mut self) -> [&mut u64; WORDS] {
+        let Self {
+            received,
+            forwarded,
+            generated,
+            drops,
+            receive_errors,
+            send_errors,
+            calls,
+            ports,
+        } = self;
+        let [d0, d1, d2, d3, d4, d5, d6] = drops;
+        [
+            received,
+            forwarded,
+            generated,
+            receive_errors,
+            send_errors,
+            calls,
+            ports,
+            d0,
+            d1,
+            d2,
+            d3,
+            d4,
+            d5,
+            d6,
+        ]
+    }
+}
+
+const WORDS: usize = 7 + REASONS;
+
+/// Where a worker publishes its counters. Each is right by itself; together they may be a batch
+/// apart, which no reader of counters can tell.
+#[derive(Debug)]
+pub(crate) struct Published([AtomicU64; WORDS]);
+
+impl Published {
+    pub(crate) fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; WORDS])
+    }
+
+    pub(crate) fn publish(&self, totals: &Totals) {
+        for (place, word) in self.0.iter().zip(totals.words()) {
+            place.store(word, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Totals {
+        let mut totals = Totals::default();
+        for (place, word) in self.0.iter().zip(totals.words_mut()) {
+            *word = place.load(Ordering::Relaxed);
+        }
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_counter_is_lost_or_mixed_up_on_the_way_to_a_reader() {
+        let mut totals = Totals::default();
+        for (word, value) in totals.words_mut().into_iter().zip(1..) {
+            *word = value;
+        }
+        let published = Published::new();
+        published.publish(&totals);
+        assert_eq!(published.read(), totals);
+        let mut sum = totals;
+        sum.add(&totals);
+        assert_eq!((sum.received, sum.ports), (2, 14));
+        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * 14);
+    }
+
+    #[test]
+    fn each_drop_reason_has_its_own_counter() {
+        for (place, reason) in DropReason::ALL.into_iter().enumerate() {
+            let mut totals = Totals::default();
+            totals.drop_packet(reason);
+            assert_eq!(totals.drops[place], 1);
+            assert_eq!(totals.dropped(reason), 1);
+        }
+    }
+}

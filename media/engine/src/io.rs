@@ -1,0 +1,34 @@
+//! The seam between the kernel and the core: what every engine does for a worker.
+
+use crate::batch::{Batch, PortId};
+use std::io;
+
+/// One way of getting packets from the kernel and back to it. A worker owns one and calls it from
+/// its own thread only.
+pub(crate) trait PacketIo {
+    /// Takes a port into use: from now on its packets are received.
+    fn open(&mut self, port: PortId) -> io::Result<()>;
+
+    /// Gives a port back. One that is not open is no error.
+    fn close(&mut self, port: PortId);
+
+    /// Adds what has arrived to an empty batch, without waiting, and says whether there may be more.
+    fn receive(&mut self, batch: &mut Batch) -> bool;
+
+    /// Sends the packets of the batch that are marked so. What the kernel refuses is counted and gone:
+    /// a late voice packet is worth nothing.
+    fn send(&mut self, batch: &Batch);
+
+    /// Waits until a packet has arrived or signalling has rung.
+    fn wait(&mut self);
+
+    /// What went wrong so far.
+    fn faults(&self) -> Faults;
+}
+
+/// Errors of the kernel that cost a packet at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) receive: u64,
+    pub(crate) send: u64,
+}

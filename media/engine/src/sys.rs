@@ -1,0 +1,266 @@
+//! The system calls that the standard library does not offer, each with its reason to be sound.
+
+use media::packet::PACKET_MAX;
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// An epoll instance (level-triggered).
+#[derive(Debug)]
+pub(crate) struct Epoll(OwnedFd);
+
+/// What epoll hands back for one ready descriptor.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Ready(libc::epoll_event);
+
+impl Ready {
+    pub(crate) const NONE: Self = Self(libc::epoll_event { events: 0, u64: 0 });
+
+    /// The word that was given with the descriptor.
+    pub(crate) fn word(&self) -> u64 {
+        self.0.u64
+    }
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ready({:#x})", self.word())
+    }
+}
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointer; the result is checked before it is used.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        owned(fd).map(Self)
+    }
+
+    /// Watches `fd` for input until it is closed. `word` comes back with each event.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, word: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: word };
+        // SAFETY: both descriptors are open, being borrowed; `event` lives through the call, which
+        // only reads it.
+        let done = unsafe {
+            libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event)
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// What is ready now, or with `block` what is ready first. Interrupted counts as nothing.
+    pub(crate) fn ready<'e>(&self, events: &'e mut [Ready], block: bool) -> &'e [Ready] {
+        let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+        let timeout = if block { -1 } else { 0 };
+        // SAFETY: `Ready` is a transparent `epoll_event`; `events` has room for `room` of them
+        // and lives through the call; the kernel writes no more than that.
+        let count = unsafe {
+            libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr().cast(), room, timeout)
+        };
+        &events[..usize::try_from(count).unwrap_or(0)]
+    }
+}
+
+/// A bell between threads: rung by signalling, heard by the worker's epoll.
+#[derive(Debug)]
+pub(crate) struct Bell(OwnedFd);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointer; the result is checked before it is used.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        owned(fd).map(Self)
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Never blocks: the counter can only be full when the bell has been rung and not heard.
+    pub(crate) fn ring(&self) {
+        let one = 1_u64;
+        // SAFETY: the kernel reads the eight octets of `one`, which outlives the call.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), mem::size_of::<u64>()) };
+    }
+
+    pub(crate) fn silence(&self) {
+        let mut rung = 0_u64;
+        // SAFETY: the kernel writes the eight octets of `rung`, which outlives the call.
+        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut rung).cast(), mem::size_of::<u64>()) };
+    }
+}
+
+/// What `recvfrom` brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) from: SocketAddr,
+    /// The datagram's true length in octets, also where the buffer was shorter.
+    pub(crate) len: usize,
+}
+
+/// Takes one datagram of at most `buffer.len()` octets from a non-blocking socket.
+pub(crate) fn receive_from(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8; PACKET_MAX],
+) -> io::Result<Received> {
+    let mut name = MaybeUninit::<Name>::uninit();
+    let mut name_len = mem::size_of::<Name>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `buffer.len()` octets to the buffer and at most `name_len`
+    // to the name; all three outlive the call.
+    let len = unsafe {
+        libc::recvfrom(
+            fd.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            libc::MSG_TRUNC,
+            name.as_mut_ptr().cast(),
+            &mut name_len,
+        )
+    };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: `recvfrom` succeeded and `name_len` says how much of the name it wrote.
+    let from = unsafe { address_of(&name, name_len) }
+        .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+    Ok(Received { from, len })
+}
+
+/// Sends one datagram.
+pub(crate) fn send_to(fd: BorrowedFd<'_>, packet: &[u8], to: SocketAddr) -> io::Result<()> {
+    let (name, name_len) = name_of(to);
+    // SAFETY: the kernel reads `packet.len()` octets of the packet and `name_len` of the name, which
+    // `name_of` has initialised; both outlive the call.
+    let sent = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            packet.as_ptr().cast(),
+            packet.len(),
+            libc::MSG_NOSIGNAL,
+            (&raw const name).cast(),
+            name_len,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets this thread's sleeps end within `slack` of when they should (the default of 50 us would
+/// stretch each tick by a tenth).
+pub(crate) fn set_timer_slack(slack: Duration) {
+    let nanoseconds = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(libc::c_ulong::MAX);
+    // SAFETY: this option of `prctl` takes a number and touches no memory of ours. It cannot fail
+    // in a way that matters: ticks would be longer.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0) };
+}
+
+/// Raises this process's limit of open descriptors to the most it may have, and returns it.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit`, which outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads one `rlimit`, which outlives the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// A socket address as the kernel writes it: the family comes first in both.
+#[derive(Clone, Copy)]
+#[repr(C)]
+union Name {
+    family: libc::sa_family_t,
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+/// Reads a kernel address; `None` for a family that is not the Internet's.
+///
+/// # Safety
+/// The first `len` octets of `name` must be initialised.
+unsafe fn address_of(name: &MaybeUninit<Name>, len: libc::socklen_t) -> Option<SocketAddr> {
+    let len = len as usize;
+    let name = name.as_ptr();
+    if len < mem::size_of::<libc::sa_family_t>() {
+        return None;
+    }
+    // SAFETY: the caller says that `len` octets are initialised, and the family lies within.
+    match i32::from(unsafe { (*name).family }) {
+        libc::AF_INET if len >= mem::size_of::<libc::sockaddr_in>() => {
+            // SAFETY: as above; the family says which address it is, `len` that it is whole.
+            let v4 = unsafe { (*name).v4 };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 if len >= mem::size_of::<libc::sockaddr_in6>() => {
+            // SAFETY: as above; the family says which address it is, `len` that it is whole.
+            let v6 = unsafe { (*name).v6 };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            // No flow label: two packets of one far side must compare equal.
+            Some(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), 0, v6.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+fn name_of(address: SocketAddr) -> (Name, libc::socklen_t) {
+    match address {
+        SocketAddr::V4(v4) => {
+            let name = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            (Name { v4: name }, mem::size_of::<libc::sockaddr_in>() as libc::socklen_t)
+        }
+        SocketAddr::V6(v6) => {
+            let name = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: 0,
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            (Name { v6: name }, mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t)
+        }
+    }
+}
+
+fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_survives_the_way_to_the_kernel_and_back() {
+        for text in ["192.0.2.7:20000", "[2001:db8::7]:40001", "[fe80::1%3]:9"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let (name, len) = name_of(address);
+            let name = MaybeUninit::new(name);
+            // SAFETY: `name_of` initialised `len` octets.
+            assert_eq!(unsafe { address_of(&name, len) }, Some(address));
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_cut_or_of_another_family_is_none() {
+        let (name, len) = name_of("192.0.2.7:20000".parse().unwrap());
+        // SAFETY: fewer octets than `name_of` initialised.
+        assert_eq!(unsafe { address_of(&MaybeUninit::new(name), len - 1) }, None);
+        // SAFETY: none are claimed.
+        assert_eq!(unsafe { address_of(&MaybeUninit::new(name), 0) }, None);
+        let unix = Name { family: libc::AF_UNIX as libc::sa_family_t };
+        // SAFETY: the two octets of the family are initialised.
+        assert_eq!(unsafe { address_of(&MaybeUninit::new(unix), 2) }, None);
+    }
+}

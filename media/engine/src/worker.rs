@@ -1,0 +1,225 @@
+//! One media core: reads commands, moves packets in batches, sleeps a tick, for as long as it lives.
+
+use crate::batch::Batch;
+use crate::calls::{CallPorts, Calls};
+use crate::clock;
+use crate::counters::{Published, Totals};
+use crate::io::PacketIo;
+use crate::{Address, Event, LegPorts, MediaId, sys};
+use media::{Forward, Leg};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+/// What signalling asks of a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Open { call: MediaId, a: LegPorts, b: LegPorts, forward: Box<Forward> },
+    Connect { call: MediaId, a: Option<Leg>, b: Option<Leg> },
+    Query { call: MediaId },
+    Close { call: MediaId },
+}
+
+/// Where events go.
+pub(crate) type Events = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// What a worker shares with the engine that started it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) published: Published,
+    pub(crate) stop: AtomicBool,
+}
+
+/// What is left of the command ring after a look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Orders {
+    /// Nothing.
+    AllRead,
+    /// Perhaps more; packets come first.
+    Waiting,
+    /// The engine ends.
+    Stop,
+}
+
+/// A worker, to be run on its own thread.
+pub(crate) struct Worker<I> {
+    pub(crate) io: I,
+    pub(crate) addresses: Arc<[Address]>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: Events,
+    pub(crate) shared: Arc<Shared>,
+    calls: Calls,
+    batch: Batch,
+    totals: Totals,
+    publish_at: Instant,
+}
+
+impl<I: PacketIo> Worker<I> {
+    pub(crate) fn new(
+        io: I,
+        addresses: Arc<[Address]>,
+        commands: Receiver<Command>,
+        events: Events,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            io,
+            calls: Calls::new(&addresses),
+            addresses,
+            commands,
+            events,
+            shared,
+            batch: Batch::new(),
+            totals: Totals::default(),
+            publish_at: clock::now().mono,
+        }
+    }
+
+    /// Works until the engine says stop or is gone.
+    pub(crate) fn run(mut self) {
+        sys::set_timer_slack(TIMER_SLACK);
+        loop {
+            let orders = self.obey();
+            if orders == Orders::Stop {
+                break;
+            }
+            self.generate();
+            let drained = self.drain();
+            self.publish_in_time();
+            if orders == Orders::Waiting || !drained {
+                continue;
+            }
+            if self.calls.len() == 0 {
+                self.io.wait();
+            } else {
+                clock::pause(TICK);
+            }
+        }
+        for call in self.calls.ids() {
+            self.close(call);
+        }
+        self.publish();
+    }
+
+    /// Carries out what signalling has asked meanwhile.
+    fn obey(&mut self) -> Orders {
+        for _ in 0..COMMANDS_PER_TURN {
+            if self.shared.stop.load(Ordering::Acquire) {
+                return Orders::Stop;
+            }
+            match self.commands.try_recv() {
+                Ok(Command::Open { call, a, b, forward }) => self.open(call, a, b, forward),
+                Ok(Command::Connect { call, a, b }) => self.calls.connect(call, a, b),
+                Ok(Command::Query { call }) => {
+                    if let Some(stats) = self.calls.stats(call) {
+                        (self.events)(Event::Stats { call, stats });
+                    }
+                }
+                Ok(Command::Close { call }) => self.close(call),
+                Err(TryRecvError::Empty) => return Orders::AllRead,
+                Err(TryRecvError::Disconnected) => return Orders::Stop,
+            }
+        }
+        Orders::Waiting
+    }
+
+    fn open(&mut self, call: MediaId, a: LegPorts, b: LegPorts, forward: Box<Forward>) {
+        let opened = if self.calls.contains(call) {
+            Err("the call is open already".to_owned())
+        } else {
+            CallPorts::new(&self.addresses, a, b).and_then(|ports| self.bind(ports))
+        };
+        match opened {
+            Ok(ports) => {
+                self.calls.insert(call, ports, forward);
+                self.publish();
+            }
+            Err(why) => (self.events)(Event::OpenFailed { call, why }),
+        }
+    }
+
+    /// Opens all ports of a call, or none.
+    fn bind(&mut self, ports: CallPorts) -> Result<CallPorts, String> {
+        for (opened, port) in ports.all().enumerate() {
+            if let Err(error) = self.io.open(port) {
+                ports.all().take(opened).for_each(|port| self.io.close(port));
+                let address = &self.addresses[usize::from(port.address)];
+                let number = address.ports.start() + port.offset;
+                return Err(format!("cannot bind {} port {number}: {error}", address.bind));
+            }
+        }
+        Ok(ports)
+    }
+
+    /// A call that was never open ends all the same, with nothing to show: who closes can count on
+    /// being told.
+    fn close(&mut self, call: MediaId) {
+        let stats = match self.calls.remove(call) {
+            Some((ports, stats)) => {
+                ports.all().for_each(|port| self.io.close(port));
+                stats
+            }
+            None => media::CallStats::default(),
+        };
+        self.publish();
+        (self.events)(Event::Closed { call, stats });
+    }
+
+    /// Sends what is due of our own.
+    fn generate(&mut self) {
+        let now = clock::now();
+        loop {
+            self.batch.clear();
+            self.calls.tick(now, &mut self.batch, &mut self.totals);
+            if self.batch.packets().is_empty() {
+                return;
+            }
+            self.io.send(&self.batch);
+        }
+    }
+
+    /// Receives, processes and sends until nothing is left, or until commands have waited for long
+    /// enough; says whether nothing is left.
+    fn drain(&mut self) -> bool {
+        for _ in 0..BATCHES_PER_TURN {
+            self.batch.clear();
+            if !self.io.receive(&mut self.batch) {
+                return true;
+            }
+            self.calls.process(clock::now(), &mut self.batch, &mut self.totals);
+            self.io.send(&self.batch);
+        }
+        false
+    }
+
+    fn publish_in_time(&mut self) {
+        let now = clock::now().mono;
+        if now >= self.publish_at {
+            self.publish_at = now + PUBLISH_EVERY;
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.totals.set_faults(self.io.faults());
+        self.totals.calls = self.calls.len() as u64;
+        self.totals.ports = self.totals.calls * PORTS_PER_CALL;
+        self.shared.published.publish(&self.totals);
+    }
+}
+
+/// How long packets gather. Against the 20 ms of a voice packet it is nothing, and it cuts the cost
+/// of a packet by half and more, because many share one wake-up.
+pub(crate) const TICK: Duration = Duration::from_micros(500);
+/// How much longer than a tick the kernel may let us sleep.
+const TIMER_SLACK: Duration = Duration::from_micros(1);
+/// Commands carried out before packets get their turn: opening a call takes some 50 us, so packets
+/// wait for a millisecond or two at most.
+const COMMANDS_PER_TURN: usize = 32;
+/// Batches moved before commands and packets of our own get their turn under a flood.
+const BATCHES_PER_TURN: usize = 64;
+/// Counters are read by people and by scrapes, neither of which looks more often.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// RTP and RTCP on either leg.
+const PORTS_PER_CALL: u64 = 4;

@@ -1,0 +1,105 @@
+//! The packet path allocates nothing, counted by the allocator on the worker's own thread.
+
+mod rig;
+
+use media::{LatchPolicy, Leg};
+use media_engine::{Address, Config, Engine, Event, MediaId};
+use rig::{encrypted, far_side, id, receive, rtp, stream};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    // During the end of a thread there is nothing left to ask, and nothing to count.
+    if WATCHED.try_with(Cell::get).unwrap_or(false) {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Events come on the worker's thread: counters of the watched call that are asked for once start the
+/// watch there, and end it when they are asked for again.
+#[test]
+fn a_forwarded_packet_allocates_nothing() {
+    const PACKETS: u16 = 500;
+    let base = rig::free_ports(rig::LOCALHOST, 8);
+    let address = Address { bind: rig::LOCALHOST, ports: base..=base + 7 };
+    let (tell, events) = sync_channel(8);
+    let on_event = move |event| {
+        let watched = WATCHED.replace(false);
+        let toggles = matches!(event, Event::Stats { call, .. } if call == WATCH);
+        let _ = tell.send(ALLOCATIONS.load(Ordering::Relaxed));
+        WATCHED.set(watched != toggles);
+    };
+    let engine =
+        Engine::start(Config { workers: 1, addresses: vec![address] }, Box::new(on_event)).unwrap();
+    let allocations = || events.recv_timeout(rig::PATIENCE).unwrap();
+
+    // Two calls end to end: RTP in, SRTP between them, RTP out, so that one worker does it all.
+    let (a, b) = (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST));
+    let ports = |number| media_engine::LegPorts { address: 0, rtp: base + number };
+    engine.open(WATCH, 0, ports(0), ports(2), [1; 32]).unwrap();
+    engine.open(id(1), 0, ports(4), ports(6), [2; 32]).unwrap();
+    let leg = |stream| Some(Leg { stream, latch: LatchPolicy::Signalled });
+    let at = |number: u16| {
+        let mut middle = stream(&a, &a);
+        middle.remote_rtp = Some((rig::LOCALHOST, base + number).into());
+        middle.remote_rtcp = middle.remote_rtp;
+        middle
+    };
+    engine.connect(WATCH, 0, leg(stream(&a, &a)), leg(encrypted(at(4), 1, 2))).unwrap();
+    engine.connect(id(1), 0, leg(encrypted(at(2), 2, 1)), leg(stream(&b, &b))).unwrap();
+    engine.stats(id(1), 0).unwrap();
+    allocations();
+
+    let talk = |sequence| {
+        a.send_to(&rtp(1, sequence), (rig::LOCALHOST, base)).unwrap();
+        assert_eq!(receive(&b).0, rtp(1, sequence));
+        b.send_to(&rtp(2, sequence), (rig::LOCALHOST, base + 6)).unwrap();
+        assert_eq!(receive(&a).0, rtp(2, sequence));
+    };
+    (0..50).for_each(talk);
+    engine.stats(WATCH, 0).unwrap();
+    let before = allocations();
+    (50..50 + PACKETS).for_each(talk);
+    engine.stats(WATCH, 0).unwrap();
+    assert_eq!(allocations() - before, 0, "allocations for {} packets", 4 * PACKETS);
+
+    // That the watch sees anything at all: the end of a call gives memory back.
+    engine.stats(WATCH, 0).unwrap();
+    let before = allocations();
+    engine.close(id(1), 0).unwrap();
+    assert!(allocations() > before);
+}
+
+const WATCH: MediaId = MediaId(0);

@@ -1,0 +1,273 @@
+//! Calls through a running engine, over real sockets on the loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+mod rig;
+
+use media::DropReason;
+use media_engine::{Engine, EngineError, Event, LegPorts, MediaId};
+use rig::{Rig, encrypted, far_side, id, nothing_for, receive, rtcp, rtp, stream};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::sync::mpsc::{channel, sync_channel};
+
+#[test]
+fn rtp_passes_both_ways_and_the_end_tells_how_much() {
+    passes_both_ways(&Rig::new(1));
+}
+
+#[test]
+fn rtp_passes_over_ipv6() {
+    passes_both_ways(&Rig::on(IpAddr::V6(Ipv6Addr::LOCALHOST), 1));
+}
+
+fn passes_both_ways(rig: &Rig) {
+    let (a, b) = (far_side(rig.bind), far_side(rig.bind));
+    rig.open(0);
+    rig.connect(0, stream(&a, &a), stream(&b, &b));
+    for sequence in 0..50 {
+        a.send_to(&rtp(1, sequence), rig.address(rig.a(0).rtp)).unwrap();
+        assert_eq!(receive(&b), (rtp(1, sequence), rig.address(rig.b(0).rtp)));
+        b.send_to(&rtp(2, sequence), rig.address(rig.b(0).rtp)).unwrap();
+        assert_eq!(receive(&a), (rtp(2, sequence), rig.address(rig.a(0).rtp)));
+    }
+    assert_eq!(rig.stats(0).a.received_packets, 50);
+    let stats = rig.close(0);
+    assert_eq!((stats.a.received_packets, stats.b.received_packets), (50, 50));
+    assert_eq!((stats.a.sent_packets, stats.b.sent_packets), (50, 50));
+    assert_eq!((stats.a.lost_packets, stats.a.drops), (0, [0; 7]));
+    let totals = rig.engine.totals();
+    assert_eq!((totals.received, totals.forwarded, totals.send_errors), (100, 100, 0));
+    assert_eq!((totals.calls, totals.ports), (0, 0));
+}
+
+#[test]
+fn rtcp_passes_on_a_port_of_its_own() {
+    let rig = Rig::new(1);
+    let [a, a_rtcp, b, b_rtcp] = [(); 4].map(|()| far_side(rig.bind));
+    rig.open(0);
+    rig.connect(0, stream(&a, &a_rtcp), stream(&b, &b_rtcp));
+    a_rtcp.send_to(&rtcp(1), rig.address(rig.a(0).rtp + 1)).unwrap();
+    assert_eq!(receive(&b_rtcp), (rtcp(1), rig.address(rig.b(0).rtp + 1)));
+    b_rtcp.send_to(&rtcp(2), rig.address(rig.b(0).rtp + 1)).unwrap();
+    assert_eq!(receive(&a_rtcp), (rtcp(2), rig.address(rig.a(0).rtp + 1)));
+    let stats = rig.close(0);
+    assert_eq!((stats.a.rtcp_packets, stats.b.rtcp_packets), (1, 1));
+}
+
+/// RTP, a border, SRTP over a wire that we listen on, another border, RTP; and back.
+#[test]
+fn what_crosses_the_middle_is_encrypted_and_what_arrives_is_as_it_was_sent() {
+    let (left, right) = (Rig::new(1), Rig::new(1));
+    let (a, wire, b) = (far_side(left.bind), far_side(left.bind), far_side(left.bind));
+    left.open(0);
+    right.open(0);
+    left.connect(0, stream(&a, &a), encrypted(stream(&wire, &wire), 1, 2));
+    right.connect(0, encrypted(stream(&wire, &wire), 2, 1), stream(&b, &b));
+    let (left_middle, right_middle) = (left.address(left.b(0).rtp), right.address(right.a(0).rtp));
+
+    for sequence in 65_500..=u16::MAX {
+        a.send_to(&rtp(1, sequence), left.address(left.a(0).rtp)).unwrap();
+        hears_only_noise(&wire, &rtp(1, sequence), right_middle);
+        assert_eq!(receive(&b).0, rtp(1, sequence));
+
+        b.send_to(&rtp(2, sequence), right.address(right.b(0).rtp)).unwrap();
+        hears_only_noise(&wire, &rtp(2, sequence), left_middle);
+        assert_eq!(receive(&a).0, rtp(2, sequence));
+    }
+    a.send_to(&rtcp(1), left.address(left.a(0).rtp)).unwrap();
+    hears_only_noise(&wire, &rtcp(1), right_middle);
+    assert_eq!(receive(&b).0, rtcp(1));
+    assert_eq!(right.close(0).a.received_packets, 36);
+}
+
+/// Takes a packet off the wire, sees that it tells nothing, and passes it on.
+fn hears_only_noise(wire: &UdpSocket, plain: &[u8], to: std::net::SocketAddr) {
+    let (secret, _) = receive(wire);
+    assert!(secret.len() >= plain.len() + 10, "no tag");
+    assert_ne!(secret[12..plain.len()], plain[12..], "in clear");
+    wire.send_to(&secret, to).unwrap();
+}
+
+#[test]
+fn a_stranger_is_not_forwarded_and_does_not_disturb() {
+    let rig = Rig::new(1);
+    let (a, b, stranger) = (far_side(rig.bind), far_side(rig.bind), far_side(rig.bind));
+    rig.open(0);
+    rig.connect(0, stream(&a, &a), stream(&b, &b));
+    for sequence in 0..20 {
+        stranger.send_to(&rtp(9, 500 + sequence), rig.address(rig.a(0).rtp)).unwrap();
+        a.send_to(&rtp(1, sequence), rig.address(rig.a(0).rtp)).unwrap();
+        assert_eq!(receive(&b).0, rtp(1, sequence));
+    }
+    b.send_to(&rtp(2, 0), rig.address(rig.b(0).rtp)).unwrap();
+    assert_eq!(receive(&a).0, rtp(2, 0));
+    nothing_for(&b);
+    nothing_for(&stranger);
+    let stats = rig.close(0);
+    assert_eq!(stats.a.drops[DropReason::Unlatched as usize], 20);
+    assert_eq!(stats.a.received_packets, 20);
+    assert_eq!(rig.engine.totals().dropped(DropReason::Unlatched), 20);
+}
+
+#[test]
+fn a_packet_before_anything_is_agreed_has_no_flow() {
+    let rig = Rig::new(1);
+    let (a, b) = (far_side(rig.bind), far_side(rig.bind));
+    rig.open(0);
+    rig.stats(0);
+    a.send_to(&rtp(1, 0), rig.address(rig.a(0).rtp)).unwrap();
+    // Its own port is read in order, so a packet that arrives shows that the first was judged.
+    while rig.stats(0).a.drops[DropReason::NoFlow as usize] == 0 {}
+    rig.connect(0, stream(&a, &a), stream(&b, &b));
+    a.send_to(&rtp(1, 1), rig.address(rig.a(0).rtp)).unwrap();
+    assert_eq!(receive(&b).0, rtp(1, 1));
+    assert_eq!(rig.close(0).a.drops[DropReason::NoFlow as usize], 1);
+}
+
+#[test]
+fn a_datagram_larger_than_a_slot_is_dropped_whole() {
+    let rig = Rig::new(1);
+    let (a, b) = (far_side(rig.bind), far_side(rig.bind));
+    rig.open(0);
+    rig.connect(0, stream(&a, &a), stream(&b, &b));
+    let mut long = rtp(1, 0);
+    long.resize(media::packet::PACKET_MAX + 1, 0);
+    a.send_to(&long, rig.address(rig.a(0).rtp)).unwrap();
+    a.send_to(&rtp(1, 1), rig.address(rig.a(0).rtp)).unwrap();
+    assert_eq!(receive(&b).0, rtp(1, 1));
+    let stats = rig.close(0);
+    assert_eq!(stats.a.drops[DropReason::TooBig as usize], 1);
+    assert_eq!(stats.b.drops, [0; 7]);
+    assert_eq!(rig.engine.totals().dropped(DropReason::TooBig), 1);
+}
+
+#[test]
+fn a_port_that_somebody_holds_fails_the_call_and_frees_the_others() {
+    let rig = Rig::new(2);
+    let taken = UdpSocket::bind((rig.bind, rig.b(0).rtp + 1)).unwrap();
+    rig.open(0);
+    match rig.event() {
+        Event::OpenFailed { call, why } => {
+            assert_eq!(call, id(0));
+            assert!(why.contains(&(rig.b(0).rtp + 1).to_string()), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let ours = [rig.a(0).rtp, rig.a(0).rtp + 1, rig.b(0).rtp];
+    assert!(ours.iter().all(|&port| UdpSocket::bind((rig.bind, port)).is_ok()));
+    drop(taken);
+    rig.open(0);
+    rig.stats(0);
+    assert!(ours.iter().all(|&port| UdpSocket::bind((rig.bind, port)).is_err()));
+}
+
+#[test]
+fn ports_that_make_no_sense_fail_the_call() {
+    let rig = Rig::new(2);
+    let odd = LegPorts { rtp: rig.base + 1, ..rig.a(0) };
+    let beyond = LegPorts { rtp: rig.base + 8, ..rig.a(0) };
+    let nowhere = LegPorts { address: 1, ..rig.a(0) };
+    for bad in [odd, beyond, nowhere, rig.a(0)] {
+        rig.engine.open(id(0), 0, rig.a(0), bad, [7; 32]).unwrap();
+        assert!(matches!(rig.event(), Event::OpenFailed { call, .. } if call == id(0)), "{bad:?}");
+    }
+    rig.open(0);
+    rig.stats(0);
+    assert_eq!(rig.engine.totals().ports, 4);
+}
+
+#[test]
+fn a_call_opened_twice_keeps_its_first_ports() {
+    let rig = Rig::new(2);
+    rig.open(0);
+    rig.engine.open(id(0), 0, rig.a(1), rig.b(1), [7; 32]).unwrap();
+    assert!(matches!(rig.event(), Event::OpenFailed { .. }));
+    assert!(UdpSocket::bind((rig.bind, rig.a(0).rtp)).is_err());
+    assert!(UdpSocket::bind((rig.bind, rig.a(1).rtp)).is_ok());
+}
+
+#[test]
+fn closing_what_was_never_open_ends_with_zeros() {
+    let rig = Rig::new(1);
+    assert_eq!(rig.close(3), media::CallStats::default());
+}
+
+#[test]
+fn a_call_that_comes_after_an_idle_time_is_served() {
+    let rig = Rig::new(1);
+    let (a, b) = (far_side(rig.bind), far_side(rig.bind));
+    for sequence in 0..200 {
+        rig.open(0);
+        rig.connect(0, stream(&a, &a), stream(&b, &b));
+        a.send_to(&rtp(1, sequence), rig.address(rig.a(0).rtp)).unwrap();
+        assert_eq!(receive(&b).0, rtp(1, sequence));
+        assert_eq!(rig.close(0).a.received_packets, 1);
+    }
+}
+
+#[test]
+fn a_full_ring_refuses_and_recovers() {
+    let base = rig::free_ports(rig::LOCALHOST, 2);
+    let config = media_engine::Config {
+        workers: 1,
+        addresses: vec![media_engine::Address { bind: rig::LOCALHOST, ports: base..=base + 1 }],
+    };
+    let (entered, at_event) = channel();
+    let (release, go_on) = sync_channel::<()>(0);
+    let go_on = std::sync::Mutex::new(go_on);
+    let engine = Engine::start(
+        config,
+        Box::new(move |_| {
+            let _ = entered.send(());
+            let _ = go_on.lock().unwrap().recv();
+        }),
+    )
+    .unwrap();
+    engine.close(id(0), 0).unwrap();
+    at_event.recv_timeout(rig::PATIENCE).unwrap();
+    // The worker now stands in its event: nothing is read.
+    let mut waiting = 0;
+    let refusal = loop {
+        match engine.close(id(0), 0) {
+            Ok(()) => waiting += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refusal, EngineError::RingFull(0)), "{refusal}");
+    assert!(waiting >= 100, "a ring of {waiting} is no ring");
+    drop(release);
+    for _ in 0..waiting {
+        at_event.recv_timeout(rig::PATIENCE).unwrap();
+    }
+    engine.close(id(0), 0).unwrap();
+    at_event.recv_timeout(rig::PATIENCE).unwrap();
+}
+
+#[test]
+fn a_worker_that_does_not_exist_is_refused() {
+    let rig = Rig::new(1);
+    assert!(matches!(rig.engine.close(MediaId(1), 1), Err(EngineError::NoSuchWorker(1))));
+    let none = media_engine::Config { workers: 0, addresses: Vec::new() };
+    assert!(matches!(Engine::start(none, Box::new(|_| ())), Err(EngineError::NoWorkers)));
+}
+
+#[test]
+fn the_end_of_the_engine_is_the_end_of_its_calls() {
+    let Rig { engine, events, bind, base } = {
+        let rig = Rig::new(3);
+        (0..3).for_each(|call| rig.open(call));
+        rig.stats(2);
+        rig
+    };
+    engine.shutdown();
+    let mut closed: Vec<_> = events
+        .iter()
+        .map(|event| match event {
+            Event::Closed { call, .. } => call.0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    closed.sort_unstable();
+    assert_eq!(closed, [0, 1, 2]);
+    assert!((base..base + 12).all(|port| UdpSocket::bind((bind, port)).is_ok()));
+}
