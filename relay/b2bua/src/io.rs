@@ -254,6 +254,13 @@ pub enum Event {
         /// `in` or `out`.
         direction: &'static str,
     },
+    /// The media of a call could not be opened.
+    MediaFailed {
+        /// The call.
+        call: CallId,
+        /// Why, in words for a log.
+        why: String,
+    },
     /// A message that was well formed but led nowhere.
     Discarded {
         /// Why: a word.

@@ -4,12 +4,25 @@
 //! [`B2bua::poll_output`], then arm [`B2bua::poll_timeout`]. Nobody here has seen a packet or a socket.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod b2bua;
+mod call;
+mod cause;
+mod core;
+mod identity;
 pub mod io;
+mod leg;
+mod party;
 pub mod plan;
+mod port_pool;
 pub mod record;
 pub mod reject;
+pub mod routing;
+mod timers;
+mod trunk;
 
-pub use io::{CallId, Input, MediaPorts, Output, PeerLeg};
+pub use b2bua::B2bua;
+pub use io::{CallId, Input, MediaPorts, Now, Output, PeerLeg};
 pub use plan::Plan;
 pub use record::Record;
 pub use reject::Reject;

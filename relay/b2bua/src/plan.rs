@@ -136,6 +136,13 @@ pub struct TargetName {
     pub port: u16,
 }
 
+impl TargetName {
+    /// The host as it stands in a URI: an IPv6 address in brackets.
+    pub fn host_part(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+}
+
 impl std::fmt::Display for TargetName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.host.contains(':') {
@@ -312,7 +319,9 @@ impl NumberIndex {
             return None;
         }
         let value: u64 = digits.parse().ok()?;
-        let after = self.ranges.partition_point(|(range, _)| (range.digits, range.first) <= (length, value));
+        let after = self
+            .ranges
+            .partition_point(|(range, _)| (range.digits, range.first) <= (length, value));
         let (range, tenant) = self.ranges.get(after.checked_sub(1)?)?;
         (range.digits == length && value <= range.last).then_some(*tenant)
     }

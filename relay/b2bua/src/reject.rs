@@ -36,7 +36,11 @@ impl Reject {
         match self {
             Self::NoRoute | Self::UnknownTenant => 404,
             Self::TenantSuspended | Self::FraudGuard => 403,
-            Self::TrunkDown | Self::CallLimit | Self::RateLimit | Self::Overload | Self::Draining => 503,
+            Self::TrunkDown
+            | Self::CallLimit
+            | Self::RateLimit
+            | Self::Overload
+            | Self::Draining => 503,
             Self::NoCommonCodec | Self::SrtpRequired => 488,
             Self::Loop => 483,
         }

@@ -1,0 +1,430 @@
+//! One shard of the back-to-back user agent: every message, timer and answer finds its owner here.
+
+use crate::call::{Call, Fate, incoming, setup_late};
+use crate::core::{Core, Owner, TRANSACTIONS_MAX};
+use crate::identity::{ALLOW, Identity, PRODUCT};
+use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
+use crate::plan::{Plan, TargetName, TrunkKind};
+use crate::port_pool::PortPool;
+use crate::timers::{Timer, Timers};
+use crate::trunk::Health;
+use rand_chacha::ChaCha20Rng;
+use sip_core::message::{Supported, judge};
+use sip_core::transaction::{Event as Transaction, Layer, ServerId};
+use sip_core::{Dialog, Message, Method, Name, Request, Response};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The back-to-back user agent.
+pub struct B2bua {
+    core: Core,
+    calls: BTreeMap<CallId, Call>,
+    next_call: u64,
+    stopped: bool,
+}
+
+impl B2bua {
+    /// A user agent with no calls. All its randomness comes from `rng`.
+    pub fn new(now: Now, plan: Arc<Plan>, rng: ChaCha20Rng) -> Self {
+        let core = Core {
+            layer: Layer::new(TRANSACTIONS_MAX),
+            rng,
+            outputs: VecDeque::new(),
+            timers: Timers::default(),
+            ports: PortPool::new(&plan.media, plan.media_workers),
+            health: Health::default(),
+            admission: crate::admission::Admission::default(),
+            names: HashMap::new(),
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            dialogs: HashMap::new(),
+            failures: HashMap::new(),
+            stopping: false,
+            plan,
+        };
+        let mut b2bua = Self { core, calls: BTreeMap::new(), next_call: 1, stopped: false };
+        Health::follow(&mut b2bua.core, now);
+        b2bua
+    }
+
+    /// Something happened.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Message { flow, message } => {
+                let hop = self.answer_hop(flow, &message);
+                self.core.layer.receive(now.mono, hop, message);
+            }
+            Input::SendFailed { client, why } => {
+                self.note_failure(client, &why);
+                self.core.layer.transport_failed(now.mono, client);
+            }
+            Input::Resolved { name, addresses } => {
+                // A name that resolves to nothing keeps its last good addresses (TDR-DNS-004).
+                if !addresses.is_empty() {
+                    self.core.names.insert(name, addresses);
+                }
+            }
+            Input::MediaFailed { call, why } => {
+                self.core.emit(Event::MediaFailed { call, why });
+                self.with(call, |call, core| call.media_failed(core, now));
+            }
+            Input::MediaClosed { call, summary } => {
+                self.with(call, |call, core| call.media_closed(core, now, Some(summary)));
+            }
+            Input::Plan(plan) => {
+                self.core.plan = plan;
+                Health::follow(&mut self.core, now);
+            }
+            Input::Shutdown => self.shut_down(now),
+        }
+        self.settle(now);
+    }
+
+    /// Lets deadlines that are due pass.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.core.layer.handle_timeout(now.mono);
+        while let Some(timer) = self.core.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Silence { call, client } => {
+                    self.with(call, |call, core| call.silent(core, now, client));
+                }
+                Timer::NoAnswer(call) => self.with(call, |call, core| call.not_answered(core, now)),
+                Timer::MediaClose(call) => {
+                    self.with(call, |call, core| call.media_closed(core, now, None));
+                }
+                Timer::Probe(id) => Health::probe(&mut self.core, now, id),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// What is to be done next; `None` when all is.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.core.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.core.layer.poll_timeout(), self.core.timers.next()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The calls that are up, for the operator.
+    pub fn calls(&self, now: Instant) -> Vec<CallView> {
+        self.calls.values().map(|call| call.view(now)).collect()
+    }
+
+    /// The targets of all trunks, for the operator.
+    pub fn targets(&self, now: Instant) -> Vec<TargetView> {
+        Health::view(&self.core, now)
+    }
+
+    /// Media ports in use (not pairs).
+    pub fn media_ports_in_use(&self) -> usize {
+        self.core.ports.in_use()
+    }
+
+    /// What is held: for leak tests and metrics.
+    pub fn held(&self) -> Held {
+        Held {
+            calls: self.calls.len(),
+            transactions: self.core.layer.len(),
+            clients: self.core.clients.len(),
+            servers: self.core.servers.len(),
+            dialogs: self.core.dialogs.len(),
+        }
+    }
+
+    /// Every name that the plan needs addresses for and `[resolve]` does not give.
+    pub fn names_to_resolve(plan: &Plan) -> Vec<String> {
+        let targets = plan.trunks.iter().flat_map(|trunk| &trunk.targets);
+        let mut names: Vec<String> = targets
+            .filter(|target: &&TargetName| target.host.parse::<IpAddr>().is_err())
+            .filter(|target| !plan.resolve.contains_key(&target.host))
+            .map(|target| target.host.clone())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// Sizes of the tables; all but `transactions` are zero when no call is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Calls, with those that wait for their media to close.
+    pub calls: usize,
+    /// Transactions, with those that only wait for repeats.
+    pub transactions: usize,
+    /// Client transactions that somebody waits for.
+    pub clients: usize,
+    /// INVITE server transactions that somebody answers.
+    pub servers: usize,
+    /// Dialogs, by our tags.
+    pub dialogs: usize,
+}
+
+impl B2bua {
+    /// Moves what the transaction layer has to say: events to their owners, messages to the outputs.
+    fn settle(&mut self, now: Now) {
+        while let Some(event) = self.core.layer.poll_event() {
+            self.transaction(now, event);
+        }
+        while let Some(transmit) = self.core.layer.poll_transmit() {
+            let (hop, bytes, client) = (transmit.hop, transmit.bytes, transmit.client);
+            self.core.outputs.push_back(Output::Send { hop, bytes, client });
+        }
+        let byes = self.core.clients.values().any(|owner| matches!(owner, Owner::Bye));
+        if self.core.stopping && !self.stopped && self.calls.is_empty() && !byes {
+            self.stopped = true;
+            self.core.outputs.push_back(Output::Stopped);
+        }
+    }
+
+    fn with(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core) -> Fate) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if act(call, &mut self.core) == Fate::Done {
+            self.calls.remove(&id);
+            self.core.servers.retain(|_, owner| *owner != id);
+        }
+    }
+
+    /// Where answers to a message from `flow` go: back on the flow, and if that is gone, for a
+    /// connection, to the Via's sent-by (RFC 3261, 18.2.2; TDR-IN-007).
+    fn answer_hop(&self, flow: Flow, message: &Message) -> Hop {
+        let otherwise = match message {
+            Message::Request(request) if flow.transport.reliable() => self.sent_by(&flow, request),
+            _ => None,
+        };
+        Hop::Flow { flow, otherwise }
+    }
+
+    fn sent_by(&self, flow: &Flow, request: &Request) -> Option<crate::io::Target> {
+        let via = request.headers.top_via();
+        let host: IpAddr = std::str::from_utf8(via.host).ok()?.parse().ok()?;
+        let trunk = self.core.plan.trunk_named(&flow.trunk)?;
+        let peer = self.core.plan.trunks.get(trunk)?.peer_names.first();
+        let default = if flow.transport == crate::plan::Transport::Tls { 5061 } else { 5060 };
+        Some(crate::io::Target {
+            trunk: Arc::clone(&flow.trunk),
+            listener: Arc::clone(&flow.listener),
+            transport: flow.transport,
+            address: (host, via.port.unwrap_or(default)).into(),
+            server_name: peer.map(|name| name.as_str().into()),
+        })
+    }
+
+    fn note_failure(&mut self, client: sip_core::transaction::ClientId, why: &str) {
+        self.core.failures.insert(client, why.to_owned());
+    }
+
+    fn transaction(&mut self, now: Now, event: Transaction<Hop>) {
+        match event {
+            Transaction::Request { server, hop, request } => {
+                self.request(now, server, &hop, request)
+            }
+            Transaction::Ack { server: Some(server), .. } => {
+                if let Some(id) = self.core.servers.remove(&server) {
+                    self.with(id, |call, _| {
+                        call.acknowledged();
+                        Fate::Lives
+                    });
+                }
+            }
+            // A repeat of an ACK whose INVITE is forgotten: there is nothing to do.
+            Transaction::Ack { server: None, .. } => {}
+            Transaction::Cancel { server, request } => {
+                if let Some(id) = self.core.servers.get(&server).copied() {
+                    self.with(id, |call, core| call.cancel(core, now, server, &request));
+                }
+            }
+            Transaction::Response { client, hop, response } => {
+                self.response(now, client, hop, &response);
+            }
+            Transaction::Timeout { client } => self.lost(now, client, "timeout"),
+            Transaction::TransportError { client } => {
+                let why = self.core.failures.remove(&client);
+                self.lost(now, client, why.as_deref().unwrap_or("refused"));
+            }
+            Transaction::AckMissing { server } => {
+                if let Some(id) = self.core.servers.remove(&server) {
+                    self.with(id, |call, core| call.ack_missing(core, now));
+                }
+            }
+        }
+    }
+
+    fn response(
+        &mut self,
+        now: Now,
+        client: sip_core::transaction::ClientId,
+        hop: Hop,
+        response: &Response,
+    ) {
+        let last = response.status >= 200;
+        match self.core.clients.get(&client) {
+            Some(Owner::Invite(id)) => {
+                let id = *id;
+                self.with(id, |call, core| call.invite_response(core, now, client, hop, response));
+            }
+            Some(Owner::Reinvite(id, leg)) => {
+                let (id, leg) = (*id, *leg);
+                self.with(id, |call, core| {
+                    call.reinvite_response(core, now, leg, client, &hop, response)
+                });
+            }
+            Some(Owner::Abandoned(_)) if (200..300).contains(&response.status) => {
+                setup_late(&mut self.core, now, client, &hop, response);
+            }
+            Some(Owner::Bye | Owner::Abandoned(_)) if last => {
+                self.core.clients.remove(&client);
+            }
+            Some(Owner::Probe(id)) if last => {
+                let id = *id;
+                self.core.clients.remove(&client);
+                Health::answered(&mut self.core, now, id, response);
+            }
+            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Probe(_)) | None => {}
+        }
+    }
+
+    /// A request of ours that was never answered or could not be sent.
+    fn lost(&mut self, now: Now, client: sip_core::transaction::ClientId, why: &str) {
+        match self.core.clients.remove(&client) {
+            Some(Owner::Invite(id)) => {
+                self.with(id, |call, core| call.invite_failed(core, now, client, why));
+            }
+            Some(Owner::Reinvite(id, leg)) => {
+                self.with(id, |call, core| call.reinvite_lost(core, now, leg, client));
+            }
+            Some(Owner::Probe(id)) => Health::missed(&mut self.core, now, id, why.to_owned()),
+            Some(Owner::Bye | Owner::Abandoned(_)) | None => {}
+        }
+    }
+
+    fn request(&mut self, now: Now, server: ServerId, hop: &Hop, request: Request) {
+        let Hop::Flow { flow, .. } = hop else { return };
+        let flow = flow.clone();
+        if request.headers.to().tag().is_some() {
+            return self.in_dialog(now, server, &flow, request);
+        }
+        if let Err(rejection) = judge(&request, &SUPPORTED) {
+            let mut response =
+                rejection.response(&request, &SUPPORTED, Some(self.core.token().as_bytes()));
+            response.headers.push(Name::Server, PRODUCT);
+            return self.core.layer.respond(now.mono, server, response);
+        }
+        match request.method {
+            Method::Invite => {
+                let id = CallId(self.next_call);
+                self.next_call += 1;
+                if let Some(call) = incoming::invite(&mut self.core, now, id, server, hop, request)
+                {
+                    self.calls.insert(id, call);
+                }
+            }
+            Method::Options => self.options(now, server, &flow, &request),
+            // A request that belongs to no dialog of ours (RFC 3261, 12.2.2).
+            _ => self.refuse(now, server, &request, 481),
+        }
+    }
+
+    fn in_dialog(&mut self, now: Now, server: ServerId, flow: &Flow, request: Request) {
+        let id = Dialog::id_of_request(&request);
+        let found = self.core.dialogs.get(&(id.call_id, id.local_tag)).copied();
+        let ours = found.and_then(|(call, leg)| {
+            let known = self.calls.get(&call)?.remote_tag(leg)?;
+            (*known == id.remote_tag).then_some((call, leg))
+        });
+        let Some((call, leg)) = ours else {
+            return self.refuse(now, server, &request, 481);
+        };
+        self.with(call, |call, core| {
+            if !call.receives(leg, flow, &request) {
+                let response = Response::to(&request, 500, None);
+                core.layer.respond(now.mono, server, response);
+                return Fate::Lives;
+            }
+            match request.method {
+                Method::Invite => call.reinvite(core, now, leg, server, request),
+                Method::Bye => call.bye(core, now, leg, server, &request),
+                _ => {
+                    let response = call.in_dialog_other(leg, &request);
+                    core.layer.respond(now.mono, server, response);
+                    Fate::Lives
+                }
+            }
+        });
+    }
+
+    fn refuse(&mut self, now: Now, server: ServerId, request: &Request, status: u16) {
+        let mut response = Response::to(request, status, Some(self.core.token().as_bytes()));
+        response.headers.push(Name::Server, PRODUCT);
+        if status == 405 {
+            response.headers.push(Name::Allow, ALLOW);
+        }
+        self.core.layer.respond(now.mono, server, response);
+    }
+
+    /// OPTIONS from a peer: 200 for a name that is ours (TDR-OPT-020), 404 for another (TDR-OPT-023).
+    fn options(&mut self, now: Now, server: ServerId, flow: &Flow, request: &Request) {
+        let plan = Arc::clone(&self.core.plan);
+        let Some(trunk) = plan.trunk_named(&flow.trunk) else { return };
+        let host =
+            request.request_uri().map(|uri| String::from_utf8_lossy(uri.host).to_ascii_lowercase());
+        let host = host.unwrap_or_default();
+        let teams = plan.trunks.get(trunk).is_some_and(|trunk| trunk.kind == TrunkKind::Teams);
+        let ours = host == plan.node.fqdn
+            || plan.tenant_of_fqdn(&host).is_some()
+            || host.parse::<IpAddr>().is_ok();
+        if teams && !ours {
+            self.core.emit(Event::Discarded { reason: "unknown_fqdn" });
+            return self.refuse(now, server, request, 404);
+        }
+        if self.core.stopping {
+            return self.refuse(now, server, request, 503);
+        }
+        let fqdn = plan.tenant_of_fqdn(&host).map(|_| host.as_str());
+        let us = Identity::new(&plan, trunk, fqdn);
+        let mut response = Response::to(request, 200, Some(self.core.token().as_bytes()));
+        response.headers.push(Name::Contact, us.contact(""));
+        response.headers.push(Name::Allow, ALLOW);
+        response.headers.push(Name::Accept, "application/sdp");
+        response.headers.push(Name::Server, PRODUCT);
+        self.core.layer.respond(now.mono, server, response);
+        self.core.emit(Event::Options {
+            trunk: flow.trunk.to_string(),
+            target: flow.remote.ip().to_string(),
+            direction: "in",
+        });
+    }
+
+    fn shut_down(&mut self, now: Now) {
+        self.core.stopping = true;
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for id in calls {
+            self.with(id, |call, core| call.shut_down(core, now));
+        }
+    }
+}
+
+/// What we take as a user agent server.
+const SUPPORTED: Supported<'_> = Supported {
+    methods: &[
+        Method::Invite,
+        Method::Ack,
+        Method::Bye,
+        Method::Cancel,
+        Method::Options,
+        Method::Notify,
+    ],
+    schemes: &["sip", "tel"],
+    extensions: &[],
+    content_types: &["application/sdp"],
+    // A call goes on to another hop, but its Max-Forwards is judged with its route.
+    forwards: false,
+};

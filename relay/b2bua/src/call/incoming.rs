@@ -1,0 +1,296 @@
+//! A new INVITE: which tenant, which route, may it come in, and what it offers.
+
+use super::setup::{Candidate, Setup};
+use super::{Call, Fate, Media, Phase, text};
+use crate::core::Core;
+use crate::identity::Identity;
+use crate::io::{CallId, Event, Flow, Hop, Now, Output, PeerLeg};
+use crate::leg::{self, Leg};
+use crate::party::{Called, Caller};
+use crate::plan::{Plan, RouteFrom};
+use crate::record::Record;
+use crate::reject::Reject;
+use crate::routing;
+use sdp::Refusal;
+use sip_core::transaction::ServerId;
+use sip_core::{Dialog, Name, Request, Response};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Max-Forwards of an INVITE that came without one (RFC 3261, 16.6).
+const MAX_FORWARDS: u8 = 70;
+
+/// Why an INVITE makes no call.
+struct Refused {
+    reject: Reject,
+    why: String,
+    tenant: Option<usize>,
+}
+
+impl Refused {
+    fn new(reject: Reject, why: impl Into<String>, tenant: Option<usize>) -> Self {
+        Self { reject, why: why.into(), tenant }
+    }
+}
+
+/// What is known of a new INVITE before anything is committed to it.
+struct Arrival {
+    plan: Arc<Plan>,
+    trunk: usize,
+    direction: RouteFrom,
+    caller: Caller,
+    called: Called,
+    max_forwards: u8,
+}
+
+/// Takes a new INVITE, or refuses it. A refused one leaves a record and nothing else.
+pub(crate) fn invite(
+    core: &mut Core,
+    now: Now,
+    id: CallId,
+    server: ServerId,
+    hop: &Hop,
+    request: Request,
+) -> Option<Call> {
+    let Hop::Flow { flow, .. } = hop else { return None };
+    let flow = flow.clone();
+    let Some(arrival) = Arrival::of(core, &flow, &request) else {
+        let response = Response::to(&request, 484, Some(core.token().as_bytes()));
+        core.layer.respond(now.mono, server, response);
+        return None;
+    };
+    match arrival.admit(core, now, id, server, &flow, &request) {
+        Ok(mut call) => {
+            core.servers.insert(server, id);
+            core.dialogs.insert(call.a.key(), (id, PeerLeg::A));
+            core.emit(Event::CallStarted {
+                direction: call.direction,
+                tenant: call.tenant.clone(),
+            });
+            match call.try_next(core, now) {
+                Fate::Lives => Some(call),
+                Fate::Done => None,
+            }
+        }
+        Err(refused) => {
+            arrival.refuse(core, now, id, server, &flow, &request, &refused);
+            None
+        }
+    }
+}
+
+impl Arrival {
+    fn of(core: &Core, flow: &Flow, request: &Request) -> Option<Self> {
+        let plan = Arc::clone(&core.plan);
+        let trunk = plan.trunk_named(&flow.trunk)?;
+        let uri = request.request_uri().ok()?;
+        let called = Called::of(&uri)?;
+        let direction = routing::direction_from(plan.trunks.get(trunk)?.kind);
+        let caller = Caller::of(&request.headers);
+        let max_forwards = request.headers.max_forwards().unwrap_or(MAX_FORWARDS);
+        Some(Self { plan, trunk, direction, caller, called, max_forwards })
+    }
+
+    /// The tenant: by Request-URI host from Teams (TDR-IN-001), by called number from a carrier
+    /// (TDR-MT-004). With it, the FQDN that the Teams leg speaks under.
+    fn tenant(&self, request: &Request) -> Result<(usize, String), Refused> {
+        let uri = request.request_uri();
+        let host = uri.as_ref().map_or(&b""[..], |uri| uri.host);
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        let unknown = |why: String| Refused::new(Reject::UnknownTenant, why, None);
+        match self.direction {
+            RouteFrom::Teams => {
+                let tenant = self
+                    .plan
+                    .tenant_of_fqdn(&host)
+                    .ok_or_else(|| unknown(format!("no tenant has the FQDN {host}")))?;
+                Ok((tenant, host))
+            }
+            RouteFrom::Carrier => {
+                let number = &self.called.number;
+                let tenant = self
+                    .plan
+                    .numbers
+                    .tenant(number)
+                    .ok_or_else(|| unknown(format!("no tenant has the number {number}")))?;
+                let fqdn = self.plan.tenants.get(tenant).and_then(|tenant| tenant.fqdns.first());
+                Ok((tenant, fqdn.unwrap_or(&self.plan.node.fqdn).clone()))
+            }
+        }
+    }
+
+    fn admit(
+        &self,
+        core: &mut Core,
+        now: Now,
+        id: CallId,
+        server: ServerId,
+        flow: &Flow,
+        request: &Request,
+    ) -> Result<Call, Refused> {
+        if core.stopping {
+            return Err(Refused::new(Reject::Draining, "the host is stopping", None));
+        }
+        let (tenant, fqdn) = self.tenant(request)?;
+        let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
+        if self.max_forwards == 0 {
+            return Err(refused(Reject::Loop, "Max-Forwards ran out"));
+        }
+        let decision = routing::decide(&self.plan, tenant, self.direction, &self.called.number)
+            .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+        let candidates = self.candidates(core, &decision.trunks);
+        let Some(first) = candidates.first() else {
+            return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
+        };
+        // The ports come first: the offer cannot be read into a leg that has no address.
+        let media_of = |trunk: usize| self.plan.trunks.get(trunk).map_or(0, |trunk| trunk.media);
+        let (address_a, address_b) = (media_of(self.trunk), media_of(first.trunk));
+        let Some(port_a) = core.ports.take(now.mono, address_a) else {
+            return Err(refused(Reject::Overload, "no media port is free"));
+        };
+        let undo = |core: &mut Core| core.ports.release(now.mono, address_a, port_a);
+        let mut negotiation = leg::negotiation(core, &self.plan, self.trunk, address_a, port_a);
+        let offer = match negotiation.receive_offer(request.body()) {
+            Ok(offer) => offer,
+            Err(refusal) => {
+                undo(core);
+                return Err(Refused::new(reject_of(&refusal), refusal.to_string(), Some(tenant)));
+            }
+        };
+        let tag = core.token();
+        let Ok(dialog) = Dialog::uas(request, tag.as_bytes()) else {
+            undo(core);
+            return Err(refused(Reject::NoRoute, "the INVITE has no usable Contact"));
+        };
+        let emergency = decision.emergency;
+        let admitted = core.admission.begin(now.mono, &self.plan, self.trunk, tenant, emergency);
+        if let Err(reject) = admitted {
+            undo(core);
+            return Err(refused(reject, "a bound on calls is reached"));
+        }
+        let identity = Identity::new(&self.plan, self.trunk, Some(&fqdn));
+        let mut record = self.record(now, id, request);
+        record.tenant = self.plan.tenants.get(tenant).map(|tenant| tenant.name.clone());
+        record.route = decision.why;
+        let a = Leg {
+            trunk: self.trunk,
+            contact: identity.contact(&self.called.user),
+            identity,
+            dialog,
+            negotiation,
+            flow: Some(flow.clone()),
+            invited: None,
+        };
+        let setup = Setup::new(
+            server,
+            request.clone(),
+            offer,
+            self.caller.clone(),
+            self.called.clone(),
+            self.max_forwards - 1,
+            candidates,
+        );
+        let worker = core.ports.worker();
+        let mut call = Call {
+            id,
+            plan: Arc::clone(&self.plan),
+            direction: self.direction,
+            tenant: record.tenant.clone().unwrap_or_default(),
+            fqdn,
+            a,
+            b: None,
+            phase: Phase::Setup(Box::new(setup)),
+            media: Media::default(),
+            record,
+            began: now.mono,
+            trunk_out: None,
+        };
+        if !call.open_media(core, now, worker, (address_a, port_a), address_b) {
+            undo(core);
+            core.admission.end(&call.record.trunk_in, &call.tenant);
+            return Err(refused(Reject::Overload, "no media port is free"));
+        }
+        Ok(call)
+    }
+
+    /// The targets of the route in the order to try: trunk by trunk, in each the healthy ones
+    /// first. Those that are down are tried last rather than never (TDR-FO-005).
+    fn candidates(&self, core: &Core, trunks: &[usize]) -> Vec<Candidate> {
+        let mut up = Vec::new();
+        let mut down = Vec::new();
+        for index in trunks {
+            let Some(trunk) = self.plan.trunks.get(*index) else { continue };
+            for target in &trunk.targets {
+                let candidate = Candidate { trunk: *index, target: target.clone() };
+                if core.health.is_up(&trunk.name, target) {
+                    up.push(candidate);
+                } else {
+                    down.push(candidate);
+                }
+            }
+        }
+        up.append(&mut down);
+        up
+    }
+
+    fn record(&self, now: Now, id: CallId, request: &Request) -> Record {
+        Record {
+            call: id.0,
+            direction: self.direction,
+            tenant: None,
+            started: now.wall,
+            setup: None,
+            talk: Duration::ZERO,
+            from: self.caller.user.clone(),
+            to: self.called.user.clone(),
+            call_id_in: text(request.headers.call_id()),
+            call_id_out: None,
+            trunk_in: self.plan.trunks.get(self.trunk).map_or_else(String::new, |t| t.name.clone()),
+            attempts: Vec::new(),
+            route: String::new(),
+            status: 0,
+            cause: String::new(),
+            reason: None,
+            media: None,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one refusal, told everything it names")]
+    fn refuse(
+        &self,
+        core: &mut Core,
+        now: Now,
+        id: CallId,
+        server: ServerId,
+        flow: &Flow,
+        request: &Request,
+        refused: &Refused,
+    ) {
+        let tenant = refused.tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let tenant = tenant.map(|tenant| tenant.name.clone());
+        let status = refused.reject.status();
+        let mut response = Response::to(request, status, Some(core.token().as_bytes()));
+        response.headers.push(Name::Server, crate::identity::PRODUCT);
+        response.headers.push(Name::Reason, crate::cause::reason_of(status));
+        let quoted: String = refused.why.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+        let agent = &self.plan.node.fqdn;
+        response.headers.push(Name::Warning, format!("399 {agent} \"{quoted}\""));
+        core.layer.respond(now.mono, server, response);
+        let mut record = self.record(now, id, request);
+        record.tenant.clone_from(&tenant);
+        record.status = status;
+        record.cause = refused.reject.as_str().into();
+        record.route.clone_from(&refused.why);
+        record.trunk_in = flow.trunk.to_string();
+        core.emit(Event::Rejected { tenant, reason: refused.reject });
+        core.outputs.push_back(Output::Record(Box::new(record)));
+    }
+}
+
+/// Which reject a refused offer is.
+pub(super) const fn reject_of(refusal: &Refusal) -> Reject {
+    match refusal {
+        Refusal::SrtpRequired => Reject::SrtpRequired,
+        _ => Reject::NoCommonCodec,
+    }
+}

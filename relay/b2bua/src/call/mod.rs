@@ -1,0 +1,201 @@
+//! A call: two legs and the rule that pairs them. Each phase has its own file.
+
+pub(crate) mod incoming;
+mod reinvite;
+mod setup;
+mod teardown;
+
+pub(crate) use setup::hang_up_late as setup_late;
+
+use crate::core::Core;
+use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Now, Output, PeerLeg};
+use crate::leg::Leg;
+use crate::plan::{Plan, RouteFrom};
+use crate::record::Record;
+use bytes::Bytes;
+use reinvite::Reinvite;
+use sdp::Direction;
+use setup::Setup;
+use sip_core::transaction::ServerId;
+use sip_core::{Method, Name, Request, Response};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One call.
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    /// The snapshot in force when its INVITE came; the call keeps it.
+    plan: Arc<Plan>,
+    direction: RouteFrom,
+    tenant: String,
+    /// The tenant's FQDN on the Teams leg of this call (TDR-MT-003).
+    fqdn: String,
+    /// The leg its INVITE came in on.
+    a: Leg,
+    /// The leg it went out on, once answered.
+    b: Option<Leg>,
+    phase: Phase,
+    media: Media,
+    record: Record,
+    began: Instant,
+    /// The trunk that carries it out: counted in its limit.
+    trunk_out: Option<String>,
+}
+
+enum Phase {
+    /// INVITE is on its way to one target after another.
+    Setup(Box<Setup>),
+    /// Answered.
+    Up(Up),
+    /// Over; waiting for the media's last counters.
+    Ending,
+}
+
+/// An answered call.
+struct Up {
+    answered: Instant,
+    /// Leg A's ACK for our 200 has come.
+    acknowledged: bool,
+    reinvite: Option<Reinvite>,
+    /// The direction that leg A has asked of leg B by its offers, and leg B of leg A.
+    asked: (Direction, Direction),
+    held: bool,
+}
+
+/// The call's media, as far as it is open.
+#[derive(Default)]
+struct Media {
+    ports: Option<MediaPorts>,
+    /// Closes whose counters are of no interest: the ports were moved to another address between
+    /// two attempts.
+    moves: u32,
+}
+
+/// Whether a call goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It does.
+    Lives,
+    /// Its record is written; forget it.
+    Done,
+}
+
+impl Call {
+    /// The leg, if it exists yet.
+    fn leg(&mut self, which: PeerLeg) -> Option<&mut Leg> {
+        match which {
+            PeerLeg::A => Some(&mut self.a),
+            PeerLeg::B => self.b.as_mut(),
+        }
+    }
+
+    /// Remembers the flow the far side used last: in-dialog requests may come over another
+    /// connection than the INVITE (TDR-IN-010).
+    pub(crate) fn heard_on(&mut self, which: PeerLeg, flow: &Flow) {
+        if let Some(leg) = self.leg(which) {
+            leg.flow = Some(flow.clone());
+        }
+    }
+
+    /// The dialog's identity on this leg, as the far side's tag tells it.
+    pub(crate) fn remote_tag(&self, which: PeerLeg) -> Option<&Bytes> {
+        match which {
+            PeerLeg::A => Some(&self.a.dialog.id().remote_tag),
+            PeerLeg::B => self.b.as_ref().map(|leg| &leg.dialog.id().remote_tag),
+        }
+    }
+
+    /// A response on leg `which`, with what every response of ours carries there (TDR-IN-015,
+    /// TDR-IN-016).
+    fn response(leg: &Leg, request: &Request, status: u16) -> Response {
+        let mut response = Response::to(request, status, Some(&leg.dialog.id().local_tag));
+        response.headers.push(Name::Contact, leg.contact.clone());
+        response.headers.push(Name::Allow, crate::identity::ALLOW);
+        response.headers.push(Name::Server, crate::identity::PRODUCT);
+        response
+    }
+
+    fn respond(&self, core: &mut Core, now: Now, server: ServerId, response: Response) {
+        core.layer.respond(now.mono, server, response);
+    }
+
+    /// Gives both legs' streams to the media engine.
+    fn connect(&self, core: &mut Core, a: Option<LegMedia>, b: Option<LegMedia>) {
+        if let Some(ports) = self.media.ports {
+            let (call, worker) = (self.id, ports.worker);
+            core.outputs.push_back(Output::ConnectMedia { call, worker, a, b });
+        }
+    }
+
+    /// Leg A's ACK, or the ACK to a re-INVITE, has come.
+    pub(crate) fn acknowledged(&mut self) {
+        if let Phase::Up(up) = &mut self.phase {
+            up.acknowledged = true;
+        }
+    }
+
+    /// CANCEL of the INVITE or re-INVITE in this transaction.
+    pub(crate) fn cancel(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        server: ServerId,
+        request: &Request,
+    ) -> Fate {
+        match &self.phase {
+            Phase::Setup(_) => self.cancelled(core, now, request),
+            Phase::Up(_) => self.reinvite_cancelled(core, now, server),
+            Phase::Ending => Fate::Lives,
+        }
+    }
+
+    /// Whether an in-dialog request is in order; if so its flow and Contact are remembered.
+    pub(crate) fn receives(&mut self, which: PeerLeg, flow: &Flow, request: &Request) -> bool {
+        self.heard_on(which, flow);
+        self.leg(which).is_some_and(|leg| leg.dialog.receive(request).is_ok())
+    }
+
+    /// The answer to an in-dialog request that means nothing to a call: OPTIONS asks whether we
+    /// are there, NOTIFY belongs to no subscription of ours, others are not allowed.
+    pub(crate) fn in_dialog_other(&self, which: PeerLeg, request: &Request) -> Response {
+        let status = match request.method {
+            Method::Options => 200,
+            Method::Notify => 481,
+            _ => 405,
+        };
+        let leg = match (which, &self.b) {
+            (PeerLeg::B, Some(leg)) => leg,
+            _ => &self.a,
+        };
+        Self::response(leg, request, status)
+    }
+
+    /// The call for the operator.
+    pub(crate) fn view(&self, now: Instant) -> CallView {
+        let state = match &self.phase {
+            Phase::Setup(setup) if setup.is_ringing() => "ringing",
+            Phase::Setup(_) => "trying",
+            Phase::Up(up) if up.held => "held",
+            Phase::Up(_) => "answered",
+            Phase::Ending => "ending",
+        };
+        CallView {
+            call: self.id,
+            tenant: self.tenant.clone(),
+            direction: self.direction,
+            from: self.record.from.clone(),
+            to: self.record.to.clone(),
+            state,
+            trunk_in: self.record.trunk_in.clone(),
+            trunk_out: self.record.attempts.last().map(|attempt| attempt.trunk.clone()),
+            age: now.saturating_duration_since(self.began),
+            call_ids: (self.record.call_id_in.clone(), self.record.call_id_out.clone()),
+            ports: self.media.ports.map(|ports| (ports.a.1, ports.b.1)),
+        }
+    }
+}
+
+/// Header text for a record or a log: what is not UTF-8 is replaced.
+fn text(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}

@@ -1,0 +1,389 @@
+//! Re-INVITE after the answer: hold, resume, codec or address change, session refresh.
+//!
+//! The legs are anchored: a change of address or key on one leg is nobody's business on the other
+//! (TDR-DLG-012). Only what the other side must know crosses: a change of direction, or a codec
+//! that is no longer offered.
+
+use super::incoming::reject_of;
+use super::{Call, Fate, Phase};
+use crate::cause;
+use crate::core::{Core, Owner};
+use crate::io::{Hop, Now, PeerLeg};
+use crate::leg::{self, SDP};
+use crate::plan::HoldPolicy;
+use bytes::Bytes;
+use sdp::{Direction, Media, Refusal};
+use sip_core::transaction::{ClientId, ServerId};
+use sip_core::{Method, Name, Request, Response};
+use std::sync::Arc;
+
+/// A re-INVITE that has not been answered yet.
+pub(super) struct Reinvite {
+    from: PeerLeg,
+    server: ServerId,
+    request: Request,
+    offer: Media,
+    /// Our re-INVITE on the other leg.
+    client: ClientId,
+    /// The direction that leg was offered.
+    offered: Direction,
+}
+
+impl PeerLeg {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+impl Call {
+    /// A re-INVITE came in on leg `which`.
+    pub(crate) fn reinvite(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        server: ServerId,
+        request: Request,
+    ) -> Fate {
+        core.servers.insert(server, self.id);
+        if let Some(status) = self.not_now(which) {
+            let mut response = self.plain(which, &request, status);
+            if status == 500 {
+                // RFC 3261, 14.2: between 0 and 10 seconds, chosen at random.
+                let wait = (core.random_fraction() * 10.0).floor();
+                response.headers.push(Name::RetryAfter, format!("{wait}"));
+            }
+            self.respond(core, now, server, response);
+            return Fate::Lives;
+        }
+        let Some(leg) = self.leg(which) else { return Fate::Lives };
+        let offer = match leg.negotiation.receive_offer(request.body()) {
+            Ok(offer) => offer,
+            Err(refusal) => {
+                return self.refuse(core, now, which, server, &request, &refusal);
+            }
+        };
+        if leg.negotiation.is_refresh() {
+            let answer = leg.negotiation.answer_refresh();
+            return self.accept(core, now, which, server, &request, answer.map(|(body, _)| body));
+        }
+        match self.crossing(which, &offer) {
+            Some(out) => self.forward(core, now, which, server, request, offer, out),
+            None => self.absorb(core, now, which, server, &request, &offer),
+        }
+    }
+
+    /// Whether a re-INVITE must wait: 491 while ours is out or the call is not yet acknowledged,
+    /// 500 while an earlier one of theirs is unanswered (RFC 3261, 14.2; TDR-DLG-018).
+    fn not_now(&self, which: PeerLeg) -> Option<u16> {
+        let Phase::Up(up) = &self.phase else { return Some(491) };
+        match &up.reinvite {
+            Some(pending) if pending.from == which => Some(500),
+            Some(_) => Some(491),
+            None if which == PeerLeg::A && !up.acknowledged => Some(491),
+            None => None,
+        }
+    }
+
+    /// What the other leg must be offered, if anything.
+    fn crossing(&self, which: PeerLeg, offer: &Media) -> Option<Media> {
+        let other = match which {
+            PeerLeg::A => self.b.as_ref()?,
+            PeerLeg::B => &self.a,
+        };
+        let teams = leg::is_teams(&self.plan, other.trunk);
+        let absorb = teams && self.hold_policy() == HoldPolicy::Absorb;
+        let direction = match offer.direction {
+            Direction::SendRecv => Direction::SendRecv,
+            _ if absorb => Direction::SendRecv,
+            // The one hold that Microsoft understands (TDR-HLD-001).
+            _ if teams => Direction::Inactive,
+            held => held,
+        };
+        let offered = other.negotiation.last_local_media()?;
+        let turned = self.asked_direction(which) != direction;
+        // What is in use with the far side of the other leg, first choice first.
+        let in_use = other.negotiation.last_remote()?.payloads.iter().find(|p| p.is_speech())?;
+        let codec_gone = !offer.payloads.iter().any(|payload| payload.same_encoding(in_use));
+        if !turned && !codec_gone {
+            return None;
+        }
+        let payloads = if codec_gone {
+            offer.for_other_leg(None).ok()?.payloads
+        } else {
+            offered.payloads.clone()
+        };
+        Some(Media { payloads, direction, ptime_ms: offered.ptime_ms })
+    }
+
+    /// The direction that leg `which` has asked of the other one so far.
+    fn asked_direction(&self, which: PeerLeg) -> Direction {
+        match &self.phase {
+            Phase::Up(up) => match which {
+                PeerLeg::A => up.asked.0,
+                PeerLeg::B => up.asked.1,
+            },
+            Phase::Setup(_) | Phase::Ending => Direction::SendRecv,
+        }
+    }
+
+    fn hold_policy(&self) -> HoldPolicy {
+        let tenant = self.plan.tenants.iter().find(|tenant| tenant.name == self.tenant);
+        tenant.map_or(HoldPolicy::Inactive, |tenant| tenant.hold)
+    }
+
+    /// Answers without troubling the other leg.
+    fn absorb(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        server: ServerId,
+        request: &Request,
+        offer: &Media,
+    ) -> Fate {
+        let other = match which {
+            PeerLeg::A => self.b.as_ref().and_then(|leg| leg.negotiation.last_remote().cloned()),
+            PeerLeg::B => self.a.negotiation.last_remote().cloned(),
+        };
+        let answer = other
+            .ok_or(Refusal::OutOfTurn)
+            .and_then(|other| other.answer_for(offer))
+            .and_then(|mut answer| {
+                answer.direction = offer.direction.reversed();
+                let leg = self.leg(which).ok_or(Refusal::OutOfTurn)?;
+                leg.negotiation.make_answer(&answer)
+            });
+        self.accept(core, now, which, server, request, answer.map(|(body, _)| body))
+    }
+
+    /// Answers leg `which` with `body` and connects what was agreed, or refuses and rolls back.
+    fn accept(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        server: ServerId,
+        request: &Request,
+        body: Result<Bytes, Refusal>,
+    ) -> Fate {
+        let body = match body {
+            Ok(body) => body,
+            Err(refusal) => return self.refuse(core, now, which, server, request, &refusal),
+        };
+        let plan = Arc::clone(&self.plan);
+        let mut response = self.plain(which, request, 200);
+        response.set_body(SDP, body);
+        self.respond(core, now, server, response);
+        let a = self.a.media(&plan);
+        let b = self.b.as_ref().and_then(|leg| leg.media(&plan));
+        self.connect(core, a, b);
+        self.note_hold();
+        Fate::Lives
+    }
+
+    fn refuse(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        server: ServerId,
+        request: &Request,
+        refusal: &Refusal,
+    ) -> Fate {
+        if let Some(leg) = self.leg(which) {
+            leg.negotiation.rollback();
+        }
+        let mut response = self.plain(which, request, reject_of(refusal).status());
+        let agent = &self.plan.node.fqdn;
+        response.headers.push(Name::Warning, format!("399 {agent} \"{refusal}\""));
+        self.respond(core, now, server, response);
+        Fate::Lives
+    }
+
+    /// Sends a re-INVITE on the other leg; its answer makes ours.
+    fn forward(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        server: ServerId,
+        request: Request,
+        offer: Media,
+        out: Media,
+    ) -> Fate {
+        let plan = Arc::clone(&self.plan);
+        let id = self.id;
+        let Some(other) = self.leg(which.other()) else { return Fate::Lives };
+        let Some(hop) = other.hop(core, &plan) else { return Fate::Lives };
+        let mut invite = other.request(core, Method::Invite);
+        invite.set_body(SDP, other.negotiation.make_offer(&out));
+        let client = core.layer.request(now.mono, hop, invite);
+        core.clients.insert(client, Owner::Reinvite(id, which.other()));
+        let offered = out.direction;
+        if let Phase::Up(up) = &mut self.phase {
+            up.reinvite = Some(Reinvite { from: which, server, request, offer, client, offered });
+        }
+        Fate::Lives
+    }
+
+    /// A response to our re-INVITE on leg `which`.
+    pub(crate) fn reinvite_response(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        client: ClientId,
+        hop: &Hop,
+        response: &Response,
+    ) -> Fate {
+        if response.status < 200 {
+            return Fate::Lives;
+        }
+        if let Hop::Flow { flow, .. } = hop {
+            self.heard_on(which, flow);
+        }
+        if response.status < 300 {
+            self.acknowledge(core, now, which, client, response);
+        } else {
+            core.clients.remove(&client);
+        }
+        let Some(pending) = self.take_pending(client) else { return Fate::Lives };
+        if response.status >= 300 {
+            return self.reinvite_failed(core, now, which, pending, response.status);
+        }
+        let Some(leg) = self.leg(which) else { return Fate::Lives };
+        let (server, from) = (pending.server, pending.from);
+        let answer = leg.negotiation.receive_answer(response.body());
+        let answer = answer.map_err(|refusal| {
+            leg.negotiation.rollback();
+            refusal
+        });
+        let body = answer.and_then(|(media, _)| {
+            let mut answer = media.answer_for(&pending.offer)?;
+            // A hold was translated, so its answer is translated back (TDR-HLD-001).
+            if pending.offered != pending.offer.direction {
+                answer.direction = pending.offer.direction.reversed();
+            }
+            let leg = self.leg(from).ok_or(Refusal::OutOfTurn)?;
+            leg.negotiation.make_answer(&answer).map(|(body, _)| body)
+        });
+        if let Phase::Up(up) = &mut self.phase {
+            match from {
+                PeerLeg::A => up.asked.0 = pending.offered,
+                PeerLeg::B => up.asked.1 = pending.offered,
+            }
+        }
+        self.accept(core, now, from, server, &pending.request, body)
+    }
+
+    fn acknowledge(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        client: ClientId,
+        response: &Response,
+    ) {
+        let plan = Arc::clone(&self.plan);
+        let Some(leg) = self.leg(which) else { return };
+        leg.dialog.refresh(response);
+        let ack = leg.ack(core, response.headers.cseq().number);
+        if let Some(to) = leg.hop(core, &plan) {
+            core.layer.acknowledge(now.mono, client, to, ack);
+        }
+    }
+
+    fn take_pending(&mut self, client: ClientId) -> Option<Reinvite> {
+        let Phase::Up(up) = &mut self.phase else { return None };
+        up.reinvite.take_if(|pending| pending.client == client)
+    }
+
+    /// The other side refused: the call stays as it was (TDR-DLG-017), unless it is gone there.
+    fn reinvite_failed(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        pending: Reinvite,
+        status: u16,
+    ) -> Fate {
+        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
+            leg.negotiation.rollback();
+        }
+        let gone = matches!(status, 408 | 481);
+        let status = if gone { 481 } else { cause::across(status) };
+        let response = self.plain(pending.from, &pending.request, status);
+        self.respond(core, now, pending.server, response);
+        if gone {
+            let word = "dialog_gone";
+            return self.hang_up(core, now, None, Some("SIP;cause=481"), word);
+        }
+        let _ = which;
+        Fate::Lives
+    }
+
+    /// Our re-INVITE could not be sent or was never answered.
+    pub(crate) fn reinvite_lost(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        client: ClientId,
+    ) -> Fate {
+        match self.take_pending(client) {
+            Some(pending) => self.reinvite_failed(core, now, which, pending, 408),
+            None => Fate::Lives,
+        }
+    }
+
+    /// CANCEL of a re-INVITE: the state before it stays.
+    pub(crate) fn reinvite_cancelled(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        server: ServerId,
+    ) -> Fate {
+        let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
+        let Some(pending) = up.reinvite.take_if(|pending| pending.server == server) else {
+            return Fate::Lives;
+        };
+        core.layer.cancel(now.mono, pending.client, None);
+        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
+            leg.negotiation.rollback();
+        }
+        let response = self.plain(pending.from, &pending.request, 487);
+        self.respond(core, now, server, response);
+        Fate::Lives
+    }
+
+    /// The call ends while a re-INVITE is unanswered.
+    pub(super) fn refuse_reinvite(&mut self, core: &mut Core, now: Now) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let Some(pending) = up.reinvite.take() else { return };
+        let response = self.plain(pending.from, &pending.request, 487);
+        self.respond(core, now, pending.server, response);
+    }
+
+    /// A response without a body on leg `which`.
+    fn plain(&self, which: PeerLeg, request: &Request, status: u16) -> Response {
+        let leg = match (which, &self.b) {
+            (PeerLeg::B, Some(leg)) => leg,
+            _ => &self.a,
+        };
+        Self::response(leg, request, status)
+    }
+
+    fn note_hold(&mut self) {
+        let held = |leg: &leg::Leg| {
+            leg.negotiation.stream().is_some_and(|s| s.direction != Direction::SendRecv)
+        };
+        let now_held = held(&self.a) || self.b.as_ref().is_some_and(held);
+        if let Phase::Up(up) = &mut self.phase {
+            up.held = now_held;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Status codes and Q.850 causes from one leg to the other (teams.md section 16).
+
+use sip_core::{Headers, Name};
+
+/// What the caller is told when the callee's side answered `status`, after all targets were tried.
+///
+/// A subscriber's result stays what it is (TDR-ERR-004). What concerns only our relation with the
+/// next hop does not cross: a challenge or redirection would mean nothing to the caller
+/// (TDR-XFR-040), and becomes 503 so that another SBC may try (TDR-FO-011).
+pub(crate) const fn across(status: u16) -> u16 {
+    match status {
+        300..=399 | 401 | 407 | 503 => 503,
+        408 | 504 => 504,
+        400..=699 => status,
+        _ => 500,
+    }
+}
+
+/// Whether another target may do better (TDR-FO-001, TDR-FO-004).
+pub(crate) const fn next_target_may_help(status: u16) -> bool {
+    matches!(status, 408 | 503 | 504)
+}
+
+/// The word for a final status in records and metrics.
+pub(crate) const fn word(status: u16) -> &'static str {
+    match status {
+        404 | 410 | 484 | 604 => "unallocated",
+        408 | 504 => "timeout",
+        480 => "unavailable",
+        486 | 600 => "busy",
+        487 => "cancelled",
+        488 | 606 | 415 => "media_refused",
+        403 => "forbidden",
+        603 => "declined",
+        500..=599 => "trunk_down",
+        _ => "failed",
+    }
+}
+
+/// The Q.850 cause of a status (RFC 4497, 8.4.1; TDR-ERR-002: derived, since Microsoft's own
+/// mapping sends 34 with 486).
+pub(crate) const fn q850(status: u16) -> u8 {
+    match status {
+        404 | 604 => 1,
+        486 | 600 => 17,
+        408 => 102,
+        480 => 18,
+        410 => 22,
+        484 => 28,
+        403 | 603 => 21,
+        488 | 606 | 415 => 88,
+        502 => 38,
+        503 => 34,
+        504 => 102,
+        487 => 16,
+        _ => 31,
+    }
+}
+
+/// A Reason header for a failure response.
+pub(crate) fn reason_of(status: u16) -> String {
+    format!("Q.850;cause={}", q850(status))
+}
+
+/// What of a Reason crosses to the other leg: `SIP;...` whole, since `cause=200` there keeps a
+/// Teams client from showing a missed call (TDR-DLG-042); of Q.850 the cause alone, since the text
+/// holds Microsoft's ids (TDR-DLG-043).
+pub(crate) fn crossing(headers: &Headers) -> Option<String> {
+    let reasons =
+        headers.list(Name::Reason).filter_map(|element| std::str::from_utf8(element).ok());
+    let mut kept = Vec::new();
+    for reason in reasons {
+        let protocol = reason.split(';').next().unwrap_or_default().trim();
+        if protocol.eq_ignore_ascii_case("SIP") {
+            kept.push(reason.to_owned());
+        } else if protocol.eq_ignore_ascii_case("Q.850")
+            && let Some(cause) = parameter(reason, "cause").and_then(|c| c.parse::<u8>().ok())
+        {
+            kept.push(format!("Q.850;cause={cause}"));
+        }
+    }
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+/// The text of the Reason header: Microsoft's correlation id and phrase (TDR-ERR-001).
+pub(crate) fn text(headers: &Headers) -> Option<String> {
+    let reason =
+        headers.list(Name::Reason).find_map(|element| std::str::from_utf8(element).ok())?;
+    let start = reason.find("text=\"")? + "text=\"".len();
+    let rest = reason.get(start..)?;
+    rest.get(..rest.find('"')?).map(str::to_owned)
+}
+
+fn parameter<'a>(reason: &'a str, name: &str) -> Option<&'a str> {
+    reason.split(';').skip(1).find_map(|parameter| {
+        let (key, value) = parameter.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}

@@ -1,0 +1,118 @@
+//! What all calls and trunks of one shard share: transactions, randomness, ports, the outputs.
+
+use crate::admission::Admission;
+use crate::io::{CallId, Event, Hop, Output, PeerLeg};
+use crate::plan::Plan;
+use crate::port_pool::PortPool;
+use crate::timers::Timers;
+use crate::trunk::{Health, ProbeId};
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_core::RngCore;
+use sip_core::Dialog;
+use sip_core::transaction::{ClientId, Layer, ServerId};
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Transactions held at once; each call needs two to four at a time. Beyond it requests get 503.
+pub(crate) const TRANSACTIONS_MAX: usize = 100_000;
+
+pub(crate) struct Core {
+    /// For new calls, health and OPTIONS; a call keeps the one it began with.
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) layer: Layer<Hop>,
+    pub(crate) rng: ChaCha20Rng,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) timers: Timers,
+    pub(crate) ports: PortPool,
+    pub(crate) health: Health,
+    pub(crate) admission: Admission,
+    /// Last good DNS answers, by name in lower case.
+    pub(crate) names: HashMap<String, Vec<IpAddr>>,
+    pub(crate) clients: HashMap<ClientId, Owner>,
+    /// INVITE server transactions that a call has yet to answer, or whose ACK it awaits.
+    pub(crate) servers: HashMap<ServerId, CallId>,
+    /// Our Call-ID and tag to call and leg.
+    pub(crate) dialogs: HashMap<DialogKey, (CallId, PeerLeg)>,
+    /// Why a request could not be sent, until its transaction reports it.
+    pub(crate) failures: HashMap<ClientId, String>,
+    pub(crate) stopping: bool,
+}
+
+/// What is ours of a dialog's identity: enough to find it, as our tags are random.
+pub(crate) type DialogKey = (Bytes, Bytes);
+
+/// Who waits for a response.
+#[derive(Debug)]
+pub(crate) enum Owner {
+    /// The INVITE that sets up leg B.
+    Invite(CallId),
+    /// A re-INVITE on this leg.
+    Reinvite(CallId, PeerLeg),
+    /// An INVITE given up (silent target, cancelled, lost fork): a late 2xx is ACKed and BYEd.
+    Abandoned(Box<Abandoned>),
+    /// A BYE: whatever comes, the call is over.
+    Bye,
+    /// OPTIONS to a target.
+    Probe(ProbeId),
+}
+
+/// What is needed to end a dialog that nobody wants any more.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    /// The INVITE as sent.
+    pub(crate) request: sip_core::Request,
+    /// Where it went.
+    pub(crate) hop: Hop,
+    /// Who we are there.
+    pub(crate) identity: crate::identity::Identity,
+}
+
+impl Core {
+    /// A fresh token for a tag or a Call-ID: 128 random bits, so that it is also unguessable
+    /// (RFC 3261, 19.3).
+    pub(crate) fn token(&mut self) -> String {
+        let mut octets = [0u8; 16];
+        self.rng.fill_bytes(&mut octets);
+        let mut text = String::with_capacity(32);
+        for octet in octets {
+            let _ = write!(text, "{octet:02x}");
+        }
+        text
+    }
+
+    /// A fresh branch (RFC 3261, 8.1.1.7).
+    pub(crate) fn branch(&mut self) -> String {
+        format!("z9hG4bK{:016x}", self.rng.next_u64())
+    }
+
+    /// A number from 0 up to 1.
+    pub(crate) fn random_fraction(&mut self) -> f64 {
+        f64::from(self.rng.next_u32()) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Sends BYE on `dialog` and forgets it.
+    pub(crate) fn bye(
+        &mut self,
+        now: std::time::Instant,
+        dialog: &mut Dialog,
+        hop: Hop,
+        identity: &crate::identity::Identity,
+        reason: Option<&str>,
+    ) {
+        let mut request = dialog.request(sip_core::Method::Bye);
+        request.headers.push_front(sip_core::Name::Via, identity.via(&self.branch()));
+        request.headers.push(sip_core::Name::UserAgent, crate::identity::PRODUCT);
+        if let Some(reason) = reason {
+            request.headers.push(sip_core::Name::Reason, reason.to_owned());
+        }
+        let client = self.layer.request(now, hop, request);
+        self.clients.insert(client, Owner::Bye);
+    }
+}

@@ -1,0 +1,68 @@
+//! Who we are on a leg: the host in Via, Contact and From.
+//!
+//! Towards Teams the host is an FQDN, the tenant's for its calls and the node's for OPTIONS
+//! (TDR-OUT-002, TDR-MT-003); Microsoft refuses an address there. Towards a carrier it is the
+//! listener's advertised address.
+
+use crate::plan::{Plan, Transport, TrunkKind};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// The methods we take (RFC 3261, 20.5). NOTIFY must be named towards Teams (TDR-OUT-012).
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY";
+/// What we call ourselves in User-Agent and Server.
+pub(crate) const PRODUCT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
+
+/// Our name on one leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    host: String,
+    port: u16,
+    transport: Transport,
+}
+
+impl Identity {
+    /// Our name on `trunk`, for the tenant FQDN `fqdn` where the trunk leads to Teams.
+    pub(crate) fn new(plan: &Plan, trunk: usize, fqdn: Option<&str>) -> Self {
+        let of = plan.trunks.get(trunk);
+        let listener = of.and_then(|trunk| plan.listeners.get(trunk.listener));
+        let advertise = listener.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |l| l.advertise);
+        let transport = listener.map_or(Transport::Tls, |l| l.transport);
+        let host = match of.map(|trunk| trunk.kind) {
+            Some(TrunkKind::Teams) => fqdn.unwrap_or(&plan.node.fqdn).to_owned(),
+            _ => uri_host(advertise),
+        };
+        Self { host, port: advertise.port(), transport }
+    }
+
+    /// `host:port`.
+    pub(crate) fn sent_by(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// A top Via. `rport` asks a UDP peer to answer where we sent from (RFC 3581, 3).
+    pub(crate) fn via(&self, branch: &str) -> Bytes {
+        let rport = if self.transport.reliable() { "" } else { ";rport" };
+        let transport = self.transport.via();
+        format!("SIP/2.0/{transport} {};branch={branch}{rport}", self.sent_by()).into()
+    }
+
+    /// Our Contact: no user part and no `@` where `user` is empty (TDR-OPT-003).
+    pub(crate) fn contact(&self, user: &str) -> Bytes {
+        let at = if user.is_empty() { "" } else { "@" };
+        format!("<sip:{user}{at}{};transport={}>", self.sent_by(), self.transport.param()).into()
+    }
+
+    /// The host alone, for From and To.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+/// An address as a URI host: IPv6 in brackets.
+pub(crate) fn uri_host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}

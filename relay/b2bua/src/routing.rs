@@ -1,0 +1,73 @@
+//! Number, direction and tenant to ordered trunks: pure, and able to explain itself.
+
+use crate::plan::{Plan, Route, RouteFrom, TrunkKind};
+use crate::reject::Reject;
+use std::fmt::Write as _;
+
+/// A routing decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Trunks in order.
+    pub trunks: Vec<usize>,
+    /// Whether the called number is an emergency number of the tenant (TDR-EMG-001).
+    pub emergency: bool,
+    /// The decision in a sentence, for the record.
+    pub why: String,
+}
+
+/// Decides where a call of `tenant` to `number` goes.
+pub fn decide(
+    plan: &Plan,
+    tenant: usize,
+    from: RouteFrom,
+    number: &str,
+) -> Result<Decision, (Reject, String)> {
+    let Some(tenant) = plan.tenants.get(tenant) else {
+        return Err((Reject::UnknownTenant, "the tenant is gone".into()));
+    };
+    // Emergency numbers come without `+` from Teams, and with it from old clients (TDR-EMG-001).
+    let dialled = number.strip_prefix('+').unwrap_or(number);
+    let emergency = from == RouteFrom::Teams && tenant.emergency.iter().any(|e| e == dialled);
+    let serves = |route: &&Route| {
+        route.from == from
+            && route.emergency == emergency
+            && (emergency && route.pattern.matches(dialled) || route.pattern.matches(number))
+    };
+    // An emergency call without a route of its own takes the ordinary ones: it must get out.
+    let route = tenant.routes.iter().find(serves).or_else(|| {
+        let ordinary = |route: &&Route| {
+            emergency && route.from == from && !route.emergency && route.pattern.matches(number)
+        };
+        tenant.routes.iter().find(ordinary)
+    });
+    let direction = match from {
+        RouteFrom::Teams => "teams",
+        RouteFrom::Carrier => "carrier",
+    };
+    let Some(route) = route else {
+        let why = format!(
+            "{}: none of {} routes matches {number} from {direction}",
+            tenant.name,
+            tenant.routes.len()
+        );
+        return Err((Reject::NoRoute, why));
+    };
+    let mut why = format!("{}: {direction} {}", tenant.name, route.pattern);
+    if emergency {
+        why.push_str(" (emergency)");
+    }
+    why.push_str(" ->");
+    for (position, trunk) in route.to.iter().enumerate() {
+        let name = plan.trunks.get(*trunk).map_or("?", |trunk| trunk.name.as_str());
+        let _ = write!(why, "{} {name}", if position == 0 { "" } else { "," });
+    }
+    Ok(Decision { trunks: route.to.clone(), emergency, why })
+}
+
+/// The direction of calls that come in on a trunk of this kind.
+pub(crate) const fn direction_from(kind: TrunkKind) -> RouteFrom {
+    match kind {
+        TrunkKind::Teams => RouteFrom::Teams,
+        TrunkKind::Carrier => RouteFrom::Carrier,
+    }
+}

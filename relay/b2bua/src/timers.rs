@@ -1,0 +1,40 @@
+//! Deadlines of calls and trunks, in a heap; each carries which timer it is.
+
+use crate::io::CallId;
+use crate::trunk::ProbeId;
+use sip_core::transaction::ClientId;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// What a deadline means. One that no longer applies when it fires is ignored by its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// The target of this INVITE has not said a word.
+    Silence { call: CallId, client: ClientId },
+    /// The callee has not answered.
+    NoAnswer(CallId),
+    /// The media engine has not confirmed the close.
+    MediaClose(CallId),
+    /// OPTIONS is due.
+    Probe(ProbeId),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<(Instant, Timer)>>,
+}
+
+impl Timers {
+    pub(crate) fn arm(&mut self, due: Instant, timer: Timer) {
+        self.heap.push(Reverse((due, timer)));
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse((due, _))| *due)
+    }
+
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
+        (self.next()? <= now).then(|| self.heap.pop().map(|Reverse((_, timer))| timer))?
+    }
+}
