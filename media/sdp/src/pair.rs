@@ -188,3 +188,123 @@ pub(crate) fn assign_numbers(payloads: &[Payload], known: &[Payload]) -> Vec<Pay
     }
     assigned
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(number: u8, name: &str, fmtp: Option<&str>) -> Payload {
+        let (encoding, clock) = name.split_once('/').unwrap_or((name, "8000"));
+        Payload {
+            number,
+            encoding: encoding.to_owned(),
+            clock_hz: clock.parse().unwrap(),
+            channels: 1,
+            fmtp: fmtp.map(str::to_owned),
+        }
+    }
+
+    fn media(payloads: &[(u8, &str)]) -> Media {
+        let payloads = payloads.iter().map(|(number, name)| payload(*number, name, None)).collect();
+        Media { payloads, direction: Direction::SendOnly, ptime_ms: Some(30) }
+    }
+
+    fn stream(payloads: Vec<Payload>) -> Stream {
+        Stream {
+            remote_rtp: None,
+            remote_rtcp: None,
+            rtcp_mux: false,
+            direction: Direction::SendRecv,
+            crypto: None,
+            payloads,
+            ptime_ms: None,
+        }
+    }
+
+    fn names(media: &Media) -> Vec<String> {
+        let name = |p: &Payload| format!("{} {}/{}", p.number, p.encoding, p.clock_hz);
+        media.payloads.iter().map(name).collect()
+    }
+
+    #[test]
+    fn everything_is_offered_on_except_redundant_audio() {
+        let offered = media(&[(8, "PCMA"), (97, "RED"), (98, "X-NEW/24000"), (118, "CN/16000")]);
+        let other = offered.for_other_leg(None).unwrap();
+        assert_eq!(names(&other), ["8 PCMA/8000", "98 X-NEW/24000", "118 CN/16000"]);
+        assert_eq!((other.direction, other.ptime_ms), (Direction::SendOnly, Some(30)));
+    }
+
+    #[test]
+    fn a_policy_keeps_its_encodings_and_the_events_that_fit_them() {
+        let offered = media(&[
+            (104, "SILK/16000"),
+            (8, "pcma"),
+            (118, "CN/16000"),
+            (13, "CN"),
+            (113, "telephone-event/16000"),
+            (101, "telephone-event"),
+        ]);
+        let other = offered.for_other_leg(Some(&["PCMA", "CN", "telephone-event"])).unwrap();
+        assert_eq!(names(&other), ["8 pcma/8000", "13 CN/8000", "101 telephone-event/8000"]);
+        assert_eq!(offered.for_other_leg(Some(&["CN"])), Err(Refusal::NoCommonCodec));
+        assert_eq!(offered.for_other_leg(Some(&[])), Err(Refusal::NoCommonCodec));
+    }
+
+    #[test]
+    fn an_answer_goes_back_with_the_numbers_of_the_offer_and_the_parameters_of_the_answer() {
+        let offered = media(&[(96, "telephone-event"), (8, "PCMA"), (13, "CN"), (0, "PCMU")]);
+        let mut answer = media(&[(0, "PCMU"), (101, "telephone-event"), (9, "G722")]);
+        answer.payloads[1].fmtp = Some("0-11".to_owned());
+        let back = answer.answer_for(&offered).unwrap();
+        assert_eq!(names(&back), ["0 PCMU/8000", "96 telephone-event/8000"]);
+        assert_eq!(back.payloads[1].fmtp.as_deref(), Some("0-11"));
+        let none = media(&[(9, "G722"), (13, "CN")]).answer_for(&offered);
+        assert_eq!(none, Err(Refusal::NoCommonCodec));
+    }
+
+    #[test]
+    fn noise_of_another_clock_goes_and_the_last_events_stay() {
+        let wide = media(&[(104, "SILK/16000"), (101, "telephone-event"), (13, "CN")]);
+        let back = wide.answer_for(&wide).unwrap();
+        assert_eq!(names(&back), ["104 SILK/16000", "101 telephone-event/8000"]);
+    }
+
+    #[test]
+    fn two_packings_of_one_codec_are_told_apart() {
+        let (loose, aligned) = (None, Some("octet-align=1"));
+        let offered = vec![payload(96, "AMR", loose), payload(97, "AMR", aligned)];
+        let wanted = [payload(110, "AMR", aligned), payload(111, "AMR", loose)];
+        let pairs: Vec<_> =
+            matched(&wanted, &offered).iter().map(|(a, b)| (a.number, b.number)).collect();
+        assert_eq!(pairs, [(110, 97), (111, 96)]);
+        let map = payload_map(&stream(wanted.to_vec()), &stream(offered));
+        assert_eq!((map.get(110), map.get(111)), (97, 96));
+    }
+
+    #[test]
+    fn a_number_without_counterpart_stays_and_is_not_agreed() {
+        let from = stream(vec![payload(8, "PCMA", None), payload(13, "CN", None)]);
+        let to = stream(vec![payload(8, "pcma", None)]);
+        let map = payload_map(&from, &to);
+        assert!(map.is_identity());
+        assert!(map.is_agreed(8) && !map.is_agreed(13) && !map.is_agreed(0));
+        assert_eq!((map.get(13), map.get(0x80 | 8)), (13, 8));
+    }
+
+    #[test]
+    fn of_two_numbers_for_one_thing_the_first_is_sent() {
+        let event = |number| payload(number, "telephone-event", None);
+        let from = stream(vec![event(101)]);
+        let to = stream(vec![event(96), event(101)]);
+        assert_eq!(payload_map(&from, &to).get(101), 96);
+        let back = payload_map(&to, &from);
+        assert_eq!((back.get(96), back.get(101)), (101, 101));
+    }
+
+    #[test]
+    fn more_codecs_than_numbers_leave_the_last_ones_out() {
+        let many: Vec<Payload> = (0..60).map(|n| payload(8, &format!("x{n}"), None)).collect();
+        let assigned = assign_numbers(&many, &[]);
+        assert_eq!(assigned.len(), 33, "the one that keeps 8, and 96 to 127");
+    }
+}

@@ -1,0 +1,11 @@
+//! SDP and offer/answer from outside the crate.
+#[cfg(test)]
+mod offer_answer;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod teams;
