@@ -161,9 +161,9 @@ enum Owner {
 }
 
 impl<H: Hop> Layer<H> {
-    /// A layer that holds at most `limit` transactions; requests beyond it are answered 503
-    /// without one. Our own requests and CANCEL in both directions are not refused: their number
-    /// is bounded by the calls that cause them.
+    /// A layer that holds at most `limit` transactions; requests beyond it (within a dialog: beyond
+    /// twice as many) are answered 503 without one. Our own requests and CANCEL in both directions
+    /// are not refused: their number is bounded by the calls that cause them.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,

@@ -73,7 +73,7 @@ impl<H: Hop> Layer<H> {
             self.counters.merged += 1;
             return self.answer_statelessly(hop, &stateless(&request, 482));
         }
-        if self.len() >= self.limit {
+        if self.len() >= self.limit_for(&request) {
             self.counters.overload += 1;
             let mut response = stateless(&request, 503);
             response.headers.push(Name::RetryAfter, RETRY_AFTER_S.to_string());
@@ -81,6 +81,14 @@ impl<H: Hop> Layer<H> {
         }
         let server = self.start_server(now, hop.clone(), &request, key, merge_key);
         self.events.push_back(Event::Request { server, hop, request });
+    }
+
+    /// Requests within a dialog have a reserve: they are few, and BYE is what ends an overload.
+    fn limit_for(&self, request: &Request) -> usize {
+        match request.headers.to().tag() {
+            None => self.limit,
+            Some(_) => self.limit.saturating_mul(2),
+        }
     }
 
     fn start_server(
@@ -205,8 +213,10 @@ impl<H: Hop> Layer<H> {
                 let octets = octets_of_response(response);
                 let actions = self.step_invite_server(now, id, event, Some(octets));
                 let sent = actions.contains(&invite_server::Action::SendResponse);
-                if sent && event == invite_server::Event::Success {
-                    self.expect_ack(id, response);
+                match event {
+                    invite_server::Event::Success if sent => self.expect_ack(id, response),
+                    invite_server::Event::Failure if sent => self.allow_again(id),
+                    _ => {}
                 }
             }
             // RFC 4320, 4.1 and 4.2: our own 100 is the only provisional response, and a 408
@@ -216,7 +226,18 @@ impl<H: Hop> Layer<H> {
                 let octets = octets_of_response(response);
                 let event = non_invite_server::Event::Final;
                 self.step_non_invite_server(now, id, event, Some(octets));
+                if response.status >= 300 {
+                    self.allow_again(id);
+                }
             }
+        }
+    }
+
+    /// A client that was refused may come back at once with the same request and a new branch
+    /// (RFC 3263, 4.3): what is refused is not ongoing, and the new one not merged with it.
+    fn allow_again(&mut self, id: ServerId) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            forget(&mut self.merge_keys, server.merge_key.take().as_ref(), id);
         }
     }
 

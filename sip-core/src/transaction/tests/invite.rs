@@ -167,6 +167,7 @@ fn reliable_hop_sends_once_and_forgets_at_once() {
     net.run_for(ms(100));
     assert_eq!((net.sent("INVITE"), net.sent("486 INVITE"), net.sent("ACK")), (1, 1, 1));
     assert_eq!((net.alice.len(), net.bob.len()), (0, 0), "timers D, H and I are zero");
+    assert_eq!((net.alice.poll_timeout(), net.bob.poll_timeout()), (None, None), "nor B is left");
     net.finish();
 }
 
@@ -283,4 +284,24 @@ fn second_final_answer_is_not_sent() {
     assert_eq!(net.sent("200 INVITE"), 0);
     assert_eq!(net.bob.counters().unexpected, 1);
     net.finish();
+}
+
+#[test]
+fn late_repeats_are_absorbed_as_long_as_the_timers_say() {
+    let mut refused = Network::new(Wire::Udp);
+    refused.request(&invite());
+    refused.run_for(ms(10));
+    let (server, request) = refused.bobs_request();
+    refused.respond(server, answer(&request, 486));
+    refused.run_for(ms(20));
+    assert_eq!(refused.life_ms(), (32_000 - 10, 5_000), "timers D and I");
+
+    let mut accepted = Network::new(Wire::Udp);
+    let id = accepted.request(&invite());
+    accepted.run_for(ms(10));
+    let (server, request) = accepted.bobs_request();
+    accepted.respond(server, answer(&request, 200));
+    accepted.run_for(ms(20));
+    accepted.acknowledge(id, &ack("b1"));
+    assert_eq!(accepted.life_ms(), (32_000 - 10, 32_000 - 20), "timers M and L");
 }

@@ -23,6 +23,35 @@ fn request_that_came_by_two_ways_is_merged() {
 }
 
 #[test]
+fn refused_caller_that_comes_back_at_once_is_not_merged() {
+    for (method, status) in [("INVITE", 503), ("OPTIONS", 404)] {
+        let mut net = Network::new(Wire::Udp);
+        net.deliver_to_bob(&text(method, "z9hG4bKfirst"));
+        let (server, first) = net.bobs_request();
+        net.respond(server, answer(&first, status));
+        net.deliver_to_bob(&text(method, "z9hG4bKsecond"));
+        let (server, second) = net.bobs_request();
+        assert_eq!(net.bob.counters().merged, 0);
+        net.respond(server, answer(&second, 486));
+        net.finish();
+    }
+}
+
+#[test]
+fn bye_gets_through_when_the_layer_is_full() {
+    let mut net = Network::with_limit(Wire::Udp, 1);
+    net.deliver_to_bob(&text("OPTIONS", "z9hG4bKone"));
+    let in_dialog =
+        |branch| text("BYE", branch).replace("example>\r\nCall", "example>;tag=b1\r\nCall");
+    net.deliver_to_bob(&in_dialog("z9hG4bKtwo"));
+    assert_eq!(net.events(Side::Bob).len(), 2);
+    net.deliver_to_bob(&in_dialog("z9hG4bKthree"));
+    assert_eq!(net.events(Side::Bob).len(), 0, "the reserve has an end");
+    assert_eq!((net.bob.len(), net.sent("503 BYE")), (2, 1));
+    net.finish();
+}
+
+#[test]
 fn requests_within_a_dialog_are_not_merged() {
     let mut net = Network::new(Wire::Udp);
     for branch in ["z9hG4bKone", "z9hG4bKtwo"] {
@@ -97,6 +126,7 @@ fn same_branch_of_another_host_is_another_request() {
     net.deliver_to_bob(&info);
     net.deliver_to_bob(&info.replace("UDP a.example:5060", "UDP A.EXAMPLE:5060"));
     assert_eq!(net.events(Side::Bob).len(), 1, "host names have no case");
+    assert_eq!(net.bob.counters().merged, 0);
     net.deliver_to_bob(
         &info
             .replace("UDP a.example:5060", "UDP a.example:5062")

@@ -157,7 +157,27 @@ impl Network {
     pub(super) fn finish(mut self) {
         self.run_for(GIVE_UP * 3);
         assert_eq!((self.alice.len(), self.bob.len()), (0, 0), "transactions are left");
-        assert_eq!((self.alice.poll_timeout(), self.bob.poll_timeout()), (None, None));
+        for layer in [&self.alice, &self.bob] {
+            assert_eq!(layer.poll_timeout(), None);
+            assert!(layer.client_keys.is_empty() && layer.server_keys.is_empty());
+            assert!(layer.merge_keys.is_empty() && layer.ack_keys.is_empty());
+        }
+    }
+
+    /// How long Alice's and Bob's transactions still live.
+    pub(super) fn life_ms(mut self) -> (u128, u128) {
+        let from = self.now;
+        let mut ends = [None, None];
+        while ends.contains(&None) {
+            self.run_for(Duration::from_millis(1));
+            for (end, layer) in ends.iter_mut().zip([&self.alice, &self.bob]) {
+                if layer.is_empty() {
+                    end.get_or_insert(self.now - from);
+                }
+            }
+        }
+        let [alice, bob] = ends.map(|end| end.unwrap().as_millis());
+        (alice, bob)
     }
 
     /// Takes from both layers what they want to send and say.

@@ -1,6 +1,6 @@
 //! Requests other than INVITE: losses, silence, RFC 4320.
 
-use super::network::{Fate, Network, Side, Wire};
+use super::network::{Fate, Network, Side, Wire, request};
 use super::{answer, ms, text};
 use crate::transaction::{Event, GIVE_UP};
 
@@ -37,6 +37,19 @@ fn request_that_nobody_hears_times_out_by_timer_f() {
         assert_eq!(net.sent("OPTIONS"), repeats);
         net.finish();
     }
+}
+
+#[test]
+fn provisional_response_slows_the_repeats_down_to_t2() {
+    let mut net = Network::new(Wire::Udp);
+    net.lose(100, "OPTIONS");
+    net.request(&options());
+    net.run_for(ms(20));
+    net.deliver_to_alice(&answer(&request(&options()), 100));
+    net.run_for(ms(10_000));
+    assert_eq!(net.sent_at_ms("OPTIONS"), [0, 500, 4_500, 8_500]);
+    assert_eq!(net.alices_statuses(), [100]);
+    net.finish();
 }
 
 #[test]
@@ -107,4 +120,15 @@ fn request_that_cannot_be_sent_is_told_at_once() {
         matches!(net.events(Side::Alice)[..], [Event::TransportError { client }] if client == id)
     );
     net.finish();
+}
+
+#[test]
+fn late_repeats_are_absorbed_as_long_as_the_timers_say() {
+    let mut net = Network::new(Wire::Udp);
+    net.request(&options());
+    net.run_for(ms(10));
+    let (server, request) = net.bobs_request();
+    net.respond(server, answer(&request, 200));
+    net.run_for(ms(10));
+    assert_eq!(net.life_ms(), (5_000, 32_000 - 10), "timers K and J");
 }
