@@ -1,8 +1,16 @@
 //! One call's streams: a packet in, a [`Verdict`] out.
 
+use crate::demux::Kind;
+use crate::leg::LegMedia;
+use crate::packet::PACKET_MAX;
+use crate::rtcp::{self, Names};
+use crate::rtp::{self, Header};
+use crate::srtp::Origin;
+use crate::transform::{Opened, Path, Transform};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
 use sdp::Stream;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// Which source a leg believes before anything is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -36,7 +44,7 @@ pub enum Verdict {
         /// The destination.
         to: SocketAddr,
     },
-    /// It was meant for us (counted, nothing to send).
+    /// Nothing to send: it was meant for us, or the other leg does not want it now (hold).
     Consumed,
     /// Drop it for this reason.
     Drop(DropReason),
@@ -44,22 +52,41 @@ pub enum Verdict {
 
 /// The media of one call.
 #[derive(Debug)]
-pub struct Forward {}
+pub struct Forward {
+    legs: [LegMedia; 2],
+    /// The direction that starts at each side, once both legs have agreed.
+    paths: [Option<Path>; 2],
+}
 
 impl Forward {
     /// A call whose ports are open and whose media is not agreed: every packet drops (`no_flow`).
-    /// `seed` is fresh random: our own SSRCs are drawn from it.
+    /// `seed` is fresh random: our own SSRCs and CNAMEs are drawn from it.
     pub fn new(seed: [u8; 32]) -> Self {
-        let _ = seed;
-        todo!()
+        let (a, b) = seed.split_at(16);
+        Self { legs: [LegMedia::new(a), LegMedia::new(b)], paths: [None, None] }
     }
+
     /// Takes what the legs have agreed, also anew after a re-INVITE. A leg whose keys did not
     /// change keeps its SRTP contexts, ROC and replay window; a leg whose remote address did not
-    /// change keeps its latch. `None` leaves a leg as it is (or without media).
+    /// change keeps its latch. `None` leaves a leg as it is (or without media). Ask
+    /// [`Self::generate`] once afterwards, so that reports are due even if no packet ever comes.
     pub fn connect(&mut self, a: Option<Leg>, b: Option<Leg>) {
-        let _ = (a, b);
-        todo!()
+        for (side, agreed) in [(Side::A, a), (Side::B, b)] {
+            if let Some(leg) = agreed {
+                self.legs[side as usize].agree(leg);
+            }
+        }
+        for side in [Side::A, Side::B] {
+            let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
+            if let (Some(came), Some(goes)) = (from.stream(), to.stream()) {
+                match &mut self.paths[side as usize] {
+                    Some(path) => path.renegotiate(came, goes, to.first_ssrc()),
+                    path => *path = Some(Path::between(came, goes, to.first_ssrc())),
+                }
+            }
+        }
     }
+
     /// One packet that came in on `side`'s `component` port from `from`; on `Forward` the slot
     /// holds what is to be sent.
     pub fn packet(
@@ -70,21 +97,174 @@ impl Forward {
         from: SocketAddr,
         slot: &mut PacketBuf,
     ) -> Verdict {
-        let _ = (now, side, component, from, slot);
-        todo!()
+        let carried = match (Kind::of(slot.packet()), component) {
+            _ if slot.len() > PACKET_MAX => Err(DropReason::TooBig),
+            (Kind::Rtp, Component::Rtp) => self.rtp(now, side, from, slot),
+            (Kind::Rtcp, _) => self.rtcp(now, side, component, from, slot),
+            // Nobody was offered ICE, so nobody waits for an answer.
+            (Kind::Stun, _) => Ok(Verdict::Consumed),
+            (Kind::Rtp, Component::Rtcp) | (Kind::Other, _) => Err(DropReason::Malformed),
+        };
+        carried.unwrap_or_else(|reason| {
+            self.dropped(side, reason);
+            Verdict::Drop(reason)
+        })
     }
+
+    /// Counts a packet of `side` that was dropped before it came here.
+    pub fn dropped(&mut self, side: Side, reason: DropReason) {
+        self.legs[side as usize].stats.drops[reason as usize] += 1;
+    }
+
     /// Fills `slot` with a packet that we generate ourselves and that is due, if any: call until
     /// `None`. Never `Consumed` or `Drop`.
+    ///
+    /// Generated are RTCP reports, every five seconds on an SRTP leg whose other leg sends none
+    /// (TDR-SRTP-005), also while the call is held.
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
-        let _ = (now, slot);
-        todo!()
+        [Side::A, Side::B].into_iter().find_map(|side| self.report(now, side, slot))
     }
+
     /// When [`Self::generate`] has something next.
-    pub fn next_due(&self) -> Option<std::time::Instant> {
-        todo!()
+    pub fn next_due(&self) -> Option<Instant> {
+        self.legs.iter().filter_map(LegMedia::report_due).min()
     }
+
     /// The counters so far.
     pub fn stats(&self) -> CallStats {
-        todo!()
+        CallStats { a: self.legs[0].counted(), b: self.legs[1].counted() }
+    }
+
+    fn rtp(
+        &mut self,
+        now: Now,
+        side: Side,
+        source: SocketAddr,
+        slot: &mut PacketBuf,
+    ) -> Result<Verdict, DropReason> {
+        let path = self.paths[side as usize].as_mut().ok_or(DropReason::NoFlow)?;
+        let (from, to) = pair(&mut self.legs, side);
+        let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
+        let octets_received = slot.len() as u64;
+        match path.transform.open(slot)? {
+            Opened::Authentic(authentic) if authentic.newest => from.rtp.follow(source),
+            Opened::Authentic(_) => {}
+            Opened::Unproven => {
+                if !from.rtp.admits(now.mono, source, header.ssrc, header.sequence) {
+                    return Err(DropReason::Unlatched);
+                }
+            }
+        }
+
+        // From here on the packet is believed.
+        let payload = path.payloads.of(header.payload_type);
+        from.reception.count(now.mono, &header, payload.clock_hz);
+        from.expect_reports(now.mono);
+        to.expect_reports(now.mono);
+        if !from.hears() || !to.speaks() {
+            return Ok(Verdict::Consumed);
+        }
+        let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };
+        let payload_type = payload.number.ok_or(DropReason::Malformed)?;
+        rtp::set_payload_type(slot.packet_mut(), payload_type);
+        let payload_octets = slot.len() - header.payload_at;
+        path.transform.seal(slot)?;
+        from.stats.received_packets += 1;
+        from.stats.received_octets += octets_received;
+        to.stats.sent_packets += 1;
+        to.note_sent(now.mono, slot.packet(), payload_octets, payload.clock_hz);
+        Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
+    }
+
+    fn rtcp(
+        &mut self,
+        now: Now,
+        side: Side,
+        component: Component,
+        source: SocketAddr,
+        slot: &mut PacketBuf,
+    ) -> Result<Verdict, DropReason> {
+        let (outward, homeward) = pair(&mut self.paths, side);
+        let (Some(outward), Some(homeward)) = (outward, homeward) else {
+            return Err(DropReason::NoFlow);
+        };
+        let (from, to) = pair(&mut self.legs, side);
+        match outward.transform.open_rtcp(slot)? {
+            Opened::Authentic(authentic) if authentic.newest => {
+                from.latch(component).follow(source);
+            }
+            Opened::Authentic(_) => {}
+            Opened::Unproven => {
+                if !from.admits_rtcp(component, source) {
+                    return Err(DropReason::Unlatched);
+                }
+            }
+        }
+
+        let names = Naming {
+            outward: &outward.transform,
+            homeward: &homeward.transform,
+            own_report: from.own_report(),
+        };
+        let relayed = rtcp::relay(slot, &names, to.cname())?;
+        from.expect_reports(now.mono);
+        if let Some(heard) = relayed.heard {
+            from.hear_report(now.mono, heard);
+        }
+        if !relayed.sendable {
+            return Ok(Verdict::Consumed);
+        }
+        let (component, destination) = to.rtcp_destination();
+        let Some(destination) = destination else { return Ok(Verdict::Consumed) };
+        outward.transform.seal_rtcp(slot)?;
+        from.stats.rtcp_packets += 1;
+        to.reported(now.mono);
+        Ok(Verdict::Forward { side: side.other(), component, to: destination })
+    }
+
+    /// A report of our own on `side`, if one is due there.
+    fn report(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
+        let path = self.paths[side.other() as usize].as_mut()?;
+        let leg = &mut self.legs[side as usize];
+        leg.expect_reports(now.mono);
+        if leg.report_due()? > now.mono {
+            return None;
+        }
+        leg.reported(now.mono);
+        let (component, destination) = leg.rtcp_destination();
+        let to = destination?;
+        leg.write_report(now, slot).ok()?;
+        path.transform.seal_rtcp(slot).ok()?;
+        Some(Verdict::Forward { side, component, to })
+    }
+}
+
+/// A compound of one leg, named for the other.
+struct Naming<'p> {
+    /// From the leg the compound came in on.
+    outward: &'p Transform,
+    /// To that leg: its report blocks speak of what we sent there.
+    homeward: &'p Transform,
+    own_report: Option<u32>,
+}
+
+impl Names for Naming<'_> {
+    fn outward(&self, source: u32) -> u32 {
+        self.outward.outward(source)
+    }
+    fn origin(&self, ssrc: u32) -> Option<Origin> {
+        self.homeward.origin(ssrc)
+    }
+    fn own_report(&self) -> Option<u32> {
+        self.own_report
+    }
+}
+
+/// What belongs to a side, and to the other.
+fn pair<T>(both: &mut [T; 2], side: Side) -> (&mut T, &mut T) {
+    let [a, b] = both;
+    match side {
+        Side::A => (a, b),
+        Side::B => (b, a),
     }
 }

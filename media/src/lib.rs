@@ -4,13 +4,23 @@
 //! in into a [`Verdict`]. No socket, no clock, no SIP.
 #![forbid(unsafe_code)]
 
+pub mod demux;
 pub mod forward;
 pub mod latch;
+mod leg;
+pub mod mos;
 pub mod packet;
+mod reception;
+mod rtcp;
+pub mod rtp;
 pub mod srtp;
 pub mod stats;
+#[cfg(test)]
+mod testing;
+pub mod transform;
 
 pub use forward::{Forward, LatchPolicy, Leg, Verdict};
+pub use mos::mos;
 pub use packet::PacketBuf;
 pub use stats::{CallStats, DropReason, LegStats};
 

@@ -1,0 +1,73 @@
+//! Tells RTP, RTCP and STUN apart by the first octets (RFC 7983, 7; RFC 5761, 4).
+
+/// What a datagram on a media port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// RTP or SRTP.
+    Rtp,
+    /// RTCP or SRTCP.
+    Rtcp,
+    /// STUN with a right header.
+    Stun,
+    /// None of these.
+    Other,
+}
+
+/// RTCP packet types without their top bit, which in RTP is the marker: payload types 64 to 95 are
+/// never given to RTP under rtcp-mux (RFC 5761, 4).
+const RTCP_TYPES: std::ops::RangeInclusive<u8> = 64..=95;
+/// Every STUN message carries it (RFC 8489, 5).
+const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+/// A STUN header, in octets.
+const STUN_HEADER: usize = 20;
+
+impl Kind {
+    /// Looks at a datagram's first octets.
+    pub fn of(packet: &[u8]) -> Self {
+        match packet {
+            [128..=191, second, ..] if RTCP_TYPES.contains(&(second & 0x7f)) => Self::Rtcp,
+            [128..=191, _, ..] => Self::Rtp,
+            [0..=3, _, high, low, cookie @ ..]
+                if cookie.starts_with(&STUN_COOKIE)
+                    && packet.len()
+                        == STUN_HEADER + usize::from(u16::from_be_bytes([*high, *low])) =>
+            {
+                Self::Stun
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marked_g711_packet_is_not_taken_for_rtcp() {
+        assert_eq!(Kind::of(&[0x80, 0x80, 0, 1]), Kind::Rtp);
+        assert_eq!(Kind::of(&[0x80, 0x88, 0, 1]), Kind::Rtp);
+        assert_eq!(Kind::of(&[0x80, 0x80 | 101, 0, 1]), Kind::Rtp);
+    }
+
+    #[test]
+    fn every_rtcp_type_of_rfc_5761_is_rtcp() {
+        for kind in 192..=223 {
+            assert_eq!(Kind::of(&[0x81, kind, 0, 1]), Kind::Rtcp);
+        }
+        assert_eq!(Kind::of(&[0x81, 224, 0, 1]), Kind::Rtp);
+    }
+
+    #[test]
+    fn stun_with_a_wrong_length_or_cookie_is_nothing() {
+        let mut binding = [0; 20];
+        binding[1] = 1;
+        binding[4..8].copy_from_slice(&STUN_COOKIE);
+        assert_eq!(Kind::of(&binding), Kind::Stun);
+        assert_eq!(Kind::of(&binding[..19]), Kind::Other);
+        binding[4] = 0;
+        assert_eq!(Kind::of(&binding), Kind::Other);
+        assert_eq!(Kind::of(&[]), Kind::Other);
+        assert_eq!(Kind::of(&[22, 254, 253]), Kind::Other);
+    }
+}

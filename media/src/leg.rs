@@ -1,0 +1,224 @@
+//! One leg's side of a call's media: what it has agreed, whom it believes, what it has counted.
+
+use crate::forward::Leg;
+use crate::latch::Latch;
+use crate::reception::Reception;
+use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, SentSoFar};
+use crate::rtp::Header;
+use crate::{Component, DropReason, LatchPolicy, LegStats, Now, PacketBuf};
+use sdp::Stream;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// How often a leg that wants RTCP gets it (TDR-SRTP-005).
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The state of one leg.
+#[derive(Debug)]
+pub(crate) struct LegMedia {
+    agreed: Option<Stream>,
+    pub(crate) rtp: Latch,
+    pub(crate) rtcp: Latch,
+    pub(crate) reception: Reception,
+    pub(crate) stats: LegStats,
+    sent: Option<Sent>,
+    /// When it has had no RTCP for so long that we make it.
+    report_due: Option<Instant>,
+    /// The last sender report that came in, and when.
+    heard: Option<(Heard, Instant)>,
+    /// The NTP middle of our own last sender report.
+    own_report: Option<u32>,
+    first_ssrc: u32,
+    cname: Cname,
+}
+
+/// What was sent on this leg under one SSRC.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    ssrc: u32,
+    packets: u32,
+    octets: u32,
+    /// How many packets there were at the last report of ours.
+    reported: u32,
+    timestamp: u32,
+    at: Instant,
+    clock_hz: u32,
+}
+
+impl LegMedia {
+    /// A leg that has agreed nothing; `seed` are 16 random octets.
+    pub(crate) fn new(seed: &[u8]) -> Self {
+        let octet = |at: usize| seed.get(at).copied().unwrap_or(0);
+        let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
+        Self {
+            agreed: None,
+            rtp: Latch::new(LatchPolicy::default(), None),
+            rtcp: Latch::new(LatchPolicy::default(), None),
+            reception: Reception::default(),
+            stats: LegStats::default(),
+            sent: None,
+            report_due: None,
+            heard: None,
+            own_report: None,
+            first_ssrc: u32::from_be_bytes(std::array::from_fn(octet)),
+            cname: std::array::from_fn(|at| {
+                let octet = octet(4 + at / 2);
+                hex(if at % 2 == 0 { octet >> 4 } else { octet & 0x0f })
+            }),
+        }
+    }
+
+    /// Takes a new agreement.
+    pub(crate) fn agree(&mut self, leg: Leg) {
+        self.rtp.renegotiate(leg.latch, leg.stream.remote_rtp);
+        self.rtcp.renegotiate(leg.latch, leg.stream.remote_rtcp);
+        if leg.stream.crypto.is_none() {
+            self.report_due = None;
+        }
+        self.agreed = Some(leg.stream);
+    }
+
+    pub(crate) const fn stream(&self) -> Option<&Stream> {
+        self.agreed.as_ref()
+    }
+
+    /// Whether we may send media here.
+    pub(crate) fn speaks(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|stream| stream.direction.sends())
+    }
+
+    /// Whether media from here goes anywhere.
+    pub(crate) fn hears(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|stream| stream.direction.receives())
+    }
+
+    pub(crate) const fn first_ssrc(&self) -> u32 {
+        self.first_ssrc
+    }
+
+    pub(crate) const fn cname(&self) -> &Cname {
+        &self.cname
+    }
+
+    pub(crate) const fn latch(&mut self, component: Component) -> &mut Latch {
+        match component {
+            Component::Rtp => &mut self.rtp,
+            Component::Rtcp => &mut self.rtcp,
+        }
+    }
+
+    /// Whether plain RTCP is believed.
+    pub(crate) fn admits_rtcp(&mut self, component: Component, from: SocketAddr) -> bool {
+        match component {
+            Component::Rtp => self.rtp.admits_muxed_rtcp(from),
+            Component::Rtcp => self.rtcp.admits_rtcp(from, &self.rtp),
+        }
+    }
+
+    /// Which of our ports RTCP leaves from, and where to.
+    pub(crate) fn rtcp_destination(&self) -> (Component, Option<SocketAddr>) {
+        match &self.agreed {
+            Some(stream) if stream.rtcp_mux => (Component::Rtp, self.rtp.destination()),
+            _ => (Component::Rtcp, self.rtcp.destination()),
+        }
+    }
+
+    /// Counts a packet that goes out on this leg, as it goes.
+    pub(crate) fn note_sent(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        payload_octets: usize,
+        clock_hz: Option<u32>,
+    ) {
+        let Some(header) = Header::read(packet) else { return };
+        let sent = match &mut self.sent {
+            Some(sent) if sent.ssrc == header.ssrc => sent,
+            other => other.insert(Sent {
+                ssrc: header.ssrc,
+                packets: 0,
+                octets: 0,
+                reported: 0,
+                timestamp: header.timestamp,
+                at: now,
+                clock_hz: 0,
+            }),
+        };
+        sent.packets = sent.packets.wrapping_add(1);
+        sent.octets = sent.octets.wrapping_add(payload_octets as u32);
+        if let Some(clock_hz) = clock_hz {
+            (sent.timestamp, sent.at, sent.clock_hz) = (header.timestamp, now, clock_hz);
+        }
+    }
+
+    /// The counters, with what the reception works out.
+    pub(crate) fn counted(&self) -> LegStats {
+        LegStats {
+            lost_packets: self.reception.lost(),
+            jitter_ms: self.reception.jitter_ms(),
+            ..self.stats
+        }
+    }
+
+    /// Starts the wait for RTCP, on a leg that is to have it.
+    pub(crate) fn expect_reports(&mut self, now: Instant) {
+        let wanted = self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some());
+        if wanted && self.report_due.is_none() {
+            self.reported(now);
+        }
+    }
+
+    /// RTCP has been sent on this leg just now.
+    pub(crate) fn reported(&mut self, now: Instant) {
+        if self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some()) {
+            self.report_due = Some(now + REPORT_INTERVAL);
+        }
+    }
+
+    pub(crate) const fn report_due(&self) -> Option<Instant> {
+        self.report_due
+    }
+
+    pub(crate) const fn own_report(&self) -> Option<u32> {
+        self.own_report
+    }
+
+    /// A sender report came in.
+    pub(crate) fn hear_report(&mut self, now: Instant, heard: Heard) {
+        self.heard = Some((heard, now));
+    }
+
+    /// Writes a report of our own: a sender report if we have sent since the last one.
+    pub(crate) fn write_report(
+        &mut self,
+        now: Now,
+        slot: &mut PacketBuf,
+    ) -> Result<(), DropReason> {
+        let sent = self.sent.filter(|sent| sent.packets != sent.reported).map(|sent| {
+            let since_s = now.mono.saturating_duration_since(sent.at).as_secs_f64();
+            let since = (since_s * f64::from(sent.clock_hz)) as u32;
+            SentSoFar {
+                wall: now.wall,
+                timestamp: sent.timestamp.wrapping_add(since),
+                packets: sent.packets,
+                octets: sent.octets,
+            }
+        });
+        if let Some(sent) = &mut self.sent {
+            sent.reported = sent.packets;
+        }
+        let heard = self.heard;
+        let block = self.reception.report().map(|reported| {
+            let answered = heard.filter(|(heard, _)| heard.ssrc == reported.ssrc);
+            let (last, since_last) = answered.map_or((0, 0), |(heard, at)| {
+                let since_s = now.mono.saturating_duration_since(at).as_secs_f64();
+                (heard.ntp_middle, (since_s * 65_536.0) as u32)
+            });
+            OwnBlock { reported, last, since_last }
+        });
+        let ssrc = self.sent.map_or(self.first_ssrc, |sent| sent.ssrc);
+        let written = rtcp::write(slot, &OwnReport { ssrc, sent, block }, &self.cname)?;
+        self.own_report = written.or(self.own_report);
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! RTCP compounds: what of the far side's reports the other leg may see, and reports of our own
+//! (RFC 3550, 6.4).
+//!
+//! Relayed are sender and receiver reports only, with their SSRCs as the other leg knows them.
+//! BYE, APP and feedback speak about one leg (TDR-SRTP-006), an SDES names its host: they stay, and
+//! the compound gets a CNAME of ours.
+
+use crate::packet::PACKET_MAX;
+use crate::reception::Reported;
+use crate::srtp::Origin;
+use crate::{DropReason, PacketBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+const SOURCE_DESCRIPTION: u8 = 202;
+/// Octets of a report block.
+const BLOCK: usize = 24;
+/// Octets of an SDES packet with one CNAME of ours: header, SSRC, item, padding.
+const SDES: usize = 28;
+/// From the NTP era's start (1900) to Unix' (1970), in seconds.
+const NTP_TO_UNIX_S: u64 = 2_208_988_800;
+
+/// A CNAME that says nothing about anybody (RFC 7022).
+pub(crate) type Cname = [u8; 16];
+
+/// A sender report that came in, as DLSR needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Who sent it.
+    pub(crate) ssrc: u32,
+    /// The middle 32 bits of its NTP timestamp.
+    pub(crate) ntp_middle: u32,
+}
+
+/// How a compound's SSRCs are to be named on the other leg.
+pub(crate) trait Names {
+    /// What a source of this leg is sent as on the other.
+    fn outward(&self, source: u32) -> u32;
+    /// The source on the other leg that this leg knows as `ssrc`; `None` if there is none (any more).
+    fn origin(&self, ssrc: u32) -> Option<Origin>;
+    /// The last sender report of ours on this leg, which the other leg knows nothing of.
+    fn own_report(&self) -> Option<u32>;
+}
+
+/// What [`relay`] made of a compound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Relayed {
+    /// The sender report it held.
+    pub(crate) heard: Option<Heard>,
+    /// Whether anything is left to send.
+    pub(crate) sendable: bool,
+}
+
+/// Rewrites a compound in place for the other leg.
+pub(crate) fn relay(
+    slot: &mut PacketBuf,
+    names: &impl Names,
+    cname: &Cname,
+) -> Result<Relayed, DropReason> {
+    let (mut read, mut written, mut reporter, mut heard) = (0, 0, None, None);
+    let packet = slot.packet_mut();
+    while read < packet.len() {
+        let rest = &packet[read..];
+        let [first, kind, high, low, ..] = *rest else { return Err(DropReason::Malformed) };
+        let size = 4 * (1 + usize::from(u16::from_be_bytes([high, low])));
+        if first >> 6 != 2 || size > rest.len() {
+            return Err(DropReason::Malformed);
+        }
+        let fixed = match kind {
+            SENDER_REPORT => 28,
+            RECEIVER_REPORT => 8,
+            _ => {
+                read += size;
+                continue;
+            }
+        };
+        let blocks = usize::from(first & 0x1f);
+        if fixed + blocks * BLOCK > size {
+            return Err(DropReason::Malformed);
+        }
+        let source = word(packet, read + 4);
+        if kind == SENDER_REPORT {
+            let ntp_middle = word(packet, read + 8) << 16 | word(packet, read + 12) >> 16;
+            heard = Some(Heard { ssrc: source, ntp_middle });
+        }
+        let ssrc = names.outward(source);
+        reporter = reporter.or(Some(ssrc));
+        let at = written;
+        packet.copy_within(read..read + fixed, at);
+        set_word(packet, at + 4, ssrc);
+        written += fixed;
+        let mut kept = 0;
+        for block in (0..blocks).map(|n| read + fixed + n * BLOCK) {
+            if let Some(origin) = names.origin(word(packet, block)) {
+                packet.copy_within(block..block + BLOCK, written);
+                rename(packet, written, origin, names.own_report());
+                written += BLOCK;
+                kept += 1;
+            }
+        }
+        set_header(packet, at, kind, kept, written - at);
+        read += size;
+    }
+    slot.set_len(written);
+    if let Some(ssrc) = reporter {
+        append_sdes(slot, ssrc, cname)?;
+    }
+    Ok(Relayed { heard, sendable: reporter.is_some() })
+}
+
+/// Gives a report block the source's own SSRC and sequence numbers.
+fn rename(packet: &mut [u8], at: usize, origin: Origin, own_report: Option<u32>) {
+    set_word(packet, at, origin.ssrc);
+    let highest = word(packet, at + 8).wrapping_add(u32::from(origin.sequence_shift));
+    set_word(packet, at + 8, highest);
+    if own_report == Some(word(packet, at + 16)) {
+        // It answers a report of ours: to the other leg, none was received (RFC 3550, 6.4.1).
+        packet[at + 16..at + BLOCK].fill(0);
+    }
+}
+
+/// What a report of our own says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnReport {
+    /// The source that reports.
+    pub(crate) ssrc: u32,
+    /// What it sent; `None` if it sent nothing since the last report.
+    pub(crate) sent: Option<SentSoFar>,
+    /// What came in on this leg.
+    pub(crate) block: Option<OwnBlock>,
+}
+
+/// The sender's part of a report (RFC 3550, 6.4.1).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SentSoFar {
+    pub(crate) wall: SystemTime,
+    /// The RTP timestamp at `wall`.
+    pub(crate) timestamp: u32,
+    pub(crate) packets: u32,
+    /// Payload octets.
+    pub(crate) octets: u32,
+}
+
+/// One report block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnBlock {
+    pub(crate) reported: Reported,
+    /// The last sender report's NTP middle, and the time since then in 1/65536 s; 0 if none came.
+    pub(crate) last: u32,
+    pub(crate) since_last: u32,
+}
+
+/// Writes a compound of our own into the slot. Returns the NTP middle that the far side will answer
+/// to, if it is a sender report.
+pub(crate) fn write(
+    slot: &mut PacketBuf,
+    report: &OwnReport,
+    cname: &Cname,
+) -> Result<Option<u32>, DropReason> {
+    let mut words = [0; 13];
+    words[1] = report.ssrc;
+    let mut len = 2;
+    let mut ntp_middle = None;
+    if let Some(sent) = report.sent {
+        let ntp = ntp(sent.wall);
+        ntp_middle = Some((ntp >> 16) as u32);
+        let part = [(ntp >> 32) as u32, ntp as u32, sent.timestamp, sent.packets, sent.octets];
+        words[2..7].copy_from_slice(&part);
+        len = 7;
+    }
+    if let Some(OwnBlock { reported, last, since_last }) = report.block {
+        let loss = u32::from(reported.fraction_lost) << 24 | reported.lost as u32 & 0xff_ffff;
+        let part = [reported.ssrc, loss, reported.highest, reported.jitter, last, since_last];
+        words[len..len + 6].copy_from_slice(&part);
+        len += 6;
+    }
+    slot.set_len(4 * len);
+    let packet = slot.packet_mut();
+    for (at, value) in words[..len].iter().enumerate() {
+        set_word(packet, 4 * at, *value);
+    }
+    let kind = if report.sent.is_some() { SENDER_REPORT } else { RECEIVER_REPORT };
+    set_header(packet, 0, kind, u8::from(report.block.is_some()), 4 * len);
+    append_sdes(slot, report.ssrc, cname)?;
+    Ok(ntp_middle)
+}
+
+/// The NTP timestamp of a wall clock time.
+fn ntp(wall: SystemTime) -> u64 {
+    let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    (since.as_secs().wrapping_add(NTP_TO_UNIX_S)) << 32 | fraction
+}
+
+fn append_sdes(slot: &mut PacketBuf, ssrc: u32, cname: &Cname) -> Result<(), DropReason> {
+    let at = slot.len();
+    if at + SDES > PACKET_MAX {
+        return Err(DropReason::TooBig);
+    }
+    slot.set_len(at + SDES);
+    let packet = slot.packet_mut();
+    packet[at..].fill(0);
+    set_header(packet, at, SOURCE_DESCRIPTION, 1, SDES);
+    set_word(packet, at + 4, ssrc);
+    packet[at + 8..at + 10].copy_from_slice(&[1, cname.len() as u8]);
+    packet[at + 10..at + 26].copy_from_slice(cname);
+    Ok(())
+}
+
+fn set_header(packet: &mut [u8], at: usize, kind: u8, count: u8, size: usize) {
+    let words = (size / 4 - 1) as u16;
+    packet[at..at + 2].copy_from_slice(&[0x80 | count, kind]);
+    packet[at + 2..at + 4].copy_from_slice(&words.to_be_bytes());
+}
+
+/// The word at `at`, which the caller knows to be inside.
+fn word(packet: &[u8], at: usize) -> u32 {
+    packet[at..at + 4].iter().fold(0, |word, &octet| word << 8 | u32::from(octet))
+}
+
+fn set_word(packet: &mut [u8], at: usize, value: u32) {
+    packet[at..at + 4].copy_from_slice(&value.to_be_bytes());
+}
+
+#[cfg(test)]
+#[path = "rtcp_tests.rs"]
+mod tests;

@@ -1,0 +1,18 @@
+//! SRTP and SRTCP of one key in place (RFC 3711), for AES_CM_128_HMAC_SHA1_80 and _32.
+//!
+//! A [`Sender`] protects under one key of ours, a [`Receiver`] unprotects under the keys that the
+//! far side may use. Neither knows addresses, streams or calls, and neither allocates per packet.
+//!
+//! Two rules hold whatever comes in: a packet that does not authenticate changes nothing, and no
+//! two different packets ever leave under one (key, SSRC, index).
+
+mod index;
+mod kdf;
+mod receiver;
+mod replay;
+mod sender;
+mod suite;
+
+pub use index::PacketIndex;
+pub use receiver::{Authentic, MAX_KEYS, MAX_SOURCES, Receiver};
+pub use sender::{Origin, Sender};

@@ -1,0 +1,266 @@
+//! Protects what we send: no two different packets under one (key, SSRC, index), whatever the
+//! source does (RFC 3711, 9.1: a repeated keystream gives the audio away).
+
+use super::PacketIndex;
+use super::replay::{Arrival, Window};
+use super::suite::{Context, Mki, Session};
+use crate::rtp::{self, Header};
+use crate::{DropReason, PacketBuf};
+use sdp::SrtpKey;
+
+/// Sources that are carried side by side; the one longest silent makes room for a further one, and
+/// gets a new SSRC should it come back.
+const MAX_STREAMS: usize = 8;
+/// Sources whose own SSRC is kept under one key. All of them are remembered for the key's life;
+/// further ones get SSRCs of ours, which never repeat.
+const MAX_KEPT: usize = 32;
+/// A source whose packets, so many in a row and in sequence, all lie at or before what we have sent
+/// has started anew. Fewer are late or repeated packets.
+const RESTART_RUN: u8 = 4;
+/// RFC 3711, 3.3.1 wants sequences to start below this, so that a far side that misses our first
+/// packets cannot miss a rollover. A source that starts above is moved by as much.
+const HALF_ROUND: u16 = 1 << 15;
+/// SRTCP indices have 31 bits (RFC 3711, 3.4).
+const RTCP_INDEX_END: u32 = 1 << 31;
+/// SRTCP's E flag.
+const ENCRYPTED: u32 = 1 << 31;
+/// The part of an RTCP packet that stays readable: header and sender SSRC.
+const RTCP_CLEAR: usize = 8;
+
+/// Where a stream of ours comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The source's own SSRC.
+    pub ssrc: u32,
+    /// What to add to our sequence numbers to have the source's.
+    pub sequence_shift: u16,
+}
+
+/// The context of one key of ours.
+pub struct Sender {
+    key: SrtpKey,
+    context: Context,
+    mki: Option<Mki>,
+    streams: Vec<Stream>,
+    kept: Vec<u32>,
+    fresh: FreshSsrcs,
+    /// One count for all SSRCs: every SRTCP packet of this key has its own index.
+    rtcp_next: u32,
+    /// Counts packets, to know which stream was silent longest.
+    turn: u64,
+}
+
+/// One source and what it is sent as.
+struct Stream {
+    origin: Origin,
+    ssrc: u32,
+    /// Indices that have been used.
+    used: Window,
+    /// The last refused sequence number and how many came so in a row.
+    refused: Option<(u16, u8)>,
+    turn: u64,
+}
+
+impl Sender {
+    /// A sender under a key that nothing was sent under. Where a source's SSRC cannot be kept, ours
+    /// are counted up from `first_ssrc`, which is random.
+    pub fn new(key: &SrtpKey, first_ssrc: u32) -> Self {
+        Self {
+            key: key.clone(),
+            context: Context::new(key),
+            mki: Mki::of(key),
+            streams: Vec::with_capacity(MAX_STREAMS),
+            kept: Vec::with_capacity(MAX_KEPT),
+            fresh: FreshSsrcs { first: first_ssrc, issued: 0 },
+            rtcp_next: 0,
+            turn: 0,
+        }
+    }
+
+    /// Whether it protects under this key.
+    pub fn is_of(&self, key: &SrtpKey) -> bool {
+        self.key == *key
+    }
+
+    /// Turns an RTP packet into SRTP in place. SSRC and sequence number stay where that is safe and
+    /// become ours where not. A repeated packet is refused as `Replay`.
+    pub fn protect(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
+        let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
+        let session = &self.context.rtp;
+        let trailer = session.tag_len() + self.mki.map_or(0, Mki::len);
+        let end = room(slot, trailer)?;
+        let (ssrc, index) = self.next(&header)?;
+
+        // From here on the index is used up, even if the packet is not sent.
+        rtp::set_source(slot.packet_mut(), index.sequence(), ssrc);
+        let session = &self.context.rtp;
+        session.apply(ssrc, index.get(), &mut slot.packet_mut()[header.payload_at..])?;
+        finish(slot, session, self.mki, end, &index.roc().to_be_bytes());
+        Ok(())
+    }
+
+    /// Turns an RTCP packet into SRTCP in place, under its next index. Its SSRCs are the caller's to
+    /// map before ([`Self::ssrc_of`], [`Self::origin_of`]).
+    pub fn protect_rtcp(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
+        let session = &self.context.rtcp;
+        let packet = slot.packet();
+        let ssrc = packet.get(4..RTCP_CLEAR).and_then(|ssrc| ssrc.first_chunk::<4>());
+        let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
+        let trailer = 4 + session.tag_len() + self.mki.map_or(0, Mki::len);
+        let end = room(slot, trailer)?;
+        let index = self.rtcp_next;
+        if index == RTCP_INDEX_END {
+            return Err(DropReason::NoFlow);
+        }
+        self.rtcp_next += 1;
+        session.apply(ssrc, u64::from(index), &mut slot.packet_mut()[RTCP_CLEAR..])?;
+        slot.set_len(end + 4);
+        slot.packet_mut()[end..].copy_from_slice(&(ENCRYPTED | index).to_be_bytes());
+        finish(slot, session, self.mki, end + 4, &[]);
+        Ok(())
+    }
+
+    /// What a source is sent as, if it has sent anything.
+    pub fn ssrc_of(&self, source: u32) -> Option<u32> {
+        self.streams.iter().find(|stream| stream.origin.ssrc == source).map(|stream| stream.ssrc)
+    }
+
+    /// Which source is sent as `ssrc`; `None` if none is, or no longer.
+    pub fn origin_of(&self, ssrc: u32) -> Option<Origin> {
+        self.streams.iter().find(|stream| stream.ssrc == ssrc).map(|stream| stream.origin)
+    }
+
+    /// The SSRC and index a packet goes out under; its stream is opened if need be.
+    fn next(&mut self, header: &Header) -> Result<(u32, PacketIndex), DropReason> {
+        self.turn += 1;
+        let known = self.streams.iter().position(|stream| stream.origin.ssrc == header.ssrc);
+        if let Some(at) = known
+            && !self.streams[at].restarts_with(header.sequence)
+        {
+            self.streams[at].turn = self.turn;
+            return self.streams[at].advance(header.sequence);
+        }
+        let ssrc = self.new_ssrc(header.ssrc)?;
+        let (stream, index) = Stream::open(header, ssrc, self.turn);
+        self.place(known, stream);
+        Ok((ssrc, index))
+    }
+
+    /// Puts a new stream in the place of the same source's old one, or of the one longest silent.
+    fn place(&mut self, known: Option<usize>, stream: Stream) {
+        let longest_silent = || {
+            let full = self.streams.len() == MAX_STREAMS;
+            (0..self.streams.len()).min_by_key(|&at| self.streams[at].turn).filter(|_| full)
+        };
+        match known.or_else(longest_silent) {
+            Some(at) => self.streams[at] = stream,
+            None => self.streams.push(stream),
+        }
+    }
+
+    /// An SSRC that was never used under this key: the source's own, or one of ours.
+    fn new_ssrc(&mut self, source: u32) -> Result<u32, DropReason> {
+        let used = self.kept.contains(&source) || self.fresh.has_issued(source);
+        if !used && self.kept.len() < MAX_KEPT {
+            self.kept.push(source);
+            return Ok(source);
+        }
+        self.fresh.draw(&self.kept).ok_or(DropReason::NoFlow)
+    }
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// A stream from its first packet on, with that packet's index.
+    fn open(header: &Header, ssrc: u32, turn: u64) -> (Self, PacketIndex) {
+        let sequence_shift = header.sequence & HALF_ROUND;
+        let index = PacketIndex::new(0, header.sequence - sequence_shift);
+        let origin = Origin { ssrc: header.ssrc, sequence_shift };
+        let used = Window::starting(index.get());
+        (Self { origin, ssrc, used, refused: None, turn }, index)
+    }
+
+    /// Uses up the index of a packet, or refuses it.
+    fn advance(&mut self, sequence: u16) -> Result<(u32, PacketIndex), DropReason> {
+        match self.unused(sequence) {
+            Some(index) => {
+                self.used.insert(index.get());
+                self.refused = None;
+                Ok((self.ssrc, index))
+            }
+            None => {
+                let run = match self.refused {
+                    Some((last, run)) if last.wrapping_add(1) == sequence => run.saturating_add(1),
+                    _ => 1,
+                };
+                self.refused = Some((sequence, run));
+                Err(DropReason::Replay)
+            }
+        }
+    }
+
+    /// Whether a packet ends a run of refused ones: its source has started anew.
+    fn restarts_with(&self, sequence: u16) -> bool {
+        let in_a_row = self
+            .refused
+            .is_some_and(|(last, run)| last.wrapping_add(1) == sequence && run + 1 >= RESTART_RUN);
+        in_a_row && self.unused(sequence).is_none()
+    }
+
+    /// The index of a packet, if it was not used: late packets still go out.
+    fn unused(&self, sequence: u16) -> Option<PacketIndex> {
+        let ours = sequence.wrapping_sub(self.origin.sequence_shift);
+        let highest = self.used.highest();
+        let index = PacketIndex::new((highest >> 16) as u32, highest as u16).nearest(ours)?;
+        (self.used.look(index.get()) == Arrival::New).then_some(index)
+    }
+}
+
+/// SSRCs of ours: counted up, so that none comes twice.
+struct FreshSsrcs {
+    first: u32,
+    issued: u32,
+}
+
+impl FreshSsrcs {
+    fn has_issued(&self, ssrc: u32) -> bool {
+        ssrc.wrapping_sub(self.first) < self.issued
+    }
+
+    /// The next that is none of the `kept` ones; `None` when all have been used.
+    fn draw(&mut self, kept: &[u32]) -> Option<u32> {
+        loop {
+            let ssrc = self.first.wrapping_add(self.issued);
+            self.issued = self.issued.checked_add(1)?;
+            if !kept.contains(&ssrc) {
+                return Some(ssrc);
+            }
+        }
+    }
+}
+
+/// Where the packet ends, if `trailer` octets still fit behind it.
+fn room(slot: &mut PacketBuf, trailer: usize) -> Result<usize, DropReason> {
+    let end = slot.len();
+    if end + trailer > slot.octets_mut().len() {
+        return Err(DropReason::TooBig);
+    }
+    Ok(end)
+}
+
+/// Appends MKI and tag to the `end` octets that are authenticated.
+fn finish(slot: &mut PacketBuf, session: &Session, mki: Option<Mki>, end: usize, implied: &[u8]) {
+    let mki_len = mki.map_or(0, Mki::len);
+    slot.set_len(end + mki_len + session.tag_len());
+    let (sent, trailer) = slot.packet_mut().split_at_mut(end);
+    let (carried, tag) = trailer.split_at_mut(mki_len);
+    if let Some(mki) = mki {
+        mki.write(carried);
+    }
+    session.write_tag(sent, implied, tag);
+}

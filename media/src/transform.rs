@@ -1,0 +1,239 @@
+//! What happens to a direction's packets, settled once per negotiation: the (profile, profile)
+//! table and the payload type map.
+
+use crate::srtp::{Authentic, Origin, Receiver, Sender};
+use crate::{DropReason, PacketBuf};
+use sdp::{Payload, SrtpKey, Stream};
+
+/// Contexts of keys that are not in force, kept in case they come back: a leg that goes to plain
+/// RTP and back to its old key must not start its indices anew. Our own key is one per dialog, and
+/// no far side changes its key so often.
+const MAX_PARKED: usize = 8;
+/// Payload types below this have one meaning everywhere or none (RFC 3551, 6).
+const DYNAMIC_FROM: u8 = 35;
+
+/// From one leg's profile to the other's.
+#[derive(Debug)]
+pub enum Transform {
+    /// RTP to RTP.
+    Plain,
+    /// RTP to SRTP.
+    Protect(Box<Sender>),
+    /// SRTP to RTP.
+    Unprotect(Box<Receiver>),
+    /// SRTP to SRTP under another key.
+    Rekey(Box<Receiver>, Box<Sender>),
+}
+
+/// Who vouches for a packet that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Nobody: the latch has to decide.
+    Unproven,
+    /// Its tag.
+    Authentic(Authentic),
+}
+
+impl Transform {
+    /// Takes what came in to RTP.
+    pub fn open(&mut self, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
+        match self {
+            Self::Plain | Self::Protect(_) => Ok(Opened::Unproven),
+            Self::Unprotect(from) | Self::Rekey(from, _) => {
+                from.unprotect(slot).map(Opened::Authentic)
+            }
+        }
+    }
+
+    /// Takes what came in to RTCP.
+    pub fn open_rtcp(&mut self, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
+        match self {
+            Self::Plain | Self::Protect(_) => Ok(Opened::Unproven),
+            Self::Unprotect(from) | Self::Rekey(from, _) => {
+                from.unprotect_rtcp(slot).map(Opened::Authentic)
+            }
+        }
+    }
+
+    /// Takes RTP to what goes out.
+    pub fn seal(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
+        match self {
+            Self::Plain | Self::Unprotect(_) => Ok(()),
+            Self::Protect(to) | Self::Rekey(_, to) => to.protect(slot),
+        }
+    }
+
+    /// Takes RTCP to what goes out.
+    pub fn seal_rtcp(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
+        match self {
+            Self::Plain | Self::Unprotect(_) => Ok(()),
+            Self::Protect(to) | Self::Rekey(_, to) => to.protect_rtcp(slot),
+        }
+    }
+
+    /// What a source is sent as: itself, unless its SSRC had to change.
+    pub fn outward(&self, source: u32) -> u32 {
+        match self {
+            Self::Plain | Self::Unprotect(_) => source,
+            Self::Protect(to) | Self::Rekey(_, to) => to.ssrc_of(source).unwrap_or(source),
+        }
+    }
+
+    /// Which source is sent as `ssrc`, if any is.
+    pub fn origin(&self, ssrc: u32) -> Option<Origin> {
+        match self {
+            Self::Plain | Self::Unprotect(_) => Some(Origin { ssrc, sequence_shift: 0 }),
+            Self::Protect(to) | Self::Rekey(_, to) => to.origin_of(ssrc),
+        }
+    }
+
+    /// The table.
+    fn of(from: Option<Box<Receiver>>, to: Option<Box<Sender>>) -> Self {
+        match (from, to) {
+            (None, None) => Self::Plain,
+            (None, Some(to)) => Self::Protect(to),
+            (Some(from), None) => Self::Unprotect(from),
+            (Some(from), Some(to)) => Self::Rekey(from, to),
+        }
+    }
+
+    fn into_contexts(self) -> (Option<Box<Receiver>>, Option<Box<Sender>>) {
+        match self {
+            Self::Plain => (None, None),
+            Self::Protect(to) => (None, Some(to)),
+            Self::Unprotect(from) => (Some(from), None),
+            Self::Rekey(from, to) => (Some(from), Some(to)),
+        }
+    }
+}
+
+/// One direction of a call: from a leg to the other.
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) transform: Transform,
+    pub(crate) payloads: PayloadMap,
+    parked_receivers: Vec<Receiver>,
+    parked_senders: Vec<Sender>,
+}
+
+impl Path {
+    /// The direction between two legs that have just agreed; `first_ssrc` is random.
+    pub(crate) fn between(from: &Stream, to: &Stream, first_ssrc: u32) -> Self {
+        let mut path = Self {
+            transform: Transform::Plain,
+            payloads: PayloadMap::between(&from.payloads, &to.payloads),
+            parked_receivers: Vec::new(),
+            parked_senders: Vec::new(),
+        };
+        path.renegotiate(from, to, first_ssrc);
+        path
+    }
+
+    /// Takes a new agreement; contexts of keys that stay, or come back, go on where they were.
+    pub(crate) fn renegotiate(&mut self, from: &Stream, to: &Stream, first_ssrc: u32) {
+        let old = std::mem::replace(&mut self.transform, Transform::Plain);
+        let (receiver, sender) = old.into_contexts();
+        park(&mut self.parked_receivers, receiver.map(|context| *context));
+        park(&mut self.parked_senders, sender.map(|context| *context));
+        self.transform = Transform::of(
+            from.crypto.as_ref().map(|crypto| self.receiver(&crypto.remote)),
+            to.crypto.as_ref().map(|crypto| self.sender(&crypto.local, first_ssrc)),
+        );
+        self.payloads = PayloadMap::between(&from.payloads, &to.payloads);
+    }
+
+    fn receiver(&mut self, keys: &[SrtpKey]) -> Box<Receiver> {
+        Box::new(match self.parked_receivers.iter().position(|parked| parked.is_of(keys)) {
+            Some(at) => self.parked_receivers.remove(at),
+            None => Receiver::new(keys),
+        })
+    }
+
+    fn sender(&mut self, key: &SrtpKey, first_ssrc: u32) -> Box<Sender> {
+        Box::new(match self.parked_senders.iter().position(|parked| parked.is_of(key)) {
+            Some(at) => self.parked_senders.remove(at),
+            None => Sender::new(key, first_ssrc),
+        })
+    }
+}
+
+fn park<T>(parked: &mut Vec<T>, context: Option<T>) {
+    parked.extend(context);
+    if parked.len() > MAX_PARKED {
+        parked.remove(0);
+    }
+}
+
+/// What becomes of each payload type of a leg on the other.
+#[derive(Clone, Debug)]
+pub(crate) struct PayloadMap([Mapped; 128]);
+
+/// One payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mapped {
+    /// Its number on the other leg; `None` if it would mean something else there.
+    pub(crate) number: Option<u8>,
+    /// The clock of its timestamps, where they say when a packet was sent.
+    pub(crate) clock_hz: Option<u32>,
+}
+
+impl PayloadMap {
+    /// Matches encodings. What only one leg knows keeps its number, where that is free.
+    pub(crate) fn between(from: &[Payload], to: &[Payload]) -> Self {
+        Self(std::array::from_fn(|number| {
+            let number = number as u8;
+            let known = from.iter().find(|payload| payload.number == number);
+            let taken = to.iter().any(|payload| payload.number == number);
+            let mapped = match known {
+                Some(payload) => counterpart(payload, to).or((!taken).then_some(number)),
+                None => (!taken || number < DYNAMIC_FROM).then_some(number),
+            };
+            let clock_hz = known.filter(|payload| payload.is_speech()).map(|known| known.clock_hz);
+            Mapped { number: mapped, clock_hz }
+        }))
+    }
+
+    pub(crate) fn of(&self, payload_type: u8) -> Mapped {
+        self.0[usize::from(payload_type & 0x7f)]
+    }
+}
+
+/// The number of the same encoding: with the same number, else the same parameters, else any.
+fn counterpart(payload: &Payload, to: &[Payload]) -> Option<u8> {
+    to.iter()
+        .filter(|other| other.same_encoding(payload))
+        .max_by_key(|other| (other.number == payload.number, other.fmtp == payload.fmtp))
+        .map(|other| other.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(number: u8, encoding: &str, clock_hz: u32) -> Payload {
+        Payload { number, encoding: encoding.into(), clock_hz, channels: 1, fmtp: None }
+    }
+
+    #[test]
+    fn events_of_another_clock_are_not_taken_for_ours() {
+        let from = [payload(8, "PCMA", 8000), payload(101, "telephone-event", 8000)];
+        let to = [
+            payload(8, "pcma", 8000),
+            payload(101, "telephone-event", 16_000),
+            payload(97, "telephone-event", 8000),
+        ];
+        let map = PayloadMap::between(&from, &to);
+        assert_eq!(map.of(8), Mapped { number: Some(8), clock_hz: Some(8000) });
+        assert_eq!(map.of(101), Mapped { number: Some(97), clock_hz: None });
+    }
+
+    #[test]
+    fn a_number_that_means_something_else_there_does_not_pass() {
+        let from = [payload(8, "PCMA", 8000), payload(96, "opus", 48_000)];
+        let to = [payload(8, "PCMA", 8000), payload(96, "telephone-event", 8000)];
+        let map = PayloadMap::between(&from, &to);
+        assert_eq!(map.of(96).number, None);
+        assert_eq!(map.of(13).number, Some(13), "comfort noise nobody declared");
+        assert_eq!(map.of(97).number, Some(97));
+    }
+}
