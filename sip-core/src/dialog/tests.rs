@@ -188,6 +188,25 @@ fn refused_reinvite_of_ours_does_not_move_the_target() {
 }
 
 #[test]
+fn answer_to_bye_does_not_move_the_target() {
+    let contact = "Contact: <sip:bob@10.0.0.9>\r\n";
+    let mut dialog = Dialog::uac(&our_invite(), &their_answer(200, ";tag=b1", contact)).unwrap();
+    let mut answer = their_answer(200, ";tag=b1", "Contact: <sip:x.example>\r\n");
+    answer.headers.set(Name::CSeq, "6 BYE");
+    dialog.refresh(&answer);
+    assert_eq!(dialog.remote_target(), "sip:bob@10.0.0.9");
+}
+
+#[test]
+fn tag_that_we_gave_before_is_not_given_twice() {
+    let mut dialog =
+        Dialog::uas(&their_request("INVITE", 9, "Contact: <sip:a>\r\n"), b"new").unwrap();
+    assert_eq!(dialog.id().local_tag, "us");
+    let bye = dialog.request(Method::Bye);
+    assert_eq!(bye.headers.get(Name::From), Some(&b"<sip:+49301234@sbc.example>;tag=us"[..]));
+}
+
+#[test]
 fn answer_without_usable_contact_makes_no_dialog() {
     for contact in ["", "Contact: <tel:+4930>\r\n"] {
         let answer = their_answer(200, ";tag=b1", contact);

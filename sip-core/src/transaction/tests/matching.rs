@@ -170,6 +170,21 @@ fn ack_with_the_branch_of_the_invite_still_ends_the_repeats_of_ok() {
 }
 
 #[test]
+fn deadlines_of_finished_requests_do_not_pile_up_behind_a_waiting_one() {
+    let mut net = Network::new(Wire::Tls);
+    net.lose(1, "OPTIONS");
+    net.request(&text("OPTIONS", "z9hG4bKwaiting"));
+    for nth in 0..1_000 {
+        let info = text("INFO", &format!("z9hG4bK{nth}"));
+        net.request(&info);
+        net.deliver_to_alice(&answer(&request(&info), 200));
+    }
+    assert_eq!(net.alice.len(), 1);
+    assert!(net.alice.deadlines.len() < 100);
+    net.finish();
+}
+
+#[test]
 fn trying_returns_the_timestamp() {
     let mut net = Network::new(Wire::Udp);
     let stamped = invite().replace("Contact:", "Timestamp: 54.5\r\nContact:");
