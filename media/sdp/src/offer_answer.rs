@@ -105,8 +105,8 @@ struct Agreed {
     stream: Stream,
     ours: Written,
     theirs: Remote,
-    /// What [`Negotiation::receive_answer`] returned, where the offer was ours.
-    answered: Option<Media>,
+    /// Whether the offer was ours.
+    answers_us: bool,
 }
 
 impl Negotiation {
@@ -178,7 +178,7 @@ impl Negotiation {
         let body = ours.body.clone();
         self.remember_numbers(&theirs.media.payloads);
         self.open = Open::Nothing;
-        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answered: None });
+        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answers_us: false });
         Ok((body, stream))
     }
 
@@ -198,7 +198,7 @@ impl Negotiation {
                 media,
                 proto: ours.draft.proto.clone(),
                 slots: ours.draft.slots.clone(),
-                rtcp_mux: stream.rtcp_mux || self.ability != Ability::Plain,
+                rtcp_mux: stream.rtcp_mux || stream.crypto.is_some(),
                 crypto: ours.draft.crypto.as_ref().map(|(_, key)| (OUR_TAG, key.clone())),
             },
             None => {
@@ -219,18 +219,13 @@ impl Negotiation {
     }
 
     /// Takes the far side's answer to our open offer. An answer may come again unchanged (183 then
-    /// 200, TDR-EM-021) and is then accepted as it is; one that changed is taken as the new answer
-    /// to the same offer, as long as no other offer was answered since: some carriers do so when
+    /// 200, TDR-EM-021), which changes nothing; one that changed is taken as the new answer to the
+    /// same offer, as long as no other offer was answered since: some carriers do so when
     /// the call moves from an announcement to the subscriber.
     pub fn receive_answer(&mut self, sdp: &[u8]) -> Result<(Media, Stream), Refusal> {
         let ours = match (&self.open, &self.in_force) {
             (Open::Ours(ours), _) => ours,
-            (Open::Nothing, Some(Agreed { stream, ours, theirs, answered: Some(media) })) => {
-                if theirs.body == sdp {
-                    return Ok((media.clone(), stream.clone()));
-                }
-                ours
-            }
+            (Open::Nothing, Some(Agreed { ours, answers_us: true, .. })) => ours,
             _ => return Err(Refusal::OutOfTurn),
         };
         let ours = ours.clone();
@@ -251,8 +246,7 @@ impl Negotiation {
         self.remember_numbers(&ours.draft.media.payloads);
         self.remember_numbers(&media.payloads);
         self.open = Open::Nothing;
-        let answered = Some(media.clone());
-        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answered });
+        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answers_us: true });
         Ok((media, stream))
     }
 

@@ -42,23 +42,24 @@ impl PayloadMap {
     }
 }
 
-/// How packets that come in on `from` are to be numbered when they leave on `to`. Where `to` has two
-/// numbers for the same thing, the first is the one to send (see [`Stream::payloads`]).
+/// How packets that come in on `from` are to be numbered when they leave on `to`.
 pub fn payload_map(from: &Stream, to: &Stream) -> PayloadMap {
     let mut map = PayloadMap::IDENTITY;
-    let mut sent: Vec<&Payload> = Vec::new();
-    for payload in &to.payloads {
-        if !sent.iter().any(|first| first.same_encoding(payload) && first.fmtp == payload.fmtp) {
-            sent.push(payload);
-        }
-    }
     for payload in from.payloads.iter().filter(|payload| payload.number <= LARGEST) {
-        if let Some(other) = counterpart(payload, sent.iter().copied()) {
+        if let Some(other) = counterpart(payload, &to.payloads) {
             map.to[usize::from(payload.number)] = other.number & LARGEST;
             map.agreed |= 1 << payload.number;
         }
     }
     map
+}
+
+/// The payload type to send on a leg with the payload types `to` for what is `payload` on the other.
+/// Where `to` has two numbers for the same thing, it is the first (see [`Stream::payloads`]).
+pub fn counterpart<'a>(payload: &Payload, to: &'a [Payload]) -> Option<&'a Payload> {
+    let alike = |a: &Payload, b: &Payload| a.same_encoding(b) && a.fmtp == b.fmtp;
+    let sent = to.iter().enumerate().filter(|(at, p)| !to[..*at].iter().any(|q| alike(p, q)));
+    nearest(payload, sent.map(|(_, payload)| payload))
 }
 
 impl Media {
@@ -132,7 +133,7 @@ pub(crate) fn matched<'a>(
     for payload in wanted {
         let free =
             offered.iter().filter(|o| pairs.iter().all(|(_, taken)| taken.number != o.number));
-        if let Some(other) = counterpart(payload, free) {
+        if let Some(other) = nearest(payload, free) {
             pairs.push((payload, other));
         }
     }
@@ -141,10 +142,7 @@ pub(crate) fn matched<'a>(
 
 /// The payload type of the same encoding: best with the same number, then with the same
 /// parameters (AMR is often offered in two packings).
-fn counterpart<'a>(
-    payload: &Payload,
-    among: impl Iterator<Item = &'a Payload>,
-) -> Option<&'a Payload> {
+fn nearest<'a>(payload: &Payload, among: impl Iterator<Item = &'a Payload>) -> Option<&'a Payload> {
     among
         .filter(|other| other.same_encoding(payload))
         .min_by_key(|other| (other.number != payload.number, other.fmtp != payload.fmtp))
@@ -177,7 +175,7 @@ pub(crate) fn assign_numbers(payloads: &[Payload], known: &[Payload]) -> Vec<Pay
         let keeps_meaning =
             known.iter().all(|k| k.number != payload.number || k.same_encoding(payload));
         let own = (payload.number <= LARGEST && keeps_meaning).then_some(payload.number);
-        let number = counterpart(payload, known.iter())
+        let number = nearest(payload, known.iter())
             .map(|k| k.number)
             .filter(free)
             .or(own.filter(free))
@@ -277,8 +275,18 @@ mod tests {
         let pairs: Vec<_> =
             matched(&wanted, &offered).iter().map(|(a, b)| (a.number, b.number)).collect();
         assert_eq!(pairs, [(110, 97), (111, 96)]);
-        let map = payload_map(&stream(wanted.to_vec()), &stream(offered));
+        let map = payload_map(&stream(wanted.to_vec()), &stream(offered.clone()));
         assert_eq!((map.get(110), map.get(111)), (97, 96));
+
+        let third = [payload(97, "AMR", Some("mode-set=7"))];
+        assert_eq!(
+            matched(&third, &offered)[0].1.number,
+            97,
+            "the number, where nothing else tells"
+        );
+        let known = [payload(96, "AMR", loose)];
+        let assigned = assign_numbers(&offered, &known);
+        assert_eq!(assigned.iter().map(|p| p.number).collect::<Vec<_>>(), [96, 97]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl<'a> MediaDescription<'a> {
 
     /// `a=ptime` in ms.
     pub fn ptime_ms(&self) -> Option<u16> {
-        self.section.attribute("ptime").find_map(number).filter(|ms| *ms > 0)
+        self.section.attribute("ptime").filter_map(number).find(|ms| *ms > 0)
     }
 
     /// Whether `a=rtcp-mux` is written (RFC 5761).
@@ -457,8 +457,9 @@ mod tests {
             ("a=rtcp:x", None),
             ("a=rtcp", None),
         ] {
-            let body =
-                format!("m=audio 1 RTP/AVP 0\n{value}\na=rtcp-mux\na=ptime:x\na=ptime:30 \n");
+            let body = format!(
+                "m=audio 1 RTP/AVP 0\n{value}\na=rtcp-mux\na=ptime:x\na=ptime:0\na=ptime:30 \n"
+            );
             with_first(&body, |m| {
                 assert_eq!(m.rtcp(), wanted, "{value}");
                 assert!(m.rtcp_mux());

@@ -340,12 +340,47 @@ fn our_reoffer_keeps_profile_suite_and_mux_as_agreed() {
     assert!(line(&again, "m=").contains("RTP/SAVPF"));
     assert!(line(&again, "a=crypto").starts_with("a=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:ERER"));
 
-    let mut plain = crate::support::leg(Ability::Either);
-    let offered = plain.receive_offer(carrier("a=rtcp-mux\r\n").as_bytes()).unwrap();
-    plain.make_answer(&offered).unwrap();
-    let again = plain.make_offer(&offered);
-    assert!(line(&again, "m=").contains("RTP/AVP"));
-    assert_eq!((lines(&again, "a=crypto").len(), lines(&again, "a=rtcp-mux").len()), (0, 1));
+    for (ability, more, mux) in [
+        (Ability::Either, "a=rtcp-mux\r\n", 1),
+        (Ability::Plain, "a=rtcp-mux\r\n", 1),
+        (Ability::Either, "", 0),
+    ] {
+        let mut plain = crate::support::leg(ability);
+        let offered = plain.receive_offer(carrier(more).as_bytes()).unwrap();
+        plain.make_answer(&offered).unwrap();
+        let again = plain.make_offer(&offered);
+        assert!(line(&again, "m=").contains("RTP/AVP"));
+        let written = (lines(&again, "a=crypto").len(), lines(&again, "a=rtcp-mux").len());
+        assert_eq!(written, (0, mux), "{ability:?} {more}");
+    }
+}
+
+#[test]
+fn our_key_does_not_move_to_another_suite_while_its_suite_is_offered() {
+    let mut leg = leg(Ability::Srtp);
+    let short = crypto(1, SHORT, KEY_A, "");
+    let offered = leg.receive_offer(secured(std::slice::from_ref(&short), "").as_bytes()).unwrap();
+    leg.make_answer(&offered).unwrap();
+    let both = secured(&[crypto(2, LONG, KEY_B, ""), short], "");
+    leg.receive_offer(both.as_bytes()).unwrap();
+    let (_, stream) = leg.make_answer(&offered).unwrap();
+    assert_eq!(stream.crypto.unwrap().local.suite(), Suite::AesCm128HmacSha1_32);
+}
+
+#[test]
+fn an_answer_is_read_in_the_place_of_our_stream() {
+    let mut leg = leg(Ability::Plain);
+    let offer = format!(
+        "v=0\r\nc=IN IP4 192.0.2.5\r\nm=audio 4000 RTP/SAVP 8\r\na=crypto:{}\r\n\
+         m=audio 4010 RTP/AVP 8\r\n",
+        crypto(1, LONG, KEY_A, "")
+    );
+    let offered = leg.receive_offer(offer.as_bytes()).unwrap();
+    leg.make_answer(&offered).unwrap();
+    assert!(lines(&leg.make_offer(&offered), "m=")[1].starts_with("m=audio 20000 "));
+    let answer = "v=0\nc=IN IP4 192.0.2.5\nm=audio 5000 RTP/AVP 8\nm=audio 5010 RTP/AVP 8\n";
+    let (_, stream) = leg.receive_answer(answer.as_bytes()).unwrap();
+    assert_eq!(stream.remote_rtp.unwrap().port(), 5010);
 }
 
 #[test]
@@ -427,15 +462,30 @@ fn an_answer_without_a_mapping_means_what_we_offered_by_that_number() {
 
 #[test]
 fn a_payload_number_keeps_its_meaning_on_the_leg() {
+    let opus = (97, "opus/48000/2");
+    let offers = |leg: &mut Negotiation, wants: &[(u8, &str)]| {
+        line(&leg.make_offer(&media(wants)), "m=").split_off("m=audio 20000 RTP/AVP ".len())
+    };
+
+    // We offered: the other leg now has 101 for opus, and 99 for events.
     let mut leg = leg(Ability::Plain);
-    leg.make_offer(&media(&[(8, "PCMA"), (101, "telephone-event")]));
+    assert_eq!(offers(&mut leg, &[(8, "PCMA"), (101, "telephone-event"), (96, "x")]), "8 101 96");
     leg.receive_answer(carrier("").as_bytes()).unwrap();
-    // The other leg now calls events 96 and opus 101.
-    let offer =
-        leg.make_offer(&media(&[(101, "opus/48000/2"), (96, "telephone-event"), (8, "PCMA")]));
-    assert_eq!(line(&offer, "m="), "m=audio 20000 RTP/AVP 97 101 8");
-    assert_eq!(line(&offer, "a=rtpmap:97"), "a=rtpmap:97 opus/48000/2");
-    assert_eq!(line(&offer, "a=rtpmap:101"), "a=rtpmap:101 telephone-event/8000");
+    let wants = [(101, "opus/48000/2"), (99, "telephone-event"), (8, "PCMA")];
+    assert_eq!(offers(&mut leg, &wants), "97 101 8", "96 was x, though it was not accepted");
+
+    // They offered, and we did not take 97.
+    let mut leg = crate::support::leg(Ability::Plain);
+    let offer = carrier("a=rtpmap:97 x/8000\r\n").replace("8 0 101", "8 97");
+    leg.receive_offer(offer.as_bytes()).unwrap();
+    leg.make_answer(&media(&[(8, "PCMA")])).unwrap();
+    assert_eq!(offers(&mut leg, &[(8, "PCMA"), opus]), "8 96");
+
+    // They answered events with a number of their own.
+    let mut leg = crate::support::leg(Ability::Plain);
+    leg.make_offer(&media(&[(8, "PCMA"), (101, "telephone-event")]));
+    leg.receive_answer(carrier("").replace("101", "97").as_bytes()).unwrap();
+    assert_eq!(offers(&mut leg, &[(8, "PCMA"), opus]), "8 96");
 }
 
 #[test]
@@ -445,6 +495,9 @@ fn an_offer_never_holds_what_cannot_be_written() {
     let offer = leg(Ability::Plain).make_offer(&wants);
     assert_eq!(line(&offer, "m="), "m=audio 20000 RTP/AVP 8 96 99");
     assert!(!text(&offer).contains("evil") && lines(&offer, "a=rtpmap").len() == 3);
+    let mut answering = leg(Ability::Plain);
+    answering.receive_offer(carrier("").as_bytes()).unwrap();
+    assert!(!text(&answering.make_answer(&wants).unwrap().0).contains("evil"));
     // Nothing that speaks: G.711 then, so that the offer is one.
     let offer = leg(Ability::Plain).make_offer(&media(&[(101, "telephone-event")]));
     assert_eq!(line(&offer, "m="), "m=audio 20000 RTP/AVP 8 0 101 13");
