@@ -2,7 +2,9 @@
 //! (RFC 3261, 7.3).
 
 use super::name::{OTHER, code_of};
-use super::text::{Elements, decimal, is_lws, split_element, trim};
+use super::text::{
+    Elements, decimal, is_lws, split_element, token_len, trim, trim_end, trim_start,
+};
 use super::{Name, NameAddr, Via};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -211,9 +213,12 @@ impl Headers {
         let start = self.own.len();
         self.own.extend_from_slice(name);
         self.own.extend_from_slice(b": ");
-        let value_start = self.own.len();
-        push_clean(&mut self.own, trim(value));
-        let value_end = self.own.len();
+        let lead = self.own.len();
+        push_clean(&mut self.own, value);
+        let value_start = self.own.len() - trim_start(&self.own[lead..]).len();
+        let value_end = lead + trim_end(&self.own[lead..]).len();
+        let value_start = value_start.min(value_end);
+        self.own.truncate(value_end);
         self.own.extend_from_slice(b"\r\n");
         let line = Line::received(
             (start, start + name.len()),
@@ -438,7 +443,7 @@ pub(super) fn scan_line(text: &[u8], at: usize) -> Result<(Line, usize), (&'stat
     let value = &text[colon.1..end];
     let trimmed = trim(value);
     // An empty value begins and ends where the line does.
-    let lead = value.len() - super::text::trim_start(value).len();
+    let lead = value.len() - trim_start(value).len();
     let value_start = colon.1 + lead;
     let code = code_of(&text[at..name_end]);
     let value = (value_start, value_start + trimmed.len());
@@ -447,7 +452,7 @@ pub(super) fn scan_line(text: &[u8], at: usize) -> Result<(Line, usize), (&'stat
 
 /// Where the name that starts at `at` ends, and what follows its colon.
 fn find_name_end(text: &[u8], at: usize) -> Result<(usize, usize), (&'static str, usize)> {
-    let name_end = at + super::text::token_len(&text[at..]);
+    let name_end = at + token_len(&text[at..]);
     if name_end == at {
         return Err(("header line has no name", at));
     }

@@ -19,6 +19,12 @@ pub use judge::{Rejection, Supported, judge};
 pub use method::{CSeq, Method};
 pub use name::Name;
 pub use parse::ParseError;
+pub(crate) use parse::{Fault, content_length, refuse};
+
+/// Whether a header name as written is that of Content-Length.
+pub(crate) fn is_content_length(name: &[u8]) -> bool {
+    name::code_of(name) == Name::ContentLength.code()
+}
 pub use text::Params;
 pub use uri::{NameAddr, Uri};
 pub use via::Via;

@@ -40,7 +40,7 @@ impl ParseError {
 }
 
 /// What `read` found wrong: cheap, made into a [`ParseError`] at the edge.
-pub(super) struct Fault {
+pub(crate) struct Fault {
     what: &'static str,
     offset: usize,
     status: u16,
@@ -49,12 +49,16 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    pub(super) fn bad(what: &'static str, offset: usize) -> Self {
+    pub(crate) fn bad(what: &'static str, offset: usize) -> Self {
         Self { what, offset, status: 400, line: None }
     }
 
-    pub(super) fn too_large(what: &'static str, offset: usize) -> Self {
+    pub(crate) fn too_large(what: &'static str, offset: usize) -> Self {
         Self { what, offset, status: 513, line: None }
+    }
+
+    pub(crate) fn shifted(self, by: usize) -> Self {
+        Self { offset: self.offset + by, ..self }
     }
 
     fn in_line(self, line: &Line) -> Self {
@@ -305,9 +309,7 @@ fn check(bytes: &[u8], headers: &Headers, start: &Start) -> Result<Found, Fault>
             CONTENT_LENGTH => content_length(value).map(|len| found.content_length = Some(len)),
             _ => Ok(()),
         };
-        checked.map_err(|fault| {
-            Fault { offset: fault.offset + line.value_start as usize, ..fault }.in_line(line)
-        })?;
+        checked.map_err(|fault| fault.shifted(line.value_start as usize).in_line(line))?;
     }
     match MANDATORY.iter().find(|(code, _)| !in_set(seen, *code)) {
         Some((_, what)) => Err(Fault::bad(what, bytes.len())),
@@ -364,7 +366,7 @@ fn check_cseq(value: &[u8], bytes: &[u8], start: &Start) -> Result<(), Fault> {
 }
 
 /// Reads a Content-Length value; what cannot be a body of ours is too long, not wrapped.
-pub(super) fn content_length(value: &[u8]) -> Result<usize, Fault> {
+pub(crate) fn content_length(value: &[u8]) -> Result<usize, Fault> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Fault::bad("Content-Length is not a number", 0));
     }
@@ -376,7 +378,7 @@ pub(super) fn content_length(value: &[u8]) -> Result<usize, Fault> {
 
 /// Turns a fault into the error the caller sees: for a request that may be answered, with the
 /// answer, made of what can still be read.
-pub(super) fn refuse(bytes: &Bytes, fault: Fault) -> ParseError {
+pub(crate) fn refuse(bytes: &Bytes, fault: Fault) -> ParseError {
     let text = &bytes[leading_crlf(bytes)..];
     let answerable = !text.is_empty() && !is_response(text) && !text.starts_with(b"ACK ");
     let header = fault.line.map(|(start, end)| bytes.slice_ref(trim(&bytes[start..end])));
