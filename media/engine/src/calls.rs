@@ -22,8 +22,6 @@ pub(crate) struct Calls {
 struct Call {
     forward: Box<Forward>,
     ports: CallPorts,
-    /// Packets that the kernel cut, by side: `Forward` never saw them whole.
-    cut: [u64; 2],
 }
 
 /// The four ports of a call, by side and component.
@@ -88,17 +86,18 @@ impl Calls {
             self.forwards
                 .set(ports.at(side, component), Some(Owner { call: place, side, component }));
         }
-        self.calls[place as usize] = Some(Call { forward, ports, cut: [0; 2] });
+        self.calls[place as usize] = Some(Call { forward, ports });
         self.by_id.insert(id, place);
         self.due.reserve(self.calls.len());
     }
 
     /// Tells a call what its legs have agreed; a call that is gone does not mind.
-    pub(crate) fn connect(&mut self, id: MediaId, a: Option<Leg>, b: Option<Leg>) {
+    pub(crate) fn connect(&mut self, now: Now, id: MediaId, a: Option<Leg>, b: Option<Leg>) {
         let Some(&place) = self.by_id.get(&id) else { return };
         if let Some(call) = &mut self.calls[place as usize] {
             call.forward.connect(a, b);
-            self.due.arm(place, call.forward.next_due());
+            // It plans its own packets when it is first asked for one.
+            self.due.arm(place, Some(now.mono));
         }
     }
 
@@ -111,11 +110,11 @@ impl Calls {
         for port in call.ports.all() {
             self.forwards.set(port, None);
         }
-        Some((call.ports, call.stats()))
+        Some((call.ports, call.forward.stats()))
     }
 
     pub(crate) fn stats(&self, id: MediaId) -> Option<CallStats> {
-        self.calls[*self.by_id.get(&id)? as usize].as_ref().map(Call::stats)
+        self.calls[*self.by_id.get(&id)? as usize].as_ref().map(|call| call.forward.stats())
     }
 
     /// The calls open now.
@@ -140,7 +139,7 @@ impl Calls {
         let Some(owner) = self.forwards.owner(packet.port) else { return NO_FLOW };
         let Some(Some(call)) = self.calls.get_mut(owner.call as usize) else { return NO_FLOW };
         if packet.cut {
-            call.cut[owner.side as usize] += 1;
+            call.forward.dropped(owner.side, DropReason::TooBig);
             return Verdict::Drop(DropReason::TooBig);
         }
         let verdict =
@@ -176,15 +175,6 @@ impl Calls {
             let next = call.forward.next_due().map(|due| due.max(now.mono + crate::worker::TICK));
             self.due.arm(place, next);
         }
-    }
-}
-
-impl Call {
-    fn stats(&self) -> CallStats {
-        let mut stats = self.forward.stats();
-        stats.a.drops[DropReason::TooBig as usize] += self.cut[Side::A as usize];
-        stats.b.drops[DropReason::TooBig as usize] += self.cut[Side::B as usize];
-        stats
     }
 }
 
@@ -262,6 +252,64 @@ mod tests {
     fn a_range_that_ends_on_an_even_port_does_not_lend_half_a_pair() {
         let addresses = [Address { ports: 20_000..=20_002, ..address()[0].clone() }];
         assert!(CallPorts::new(&addresses, leg(0, 20_000), leg(0, 20_002)).is_err());
+    }
+
+    /// A leg with SRTP whose far side must hear RTCP, in front of one that sends none.
+    fn agreed(crypto: bool) -> Option<Leg> {
+        let key = || sdp::SrtpKey::new(sdp::Suite::AesCm128HmacSha1_80, [1; 30]);
+        let remote = Some(([192, 0, 2, 1], 40_000).into());
+        let stream = sdp::Stream {
+            remote_rtp: remote,
+            remote_rtcp: remote,
+            rtcp_mux: true,
+            direction: sdp::Direction::SendRecv,
+            crypto: crypto.then(|| sdp::Crypto { local: key(), remote: vec![key()] }),
+            payloads: Vec::new(),
+            ptime_ms: None,
+        };
+        Some(Leg { stream, latch: media::LatchPolicy::Signalled })
+    }
+
+    #[test]
+    fn packets_of_our_own_that_do_not_fit_one_batch_come_in_the_next() {
+        const CALLS: u16 = 100;
+        let addresses =
+            [Address { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_000 + 4 * CALLS }];
+        let mut calls = Calls::new(&addresses);
+        let (mut batch, mut totals) = (Batch::new(), Totals::default());
+        let start = crate::clock::now();
+        for call in 0..CALLS {
+            let id = MediaId(call.into());
+            let (a, b) = (leg(0, 20_000 + 4 * call), leg(0, 20_002 + 4 * call));
+            let ports = CallPorts::new(&addresses, a, b).unwrap();
+            calls.insert(id, ports, Box::new(Forward::new([1; 32])));
+            calls.connect(start, id, agreed(false), agreed(true));
+        }
+        calls.tick(start, &mut batch, &mut totals);
+        assert!(batch.packets().is_empty(), "nothing is due yet");
+
+        // A minute without a packet: one report for each call, from the port of the leg with SRTP.
+        let later = Now { mono: start.mono + std::time::Duration::from_secs(60), ..start };
+        let mut from = Vec::new();
+        loop {
+            batch.clear();
+            calls.tick(later, &mut batch, &mut totals);
+            if batch.packets().is_empty() {
+                break;
+            }
+            assert!(batch.packets().iter().all(|packet| packet.send && !packet.slot.is_empty()));
+            from.extend(batch.packets().iter().map(|packet| packet.port.offset));
+        }
+        from.sort_unstable();
+        assert!(from.into_iter().eq((0..CALLS).map(|call| 4 * call + 2)));
+        assert_eq!(totals.generated, u64::from(CALLS));
+
+        // A call that is gone says nothing more.
+        (0..CALLS).for_each(|call| assert!(calls.remove(MediaId(call.into())).is_some()));
+        let later = Now { mono: later.mono + std::time::Duration::from_secs(60), ..later };
+        batch.clear();
+        calls.tick(later, &mut batch, &mut totals);
+        assert!(batch.packets().is_empty());
     }
 
     #[test]

@@ -110,7 +110,9 @@ impl<I: PacketIo> Worker<I> {
             }
             match self.commands.try_recv() {
                 Ok(Command::Open { call, a, b, forward }) => self.open(call, a, b, forward),
-                Ok(Command::Connect { call, a, b }) => self.calls.connect(call, a, b),
+                Ok(Command::Connect { call, a, b }) => {
+                    self.calls.connect(clock::now(), call, a, b);
+                }
                 Ok(Command::Query { call }) => {
                     if let Some(stats) = self.calls.stats(call) {
                         (self.events)(Event::Stats { call, stats });
