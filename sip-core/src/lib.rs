@@ -7,6 +7,8 @@
 pub mod dialog;
 pub mod framing;
 pub mod message;
+#[cfg(feature = "rsip")]
+pub mod rsip;
 pub mod transaction;
 
 pub use dialog::{Dialog, DialogError, DialogId};

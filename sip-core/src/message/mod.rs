@@ -50,6 +50,20 @@ pub const MAX_HEADERS: usize = 200;
 /// Via elements of a message: RFC 4475, 3.1.1.7 has 34, and Max-Forwards starts at 70.
 pub const MAX_VIAS: usize = 64;
 
+/// The long form of a header name as written.
+#[cfg(feature = "rsip")]
+pub(crate) fn long_name(name: &[u8]) -> &[u8] {
+    name::long_of(name)
+}
+
+/// A value on one line.
+#[cfg(feature = "rsip")]
+pub(crate) fn unfolded(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    header::push_clean(&mut out, value);
+    out
+}
+
 /// A SIP message, syntactically whole: mandatory headers are present and well formed.
 #[derive(Clone, Debug)]
 pub enum Message {

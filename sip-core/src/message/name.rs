@@ -135,6 +135,12 @@ pub(super) const fn code_of(text: &[u8]) -> u8 {
     }
 }
 
+/// The long form of a name as written; what is not known stays as it is.
+#[cfg(feature = "rsip")]
+pub(super) fn long_of(text: &[u8]) -> &[u8] {
+    LONG.get(usize::from(code_of(text))).map_or(text, |long| long.as_bytes())
+}
+
 const SLOT_COUNT: usize = 512;
 
 /// Length, first and last letter tell all known names apart; the factors were searched so that no
