@@ -1,0 +1,175 @@
+//! The verbs that ask the running daemon: `calls`, `trunks`, `reload`.
+
+use super::{ConfigFlag, Exit, complain, print, print_json};
+use crate::admin::{self, Answer, CallRow, Request, TargetRow};
+use crate::config;
+use serde_json::json;
+use std::fmt::Write as _;
+
+/// Show the calls that are up
+#[derive(Debug, clap::Args)]
+pub(crate) struct Calls {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Show the trunks and their targets: which answer, what they said last, calls on each
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trunks {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Read the configuration again and put it in force if it holds; calls go on
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, clap::Args)]
+struct Flags {
+    #[command(flatten)]
+    config: ConfigFlag,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Calls {
+    pub(crate) fn run(self) -> Exit {
+        self.flags.ask(Request::Calls)
+    }
+}
+
+impl Trunks {
+    pub(crate) fn run(self) -> Exit {
+        self.flags.ask(Request::Trunks)
+    }
+}
+
+impl Reload {
+    pub(crate) fn run(self) -> Exit {
+        self.flags.ask(Request::Reload)
+    }
+}
+
+impl Flags {
+    fn ask(self, request: Request) -> Exit {
+        let path = self.config.path();
+        let socket = config::admin_socket(&path);
+        let answer = match admin::ask(&socket, request) {
+            Ok(answer) => answer,
+            Err(error) => {
+                complain(&format!(
+                    "no answer on {}: {error}\nhint: is tollgate running with --config {}, and may you open its socket?",
+                    socket.display(),
+                    path.display(),
+                ));
+                return Exit::Unreachable;
+            }
+        };
+        let exit = match &answer {
+            Answer::Failed { why } => {
+                complain(why);
+                return Exit::Unreachable;
+            }
+            Answer::Refused { .. } => Exit::No,
+            _ => Exit::Done,
+        };
+        match (self.json, answer) {
+            (true, answer) => print_json(&as_json(answer)),
+            (false, Answer::Calls { calls }) => print(&calls_text(&calls)),
+            (false, Answer::Trunks { targets }) => print(&trunks_text(&targets)),
+            (false, Answer::Reloaded { generation }) => {
+                print(&format!("configuration {generation} is in force\n"));
+            }
+            (false, Answer::Refused { problems }) => {
+                for problem in &problems {
+                    complain(problem);
+                }
+                complain("refused; the configuration in force stays");
+            }
+            (false, Answer::Failed { .. }) => {}
+        }
+        exit
+    }
+}
+
+/// The answer without its envelope.
+fn as_json(answer: Answer) -> serde_json::Value {
+    match answer {
+        Answer::Calls { calls } => json!({ "calls": calls }),
+        Answer::Trunks { targets } => json!({ "targets": targets }),
+        Answer::Reloaded { generation } => json!({ "ok": true, "generation": generation }),
+        Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
+        Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
+    }
+}
+
+fn calls_text(calls: &[CallRow]) -> String {
+    if calls.is_empty() {
+        return "no calls\n".into();
+    }
+    let head = ["CALL", "TENANT", "DIRECTION", "FROM", "TO", "STATE", "AGE", "TRUNKS"];
+    let rows = calls.iter().map(|call| {
+        let out = call.trunk_out.as_deref().unwrap_or("-");
+        [
+            call.call.to_string(),
+            call.tenant.clone(),
+            call.direction.clone(),
+            call.from.clone(),
+            call.to.clone(),
+            call.state.clone(),
+            format!("{} s", call.age_seconds),
+            format!("{} -> {out}", call.trunk_in),
+        ]
+    });
+    table(&head, rows)
+}
+
+fn trunks_text(targets: &[TargetRow]) -> String {
+    if targets.is_empty() {
+        return "no trunks\n".into();
+    }
+    let head = ["TRUNK", "TARGET", "ADDRESS", "STATE", "ANSWERED", "LAST", "CALLS"];
+    let rows = targets.iter().map(|target| {
+        let answered = target.answered_seconds_ago;
+        [
+            target.trunk.clone(),
+            target.target.clone(),
+            target.address.clone().unwrap_or_else(|| "unresolved".into()),
+            if target.up { "up" } else { "down" }.into(),
+            answered.map_or_else(|| "never".into(), |ago| format!("{ago} s ago")),
+            target.last.clone(),
+            target.calls.to_string(),
+        ]
+    });
+    table(&head, rows)
+}
+
+/// Columns as wide as their widest cell.
+pub(crate) fn table<const N: usize>(
+    head: &[&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<[String; N]> = rows.collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(head.get(column).map(|title| title.len())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut row = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            let _ = write!(row, "{cell:width$}  ");
+        }
+        let _ = writeln!(text, "{}", row.trim_end());
+    };
+    line(&mut head.iter().copied());
+    for row in &rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+    text
+}

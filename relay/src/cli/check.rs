@@ -1,0 +1,97 @@
+//! `tollgate check`: whether the configuration holds, and everything that is wrong if not.
+
+use super::{ConfigFlag, Exit, print, print_json};
+use crate::config::{self, Loaded, Problem};
+use serde_json::json;
+use std::fmt::Write as _;
+
+/// Tell whether the configuration holds: every problem with file, line, value and a hint
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    config: ConfigFlag,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(crate) fn run(self) -> Exit {
+        let path = self.config.path();
+        let outcome = config::load(&path);
+        match self.json {
+            true => print_json(&as_json(&outcome)),
+            false => print(&as_text(&outcome)),
+        }
+        if outcome.is_ok() { Exit::Done } else { Exit::No }
+    }
+}
+
+/// What was found, counted.
+struct Summary {
+    listeners: usize,
+    trunks: usize,
+    tenants: usize,
+    numbers: u64,
+}
+
+impl Summary {
+    fn of(loaded: &Loaded) -> Self {
+        let ranges = loaded.plan.tenants.iter().flat_map(|tenant| &tenant.numbers);
+        let sizes = ranges.map(|range| (range.last - range.first).saturating_add(1));
+        Self {
+            listeners: loaded.plan.listeners.len(),
+            trunks: loaded.plan.trunks.len(),
+            tenants: loaded.plan.tenants.len(),
+            numbers: sizes.fold(0, u64::saturating_add),
+        }
+    }
+}
+
+fn as_text(outcome: &Result<Loaded, Vec<Problem>>) -> String {
+    let mut text = String::new();
+    match outcome {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                let _ = writeln!(text, "{}", warning.as_warning());
+            }
+            let Summary { listeners, trunks, tenants, numbers } = Summary::of(loaded);
+            let counted = [
+                count(listeners as u64, "listener"),
+                count(trunks as u64, "trunk"),
+                count(tenants as u64, "tenant"),
+                count(numbers, "number"),
+            ];
+            let _ = writeln!(text, "ok: {}", counted.join(", "));
+        }
+        Err(problems) => {
+            for problem in problems {
+                let _ = writeln!(text, "{problem}");
+            }
+            let _ = writeln!(text, "{}", count(problems.len() as u64, "problem"));
+        }
+    }
+    text
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn as_json(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
+    match outcome {
+        Ok(loaded) => {
+            let Summary { listeners, trunks, tenants, numbers } = Summary::of(loaded);
+            json!({
+                "ok": true,
+                "problems": [],
+                "warnings": loaded.warnings,
+                "listeners": listeners,
+                "trunks": trunks,
+                "tenants": tenants,
+                "numbers": numbers,
+            })
+        }
+        Err(problems) => json!({ "ok": false, "problems": problems }),
+    }
+}

@@ -1,0 +1,89 @@
+//! The command line: one module per verb, one exit code per outcome.
+//!
+//! A verb is a struct with its flags and `fn run(self) -> Exit`, in a file of its own, and one
+//! variant of [`Verb`]. Data goes to stdout, talk to stderr.
+
+mod check;
+
+use crate::config;
+use clap::{Args, Parser, Subcommand};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A session border controller and media relay for Microsoft Teams Direct Routing.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Check),
+}
+
+impl Verb {
+    fn run(self) -> Exit {
+        match self {
+            Self::Check(check) => check.run(),
+        }
+    }
+}
+
+/// Does what the command line asks for. Wrong usage ends the process with 2.
+pub fn main() -> ExitCode {
+    CommandLine::parse().verb.run().into()
+}
+
+/// How a verb ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or the answer is yes.
+    Done,
+    /// The answer is no.
+    No,
+    /// The daemon cannot be reached.
+    Unreachable,
+    /// `run` with a configuration that does not hold (EX_CONFIG of sysexits.h).
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => 0,
+            Exit::No => 1,
+            Exit::Unreachable => 3,
+            Exit::Config => 78,
+        }
+        .into()
+    }
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConfigFlag {
+    /// Directory of the configuration, or the tollgate.toml in it [default: $TOLLGATE_CONFIG, else
+    /// /etc/tollgate]
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFlag {
+    /// The path in force.
+    pub(crate) fn path(self) -> PathBuf {
+        config::path(self.config)
+    }
+}
+
+/// Writes data to stdout. A reader that has gone away (`| head`) is no error of ours.
+pub(crate) fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes a value as one line of JSON to stdout.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    print(&format!("{value}\n"));
+}

@@ -1,0 +1,37 @@
+//! `tollgate run`: the daemon in the foreground.
+
+use super::{ConfigFlag, Exit, complain};
+use crate::{config, daemon, logging};
+
+/// Run the SBC in the foreground until it is told to stop
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    config: ConfigFlag,
+}
+
+impl Run {
+    pub(crate) fn run(self) -> Exit {
+        let path = self.config.path();
+        let loaded = match config::load(&path) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                for problem in problems {
+                    complain(&problem.to_string());
+                }
+                return Exit::Config;
+            }
+        };
+        logging::install(loaded.log);
+        for warning in &loaded.warnings {
+            tracing::warn!("{}", warning.as_warning());
+        }
+        match daemon::run(&path, loaded) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                complain(&format!("{error}\nhint: {}", error.hint()));
+                Exit::No
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Puts the drafts of all files together: every name finds its table, every rule between tables is
+//! judged, and what holds becomes the [`Plan`].
+
+use super::host::{HostDraft, ListenerDraft};
+use super::names::Names;
+use super::problem::Problems;
+use super::tenant::{RouteDraft, TenantDraft};
+use super::trunk::TrunkDraft;
+use super::{Certificate, overlap, tls_check};
+use b2bua::plan::{
+    Listener, MediaAddress, Node, NumberIndex, Plan, Roots, Route, RouteFrom, Tenant, Transport,
+    Trunk, TrunkKind,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The plan and the files it stands on.
+pub(crate) struct Assembled {
+    pub(crate) plan: Plan,
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) roots: BTreeMap<String, certs::Roots>,
+}
+
+/// Which table each reference leads to; `None` where it leads nowhere, which is told.
+#[derive(Debug, Default)]
+pub(crate) struct Linked {
+    pub(crate) listener_of_trunk: Vec<Option<usize>>,
+    pub(crate) media_of_trunk: Vec<Option<usize>>,
+    pub(crate) certificate_of_listener: Vec<Option<usize>>,
+    pub(crate) teams_trunks_of_tenant: Vec<Vec<usize>>,
+}
+
+/// Judges what single tables cannot know. `None` only if a problem has been reported.
+pub(crate) fn assemble(
+    directory: &Path,
+    host: &HostDraft,
+    tenants: &[TenantDraft],
+    problems: &Problems,
+) -> Option<Assembled> {
+    let (linked, routes) = link(host, tenants, problems);
+    for (index, trunk) in host.trunks.iter().enumerate() {
+        let listener = linked.listener_of_trunk[index].and_then(|at| host.listeners.get(at));
+        if let Some(listener) = listener {
+            transport_fits(trunk, listener, host, problems);
+        }
+        ambiguous_sources(index, host, &linked, problems);
+    }
+    idle_listeners(host, &linked, problems);
+    overlap::host(host, problems);
+    let fqdns = overlap::fqdns(tenants, problems);
+    let numbers = NumberIndex::new(overlap::numbers(tenants, problems)).ok();
+
+    let certificates = tls_check::certificates(directory, host, problems);
+    tls_check::teams(host, tenants, &linked, &certificates, problems);
+    let mut roots = BTreeMap::new();
+    let trunks: Option<Vec<Trunk>> =
+        collect(host.trunks.iter().enumerate().map(|(index, draft)| {
+            let transport =
+                linked.listener_of_trunk[index].and_then(|at| host.listeners[at].transport);
+            let tls = tls_check::is_tls(transport);
+            let named = match tls {
+                false => Roots::System,
+                true => {
+                    let who = (draft.whose.as_str(), draft.place);
+                    let (named, loaded) =
+                        tls_check::roots(directory, draft.roots.as_ref(), who, problems);
+                    roots.extend(draft.name.as_ref().map(|name| name.value.clone()).zip(loaded));
+                    named
+                }
+            };
+            trunk(
+                draft,
+                (linked.listener_of_trunk[index]?, linked.media_of_trunk[index]?),
+                tls,
+                named,
+            )
+        }));
+
+    let tenants = tenants.iter().zip(routes).map(|(draft, routes)| tenant(draft, routes));
+    Some(Assembled {
+        plan: Plan {
+            generation: 0,
+            node: Node {
+                fqdn: host.fqdn.as_ref()?.value.clone(),
+                shutdown_deadline: host.shutdown_deadline,
+                calls_max: usize::try_from(host.calls_max).ok()?,
+            },
+            media: collect(host.media.iter().map(media_address))?,
+            media_workers: usize::try_from(host.workers).ok()?,
+            listeners: collect(host.listeners.iter().map(listener))?,
+            trunks: trunks?,
+            tenants: collect(tenants)?,
+            fqdns,
+            numbers: numbers?,
+            resolve: host
+                .resolve
+                .iter()
+                .map(|(name, to)| (name.value.clone(), to.clone()))
+                .collect(),
+        },
+        certificates: collect(certificates.into_iter())?,
+        roots,
+    })
+}
+
+/// All or nothing; unlike `collect` into an `Option`, every item is looked at.
+fn collect<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
+}
+
+/// Follows every reference between tables.
+fn link(
+    host: &HostDraft,
+    tenants: &[TenantDraft],
+    problems: &Problems,
+) -> (Linked, Vec<Option<Vec<Route>>>) {
+    let damaged = host.damaged;
+    let media_names = host.media.iter().map(|one| one.name.as_ref());
+    let media = Names::new("media address", media_names, damaged, problems);
+    let certificate_names = host.certificates.iter().map(|one| one.name.as_ref());
+    let certificates = Names::new("certificate", certificate_names, damaged, problems);
+    let listener_names = host.listeners.iter().map(|one| one.name.as_ref());
+    let listeners = Names::new("listener", listener_names, damaged, problems);
+    let trunks =
+        Names::new("trunk", host.trunks.iter().map(|one| one.name.as_ref()), damaged, problems);
+
+    if host.media.is_empty() && !damaged {
+        let hint = "[[media.address]] name = \"outside\" bind = \"0.0.0.0\" advertise = \"203.0.113.10\" ports = \"20000-29999\"";
+        problems.error(
+            host.lines.media,
+            "there is no `[[media.address]]` for audio",
+            Some(hint.to_owned()),
+        );
+    }
+    let mut linked = Linked::default();
+    for trunk in &host.trunks {
+        let listener = trunk.listener.as_ref();
+        linked
+            .listener_of_trunk
+            .push(listener.and_then(|name| listeners.find(name, &trunk.whose, problems)));
+        linked.media_of_trunk.push(match &trunk.media {
+            Some(name) => media.find(name, &trunk.whose, problems),
+            None => (!host.media.is_empty()).then_some(0),
+        });
+    }
+    for listener in &host.listeners {
+        let certificate = listener.certificate.as_ref();
+        let found = certificate.and_then(|name| certificates.find(name, &listener.whose, problems));
+        linked.certificate_of_listener.push(found);
+    }
+    let mut routes = Vec::with_capacity(tenants.len());
+    for tenant in tenants {
+        let mut teams_trunks = Vec::new();
+        let own = collect(
+            tenant
+                .routes
+                .iter()
+                .map(|draft| route(draft, &trunks, host, &mut teams_trunks, problems)),
+        );
+        linked.teams_trunks_of_tenant.push(teams_trunks);
+        routes.push(own);
+    }
+    (linked, routes)
+}
+
+fn route(
+    draft: &RouteDraft,
+    trunks: &Names<'_>,
+    host: &HostDraft,
+    teams_trunks: &mut Vec<usize>,
+    problems: &Problems,
+) -> Option<Route> {
+    let mut to = Vec::with_capacity(draft.to.len());
+    for name in &draft.to {
+        let Some(index) = trunks.find(name, &draft.whose, problems) else { continue };
+        if to.contains(&index) {
+            let message = format!("{} names trunk \"{}\" twice", draft.whose, name.value);
+            problems.error(name.place, message, None);
+        }
+        to.push(index);
+        if host.trunks[index].kind == Some(TrunkKind::Teams) {
+            teams_trunks.push(index);
+            if draft.from == Some(RouteFrom::Teams) {
+                let message = format!(
+                    "{}: calls from Teams cannot go to trunk \"{}\", which is Teams itself",
+                    draft.whose, name.value
+                );
+                let hint = "name a trunk with kind = \"carrier\", or write from = \"carrier\"";
+                problems.error(name.place, message, Some(hint.to_owned()));
+            }
+        }
+    }
+    let whole = to.len() == draft.to.len();
+    let route = Route {
+        from: draft.from?,
+        pattern: draft.pattern.clone()?,
+        to,
+        emergency: draft.emergency,
+    };
+    whole.then_some(route)
+}
+
+/// What a trunk's kind and keys demand of its listener.
+fn transport_fits(
+    trunk: &TrunkDraft,
+    listener: &ListenerDraft,
+    host: &HostDraft,
+    problems: &Problems,
+) {
+    let Some(place) = trunk.listener.as_ref().map(|name| name.place) else { return };
+    let Some(transport) = listener.transport else { return };
+    let tls = transport == Transport::Tls;
+    if trunk.kind == Some(TrunkKind::Teams) && !tls {
+        let message = format!(
+            "{}: Teams is reached over TLS only, and {} has transport \"{}\"",
+            trunk.whose,
+            listener.whose,
+            transport.param()
+        );
+        let others = host.listeners.iter().filter(|other| other.transport == Some(Transport::Tls));
+        let names: Vec<&str> = others
+            .filter_map(|other| other.name.as_ref())
+            .map(|name| name.value.as_str())
+            .collect();
+        let hint = match names.as_slice() {
+            [] => "add a [[listener]] with transport = \"tls\"".to_owned(),
+            [one] => format!("did you mean listener = \"{one}\"?"),
+            several => format!("listeners with TLS are {}", several.join(", ")),
+        };
+        problems.error(place, message, Some(hint));
+    }
+    if trunk.kind == Some(TrunkKind::Carrier) && !tls {
+        let why = format!("{} has no TLS", listener.whose);
+        if let Some(name) = trunk.peer_names.as_ref().and_then(|names| names.first()) {
+            problems.error(
+                name.place,
+                format!("{}: `peer_names` does nothing here: {why}", trunk.whose),
+                None,
+            );
+        }
+        if let Some(roots) = &trunk.roots {
+            problems.error(
+                roots.place,
+                format!("{}: `roots` does nothing here: {why}", trunk.whose),
+                None,
+            );
+        }
+    }
+    if let (Some(TrunkKind::Teams), true, Some(advertise)) =
+        (trunk.kind, trunk.cloud.fixes_port(), &listener.advertise)
+        && advertise.value.port() != super::teams::PORT
+    {
+        let message = format!(
+            "{}: this cloud reaches an SBC on port {} only, and {} advertises {}",
+            trunk.whose,
+            super::teams::PORT,
+            listener.whose,
+            advertise.value
+        );
+        problems.error(place, message, None);
+    }
+}
+
+/// Two trunks of one listener with the same block: messages from it always count as the first's.
+fn ambiguous_sources(index: usize, host: &HostDraft, linked: &Linked, problems: &Problems) {
+    let trunk = &host.trunks[index];
+    let listener = linked.listener_of_trunk[index];
+    for (before, other) in host.trunks.iter().enumerate().take(index) {
+        if listener.is_none() || linked.listener_of_trunk[before] != listener {
+            continue;
+        }
+        let theirs = other.source_blocks();
+        if let Some(block) = trunk.source_blocks().into_iter().find(|block| theirs.contains(block))
+        {
+            let place = trunk
+                .sources
+                .iter()
+                .find(|at| at.value == block)
+                .map_or(trunk.place, |at| at.place);
+            let message = format!(
+                "{}: what comes from {}/{} counts as {}, which has the same block on the same listener",
+                trunk.whose, block.network, block.length, other.whose
+            );
+            let hint = "give each a listener of its own to tell them apart";
+            problems.warning(place, message, Some(hint.to_owned()));
+        }
+    }
+}
+
+fn idle_listeners(host: &HostDraft, linked: &Linked, problems: &Problems) {
+    let complete = !host.damaged && linked.listener_of_trunk.iter().all(Option::is_some);
+    for (index, listener) in host.listeners.iter().enumerate() {
+        if complete && !linked.listener_of_trunk.contains(&Some(index)) {
+            let message =
+                format!("{} is used by no trunk, so nobody may talk to it", listener.whose);
+            problems.warning(listener.place, message, None);
+        }
+    }
+}
+
+fn media_address(draft: &super::host::MediaDraft) -> Option<MediaAddress> {
+    Some(MediaAddress {
+        name: draft.name.as_ref()?.value.clone(),
+        bind: draft.bind.as_ref()?.value,
+        advertise: draft.advertise?,
+        ports: draft.ports.as_ref()?.value.clone(),
+    })
+}
+
+fn listener(draft: &ListenerDraft) -> Option<Listener> {
+    Some(Listener {
+        name: draft.name.as_ref()?.value.clone(),
+        transport: draft.transport?,
+        bind: draft.bind.as_ref()?.value,
+        advertise: draft.advertise.as_ref()?.value,
+        certificate: draft.certificate.as_ref().map(|name| name.value.clone()),
+    })
+}
+
+fn trunk(
+    draft: &TrunkDraft,
+    (listener, media): (usize, usize),
+    tls: bool,
+    roots: Roots,
+) -> Option<Trunk> {
+    Some(Trunk {
+        name: draft.name.as_ref()?.value.clone(),
+        kind: draft.kind?,
+        listener,
+        targets: draft.target_names(tls),
+        sources: draft.source_blocks(),
+        srtp: draft.srtp,
+        options_interval: draft.options_interval,
+        media,
+        limits: draft.limits,
+        symmetric_rtp: draft.symmetric_rtp,
+        peer_names: if tls { draft.peers() } else { Vec::new() },
+        roots,
+    })
+}
+
+fn tenant(draft: &TenantDraft, routes: Option<Vec<Route>>) -> Option<Tenant> {
+    Some(Tenant {
+        name: draft.name.clone(),
+        fqdns: draft.fqdns.iter().map(|at| at.value.clone()).collect(),
+        numbers: draft.numbers.iter().map(|at| at.value).collect(),
+        limits: draft.limits,
+        routes: routes?,
+        hold: draft.hold,
+        emergency: draft.emergency.iter().map(|at| at.value.clone()).collect(),
+    })
+}

@@ -1,0 +1,166 @@
+//! Whether certificates, keys and roots can be used, and whether Teams will know us by them.
+
+use super::Certificate;
+use super::assemble::Linked;
+use super::host::HostDraft;
+use super::problem::{At, Place, Problems};
+use super::tenant::TenantDraft;
+use super::trunk::RootsDraft;
+use b2bua::plan::{Roots, Transport, TrunkKind};
+use certs::{Identity, KeyKind};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Teams takes no smaller RSA key (TDR-CRT-002).
+const RSA_BITS_MIN: usize = 2048;
+
+/// Loads every certificate with its key; `None` stands for one that cannot be used, and is told.
+pub(crate) fn certificates(
+    directory: &Path,
+    host: &HostDraft,
+    problems: &Problems,
+) -> Vec<Option<Certificate>> {
+    let load = |draft: &super::host::CertificateDraft| {
+        let (Some(chain), Some(key)) = (&draft.chain, &draft.key) else { return None };
+        let (chain_file, key_file) = (directory.join(&chain.value), directory.join(&key.value));
+        match Identity::load(&chain_file, &key_file) {
+            Ok(identity) => Some(Certificate {
+                name: draft.name.as_ref()?.value.clone(),
+                chain: chain_file,
+                key: key_file,
+                identity: Arc::new(identity),
+            }),
+            Err(error) => {
+                let place = if error.path == key_file { key.place } else { chain.place };
+                let message =
+                    format!("{}: {} {}", draft.whose, error.path.display(), error.problem);
+                problems.error(place, message, Some(error.hint().to_owned()));
+                None
+            }
+        }
+    };
+    host.certificates.iter().map(load).collect()
+}
+
+/// Reads the roots a TLS trunk believes; those that cannot be read are a problem of `whose`.
+pub(crate) fn roots(
+    directory: &Path,
+    written: Option<&At<RootsDraft>>,
+    (whose, place): (&str, Place),
+    problems: &Problems,
+) -> (Roots, Option<certs::Roots>) {
+    let (named, loaded) = match written.map(|at| &at.value) {
+        Some(RootsDraft::File(file)) => {
+            let path = directory.join(file);
+            let loaded = certs::Roots::file(&path);
+            (Roots::File(path), loaded)
+        }
+        Some(RootsDraft::System) | None => (Roots::System, certs::Roots::system()),
+    };
+    let loaded = loaded.map_err(|error| {
+        let place = written.map_or(place, |at| at.place);
+        let message = format!("{whose}: roots: {} {}", error.path.display(), error.problem);
+        problems.error(place, message, Some(error.hint().to_owned()));
+    });
+    (named, loaded.ok())
+}
+
+/// Whether each Teams trunk's certificate names this host and its tenants (TDR-CRT-003, TDR-CRT-004),
+/// and is of a kind that Teams takes.
+pub(crate) fn teams(
+    host: &HostDraft,
+    tenants: &[TenantDraft],
+    linked: &Linked,
+    certificates: &[Option<Certificate>],
+    problems: &Problems,
+) {
+    let mut judged = BTreeSet::new();
+    for trunk in teams_trunks(host) {
+        let Some(listener) = linked.listener_of_trunk.get(trunk).copied().flatten() else {
+            continue;
+        };
+        let Some(index) = linked.certificate_of_listener.get(listener).copied().flatten() else {
+            continue;
+        };
+        let Some(certificate) = certificates.get(index).and_then(Option::as_ref) else { continue };
+        let identity = &certificate.identity;
+        let draft = &host.certificates[index];
+        if judged.insert(index)
+            && let Some(chain) = &draft.chain
+        {
+            judge(identity, &draft.whose, chain.place, problems);
+        }
+        if let Some(fqdn) = &host.fqdn
+            && !identity.covers(&fqdn.value)
+        {
+            uncovered("[node]", fqdn, certificate, problems);
+        }
+        for (index, tenant) in tenants.iter().enumerate() {
+            let named = linked.teams_trunks_of_tenant.get(index);
+            if named.is_some_and(|named| !named.is_empty() && !named.contains(&trunk)) {
+                continue;
+            }
+            for fqdn in tenant.fqdns.iter().filter(|fqdn| !identity.covers(&fqdn.value)) {
+                uncovered(&format!("tenant \"{}\"", tenant.name), fqdn, certificate, problems);
+            }
+        }
+    }
+}
+
+/// Indices of the Teams trunks.
+fn teams_trunks(host: &HostDraft) -> impl Iterator<Item = usize> {
+    let trunks = host.trunks.iter().enumerate();
+    trunks.filter(|(_, trunk)| trunk.kind == Some(TrunkKind::Teams)).map(|(index, _)| index)
+}
+
+fn judge(identity: &Identity, whose: &str, place: Place, problems: &Problems) {
+    if !identity.for_servers() {
+        let message = format!("{whose} is not meant for servers, and Teams refuses it");
+        let hint = "ask for extended key usage serverAuth";
+        problems.error(place, message, Some(hint.to_owned()));
+    }
+    match identity.key_kind() {
+        KeyKind::Rsa(bits) if bits < RSA_BITS_MIN => {
+            let message = format!(
+                "{whose} has an RSA key of {bits} bits; Teams takes {RSA_BITS_MIN} or more"
+            );
+            problems.error(place, message, None);
+        }
+        KeyKind::Rsa(_) => {}
+        KeyKind::Ecdsa(_) | KeyKind::Other => {
+            let message =
+                format!("{whose} has no RSA key, and Microsoft's cipher suites all need one");
+            problems.warning(
+                place,
+                message,
+                Some("ask for a certificate with an RSA key".to_owned()),
+            );
+        }
+    }
+}
+
+fn uncovered(whose: &str, fqdn: &At<String>, certificate: &Certificate, problems: &Problems) {
+    let names = certificate.identity.names();
+    let message = format!(
+        "{whose}: \"{}\" is not covered by certificate \"{}\" for {}",
+        fqdn.value,
+        certificate.name,
+        if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") }
+    );
+    // The two mistakes that wildcards invite, each with its cure (TDR-CRT-004).
+    let base = names.iter().any(|name| name.strip_prefix("*.") == Some(fqdn.value.as_str()));
+    let deeper = names.iter().filter_map(|name| name.strip_prefix('*'));
+    let deeper = deeper.into_iter().any(|base| fqdn.value.ends_with(base));
+    let hint = match (base, deeper) {
+        (true, _) => "a wildcard does not cover its own base: add it as a second name",
+        (_, true) => "a wildcard stands for one label only",
+        _ => "ask for a certificate with this name",
+    };
+    problems.error(fqdn.place, message, Some(hint.to_owned()));
+}
+
+/// Whether this transport has certificates.
+pub(crate) fn is_tls(transport: Option<Transport>) -> bool {
+    transport == Some(Transport::Tls)
+}

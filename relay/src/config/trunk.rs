@@ -1,0 +1,208 @@
+//! `[[trunk]]`: what a trunk may say, with Microsoft's values where a Teams trunk says nothing.
+
+use super::problem::{At, Place};
+use super::reader::{Reader, Wrong};
+use super::teams::{self, CLOUDS, Cloud};
+use super::value;
+use b2bua::plan::{Cidr, Limits, SrtpPolicy, TargetName, TrunkKind};
+use std::net::IpAddr;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// Targets of one trunk: each is tried in turn while a caller waits.
+const TARGETS_MAX: usize = 16;
+/// Address blocks of one trunk.
+const SOURCES_MAX: usize = 256;
+/// Names of which a peer's certificate carries one.
+const PEER_NAMES_MAX: usize = 16;
+/// Concurrent calls, or calls per second, that a limit may name.
+const LIMIT_MAX: u32 = 1_000_000;
+const OPTIONS_INTERVAL: Duration = Duration::from_secs(60);
+/// Port of a carrier's target without one (RFC 3261, 19.1.2).
+pub(crate) const CARRIER_PORT: u16 = 5060;
+/// The same over TLS.
+pub(crate) const CARRIER_TLS_PORT: u16 = 5061;
+
+/// One `[[trunk]]`, as read.
+#[derive(Debug)]
+pub(crate) struct TrunkDraft {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) kind: Option<TrunkKind>,
+    pub(crate) cloud: Cloud,
+    pub(crate) listener: Option<At<String>>,
+    pub(crate) targets: Vec<At<(String, Option<u16>)>>,
+    pub(crate) sources: Vec<At<Cidr>>,
+    pub(crate) srtp: SrtpPolicy,
+    pub(crate) options_interval: Option<Duration>,
+    pub(crate) media: Option<At<String>>,
+    pub(crate) limits: Limits,
+    pub(crate) symmetric_rtp: bool,
+    pub(crate) peer_names: Option<Vec<At<String>>>,
+    pub(crate) roots: Option<At<RootsDraft>>,
+    pub(crate) place: Place,
+    pub(crate) whose: String,
+}
+
+/// `roots`, before its file is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RootsDraft {
+    System,
+    File(String),
+}
+
+const KINDS: &[(&str, TrunkKind)] = &[("teams", TrunkKind::Teams), ("carrier", TrunkKind::Carrier)];
+const SRTP: &[(&str, SrtpPolicy)] = &[
+    ("required", SrtpPolicy::Required),
+    ("preferred", SrtpPolicy::Preferred),
+    ("off", SrtpPolicy::Off),
+];
+
+/// Reads one `[[trunk]]`.
+pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
+    let name = table.required("name", value::name);
+    let kind = table.required("kind", value::one_of(KINDS)).map(|at| at.value);
+    let teams = kind == Some(TrunkKind::Teams);
+    let cloud = match kind {
+        Some(TrunkKind::Carrier) => {
+            table.idle("cloud", "only a trunk with kind = \"teams\" is in a cloud of Microsoft's");
+            Cloud::default()
+        }
+        Some(TrunkKind::Teams) | None => {
+            table.optional_or("cloud", value::one_of(CLOUDS), Cloud::default())
+        }
+    };
+    let targets = table.list("targets", 1..=TARGETS_MAX, |v| {
+        if teams { teams_target(v) } else { value::target(v) }
+    });
+    let sources = table.list("sources", 1..=SOURCES_MAX, value::cidr);
+    if kind == Some(TrunkKind::Carrier) {
+        if targets.is_none() {
+            table.missing(
+                "targets",
+                Some("where the carrier is reached: targets = [\"192.0.2.7:5060\"]".to_owned()),
+            );
+        }
+        if sources.is_none() {
+            table.missing(
+                "sources",
+                Some("where the carrier calls from: sources = [\"192.0.2.0/28\"]".to_owned()),
+            );
+        }
+    }
+    for block in sources.iter().flatten().filter(|block| block.value.length == 0) {
+        let said = "`sources` lets the whole Internet call in";
+        table.warning(block.place, said, Some("name the blocks of the far side".to_owned()));
+    }
+    let default = if teams { SrtpPolicy::Required } else { SrtpPolicy::Off };
+    let srtp = table.optional("srtp", value::one_of(SRTP));
+    if let (true, Some(srtp)) = (teams, &srtp)
+        && srtp.value == SrtpPolicy::Off
+    {
+        table.warning(srtp.place, "Teams takes no call without SRTP", None);
+    }
+    TrunkDraft {
+        name,
+        kind,
+        cloud,
+        listener: table.required("listener", value::name),
+        targets: targets.unwrap_or_default(),
+        sources: sources.unwrap_or_default(),
+        srtp: srtp.map_or(default, |at| at.value),
+        options_interval: options_interval(table, teams),
+        media: table.optional("media", value::name),
+        limits: table.section("limits", limits).unwrap_or_default(),
+        symmetric_rtp: symmetric_rtp(table, teams),
+        peer_names: table.list("peer_names", 1..=PEER_NAMES_MAX, peer_name),
+        roots: table.optional("roots", |v| {
+            Ok(match value::path(v)? {
+                system if system == "system" => RootsDraft::System,
+                file => RootsDraft::File(file),
+            })
+        }),
+        place: table.place(),
+        whose: table.whose().to_owned(),
+    }
+}
+
+/// `[limits]`, of a trunk or a tenant.
+pub(crate) fn limits(table: &mut Reader<'_>) -> Limits {
+    let mut limit = |key| table.optional(key, value::whole(1..=LIMIT_MAX)).map(|at| at.value);
+    Limits { calls: limit("calls"), calls_per_second: limit("calls_per_second") }
+}
+
+fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {
+    let interval = value::duration(Duration::from_secs(1)..=Duration::from_secs(3600));
+    let off_or_interval = |value: &DeValue<'_>| match value {
+        DeValue::String(off) if off == "off" => Ok(None),
+        DeValue::Boolean(false) => {
+            Err(Wrong::new("is not a duration").hint("did you mean \"off\"?"))
+        }
+        other => interval(other).map(Some),
+    };
+    let Some(written) = table.optional("options_interval", off_or_interval) else {
+        return Some(OPTIONS_INTERVAL);
+    };
+    let known = written.value.is_some_and(|interval| teams::OPTIONS_INTERVAL.contains(&interval));
+    if teams && !known {
+        let said = "Teams sends calls only to an SBC whose OPTIONS it sees every 30 to 180 seconds";
+        table.warning(written.place, said, Some("options_interval = \"60s\"".to_owned()));
+    }
+    written.value
+}
+
+fn symmetric_rtp(table: &mut Reader<'_>, teams: bool) -> bool {
+    if teams {
+        table.idle("symmetric_rtp", "SRTP from Teams is believed by its authentication");
+        return false;
+    }
+    table.optional_or("symmetric_rtp", value::flag, false)
+}
+
+/// A target by name: Microsoft's addresses change, and its certificate names names (TDR-DNS-003).
+fn teams_target(value: &DeValue<'_>) -> Result<(String, Option<u16>), Wrong> {
+    let (host, port) = value::target(value)?;
+    if host.parse::<IpAddr>().is_ok() {
+        return Err(Wrong::new("is an address; Teams is reached by name")
+            .hint("in a lab, name it here and give its address under [resolve]"));
+    }
+    teams::not_retired(&host)?;
+    Ok((host, port))
+}
+
+/// A name, or an address, that a certificate can carry.
+fn peer_name(value: &DeValue<'_>) -> Result<String, Wrong> {
+    match value::target(value)? {
+        (host, None) => Ok(host),
+        (host, Some(_)) => Err(Wrong::new("has a port, which no certificate names")
+            .hint(format!("did you mean \"{host}\"?"))),
+    }
+}
+
+impl TrunkDraft {
+    /// Where it is reached, on a listener with or without TLS.
+    pub(crate) fn target_names(&self, tls: bool) -> Vec<TargetName> {
+        if self.kind == Some(TrunkKind::Teams) && self.targets.is_empty() {
+            return self.cloud.targets();
+        }
+        let port = if tls { CARRIER_TLS_PORT } else { CARRIER_PORT };
+        self.targets.iter().map(|at| value::with_port(at.value.clone(), port)).collect()
+    }
+
+    /// The addresses its messages may come from.
+    pub(crate) fn source_blocks(&self) -> Vec<Cidr> {
+        match self.kind {
+            Some(TrunkKind::Teams) if self.sources.is_empty() => self.cloud.sources(),
+            _ => self.sources.iter().map(|at| at.value).collect(),
+        }
+    }
+
+    /// The names of which the peer's certificate carries one: those written, else Microsoft's, else
+    /// what it is dialled by.
+    pub(crate) fn peers(&self) -> Vec<String> {
+        match (&self.peer_names, self.kind) {
+            (Some(names), _) => names.iter().map(|at| at.value.clone()).collect(),
+            (None, Some(TrunkKind::Teams)) => self.cloud.peer_names(),
+            (None, _) => self.targets.iter().map(|at| at.value.0.clone()).collect(),
+        }
+    }
+}
