@@ -117,13 +117,12 @@ fn check_method(request: &Request, supported: &Supported<'_>) -> Result<(), Reje
 
 fn check_extensions(request: &Request, supported: &Supported<'_>) -> Result<(), Rejection> {
     let proxied = request.headers.list(Name::ProxyRequire).filter(|_| supported.forwards);
-    let mut unknown: Vec<&[u8]> = request
+    let unknown: Vec<&[u8]> = request
         .headers
         .list(Name::Require)
         .chain(proxied)
         .filter(|tag| !supported.extensions.iter().any(|have| same(tag, have)))
         .collect();
-    unknown.dedup();
     if unknown.is_empty() {
         return Ok(());
     }
