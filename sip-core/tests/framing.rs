@@ -157,6 +157,12 @@ fn ping_is_two_line_ends_and_one_before_a_message_is_none() {
 }
 
 #[test]
+fn line_ends_on_both_sides_of_a_message_are_no_ping() {
+    let stream = format!("\r\n{INVITE}\r\n{INVITE}");
+    assert_eq!(whole(stream.as_bytes()), [INVITE.as_bytes(), INVITE.as_bytes()]);
+}
+
+#[test]
 fn pong_comes_only_after_our_ping_and_crossing_pings_are_both_seen() {
     let mut framer = Framer::new();
     let mut seen = Vec::new();

@@ -268,6 +268,21 @@ fn status_line_of_every_kind_survives() {
 }
 
 #[test]
+fn nul_is_refused_but_for_a_quoted_pair() {
+    assert_eq!(parse(&with_lines("X: a\0b")).unwrap_err().status, Some(400));
+    let quoted = INVITE.replace("Alice, A.", "Alice\\\0");
+    assert_eq!(written(request(&quoted)), quoted);
+}
+
+#[test]
+fn line_that_only_lf_or_cr_ends_cannot_hide_a_header() {
+    for sign in ["\n", "\r"] {
+        let error = parse(&with_lines(&format!("X: a{sign}Via: SIP/2.0/UDP evil"))).unwrap_err();
+        assert_eq!((error.status, error.what), (Some(400), "CR or LF alone in a header line"));
+    }
+}
+
+#[test]
 fn limits_hold_on_both_sides() {
     let long = |len: usize| with_lines(&format!("X: {}", "x".repeat(len - 5)));
     assert!(parse(&long(MAX_LINE)).is_ok());
