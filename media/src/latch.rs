@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub const LEARN_PACKETS: u8 = 5;
 /// Within which time they must come; five packets of 60 ms fit.
 pub const LEARN_WINDOW: Duration = Duration::from_millis(500);
-/// How many unsignalled sources are looked at side by side; the oldest makes room.
+/// How many unsignalled sources are looked at side by side.
 const LEARN_SOURCES: usize = 4;
 /// The largest step between two sequence numbers of a source that is learned.
 const LEARN_STEP: u16 = 4;
@@ -130,8 +130,9 @@ fn passes_trial(
     let newcomer = Candidate { from, ssrc, sequence, packets: 1, since: now };
     let known = candidates.iter_mut().flatten().find(|c| c.from == from && c.ssrc == ssrc);
     let Some(candidate) = known else {
-        let oldest = candidates.iter_mut().min_by_key(|c| c.map(|c| c.since));
-        if let Some(place) = oldest {
+        // Who has come furthest keeps its place, so that one-packet sources cannot drive it out.
+        let rank = |c: Candidate| (now - c.since <= LEARN_WINDOW, c.packets, c.since);
+        if let Some(place) = candidates.iter_mut().min_by_key(|c| c.map(rank)) {
             *place = Some(newcomer);
         }
         return false;

@@ -222,7 +222,3 @@ fn word(packet: &[u8], at: usize) -> u32 {
 fn set_word(packet: &mut [u8], at: usize, value: u32) {
     packet[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
-
-#[cfg(test)]
-#[path = "rtcp_tests.rs"]
-mod tests;

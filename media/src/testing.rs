@@ -1,7 +1,6 @@
 //! Virtual time for unit tests.
 
-use crate::Now;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The start of virtual time, the same in a whole run.
 pub(crate) fn zero() -> Instant {
@@ -15,9 +14,4 @@ pub(crate) fn zero() -> Instant {
 
 pub(crate) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
-}
-
-/// So many ms after the start, in 2025.
-pub(crate) fn at_ms(after: u64) -> Now {
-    Now { mono: zero() + ms(after), wall: UNIX_EPOCH + ms(1_750_000_000_000 + after) }
 }

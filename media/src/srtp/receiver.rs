@@ -91,9 +91,11 @@ impl Receiver {
         });
         let (index, (form, end)) = match believed {
             Some(believed) => believed,
-            None => self
-                .search(slot.packet(), &header, highest.map_or(0, PacketIndex::roc))
-                .ok_or(if estimate.is_some() { DropReason::BadTag } else { DropReason::Replay })?,
+            None => self.search(slot.packet(), &header, highest).ok_or(if estimate.is_some() {
+                DropReason::BadTag
+            } else {
+                DropReason::Replay
+            })?,
         };
         let session = &self.contexts[self.forms[form].key].rtp;
         session.apply(header.ssrc, index.get(), &mut slot.packet_mut()[header.payload_at..end])?;
@@ -155,22 +157,26 @@ impl Receiver {
         })
     }
 
-    /// Tries the next rollovers, now and then.
+    /// Tries the rollovers ahead of the estimate that has failed, now and then.
     fn search(
         &mut self,
         packet: &[u8],
         header: &Header,
-        roc: u32,
+        highest: Option<PacketIndex>,
     ) -> Option<(PacketIndex, (usize, usize))> {
         let due = self.failures.is_multiple_of(SEARCH_EVERY);
         self.failures = self.failures.wrapping_add(1);
         if !due {
             return None;
         }
-        (1..=ROC_SEARCH).find_map(|ahead| {
-            let index = PacketIndex::new(roc.checked_add(ahead)?, header.sequence);
-            Some((index, self.authenticate(packet, header, index)?))
-        })
+        let base = highest.unwrap_or(PacketIndex::new(0, header.sequence));
+        let estimate = base.nearest(header.sequence).unwrap_or(base).max(base);
+        (0..=ROC_SEARCH)
+            .filter_map(|ahead| {
+                Some(PacketIndex::new(base.roc().checked_add(ahead)?, header.sequence))
+            })
+            .filter(|&index| index > estimate)
+            .find_map(|index| Some((index, self.authenticate(packet, header, index)?)))
     }
 }
 

@@ -1,27 +1,16 @@
-//! Our SRTP against libsrtp's, octet for octet and both ways, over a rollover (tests/libsrtp/).
+//! Our SRTP against libsrtp's, octet for octet and both ways, over a rollover (libsrtp/).
 
-use media::PacketBuf;
+use crate::wire::{octets, slot};
 use media::srtp::{Receiver, Sender};
 use sdp::{SrtpKey, Suite};
 
 const PACKETS: &str = include_str!("libsrtp/packets.txt");
 
-fn octets(hex: &str) -> Vec<u8> {
-    hex.as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
+/// `rtp` or `rtcp`, the packet, and what libsrtp made of it.
+type Line = (&'static str, Vec<u8>, Vec<u8>);
 
-fn slot(octets: &[u8]) -> PacketBuf {
-    let mut slot = PacketBuf::new();
-    slot.octets_mut()[..octets.len()].copy_from_slice(octets);
-    slot.set_len(octets.len());
-    slot
-}
-
-/// Each key with its lines: (rtp or rtcp, plain, protected).
-fn scenarios() -> Vec<(SrtpKey, Vec<(&'static str, Vec<u8>, Vec<u8>)>)> {
+/// Each key with its lines.
+fn scenarios() -> Vec<(SrtpKey, Vec<Line>)> {
     let mut all = Vec::new();
     for line in PACKETS.lines().filter(|line| !line.starts_with('#')) {
         let words: Vec<_> = line.split(' ').collect();

@@ -1,4 +1,4 @@
-/* Writes packets.txt: what libsrtp makes of pseudo-random packets. media/tests/libsrtp.rs compares.
+/* Writes packets.txt: what libsrtp makes of pseudo-random packets. ../libsrtp.rs compares.
  *
  * Built against libsrtp 2.3.0 with its own AES and SHA-1:
  *   cc generate.c -I$LIBSRTP/include libsrtp2.a -o generate && ./generate > packets.txt

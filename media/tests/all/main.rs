@@ -1,0 +1,16 @@
+//! Calls' media in virtual time, and SRTP against its reference.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panic"
+)]
+
+mod call;
+mod hold;
+mod latching;
+mod libsrtp;
+mod rtcp;
+mod source_restart;
+mod srtp;
+mod wire;

@@ -1,0 +1,163 @@
+//! Nothing on the packet path allocates: all four transforms, RTP and RTCP, good and bad packets.
+#![deny(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+use media::srtp::Sender;
+use media::{Component, DropReason, Forward, LatchPolicy, Leg, Now, PacketBuf, Side, Verdict};
+use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// Counts the allocations of this thread.
+mod counting {
+    #![expect(unsafe_code, reason = "a global allocator cannot be written without")]
+
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    struct Counting;
+
+    // SAFETY: every call is the system allocator's, with the arguments as they came.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            COUNT.with(|count| count.set(count.get() + 1));
+            // SAFETY: the caller's promise about `layout` is passed on.
+            unsafe { System.alloc(layout) }
+        }
+        unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+            // SAFETY: `at` came from `System` with this `layout`.
+            unsafe { System.dealloc(at, layout) }
+        }
+        unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            COUNT.with(|count| count.set(count.get() + 1));
+            // SAFETY: as for `dealloc`; `size` is the caller's promise.
+            unsafe { System.realloc(at, layout, size) }
+        }
+    }
+
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    pub(super) fn allocations() -> u64 {
+        COUNT.with(Cell::get)
+    }
+}
+
+const PACKETS: u16 = 200;
+
+fn key(n: u8) -> SrtpKey {
+    SrtpKey::new(Suite::AesCm128HmacSha1_80, [n; 30])
+}
+
+fn addr(side: Side) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1 + side as u8], 4000))
+}
+
+/// A multiplexed leg; SRTP legs take one of two keys, so that settling on one is on the path, too.
+fn leg(side: Side, srtp: bool) -> Leg {
+    let n = 10 * (1 + side as u8);
+    let remote = vec![key(n + 2), key(n + 1)];
+    let payload = |number, encoding: &str| Payload {
+        number,
+        encoding: encoding.into(),
+        clock_hz: 8000,
+        channels: 1,
+        fmtp: None,
+    };
+    let stream = Stream {
+        remote_rtp: Some(addr(side)),
+        remote_rtcp: Some(addr(side)),
+        rtcp_mux: true,
+        direction: Direction::SendRecv,
+        crypto: srtp.then(|| Crypto { local: key(n), remote }),
+        payloads: vec![payload(8, "PCMA"), payload(100 + side as u8, "telephone-event")],
+        ptime_ms: None,
+    };
+    Leg { stream, latch: LatchPolicy::Symmetric }
+}
+
+fn slot(octets: &[u8]) -> PacketBuf {
+    let mut slot = PacketBuf::new();
+    slot.octets_mut()[..octets.len()].copy_from_slice(octets);
+    slot.set_len(octets.len());
+    slot
+}
+
+fn rtp(sequence: u16) -> PacketBuf {
+    let mut packet = [0xd5; 172];
+    packet[..2].copy_from_slice(&[0x80, 8]);
+    packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+    packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+    packet[8..12].copy_from_slice(&7u32.to_be_bytes());
+    slot(&packet)
+}
+
+fn rtcp() -> PacketBuf {
+    let mut packet = [0; 52];
+    packet[..8].copy_from_slice(&[0x81, 200, 0, 12, 0, 0, 0, 7]);
+    slot(&packet)
+}
+
+/// What one side sends: media, with late, repeated and restarted sequences, and reports.
+fn traffic(side: Side, srtp: bool) -> Vec<PacketBuf> {
+    let mut far = Sender::new(&key(10 * (1 + side as u8) + 1), 1);
+    let sequences = (0..PACKETS).chain([PACKETS + 3, PACKETS + 1, PACKETS + 3]).chain(0..PACKETS);
+    let mut packets = Vec::new();
+    for sequence in sequences {
+        let (mut media, mut report) = (rtp(sequence), rtcp());
+        let protected = !srtp || far.protect(&mut media).is_ok();
+        if srtp {
+            far.protect_rtcp(&mut report).unwrap();
+        }
+        packets.extend(protected.then_some(media));
+        packets.extend(sequence.is_multiple_of(10).then_some(report));
+    }
+    // And what is not to be believed.
+    packets.extend([slot(b"junk"), rtp(60_000), rtcp(), slot(&[0x80; 40])]);
+    packets
+}
+
+#[test]
+fn packets_and_reports_are_carried_without_allocation() {
+    #[expect(clippy::disallowed_methods, reason = "any instant serves as the virtual zero")]
+    let zero = Instant::now();
+    for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut traffic = [traffic(Side::A, a), traffic(Side::B, b)];
+        let mut generated = PacketBuf::new();
+        let mut forward = Forward::new([5; 32]);
+        forward.connect(Some(leg(Side::A, a)), Some(leg(Side::B, b)));
+        let (mut forwarded, mut reports, mut ms) = (0, 0, 0);
+
+        let before = counting::allocations();
+        for (side, packets) in [Side::A, Side::B].into_iter().zip(&mut traffic) {
+            for packet in packets {
+                ms += 20;
+                let after = Duration::from_millis(ms);
+                let now = Now { mono: zero + after, wall: UNIX_EPOCH + after };
+                let verdict = forward.packet(now, side, Component::Rtp, addr(side), packet);
+                forwarded += u32::from(matches!(verdict, Verdict::Forward { .. }));
+                while forward.generate(now, &mut generated).is_some() {
+                    reports += 1;
+                }
+            }
+        }
+        let stats = forward.stats();
+        let allocated = counting::allocations() - before;
+
+        assert_eq!(allocated, 0, "A SRTP {a}, B SRTP {b}");
+        assert!(forwarded > 4 * u32::from(PACKETS) - 20, "{forwarded}");
+        assert_eq!(stats.a.drops[DropReason::BadTag as usize] > 0, a);
+        assert_eq!(reports > 0, a != b || a, "reports are made on SRTP legs");
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = counting::allocations();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(counting::allocations() - before, 1);
+}
