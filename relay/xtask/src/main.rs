@@ -1,1 +1,102 @@
-fn main() {}
+//! `cargo xtask test`: every check of the project as one command, from formatting to calls between
+//! real third-party peers.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "telling what it does is this program's job")]
+#![expect(clippy::disallowed_methods, reason = "it waits for other processes in real time")]
+
+mod arrows;
+mod cargo;
+mod checks;
+mod deploy;
+mod fail;
+mod interop;
+mod licence;
+mod packages;
+mod sources;
+mod tally;
+mod watched;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask test [--strict] [--only NAME]
+       cargo xtask list
+
+test   runs every check; --strict makes a skipped check a failure,
+       --only runs the checks whose name contains NAME
+list   names the checks";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test", options @ ..] => match TestOptions::read(options) {
+            Some(options) => checks::run(&options),
+            None => usage(),
+        },
+        ["list"] => {
+            checks::list();
+            ExitCode::SUCCESS
+        }
+        [interop::INSIDE, directory, binary, only] => {
+            interop::inside(directory.as_ref(), binary.as_ref(), only)
+        }
+        _ => usage(),
+    }
+}
+
+/// What `cargo xtask test` was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct TestOptions {
+    strict: bool,
+    only: Option<String>,
+}
+
+impl TestOptions {
+    fn read(mut words: &[&str]) -> Option<Self> {
+        let mut options = Self::default();
+        loop {
+            words = match words {
+                [] => return Some(options),
+                ["--strict", rest @ ..] => {
+                    options.strict = true;
+                    rest
+                }
+                ["--only", name, rest @ ..] => {
+                    options.only = Some((*name).to_owned());
+                    rest
+                }
+                _ => return None,
+            };
+        }
+    }
+
+    /// Is this check asked for?
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+}
+
+fn usage() -> ExitCode {
+    println!("{USAGE}");
+    ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TestOptions;
+
+    #[test]
+    fn an_unknown_flag_is_not_ignored() {
+        assert_eq!(TestOptions::read(&["--stirct"]), None);
+        assert_eq!(TestOptions::read(&["--only"]), None);
+    }
+
+    #[test]
+    fn flags_come_in_any_order() {
+        let wanted = Some(TestOptions { strict: true, only: Some("unit".to_owned()) });
+        assert_eq!(TestOptions::read(&["--only", "unit", "--strict"]), wanted);
+        assert_eq!(TestOptions::read(&["--strict", "--only", "unit"]), wanted);
+    }
+}

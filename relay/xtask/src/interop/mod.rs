@@ -1,0 +1,155 @@
+//! Calls between real third-party peers, through the real binary, in a private network.
+//!
+//! baresip plays the carrier's subscriber and the Teams user, Kamailio the Teams front with its three
+//! names and mutual TLS, SIPp further carriers, OpenSSL the strangers; tshark judges.
+
+mod audio;
+mod baresip;
+mod capture;
+mod lab;
+mod namespace;
+mod peers;
+mod pki;
+mod process;
+mod scenarios;
+mod srtp;
+mod strangers;
+mod tollgate;
+mod verdicts;
+
+pub(crate) use pki::Authority;
+
+use crate::checks::{Bench, TemporaryFolder};
+use crate::fail::{Fail, Outcome, While};
+use crate::packages;
+use crate::tally::Tally;
+use process::Process;
+use scenarios::SCENARIOS;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+use tollgate::Tollgate;
+
+/// The hidden verb under which this program runs itself inside the private network.
+pub(crate) const INSIDE: &str = "interop-inside";
+
+/// Runs the scenarios, or says what keeps them from running.
+pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
+    let missing = packages::provide(packages::INTEROP, &bench.scratch)?;
+    if !missing.is_empty() {
+        return Ok(Tally::skip(format!("interop (needs {})", packages::names(&missing))));
+    }
+    if let Err(fail) = namespace::probe() {
+        println!("    {fail}");
+        return Ok(Tally::skip("interop (needs root with CAP_SYS_ADMIN for a private network)"));
+    }
+    let binary = bench.release_binary()?;
+    let mut folder = TemporaryFolder::new("interop")?;
+    let results = folder.path().join(RESULTS);
+    namespace::run_inside(folder.path(), &binary, &bench.part)?;
+    let tally = read_results(&results)?;
+    if !tally.failed.is_empty() {
+        folder.keep();
+    }
+    Ok(tally)
+}
+
+/// One line per scenario: name and verdict.
+const RESULTS: &str = "results";
+
+fn read_results(path: &Path) -> Outcome<Tally> {
+    let text = std::fs::read_to_string(path).while_("the scenarios left no results")?;
+    let mut tally = Tally::default();
+    for line in text.lines() {
+        match line.split_once(' ') {
+            Some(("ok", _)) => tally.passed += 1,
+            Some((_, name)) => tally.failed.push(format!("interop/{name}")),
+            None => return Err(Fail(format!("unreadable result `{line}`"))),
+        }
+    }
+    Ok(tally)
+}
+
+/// Everyone who is there for all scenarios.
+pub(crate) struct Lab {
+    folder: PathBuf,
+    tollgate: Tollgate,
+    /// What Teams presents, for the control group of the strangers.
+    teams: pki::Leaf,
+    teams_root: PathBuf,
+    rogue: pki::Leaf,
+    /// Calls that reached Tollgate's books so far.
+    calls: usize,
+    /// Peers refused so far.
+    refusals: usize,
+    _front: Process,
+}
+
+impl Lab {
+    fn open(folder: &Path, binary: &Path) -> Outcome<Self> {
+        let authority = Authority::new(folder, "public", "Interop Root")?;
+        let rogue_authority = Authority::new(folder, "rogue", "Interop Root")?;
+        let names = ["sip", "sip2", "sip3"].map(|name| format!("DNS:{name}.pstnhub.microsoft.com"));
+        // Microsoft calls with its server certificate, which has no clientAuth.
+        let teams = authority.leaf("teams", &names.join(","), "serverAuth")?;
+        let rogue = rogue_authority.leaf("forged", &names.join(","), "serverAuth,clientAuth")?;
+        let own_names = format!("DNS:{0},DNS:*.{0}", lab::BASE_FQDN);
+        let own = authority.leaf("own", &own_names, "serverAuth,clientAuth")?;
+        let front = peers::front(folder, &teams, &authority.root)?;
+        let mut tollgate = Tollgate::start(binary, folder, &authority, &own)?;
+        tollgate.sees_teams()?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            tollgate,
+            teams,
+            teams_root: authority.root,
+            rogue,
+            calls: 0,
+            refusals: 0,
+            _front: front,
+        })
+    }
+
+    /// A folder for one scenario's files.
+    fn scratch(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.folder.join(name);
+        std::fs::create_dir_all(&path).while_(path.display())?;
+        Ok(path)
+    }
+}
+
+/// The part that runs inside the private network.
+pub(crate) fn inside(folder: &Path, binary: &Path, only: &str) -> ExitCode {
+    let played = namespace::prepare(folder).and_then(|()| play(folder, binary, only));
+    match played {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => {
+            println!("    {fail}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(folder: &Path, binary: &Path, only: &str) -> Outcome {
+    let began = Instant::now();
+    let mut lab = Lab::open(folder, binary)?;
+    println!("    {:>5.1} s  everyone is there", began.elapsed().as_secs_f64());
+    let mut results = String::new();
+    for (name, scenario) in SCENARIOS.iter().filter(|(name, _)| name.contains(only)) {
+        let began = Instant::now();
+        let outcome = scenario(&mut lab);
+        let seconds = began.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                println!("    {seconds:>5.1} s  {name} ok");
+                results.push_str(&format!("ok {name}\n"));
+            }
+            Err(fail) => {
+                println!("    {seconds:>5.1} s  {name} FAILED\n{fail}");
+                println!("{}", lab.tollgate.process.fail("ran meanwhile"));
+                results.push_str(&format!("failed {name}\n"));
+            }
+        }
+    }
+    std::fs::write(folder.join(RESULTS), results).while_(RESULTS)
+}

@@ -1,0 +1,152 @@
+//! The peers that are not user agents of their own: the Kamailio front, SIPp's carriers, the clock of all.
+
+use super::audio::mulaw_tone;
+use super::baresip::{Agent, Setup};
+use super::lab;
+use super::pki::Leaf;
+use super::process::{Process, fill};
+use crate::fail::{Fail, Outcome, While, ensure};
+use crate::packages;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Teams' three names, mutual TLS towards Tollgate, UDP towards the user.
+pub(super) fn front(folder: &Path, leaf: &Leaf, root: &Path) -> Outcome<Process> {
+    let folder = folder.join("front");
+    std::fs::create_dir_all(&folder).while_(folder.display())?;
+    let modules = packages::kamailio_modules().ok_or_else(|| Fail::new("no Kamailio modules"))?;
+    let user = format!("sip:{}@{}:{}", lab::USER_NUMBER, lab::USER, lab::USER_PORT);
+    let border = format!("sip:{};transport=tls", lab::BORDER_TLS);
+    let values = [
+        ("BASE", lab::BASE_FQDN),
+        ("TENANT", lab::TENANT_FQDN),
+        ("BORDER", &*border),
+        ("USER", &*user),
+        ("MODULES", &*modules.display().to_string()),
+        ("FOLDER", &*folder.display().to_string()),
+        ("KEY", &*leaf.key.display().to_string()),
+        ("CHAIN", &*leaf.chain.display().to_string()),
+        ("ROOT", &*root.display().to_string()),
+    ];
+    let configuration = folder.join("front.cfg");
+    fill(include_str!("../../peers/front.cfg"), &values, &configuration)?;
+    fill(include_str!("../../peers/front.tls"), &values, &folder.join("front.tls"))?;
+    let list = format!("1 {border} 0 0 socket=tls:{}:5061\n", lab::FRONT);
+    std::fs::write(folder.join("front.list"), list).while_("front.list")?;
+    let mut command = Command::new("kamailio");
+    command.args(["-DD", "-E", "-f"]).arg(&configuration);
+    command.arg("-P").arg(folder.join("pid")).arg("-Y").arg(&folder).arg("-w").arg(&folder);
+    let mut front = Process::start("kamailio", &mut command, &folder.join("log"))?;
+    front.until("listening front", START, |_| {
+        std::net::TcpStream::connect((lab::FRONT, lab::BORDER_TLS.port())).is_ok()
+    })?;
+    Ok(front)
+}
+
+/// Kamailio resolves its names and forks its workers first.
+const START: Duration = Duration::from_secs(10);
+
+/// The Teams user: SRTP or nothing, RTCP on the RTP port.
+pub(super) fn user(folder: &Path) -> Outcome<Agent> {
+    let account = format!(
+        "<sip:{}@sip.pstnhub.microsoft.com>;regint=0;answermode=auto;audio_codecs=PCMU;\
+         mediaenc=srtp-mand;outbound=\"sip:{}:{};transport=udp\"",
+        lab::USER_NUMBER,
+        lab::FRONT,
+        lab::SIP_PORT
+    );
+    Agent::start(&Setup {
+        name: "user",
+        address: lab::USER,
+        port: lab::USER_PORT,
+        account: &account,
+        tone_hz: lab::USER_TONE,
+        rtcp_mux: true,
+        rtp: lab::USER_MEDIA,
+        folder: folder.to_owned(),
+    })
+}
+
+/// Someone on the carrier's side: plain RTP, RTCP on the next port.
+pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
+    let account = format!(
+        "<sip:{}@{}:{};transport=udp>;regint=0;answermode=auto;audio_codecs=PCMU",
+        lab::CARRIER_NUMBER,
+        lab::CARRIER,
+        lab::SIP_PORT
+    );
+    Agent::start(&Setup {
+        name: "carrier",
+        address: lab::CARRIER,
+        port: lab::SIP_PORT,
+        account: &account,
+        tone_hz: lab::CARRIER_TONE,
+        rtcp_mux: false,
+        rtp: lab::CARRIER_MEDIA,
+        folder: folder.to_owned(),
+    })
+}
+
+/// A carrier played by SIPp from a scenario, for one call.
+pub(super) struct Sipp {
+    process: Process,
+    name: &'static str,
+    folder: PathBuf,
+}
+
+impl Sipp {
+    /// Calls the Teams user and plays a tone.
+    pub(super) fn caller(folder: &Path, from: Ipv4Addr) -> Outcome<Self> {
+        let tone = folder.join("tone.ul");
+        std::fs::write(&tone, mulaw_tone(lab::SIPP_TONE, 5)).while_(tone.display())?;
+        let extra = ["-s", lab::USER_NUMBER, &lab::BORDER_SIP.to_string()].map(str::to_owned);
+        Self::start("caller", include_str!("../../peers/caller.xml"), folder, from, &extra)
+    }
+
+    /// Answers and sends back what it hears.
+    pub(super) fn answerer(folder: &Path, at: Ipv4Addr) -> Outcome<Self> {
+        let extra = ["-rtp_echo".to_owned()];
+        Self::start("answerer", include_str!("../../peers/answerer.xml"), folder, at, &extra)
+    }
+
+    /// Answers 503.
+    pub(super) fn busy(folder: &Path, at: Ipv4Addr) -> Outcome<Self> {
+        Self::start("busy", include_str!("../../peers/busy.xml"), folder, at, &[])
+    }
+
+    /// Waits until its one call went through the scenario, step by step.
+    pub(super) fn completes(mut self) -> Outcome {
+        let status = self.process.ended(CALL)?;
+        ensure(status.success(), || {
+            let errors = std::fs::read_to_string(self.folder.join(format!("{}.errors", self.name)));
+            let errors = errors.unwrap_or_default();
+            format!("SIPp's {} left its scenario: {status}\n{errors:.2000}", self.name)
+        })
+    }
+
+    fn start(
+        name: &'static str,
+        scenario: &str,
+        folder: &Path,
+        address: Ipv4Addr,
+        extra: &[String],
+    ) -> Outcome<Self> {
+        let file = folder.join(format!("{name}.xml"));
+        let tone = folder.join("tone.ul").display().to_string();
+        fill(scenario, &[("TONE", &tone)], &file)?;
+        let (own, media) = (address.to_string(), lab::SIPP_MEDIA.to_string());
+        let port = lab::SIP_PORT.to_string();
+        let mut command = Command::new("sipp");
+        command.arg("-sf").arg(&file).args(["-i", &own, "-p", &port, "-mi", &own, "-mp", &media]);
+        command.args(["-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error", "-trace_err"]);
+        command.arg("-error_file").arg(folder.join(format!("{name}.errors")));
+        command.args(extra).env("TERM", "dumb").current_dir(folder);
+        let process = Process::start(name, &mut command, &folder.join(format!("{name}.log")))?;
+        Ok(Self { process, name, folder: folder.to_owned() })
+    }
+}
+
+/// A whole scenario, its pauses included.
+const CALL: Duration = Duration::from_secs(35);

@@ -1,0 +1,130 @@
+//! A peer running beside us: what it says goes to a file, and it never outlives its scenario.
+
+use crate::fail::{Fail, Outcome, While};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at while waiting.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// A started program.
+pub(super) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it with standard output and error in `log`.
+    pub(super) fn start(name: &str, command: &mut Command, log: &Path) -> Outcome<Self> {
+        let file = File::create(log).while_(log.display())?;
+        let twin = file.try_clone().while_(log.display())?;
+        let child = command
+            .env("PATH", PATH)
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(twin)
+            .spawn()
+            .while_(format_args!("starting {name}"))?;
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+    }
+
+    /// What it said so far.
+    pub(super) fn said(&self) -> String {
+        std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Waits until `condition` holds; fails early if the program ends.
+    pub(super) fn until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> Outcome {
+        let began = Instant::now();
+        while !condition(self) {
+            if let Some(status) = self.child.try_wait().while_(&self.name)? {
+                return Err(self.fail(&format!("ended with {status} before {what}")));
+            }
+            if began.elapsed() > patience {
+                return Err(self.fail(&format!("no {what} within {} s", patience.as_secs())));
+            }
+            std::thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    /// Waits for it to end by itself.
+    pub(super) fn ended(&mut self, patience: Duration) -> Outcome<ExitStatus> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().while_(&self.name)? {
+                return Ok(status);
+            }
+            if began.elapsed() > patience {
+                return Err(self.fail(&format!("did not end within {} s", patience.as_secs())));
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// Asks it to end, as a service manager would.
+    pub(super) fn signal(&self, signal: &str) -> Outcome {
+        // A shell's own `kill`: the program of that name is not on every machine.
+        let status = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", signal, &self.child.id().to_string()])
+            .status()
+            .while_("kill")?;
+        if status.success() { Ok(()) } else { Err(self.fail("is not there any more")) }
+    }
+
+    /// A failure with the end of what the program said.
+    pub(super) fn fail(&self, what: &str) -> Fail {
+        let said = self.said();
+        let lines: Vec<&str> = said.lines().collect();
+        let end = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
+        Fail(format!("{} {what}; it said last:\n{}", self.name, end.join("\n")))
+    }
+}
+
+/// Enough to see a peer's last complaint.
+const LAST_LINES: usize = 15;
+
+/// Debian keeps Kamailio and ip where a user's path does not look.
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until something holds that no program of ours answers for.
+pub(super) fn until(
+    what: &str,
+    patience: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> Outcome {
+    let began = Instant::now();
+    while !condition() {
+        if began.elapsed() > patience {
+            return Err(Fail(format!("no {what} within {} s", patience.as_secs())));
+        }
+        std::thread::sleep(GLANCE);
+    }
+    Ok(())
+}
+
+/// Writes a peer's file from its template: each `@NAME@` becomes its value.
+pub(super) fn fill(template: &str, values: &[(&str, &str)], to: &Path) -> Outcome {
+    let mut text = template.to_owned();
+    for (name, value) in values {
+        text = text.replace(&format!("@{name}@"), value);
+    }
+    std::fs::write(to, text).while_(to.display())
+}

@@ -1,0 +1,275 @@
+//! The calls. Each is written as it happens; what must hold of it afterwards is in `verdicts`.
+
+use super::audio::Audio;
+use super::baresip::Agent;
+use super::capture::{Capture, Trace};
+use super::peers::{self, Sipp};
+use super::strangers::strangers_get_nothing;
+use super::tollgate::Metrics;
+use super::verdicts::Crossing;
+use super::{Lab, lab};
+use crate::fail::{Outcome, While, ensure};
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
+
+/// A scenario: what it plays, and how.
+pub(super) type Scenario = fn(&mut Lab) -> Outcome;
+
+/// In this order; the last one ends Tollgate.
+pub(super) const SCENARIOS: &[(&str, Scenario)] = &[
+    ("carrier_calls_teams", carrier_calls_teams),
+    ("teams_calls_carrier", teams_calls_carrier),
+    ("carrier_holds_and_resumes", carrier_holds_and_resumes),
+    ("teams_holds_and_resumes", teams_holds_and_resumes),
+    ("sipp_calls_teams_with_rtp", sipp_calls_teams_with_rtp),
+    ("first_trunk_answers_503_and_the_second_takes_the_call", first_trunk_answers_503),
+    ("unknown_number_ends_with_404", unknown_number_ends_with_404),
+    ("strangers_get_nothing", strangers_get_nothing),
+    ("books_balance", books_balance),
+    ("stop_ends_both_legs", stop_ends_both_legs),
+];
+
+/// How long people talk: enough for a second of audio in the middle and a report of RTCP.
+const TALK: Duration = Duration::from_secs(6);
+
+/// Packets of [`TALK`] at 20 ms, less half a second for the ends of a call.
+const TALK_PACKETS: u64 = 275;
+
+/// After a change of direction: both legs' re-INVITEs, and what was under way in the buffers.
+const SETTLE: Duration = Duration::from_millis(800);
+
+fn carrier_calls_teams(lab: &mut Lab) -> Outcome {
+    let mut call = Call::begin(lab, "carrier_calls_teams")?;
+    call.carrier_dials(lab)?;
+    wait(TALK);
+    call.carrier.command("hangup", "")?;
+    let trace = call.ended_with_tones(lab)?;
+    Crossing { trace: &trace, carrier: lab::CARRIER }.judge(lab, TALK_PACKETS)
+}
+
+fn teams_calls_carrier(lab: &mut Lab) -> Outcome {
+    let mut call = Call::begin(lab, "teams_calls_carrier")?;
+    call.user_dials(lab)?;
+    wait(TALK);
+    call.user.command("hangup", "")?;
+    let trace = call.ended_with_tones(lab)?;
+    Crossing { trace: &trace, carrier: lab::CARRIER }.judge(lab, TALK_PACKETS)
+}
+
+fn carrier_holds_and_resumes(lab: &mut Lab) -> Outcome {
+    let mut call = Call::begin(lab, "carrier_holds")?;
+    call.carrier_dials(lab)?;
+    hold_and_resume(lab, call, |call| &mut call.carrier)
+}
+
+fn teams_holds_and_resumes(lab: &mut Lab) -> Outcome {
+    let mut call = Call::begin(lab, "teams_holds")?;
+    call.user_dials(lab)?;
+    hold_and_resume(lab, call, |call| &mut call.user)
+}
+
+/// Talk, silence, talk again; the tones of the second part are judged on the wire, because baresip's
+/// recordings end at the hold.
+fn hold_and_resume(lab: &mut Lab, mut call: Call, who: fn(&mut Call) -> &mut Agent) -> Outcome {
+    wait(TALK / 2);
+    who(&mut call).command("hold", "")?;
+    wait(SETTLE);
+    let silence = now()?;
+    wait(TALK / 3);
+    let silence_ends = now()?;
+    who(&mut call).command("resume", "")?;
+    wait(SETTLE);
+    let resumed = now()?;
+    wait(TALK / 2);
+    who(&mut call).command("hangup", "")?;
+    let trace = call.ended(lab)?;
+    let crossing = Crossing { trace: &trace, carrier: lab::CARRIER };
+    crossing.silent(silence, silence_ends)?;
+    crossing.tones_since(resumed, lab::CARRIER_TONE, lab::USER_TONE)?;
+    crossing.judge(lab, TALK_PACKETS * 3 / 4)
+}
+
+fn sipp_calls_teams_with_rtp(lab: &mut Lab) -> Outcome {
+    let folder = lab.scratch("sipp_calls")?;
+    let capture = Capture::start(&folder)?;
+    let mut user = peers::user(&folder)?;
+    let caller = Sipp::caller(&folder, lab::SECOND)?;
+    lab.calls += 1;
+    user.wait_for("CALL_ESTABLISHED")?;
+    caller.completes()?;
+    user.wait_for("CALL_CLOSED")?;
+    lab.tollgate.is_empty_again()?;
+    let heard = Audio::from_wav(&user.recording()?)?;
+    heard.must_be(lab::SIPP_TONE, "the Teams user's recording")?;
+    let trace = capture.stop()?;
+    Crossing { trace: &trace, carrier: lab::SECOND }.judge(lab, ECHO_PACKETS)
+}
+
+/// SIPp's tone lasts five seconds; less half a second for the ends.
+const ECHO_PACKETS: u64 = 225;
+
+fn first_trunk_answers_503(lab: &mut Lab) -> Outcome {
+    let folder = lab.scratch("failover")?;
+    let capture = Capture::start(&folder)?;
+    let busy = Sipp::busy(&folder, lab::BUSY)?;
+    let second = Sipp::answerer(&folder, lab::SECOND)?;
+    let mut user = peers::user(&folder)?;
+    user.command("dial", &through_the_front(lab::SECOND_NUMBER))?;
+    lab.calls += 1;
+    user.wait_for("CALL_ESTABLISHED")?;
+    wait(TALK);
+    user.command("hangup", "")?;
+    user.wait_for("CALL_CLOSED")?;
+    busy.completes()?;
+    second.completes()?;
+    lab.tollgate.is_empty_again()?;
+    let heard = Audio::from_wav(&user.recording()?)?;
+    heard.must_be(lab::USER_TONE, "the Teams user's own voice, back from the carrier")?;
+    let trace = capture.stop()?;
+    let record = Crossing { trace: &trace, carrier: lab::SECOND }.judged(lab, TALK_PACKETS)?;
+    let tried: Vec<&str> = record["attempts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|attempt| attempt["trunk"].as_str())
+        .collect();
+    ensure(tried == ["busy", "second"], || format!("tried {tried:?}: {record}"))
+}
+
+/// Nobody has this number: the caller hears so, and Teams nothing.
+fn unknown_number_ends_with_404(lab: &mut Lab) -> Outcome {
+    let folder = lab.scratch("unknown")?;
+    let capture = Capture::start(&folder)?;
+    let mut carrier = peers::carrier(&folder)?;
+    carrier.command("dial", &format!("sip:+4930999999@{}", lab::BORDER_SIP))?;
+    carrier.wait_for("CALL_CLOSED")?;
+    let trace = capture.stop()?;
+    let refused = trace.sip(lab::BORDER, lab::CARRIER).any(|sip| sip.starts_with("SIP/2.0 404 "));
+    ensure(refused, || "the caller got no 404".to_owned())?;
+    let leaked = trace.sip(lab::FRONT, lab::USER).any(|sip| sip.starts_with("INVITE "));
+    ensure(!leaked, || "the call reached Teams".to_owned())
+}
+
+/// What was played is what the metrics and the records say.
+fn books_balance(lab: &mut Lab) -> Outcome {
+    let metrics = Metrics::scrape()?;
+    let records = lab.tollgate.records()?.len();
+    ensure(records == lab.calls, || format!("{records} records of {} calls", lab.calls))?;
+    let counted = metrics.sum("tollgate_calls_total", &[]);
+    ensure(counted >= lab.calls as f64, || {
+        format!("tollgate_calls_total is {counted} after {} calls", lab.calls)
+    })?;
+    let refused = metrics.sum("tollgate_peer_refusals_total", &[]);
+    ensure(refused >= lab.refusals as f64, || {
+        format!("tollgate_peer_refusals_total is {refused} after {} strangers", lab.refusals)
+    })?;
+    let active = metrics.sum("tollgate_calls_active", &[]);
+    ensure(active == 0.0, || format!("tollgate_calls_active is {active}"))?;
+    let ports = metrics.sum("tollgate_media_ports_in_use", &[]);
+    ensure(ports == 0.0, || format!("tollgate_media_ports_in_use is {ports}"))
+}
+
+/// SIGTERM during a call: both sides get their BYE, and the exit is clean.
+fn stop_ends_both_legs(lab: &mut Lab) -> Outcome {
+    let mut call = Call::begin(lab, "stop")?;
+    call.carrier_dials(lab)?;
+    wait(SETTLE);
+    let status = lab.tollgate.terminate()?;
+    ensure(status.success(), || format!("tollgate ended with {status}"))?;
+    call.carrier.wait_for("CALL_CLOSED")?;
+    call.user.wait_for("CALL_CLOSED")?;
+    let trace = call.capture.stop()?;
+    let crossing = Crossing { trace: &trace, carrier: lab::CARRIER };
+    crossing.ended_cleanly()?;
+    crossing.recorded(&lab.tollgate.record(lab.calls)?)
+}
+
+/// A call between the two user agents, with everything captured.
+struct Call {
+    capture: Capture,
+    carrier: Agent,
+    user: Agent,
+}
+
+impl Call {
+    fn begin(lab: &Lab, name: &str) -> Outcome<Self> {
+        let folder = lab.scratch(name)?;
+        let capture = Capture::start(&folder)?;
+        Ok(Self { capture, carrier: peers::carrier(&folder)?, user: peers::user(&folder)? })
+    }
+
+    fn carrier_dials(&mut self, lab: &mut Lab) -> Outcome {
+        let callee = format!("sip:{}@{}", lab::USER_NUMBER, lab::BORDER_SIP);
+        self.carrier.command("dial", &callee)?;
+        self.is_up(lab)
+    }
+
+    fn user_dials(&mut self, lab: &mut Lab) -> Outcome {
+        self.user.command("dial", &through_the_front(lab::CARRIER_NUMBER))?;
+        self.is_up(lab)
+    }
+
+    fn is_up(&mut self, lab: &mut Lab) -> Outcome {
+        lab.calls += 1;
+        self.carrier.wait_for("CALL_ESTABLISHED")?;
+        self.user.wait_for("CALL_ESTABLISHED")?;
+        let calls = lab.tollgate.calls()?;
+        ensure(calls == 1, || format!("`tollgate calls` shows {calls} calls during one"))
+    }
+
+    /// Both sides learn that it is over, and Tollgate forgets it.
+    fn is_over(&mut self, lab: &Lab) -> Outcome {
+        self.carrier.wait_for("CALL_CLOSED")?;
+        self.user.wait_for("CALL_CLOSED")?;
+        lab.tollgate.is_empty_again()
+    }
+
+    fn ended(mut self, lab: &Lab) -> Outcome<Trace> {
+        self.is_over(lab)?;
+        self.capture.stop()
+    }
+
+    /// The same, and each side's recording holds the other side's tone.
+    fn ended_with_tones(mut self, lab: &Lab) -> Outcome<Trace> {
+        self.is_over(lab)?;
+        let heard = Audio::from_wav(&self.carrier.recording()?)?;
+        heard.must_be(lab::USER_TONE, "the carrier's recording")?;
+        let heard = Audio::from_wav(&self.user.recording()?)?;
+        heard.must_be(lab::CARRIER_TONE, "the Teams user's recording")?;
+        self.capture.stop()
+    }
+}
+
+impl Crossing<'_> {
+    /// Everything that holds of any answered call.
+    fn judge(&self, lab: &Lab, packets_min: u64) -> Outcome {
+        self.judged(lab, packets_min).map(drop)
+    }
+
+    /// The same, with the call's record for more questions.
+    fn judged(&self, lab: &Lab, packets_min: u64) -> Outcome<serde_json::Value> {
+        self.nothing_lost(packets_min)?;
+        self.teams_leg_is_sealed()?;
+        self.ended_cleanly()?;
+        self.legs_share_nothing()?;
+        let record = lab.tollgate.record(lab.calls)?;
+        self.recorded(&record)?;
+        Ok(record)
+    }
+}
+
+/// What the Teams user dials to reach a number outside.
+fn through_the_front(number: &str) -> String {
+    let front: Ipv4Addr = lab::FRONT;
+    format!("sip:{number}@{front}:{}", lab::SIP_PORT)
+}
+
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Seconds since the epoch, the clock of the capture.
+fn now() -> Outcome<f64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).while_("clock")?;
+    Ok(since.as_secs_f64())
+}

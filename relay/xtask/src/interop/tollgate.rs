@@ -1,0 +1,287 @@
+//! Tollgate itself, as an operator runs it: its configuration, its verbs, its metrics and its records.
+
+use super::lab;
+use super::pki::{Authority, Leaf};
+use super::process::{PATH, Process, until};
+use crate::fail::{Fail, Outcome, While, ensure};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// The running daemon.
+pub(super) struct Tollgate {
+    pub(super) process: Process,
+    binary: PathBuf,
+    folder: PathBuf,
+}
+
+impl Tollgate {
+    /// Writes the configuration, starts the daemon and waits until it is ready.
+    pub(super) fn start(
+        binary: &Path,
+        folder: &Path,
+        teams: &Authority,
+        own: &Leaf,
+    ) -> Outcome<Self> {
+        let folder = folder.join("tollgate");
+        std::fs::create_dir_all(folder.join("tenants.d")).while_(folder.display())?;
+        let text = host(&folder, teams, own);
+        std::fs::write(folder.join("tollgate.toml"), text).while_("tollgate.toml")?;
+        std::fs::write(folder.join("tenants.d/contoso.toml"), tenant()).while_("contoso.toml")?;
+        let mut command = Command::new(binary);
+        command.args(["run", "--config"]).arg(&folder);
+        let process = Process::start("tollgate", &mut command, &folder.join("log"))?;
+        let mut tollgate = Self { process, binary: binary.to_owned(), folder };
+        tollgate.process.until("200 on /readyz", START, |_| ready())?;
+        Ok(tollgate)
+    }
+
+    /// Standard output of a verb.
+    pub(super) fn ask(&self, words: &[&str]) -> Outcome<String> {
+        let mut command = Command::new(&self.binary);
+        command.args(words).arg("--config").arg(&self.folder).env("PATH", PATH);
+        let output = command.output().while_("tollgate")?;
+        ensure(output.status.success(), || {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("tollgate {}: {}: {said}", words.join(" "), output.status)
+        })?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// How many calls `tollgate calls` shows.
+    pub(super) fn calls(&self) -> Outcome<usize> {
+        Ok(objects(&self.ask(&["calls", "--json"])?))
+    }
+
+    /// Waits until no call is left: teardown reaches the far side before our own books are closed.
+    pub(super) fn is_empty_again(&self) -> Outcome {
+        let mut left = Err(Fail::new("nothing asked"));
+        let waited = until("empty `tollgate calls`", TEARDOWN, || {
+            left = self.calls();
+            matches!(left, Ok(0))
+        });
+        left.and(waited)
+    }
+
+    /// Waits until the first Teams target is up: calls before that are refused, rightly.
+    pub(super) fn sees_teams(&mut self) -> Outcome {
+        self.process.until("Teams target up", START, |_| {
+            Metrics::scrape().is_ok_and(|metrics| {
+                metrics.sum("tollgate_trunk_target_up", &["trunk=\"teams\""]) > 2.5
+            })
+        })
+    }
+
+    /// The record of each finished call, oldest first.
+    pub(super) fn records(&self) -> Outcome<Vec<Value>> {
+        let path = self.folder.join(RECORDS);
+        let text = std::fs::read_to_string(&path).while_(path.display())?;
+        text.lines().map(|line| serde_json::from_str(line).while_(line)).collect()
+    }
+
+    /// The record of the last finished call, which has to be the `number`th.
+    pub(super) fn record(&self, number: usize) -> Outcome<Value> {
+        until("record of the call", TEARDOWN, || {
+            self.records().is_ok_and(|records| records.len() >= number)
+        })?;
+        let mut records = self.records()?;
+        ensure(records.len() == number, || format!("{} records, not {number}", records.len()))?;
+        records.pop().ok_or_else(|| Fail::new("no record"))
+    }
+
+    /// SIGTERM, then the exit status.
+    pub(super) fn terminate(&mut self) -> Outcome<ExitStatus> {
+        self.process.signal("TERM")?;
+        self.process.ended(STOP)
+    }
+}
+
+/// From start to ready, on a machine busy with everyone's start.
+const START: Duration = Duration::from_secs(15);
+
+/// From the BYE's answer to a closed book.
+const TEARDOWN: Duration = Duration::from_secs(5);
+
+/// The deadline of a graceful stop, which is 10 s, and a little for the exit itself.
+const STOP: Duration = Duration::from_secs(12);
+
+const RECORDS: &str = "records.jsonl";
+
+/// One text of metrics.
+pub(super) struct Metrics(String);
+
+impl Metrics {
+    /// Scrapes as Prometheus would.
+    pub(super) fn scrape() -> Outcome<Self> {
+        let (status, body) = get("/metrics")?;
+        ensure(status == 200, || format!("/metrics: {status}"))?;
+        Ok(Self(body))
+    }
+
+    /// The sum of the samples of this name with all these labels.
+    pub(super) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        self.0
+            .lines()
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter(|(series, _)| {
+                let (found, set) = series.split_once('{').unwrap_or((series, ""));
+                found == name && labels.iter().all(|label| set.contains(label))
+            })
+            .filter_map(|(_, value)| value.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+fn ready() -> bool {
+    get("/readyz").is_ok_and(|(status, _)| status == 200)
+}
+
+/// Status and body of a GET on the metrics address.
+fn get(path: &str) -> Outcome<(u16, String)> {
+    let mut stream = TcpStream::connect(lab::BORDER_METRICS).while_("metrics")?;
+    stream.set_read_timeout(Some(START)).while_("metrics")?;
+    let host = lab::BORDER_METRICS;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).while_("metrics")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).while_("metrics")?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    status.zip(body).ok_or_else(|| Fail(format!("{path}: no HTTP answer: {answer:.60}")))
+}
+
+/// JSON objects in an answer, whether it is a list or one object per line.
+fn objects(answer: &str) -> usize {
+    match serde_json::from_str::<Value>(answer) {
+        Ok(Value::Array(list)) => list.len(),
+        Ok(Value::Object(one)) => one["calls"].as_array().map_or(1, Vec::len),
+        _ => answer.lines().filter(|line| !line.trim().is_empty()).count(),
+    }
+}
+
+fn host(folder: &Path, teams: &Authority, own: &Leaf) -> String {
+    let folder = folder.display();
+    let (base, border) = (lab::BASE_FQDN, lab::BORDER);
+    let (chain, key, root) = (own.chain.display(), own.key.display(), teams.root.display());
+    let (tls, sip, metrics) = (lab::BORDER_TLS, lab::BORDER_SIP, lab::BORDER_METRICS);
+    let (media, sources) = (lab::BORDER_MEDIA, lab::TEAMS_SOURCES);
+    let mut text = format!(
+        r#"[node]
+fqdn = "{base}"
+
+[admin]
+socket = "{folder}/admin.sock"
+
+[metrics]
+listen = "{metrics}"
+
+[records]
+file = "{folder}/{RECORDS}"
+
+[[media.address]]
+name = "loopback"
+bind = "{border}"
+advertise = "{border}"
+ports = "{media}"
+
+[resolve]
+"sip.pstnhub.microsoft.com" = ["127.0.1.1"]
+"sip2.pstnhub.microsoft.com" = ["127.0.1.2"]
+"sip3.pstnhub.microsoft.com" = ["127.0.1.3"]
+
+[[certificate]]
+name = "own"
+chain = "{chain}"
+key = "{key}"
+
+[[listener]]
+name = "teams"
+transport = "tls"
+bind = "{tls}"
+certificate = "own"
+
+[[listener]]
+name = "carriers"
+transport = "udp"
+bind = "{sip}"
+
+[[trunk]]
+name = "teams"
+kind = "teams"
+listener = "teams"
+sources = ["{sources}"]
+roots = "{root}"
+"#
+    );
+    for (name, address) in [("people", lab::CARRIER), ("busy", lab::BUSY), ("second", lab::SECOND)]
+    {
+        text.push_str(&format!(
+            r#"
+[[trunk]]
+name = "{name}"
+kind = "carrier"
+listener = "carriers"
+targets = ["{address}:{port}"]
+sources = ["{address}/32"]
+srtp = "off"
+options_interval = "off"
+"#,
+            port = lab::SIP_PORT
+        ));
+    }
+    text
+}
+
+fn tenant() -> String {
+    let (fqdn, number) = (lab::TENANT_FQDN, lab::USER_NUMBER);
+    format!(
+        r#"fqdns = ["{fqdn}"]
+numbers = ["{number}-{number}"]
+
+[limits]
+calls = 10
+calls_per_second = 10
+
+[[route]]
+from = "teams"
+match = "+4989*"
+to = ["people"]
+
+[[route]]
+from = "teams"
+match = "+4940*"
+to = ["busy", "second"]
+
+[[route]]
+from = "carrier"
+match = "*"
+to = ["teams"]
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metrics, objects};
+
+    #[test]
+    fn a_label_that_differs_is_not_counted() {
+        let metrics = Metrics(
+            "# TYPE a counter\na{t=\"x\",o=\"ok\"} 2\na{t=\"y\",o=\"ok\"} 3\nab{t=\"x\"} 9\n"
+                .to_owned(),
+        );
+        assert!((metrics.sum("a", &["t=\"x\""]) - 2.0).abs() < 0.1);
+        assert!((metrics.sum("a", &[]) - 5.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn no_call_is_counted_in_an_empty_answer() {
+        assert_eq!(
+            ["", "[]\n", "{\"calls\":[]}", "{\"id\":1}\n{\"id\":2}\n"].map(objects),
+            [0, 0, 0, 2]
+        );
+    }
+}
