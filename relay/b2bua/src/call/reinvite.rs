@@ -106,7 +106,7 @@ impl Call {
         let offered = other.negotiation.last_local_media()?;
         let turned = self.asked_direction(which) != direction;
         // What is in use with the far side of the other leg, first choice first.
-        let in_use = other.negotiation.last_remote()?.payloads.iter().find(|p| p.is_speech())?;
+        let in_use = other.negotiation.stream()?.payloads.iter().find(|p| p.is_speech())?;
         let codec_gone = !offer.payloads.iter().any(|payload| payload.same_encoding(in_use));
         if !turned && !codec_gone {
             return None;
@@ -146,14 +146,19 @@ impl Call {
         offer: &Media,
     ) -> Fate {
         let other = match which {
-            PeerLeg::A => self.b.as_ref().and_then(|leg| leg.negotiation.last_remote().cloned()),
-            PeerLeg::B => self.a.negotiation.last_remote().cloned(),
+            PeerLeg::A => self.b.as_ref(),
+            PeerLeg::B => Some(&self.a),
         };
-        let answer = other
+        // What was agreed there, not what its far side once offered.
+        let agreed = other.and_then(|leg| leg.negotiation.stream()).map(|stream| Media {
+            payloads: stream.payloads.clone(),
+            direction: offer.direction.reversed(),
+            ptime_ms: stream.ptime_ms,
+        });
+        let answer = agreed
             .ok_or(Refusal::OutOfTurn)
-            .and_then(|other| other.answer_for(offer))
-            .and_then(|mut answer| {
-                answer.direction = offer.direction.reversed();
+            .and_then(|agreed| agreed.answer_for(offer))
+            .and_then(|answer| {
                 let leg = self.leg(which).ok_or(Refusal::OutOfTurn)?;
                 leg.negotiation.make_answer(&answer)
             });
