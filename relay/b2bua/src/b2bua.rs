@@ -94,6 +94,12 @@ impl B2bua {
                 Timer::MediaClose(call) => {
                     self.with(call, |call, core| call.media_closed(core, now, None));
                 }
+                Timer::Reinvite { call, client } => {
+                    self.with(call, |call, core| call.reinvite_overdue(core, now, client));
+                }
+                Timer::Forget(client) => {
+                    self.core.clients.remove(&client);
+                }
                 Timer::Probe(id) => Health::probe(&mut self.core, now, id),
             }
         }
@@ -178,11 +184,16 @@ impl B2bua {
             let (hop, bytes, client) = (transmit.hop, transmit.bytes, transmit.client);
             self.core.outputs.push_back(Output::Send { hop, bytes, client });
         }
-        let byes = self.core.clients.values().any(|owner| matches!(owner, Owner::Bye));
-        if self.core.stopping && !self.stopped && self.calls.is_empty() && !byes {
+        // Whoever was to learn why has learnt it.
+        self.core.failures.clear();
+        if self.core.stopping && !self.stopped && self.calls.is_empty() && !self.awaits_bye() {
             self.stopped = true;
             self.core.outputs.push_back(Output::Stopped);
         }
+    }
+
+    fn awaits_bye(&self) -> bool {
+        self.core.clients.values().any(|owner| matches!(owner, Owner::Bye))
     }
 
     fn with(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core) -> Fate) {
@@ -280,7 +291,13 @@ impl B2bua {
             Some(Owner::Abandoned(_)) if (200..300).contains(&response.status) => {
                 setup_late(&mut self.core, now, client, &hop, response);
             }
-            Some(Owner::Bye | Owner::Abandoned(_)) if last => {
+            Some(Owner::Ended(_)) if (200..300).contains(&response.status) => {
+                if let Some(Owner::Ended(ended)) = self.core.clients.remove(&client) {
+                    let (hop, ack) = *ended;
+                    self.core.layer.acknowledge(now.mono, client, hop, ack);
+                }
+            }
+            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) if last => {
                 self.core.clients.remove(&client);
             }
             Some(Owner::Probe(id)) if last => {
@@ -288,7 +305,7 @@ impl B2bua {
                 self.core.clients.remove(&client);
                 Health::answered(&mut self.core, now, id, response);
             }
-            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Probe(_)) | None => {}
+            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_) | Owner::Probe(_)) | None => {}
         }
     }
 
@@ -302,7 +319,7 @@ impl B2bua {
                 self.with(id, |call, core| call.reinvite_lost(core, now, leg, client));
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, now, id, why.to_owned()),
-            Some(Owner::Bye | Owner::Abandoned(_)) | None => {}
+            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
         }
     }
 

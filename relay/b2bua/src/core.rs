@@ -53,6 +53,8 @@ pub(crate) enum Owner {
     Reinvite(CallId, PeerLeg),
     /// An INVITE given up (silent target, cancelled, lost fork): a late 2xx is ACKed and BYEd.
     Abandoned(Box<Abandoned>),
+    /// A re-INVITE whose dialog has ended meanwhile: its 2xx is ACKed all the same.
+    Ended(Box<(Hop, sip_core::Request)>),
     /// A BYE: whatever comes, the call is over.
     Bye,
     /// OPTIONS to a target.

@@ -16,6 +16,10 @@ pub(crate) enum Timer {
     NoAnswer(CallId),
     /// The media engine has not confirmed the close.
     MediaClose(CallId),
+    /// Our re-INVITE has no final response yet.
+    Reinvite { call: CallId, client: ClientId },
+    /// No other fork can answer this INVITE any more (RFC 6026, timer M).
+    Forget(ClientId),
     /// OPTIONS is due.
     Probe(ProbeId),
 }

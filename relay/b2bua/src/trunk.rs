@@ -40,6 +40,8 @@ struct Probe {
     answered: Option<Instant>,
     last: String,
     client: Option<ClientId>,
+    /// When it is asked next; other timers of it are stale.
+    due: Instant,
 }
 
 impl Health {
@@ -70,6 +72,7 @@ impl Health {
                     answered: None,
                     last: "not asked yet".into(),
                     client: None,
+                    due: now.mono,
                 };
                 core.health.probes.insert(id, probe);
                 core.timers.arm(now.mono, Timer::Probe(id));
@@ -93,6 +96,9 @@ impl Health {
         }
         let plan = Arc::clone(&core.plan);
         let Some(probe) = core.health.probes.get(&id) else { return };
+        if probe.due > now.mono {
+            return;
+        }
         let Some(index) = plan.trunk_named(&probe.trunk) else { return };
         let Some(interval) = plan.trunks.get(index).and_then(|trunk| trunk.options_interval) else {
             return;
@@ -100,7 +106,7 @@ impl Health {
         let target = probe.target.clone();
         let spread = interval * JITTER_PERCENT / 100;
         let jitter = spread.mul_f64(core.random_fraction() * 2.0);
-        core.timers.arm(now.mono + interval - spread + jitter, Timer::Probe(id));
+        ask_again(core, id, now.mono + interval - spread + jitter);
         if probe_is_busy(core, id) {
             return;
         }
@@ -168,7 +174,7 @@ impl Health {
         if down {
             probe.up = Some(false);
         } else {
-            core.timers.arm(now.mono + RETRY, Timer::Probe(id));
+            ask_again(core, id, now.mono + RETRY);
         }
         if down && was != Some(false) {
             core.outputs.push_back(Output::Event(Event::TargetUp {
@@ -200,6 +206,13 @@ impl Health {
             }
         }
         rows
+    }
+}
+
+fn ask_again(core: &mut Core, id: ProbeId, due: Instant) {
+    if let Some(probe) = core.health.probes.get_mut(&id) {
+        probe.due = due;
+        core.timers.arm(due, Timer::Probe(id));
     }
 }
 

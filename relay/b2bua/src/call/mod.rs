@@ -54,7 +54,7 @@ enum Phase {
 /// An answered call.
 struct Up {
     answered: Instant,
-    /// Leg A's ACK for our 200 has come.
+    /// The ACK for our last 200 to an INVITE has come.
     acknowledged: bool,
     reinvite: Option<Reinvite>,
     /// The direction that leg A has asked of leg B by its offers, and leg B of leg A.
@@ -127,7 +127,7 @@ impl Call {
         }
     }
 
-    /// Leg A's ACK, or the ACK to a re-INVITE, has come.
+    /// The ACK for our 200 has come.
     pub(crate) fn acknowledged(&mut self) {
         if let Phase::Up(up) = &mut self.phase {
             up.acknowledged = true;

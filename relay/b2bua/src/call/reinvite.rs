@@ -11,9 +11,10 @@ use crate::core::{Core, Owner};
 use crate::io::{Hop, Now, PeerLeg};
 use crate::leg::{self, SDP};
 use crate::plan::HoldPolicy;
+use crate::timers::Timer;
 use bytes::Bytes;
 use sdp::{Direction, Media, Refusal};
-use sip_core::transaction::{ClientId, ServerId};
+use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
 use sip_core::{Method, Name, Request, Response};
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(super) struct Reinvite {
     offer: Media,
     /// Our re-INVITE on the other leg.
     client: ClientId,
+    /// Where its ACK goes if the call ends before its answer comes, and the ACK.
+    parting: Box<(Hop, Request)>,
     /// The direction that leg was offered.
     offered: Direction,
 }
@@ -48,7 +51,6 @@ impl Call {
         server: ServerId,
         request: Request,
     ) -> Fate {
-        core.servers.insert(server, self.id);
         if let Some(status) = self.not_now(which) {
             let mut response = self.plain(which, &request, status);
             if status == 500 {
@@ -83,8 +85,7 @@ impl Call {
         match &up.reinvite {
             Some(pending) if pending.from == which => Some(500),
             Some(_) => Some(491),
-            None if which == PeerLeg::A && !up.acknowledged => Some(491),
-            None => None,
+            None => (!up.acknowledged).then_some(491),
         }
     }
 
@@ -183,6 +184,10 @@ impl Call {
         let mut response = self.plain(which, request, 200);
         response.set_body(SDP, body);
         self.respond(core, now, server, response);
+        core.servers.insert(server, self.id);
+        if let Phase::Up(up) = &mut self.phase {
+            up.acknowledged = false;
+        }
         let a = self.a.media(&plan);
         let b = self.b.as_ref().and_then(|leg| leg.media(&plan));
         self.connect(core, a, b);
@@ -205,6 +210,7 @@ impl Call {
         let mut response = self.plain(which, request, reject_of(refusal).status());
         let agent = &self.plan.node.fqdn;
         response.headers.push(Name::Warning, format!("399 {agent} \"{refusal}\""));
+        core.servers.remove(&server);
         self.respond(core, now, server, response);
         Fate::Lives
     }
@@ -226,11 +232,16 @@ impl Call {
         let Some(hop) = other.hop(core, &plan) else { return Fate::Lives };
         let mut invite = other.request(core, Method::Invite);
         invite.set_body(SDP, other.negotiation.make_offer(&out));
+        let parting = Box::new((hop.clone(), other.ack(core, invite.headers.cseq().number)));
         let client = core.layer.request(now.mono, hop, invite);
         core.clients.insert(client, Owner::Reinvite(id, which.other()));
+        core.servers.insert(server, id);
+        core.timers.arm(now.mono + GIVE_UP, Timer::Reinvite { call: id, client });
         let offered = out.direction;
         if let Phase::Up(up) = &mut self.phase {
-            up.reinvite = Some(Reinvite { from: which, server, request, offer, client, offered });
+            let from = which;
+            let pending = Reinvite { from, server, request, offer, client, parting, offered };
+            up.reinvite = Some(pending);
         }
         Fate::Lives
     }
@@ -251,10 +262,9 @@ impl Call {
         if let Hop::Flow { flow, .. } = hop {
             self.heard_on(which, flow);
         }
+        core.clients.remove(&client);
         if response.status < 300 {
             self.acknowledge(core, now, which, client, response);
-        } else {
-            core.clients.remove(&client);
         }
         let Some(pending) = self.take_pending(client) else { return Fate::Lives };
         if response.status >= 300 {
@@ -322,6 +332,7 @@ impl Call {
         let gone = matches!(status, 408 | 481);
         let status = if gone { 481 } else { cause::across(status) };
         let response = self.plain(pending.from, &pending.request, status);
+        core.servers.remove(&pending.server);
         self.respond(core, now, pending.server, response);
         if gone {
             let word = "dialog_gone";
@@ -345,24 +356,35 @@ impl Call {
         }
     }
 
-    /// CANCEL of a re-INVITE: the state before it stays.
+    /// CANCEL of a re-INVITE: it goes on, and what the other side makes of it is the answer. Its
+    /// 487 leaves the state before; its 200 may have crossed the CANCEL, and then both sides have
+    /// what they agreed.
     pub(crate) fn reinvite_cancelled(
         &mut self,
         core: &mut Core,
         now: Now,
         server: ServerId,
     ) -> Fate {
-        let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
-        let Some(pending) = up.reinvite.take_if(|pending| pending.server == server) else {
-            return Fate::Lives;
-        };
-        core.layer.cancel(now.mono, pending.client, None);
-        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
-            leg.negotiation.rollback();
+        let pending = self.pending().filter(|pending| pending.server == server);
+        if let Some(client) = pending.map(|pending| pending.client) {
+            core.layer.cancel(now.mono, client, None);
         }
-        let response = self.plain(pending.from, &pending.request, 487);
-        self.respond(core, now, server, response);
         Fate::Lives
+    }
+
+    /// Our re-INVITE was heard and never answered: it is cancelled, which ends it in time.
+    pub(crate) fn reinvite_overdue(&mut self, core: &mut Core, now: Now, client: ClientId) -> Fate {
+        if self.pending().is_some_and(|pending| pending.client == client) {
+            core.layer.cancel(now.mono, client, None);
+        }
+        Fate::Lives
+    }
+
+    fn pending(&self) -> Option<&Reinvite> {
+        match &self.phase {
+            Phase::Up(up) => up.reinvite.as_ref(),
+            Phase::Setup(_) | Phase::Ending => None,
+        }
     }
 
     /// The call ends while a re-INVITE is unanswered.
@@ -370,7 +392,10 @@ impl Call {
         let Phase::Up(up) = &mut self.phase else { return };
         let Some(pending) = up.reinvite.take() else { return };
         let response = self.plain(pending.from, &pending.request, 487);
+        core.servers.remove(&pending.server);
         self.respond(core, now, pending.server, response);
+        core.layer.cancel(now.mono, pending.client, None);
+        core.clients.insert(pending.client, Owner::Ended(pending.parting));
     }
 
     /// A response without a body on leg `which`.

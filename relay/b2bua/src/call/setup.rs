@@ -13,7 +13,7 @@ use crate::reject::Reject;
 use crate::timers::Timer;
 use bytes::Bytes;
 use sdp::{Direction, Media, Negotiation};
-use sip_core::transaction::{ClientId, ServerId};
+use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
 use sip_core::{Dialog, Method, Name, Request, Response};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -427,6 +427,7 @@ impl Call {
         // Other forks may answer too: they are ACKed and BYEd.
         let abandoned = Abandoned { request, hop: invited, identity };
         core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
+        core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
         let answer = fork.answer.filter(|_| usable);
         let Some(body) = self.answer_a(answer.as_ref()) else {
             b.bye(core, now.mono, &plan, Some(&cause::reason_of(488)));
@@ -579,5 +580,6 @@ pub(crate) fn hang_up_late(
     let mut ack = dialog.ack(cseq);
     ack.headers.push_front(Name::Via, identity.via(&core.branch()));
     core.layer.acknowledge(now.mono, client, hop.clone(), ack);
+    core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
     core.bye(now.mono, &mut dialog, hop, &identity, Some("SIP;cause=487"));
 }
