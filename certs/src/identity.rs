@@ -15,6 +15,7 @@ use x509_parser::public_key::PublicKey;
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
+    fingerprint: [u8; 32],
     names: Vec<String>,
     not_before: SystemTime,
     not_after: SystemTime,
@@ -56,6 +57,7 @@ impl Identity {
             return Err(FileError::new(key, problem));
         }
         Ok(Self {
+            fingerprint: fingerprint(&certified),
             key: Arc::new(certified),
             names: facts.names,
             not_before: facts.not_before,
@@ -126,9 +128,9 @@ impl Identity {
         Ok(())
     }
 
-    /// The certificate itself, which tells one identity from another.
-    pub fn certificate(&self) -> &[u8] {
-        self.key.cert.first().map_or(&[], |leaf| leaf.as_ref())
+    /// SHA-256 of the certificate: what tells it from its renewal.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
     }
 
     pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
@@ -145,6 +147,14 @@ impl std::fmt::Debug for Identity {
             .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
+}
+
+fn fingerprint(certified: &CertifiedKey) -> [u8; 32] {
+    let leaf = certified.cert.first().map_or(&[][..], |leaf| leaf.as_ref());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest.as_ref());
+    fingerprint
 }
 
 /// What a chain says about itself.
