@@ -1,0 +1,479 @@
+//! SIP on the wire: UDP, TCP and TLS listeners, connections to targets, and who may speak at all.
+//!
+//! What the core has to say goes through [`Transports::send`], which never waits; what comes in
+//! arrives as [`Event`]s, only from peers that were accepted. A stranger gets no answer: outside
+//! `sources` a connection is closed before TLS and a datagram is dropped; inside, a failed peer check
+//! ends TLS with an alert. Each refusal is counted with its reason.
+
+mod admission;
+mod flow;
+mod stream;
+mod tcp;
+mod tls;
+mod udp;
+mod via;
+
+use admission::{Bound, CONNECTIONS_PER_LISTENER_MAX, InForce, Socket, Sources};
+use arc_swap::ArcSwap;
+use b2bua::io::{Flow, Hop, Target};
+use b2bua::plan::{Listener, Plan, Transport};
+use bytes::Bytes;
+use certs::Identities;
+use flow::{Flows, Origin, Outgoing, PoolKey, Pooled};
+use sip_core::Message;
+use sip_core::transaction::ClientId;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+
+/// What comes from the network.
+#[derive(Debug)]
+pub enum Event {
+    /// A message came in whole from an accepted peer. `received` and `rport` are in its top Via.
+    Message {
+        /// The flow it came on.
+        flow: Flow,
+        /// The message.
+        message: Message,
+    },
+    /// A message could not be sent.
+    SendFailed {
+        /// The transaction that was named with it.
+        client: ClientId,
+        /// Why, in words for the record.
+        why: String,
+    },
+}
+
+/// A plan that cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be bound.
+    #[error("listener \"{listener}\" cannot use {} {address}: {error}", transport.param())]
+    Bind {
+        /// The listener.
+        listener: String,
+        /// Its transport.
+        transport: Transport,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The listener's certificate is not there.
+    #[error("listener \"{listener}\" needs certificate \"{certificate}\", which is not loaded")]
+    NoCertificate {
+        /// The listener.
+        listener: String,
+        /// The certificate it names.
+        certificate: String,
+    },
+    /// The trunk's roots cannot be loaded.
+    #[error("roots of trunk \"{trunk}\": {source}")]
+    Roots {
+        /// The trunk.
+        trunk: String,
+        /// Why.
+        source: certs::FileError,
+    },
+    /// The trunk's TLS cannot be set up.
+    #[error("TLS of trunk \"{trunk}\": {source}")]
+    Tls {
+        /// The trunk.
+        trunk: String,
+        /// Why.
+        source: certs::ConfigError,
+    },
+}
+
+/// All transports of the host; clones are handles to the same. Methods that open sockets are called
+/// inside a tokio runtime.
+#[derive(Clone)]
+pub struct Transports {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Transports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transports").field("open_flows", &self.open_flows()).finish_non_exhaustive()
+    }
+}
+
+/// What came from the network, in order.
+#[derive(Debug)]
+pub struct Events {
+    messages: mpsc::Receiver<Event>,
+    failures: mpsc::UnboundedReceiver<Event>,
+}
+
+/// Messages that wait for the core: a burst of a second. Then streams are not read on and datagrams
+/// are lost.
+const EVENTS_MAX: usize = 4_096;
+
+/// Before a failing accept or receive is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all tasks of the transport share.
+struct Shared {
+    force: ArcSwap<InForce>,
+    /// Held while a plan is put in force.
+    applying: Mutex<()>,
+    identities: Identities,
+    flows: Flows,
+    /// Connections that are running.
+    live: watch::Sender<usize>,
+    messages: mpsc::Sender<Event>,
+    /// Each answers one `send` of the core's that named a transaction, so there are never more than
+    /// the core has transactions.
+    failures: mpsc::UnboundedSender<Event>,
+}
+
+impl Events {
+    /// The next event; `None` when all transports are gone. May be dropped while it waits.
+    pub async fn recv(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            Some(failure) = self.failures.recv() => Some(failure),
+            message = self.messages.recv() => message,
+        }
+    }
+
+    /// The next event, if one is there.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.failures.try_recv().or_else(|_| self.messages.try_recv()).ok()
+    }
+}
+
+impl Transports {
+    /// Binds all listeners of `plan` and serves them. `identities` may be replaced at any time: new
+    /// handshakes use the newest.
+    pub fn start(plan: Arc<Plan>, identities: Identities) -> Result<(Self, Events), StartError> {
+        let (messages, incoming) = mpsc::channel(EVENTS_MAX);
+        let (failures, failed) = mpsc::unbounded_channel();
+        let force = InForce::new(plan, &identities, &HashMap::new())?;
+        let shared = Arc::new(Shared {
+            force: ArcSwap::from_pointee(force),
+            applying: Mutex::new(()),
+            identities,
+            flows: Flows::new(),
+            live: watch::Sender::new(0),
+            messages,
+            failures,
+        });
+        let transports = Self { shared };
+        transports.serve()?;
+        Ok((transports, Events { messages: incoming, failures: failed }))
+    }
+
+    /// Puts another plan in force: for what comes in from now on, and for open flows, which are
+    /// closed if their source, listener or trust is no longer as it was. On error nothing changes.
+    pub fn apply(&self, plan: Arc<Plan>) -> Result<(), StartError> {
+        let shared = &self.shared;
+        let _one = shared.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = shared.force.load_full();
+        let new = Arc::new(InForce::new(plan, &shared.identities, &old.listeners)?);
+        shared.force.store(Arc::clone(&new));
+        self.serve()?;
+        for (name, (_, bound)) in &old.listeners {
+            if !new.bound(name).is_some_and(|kept| Arc::ptr_eq(kept, bound)) {
+                bound.stop();
+            }
+        }
+        shared.flows.retain(|flow, origin| new.keeps(&old, flow, origin));
+        Ok(())
+    }
+
+    /// Sends `bytes`. Never waits: what cannot be queued or sent comes back as
+    /// [`Event::SendFailed`], if `client` names a transaction.
+    pub fn send(&self, hop: Hop, bytes: Bytes, client: Option<ClientId>) {
+        let shared = &self.shared;
+        match hop {
+            Hop::Target(target) => {
+                shared.send_to(target, Outgoing { bytes, client, otherwise: None });
+            }
+            Hop::Flow { flow, otherwise } => {
+                let outgoing = Outgoing { bytes, client, otherwise: otherwise.map(Box::new) };
+                if flow.transport == Transport::Udp {
+                    return udp::send(shared, &flow.listener, flow.remote, outgoing);
+                }
+                match shared.flows.queue(flow.id, outgoing) {
+                    Ok(()) => {}
+                    Err(TrySendError::Closed(outgoing)) => {
+                        shared.elsewhere(outgoing, "the flow is closed");
+                    }
+                    Err(TrySendError::Full(outgoing)) => shared.full(outgoing, flow.remote),
+                }
+            }
+        }
+    }
+
+    /// The address a listener is bound to.
+    pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
+        self.shared.force.load().bound(listener).map(|bound| bound.local)
+    }
+
+    /// How many connections are open or being opened.
+    pub fn open_flows(&self) -> usize {
+        self.shared.flows.len()
+    }
+
+    /// Takes nothing in any more, sends what is queued, and closes; what is not done by `deadline`
+    /// is left behind.
+    pub async fn shutdown(&self, deadline: Duration) {
+        {
+            let shared = &self.shared;
+            let _one = shared.applying.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = shared.force.load_full();
+            shared.force.store(Arc::new(old.closed()));
+            for (_, bound) in old.listeners.values() {
+                bound.stop();
+            }
+            shared.flows.retain(|_, _| false);
+        }
+        let mut live = self.shared.live.subscribe();
+        let done = live.wait_for(|live| *live == 0);
+        if tokio::time::timeout(deadline, done).await.is_err() {
+            tracing::warn!("some connections were closed with messages still queued");
+        }
+    }
+
+    /// Starts the tasks of listeners that are new.
+    fn serve(&self) -> Result<(), StartError> {
+        let force = self.shared.force.load();
+        for (name, (_, bound)) in &force.listeners {
+            bound.serve(&self.shared, name).map_err(|error| bound.error(name, error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Sends over a flow that is open to `target`, or over one that is opened for it.
+    fn send_to(self: &Arc<Self>, target: Target, outgoing: Outgoing) {
+        if target.transport == Transport::Udp {
+            return udp::send(self, &target.listener, target.address, outgoing);
+        }
+        let certificate = match self.certificate_of(&target) {
+            Ok(certificate) => certificate,
+            Err(why) => return self.fail(outgoing.client, || why),
+        };
+        let address = target.address;
+        match self.flows.pooled(PoolKey { target: target.clone(), certificate }, outgoing) {
+            Pooled::Queued => {}
+            Pooled::Full(outgoing) => self.full(outgoing, address),
+            Pooled::TooMany(outgoing) => {
+                self.fail(outgoing.client, || "too many connections are open".to_owned());
+            }
+            Pooled::New(flow, queue, permit) => {
+                tokio::spawn(tcp::dial(Arc::clone(self), flow, target, queue, permit));
+            }
+        }
+    }
+
+    /// The certificate that we would show; none without TLS.
+    fn certificate_of(&self, target: &Target) -> Result<Option<[u8; 32]>, String> {
+        let force = self.force.load();
+        let listener = force.listeners.get(&target.listener);
+        let listener = listener.and_then(|(index, _)| force.plan.listeners.get(*index));
+        let listener = listener.ok_or_else(|| format!("listener {} is closed", target.listener))?;
+        let identity = listener.certificate.as_deref().and_then(|name| self.identities.named(name));
+        Ok(identity.filter(|_| target.transport == Transport::Tls).map(|it| it.fingerprint()))
+    }
+
+    /// Reports that a request could not be sent.
+    fn fail(&self, client: Option<ClientId>, why: impl FnOnce() -> String) {
+        let Some(client) = client else { return };
+        // Nobody listens any more only while the process ends.
+        let _ = self.failures.send(Event::SendFailed { client, why: why() });
+    }
+
+    fn full(&self, outgoing: Outgoing, remote: SocketAddr) {
+        tracing::warn!(%remote, "far side does not take its messages");
+        self.fail(outgoing.client, || format!("queue to {remote} is full"));
+    }
+
+    /// Sends another way what could not be sent over its flow, or reports it.
+    fn elsewhere(self: &Arc<Self>, outgoing: Outgoing, why: &str) {
+        let Outgoing { bytes, client, otherwise } = outgoing;
+        match otherwise {
+            Some(target) => self.send_to(*target, Outgoing { bytes, client, otherwise: None }),
+            None => self.fail(client, || why.to_owned()),
+        }
+    }
+
+    /// Takes a flow out and sends what it has queued elsewhere, or reports it.
+    async fn close(self: &Arc<Self>, flow: &Flow, mut queue: mpsc::Receiver<Outgoing>, why: &str) {
+        self.flows.remove(flow.id);
+        queue.close();
+        while let Some(outgoing) = queue.recv().await {
+            self.elsewhere(outgoing, why);
+        }
+    }
+
+    /// Counts a running connection as long as the guard lives.
+    fn live(self: &Arc<Self>) -> Live {
+        self.live.send_modify(|live| *live += 1);
+        Live { shared: Arc::clone(self) }
+    }
+}
+
+struct Live {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.shared.live.send_modify(|live| *live -= 1);
+    }
+}
+
+impl InForce {
+    /// Makes TLS and sockets for `plan`; sockets that are `bound` already are taken over.
+    fn new(
+        plan: Arc<Plan>,
+        identities: &Identities,
+        bound: &HashMap<Arc<str>, (usize, Arc<Bound>)>,
+    ) -> Result<Self, StartError> {
+        let tls = tls::Tls::new(&plan, identities)?;
+        let mut listeners = HashMap::new();
+        for (index, listener) in plan.listeners.iter().enumerate() {
+            let kept = bound.get(listener.name.as_str()).map(|(_, bound)| bound);
+            let bound = match kept.filter(|bound| bound.is(listener)) {
+                Some(kept) => Arc::clone(kept),
+                None => Arc::new(Bound::new(listener, bound.values().map(|(_, bound)| bound))?),
+            };
+            listeners.insert(Arc::from(listener.name.as_str()), (index, bound));
+        }
+        let trunks = plan.trunks.iter().map(|trunk| Arc::from(trunk.name.as_str())).collect();
+        Ok(Self { plan, listeners, trunks, tls })
+    }
+
+    /// The same plan with every door closed.
+    fn closed(&self) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            listeners: HashMap::new(),
+            trunks: Vec::new(),
+            tls: tls::Tls::none(),
+        }
+    }
+
+    /// Whether a flow that was accepted or opened under `old` may go on.
+    fn keeps(&self, old: &Self, flow: &Flow, origin: &Origin) -> bool {
+        let Some(trunk) = self.plan.trunk_named(&flow.trunk) else { return false };
+        let Some((listener, bound)) = self.listeners.get(&flow.listener) else { return false };
+        let admitted = match origin {
+            Origin::Opened(_) => self.plan.trunks[trunk].listener == *listener,
+            Origin::Accepted => self
+                .admit(&flow.listener, flow.remote.ip())
+                .is_some_and(|admitted| admitted.trunk == flow.trunk),
+        };
+        let believed = old.plan.trunk_named(&flow.trunk).and_then(|trunk| old.tls.trust(trunk));
+        admitted && bound.transport == flow.transport && self.tls.trust(trunk) == believed
+    }
+}
+
+impl Bound {
+    /// Binds `listener`. If its address is bound already under another name or transport, that
+    /// socket is shared, so that no connection is lost in between.
+    fn new<'a>(
+        listener: &Listener,
+        mut others: impl Iterator<Item = &'a Arc<Self>>,
+    ) -> Result<Self, StartError> {
+        let udp = listener.transport == Transport::Udp;
+        let failed = |error| StartError::Bind {
+            listener: listener.name.clone(),
+            transport: listener.transport,
+            address: listener.bind,
+            error,
+        };
+        let shared = others.find(|other| {
+            let same_kind = (other.transport == Transport::Udp) == udp;
+            same_kind && other.bind == listener.bind && listener.bind.port() != 0
+        });
+        let socket = match shared {
+            Some(other) => other.socket.try_clone(),
+            None if udp => udp::bind(listener.bind).map(Socket::Udp),
+            None => tcp::bind(listener.bind).map(Socket::Stream),
+        };
+        let socket = socket.map_err(failed)?;
+        Ok(Self {
+            transport: listener.transport,
+            bind: listener.bind,
+            local: socket.local_addr().map_err(failed)?,
+            socket,
+            task: OnceLock::new(),
+            connections: Sources::new(CONNECTIONS_PER_LISTENER_MAX),
+            handshakes: Sources::new(CONNECTIONS_PER_LISTENER_MAX),
+        })
+    }
+
+    fn is(&self, listener: &Listener) -> bool {
+        self.transport == listener.transport && self.bind == listener.bind
+    }
+
+    fn serve(&self, shared: &Arc<Shared>, name: &Arc<str>) -> std::io::Result<()> {
+        if self.task.get().is_some() {
+            return Ok(());
+        }
+        let (shared, name) = (Arc::clone(shared), Arc::clone(name));
+        let task = match self.socket.try_clone()? {
+            Socket::Udp(socket) => {
+                let socket = tokio::net::UdpSocket::from_std(socket)?;
+                tokio::spawn(udp::receive(shared, name, socket))
+            }
+            Socket::Stream(socket) => {
+                let socket = tokio::net::TcpListener::from_std(socket)?;
+                tokio::spawn(tcp::accept(shared, name, socket))
+            }
+        };
+        let _ = self.task.set(task.abort_handle());
+        Ok(())
+    }
+
+    fn stop(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    fn error(&self, name: &str, error: std::io::Error) -> StartError {
+        StartError::Bind {
+            listener: name.to_owned(),
+            transport: self.transport,
+            address: self.bind,
+            error,
+        }
+    }
+}
+
+impl Socket {
+    fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(match self {
+            Self::Udp(socket) => Self::Udp(socket.try_clone()?),
+            Self::Stream(socket) => Self::Stream(socket.try_clone()?),
+        })
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        match self {
+            Self::Udp(socket) => socket.local_addr(),
+            Self::Stream(socket) => socket.local_addr(),
+        }
+    }
+}
+
+/// Counts a peer that was turned away.
+fn refused(listener: &str, reason: &'static str) {
+    let listener = listener.to_owned();
+    metrics::counter!("tollgate_peer_refusals_total", "listener" => listener, "reason" => reason)
+        .increment(1);
+}
+
+/// Counts a message that was dropped.
+fn discarded(reason: &'static str) {
+    metrics::counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
+}

@@ -1,0 +1,203 @@
+//! One open connection: octets in become messages, queued messages become octets out.
+
+use super::flow::Outgoing;
+use super::{Event, Shared, discarded, via};
+use b2bua::io::Flow;
+use bytes::Bytes;
+use sip_core::Message;
+use sip_core::framing::{Framed, Framer};
+use sip_core::message::ParseError;
+use sip_core::transaction::ClientId;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+
+/// A far side that says nothing for this long is gone or not needed; at least 5 min (TDR-CON-002).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// TDR-CON-006: then the next target is tried.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Read at a time: some messages of usual size.
+const READ_OCTETS: usize = 16 * 1024;
+
+/// Requests that are remembered until a new connection is heard from. Beyond it they are left to
+/// their timers.
+const UNHEARD_MAX: usize = 256;
+
+/// Who opened the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Accepted,
+    Opened,
+}
+
+/// Why a connection ends.
+enum End {
+    /// Nothing more goes in or out.
+    Broken(String),
+    /// The stream cannot be followed any more, but what is queued may still go out.
+    Unreadable,
+}
+
+/// Runs a flow to its end. `queue` ends when the flow is taken out of the table.
+pub(super) async fn run<S>(
+    shared: Arc<Shared>,
+    flow: Flow,
+    stream: S,
+    mut queue: mpsc::Receiver<Outgoing>,
+    role: Role,
+) where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let _live = shared.live();
+    tracing::debug!(flow = flow.id.0, remote = %flow.remote, trunk = %flow.trunk, ?role, "flow opened");
+    let unheard = Unheard::new(role);
+    let (reader, writer) = tokio::io::split(stream);
+    let why = {
+        let read = std::pin::pin!(read(&shared, &flow, &unheard, reader));
+        let mut write = std::pin::pin!(write(&shared, &unheard, writer, &mut queue));
+        tokio::select! {
+            end = read => match end {
+                End::Broken(why) => why,
+                End::Unreadable => {
+                    shared.flows.remove(flow.id);
+                    // It has a deadline for each write; the queue gets no longer now.
+                    write.await
+                }
+            },
+            why = &mut write => why,
+        }
+    };
+    tracing::debug!(flow = flow.id.0, remote = %flow.remote, why, "flow closed");
+    for client in unheard.take() {
+        shared.fail(Some(client), || format!("{} closed before an answer: {why}", flow.remote));
+    }
+    shared.close(&flow, queue, &why).await;
+}
+
+/// Requests that went out on a connection from which nothing has come yet. With TLS 1.3 a far side
+/// refuses our certificate after we have begun to send: these requests reached nobody.
+struct Unheard {
+    clients: Mutex<Option<Vec<ClientId>>>,
+}
+
+impl Unheard {
+    fn new(role: Role) -> Self {
+        Self { clients: Mutex::new((role == Role::Opened).then(Vec::new)) }
+    }
+
+    fn sent(&self, client: Option<ClientId>) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(clients), Some(client)) = (clients.as_mut(), client)
+            && clients.len() < UNHEARD_MAX
+        {
+            clients.push(client);
+        }
+    }
+
+    fn take(&self) -> Vec<ClientId> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+}
+
+async fn read<S: AsyncRead>(
+    shared: &Shared,
+    flow: &Flow,
+    unheard: &Unheard,
+    mut reader: ReadHalf<S>,
+) -> End {
+    let mut framer = Framer::new();
+    let mut buffer = vec![0; READ_OCTETS];
+    loop {
+        let len = match tokio::time::timeout(IDLE_TIMEOUT, reader.read(&mut buffer)).await {
+            Ok(Ok(0)) => return End::Broken("closed by the far side".to_owned()),
+            Ok(Ok(len)) => len,
+            Ok(Err(error)) => return End::Broken(error.to_string()),
+            Err(_) => return End::Broken("idle".to_owned()),
+        };
+        // From now on an answer that is missing is the far side's doing.
+        let _ = unheard.take();
+        if let Err(error) = framer.push(&buffer[..len]) {
+            return End::Broken(error.to_string());
+        }
+        for framed in framer.by_ref() {
+            match framed {
+                Framed::Message(bytes) => {
+                    if let Err(end) = hand_in(shared, flow, bytes).await {
+                        return end;
+                    }
+                }
+                Framed::Ping => answer(shared, flow, Bytes::from_static(b"\r\n")),
+                Framed::Pong => {}
+                Framed::Lost(error) => {
+                    tracing::warn!(flow = flow.id.0, remote = %flow.remote, %error, "stream is out of step");
+                    discarded("framing");
+                    answer_error(shared, flow, error);
+                    return End::Unreadable;
+                }
+            }
+        }
+    }
+}
+
+/// Hands one message in; waits where the core is behind, so that the far side is slowed down.
+async fn hand_in(shared: &Shared, flow: &Flow, bytes: Bytes) -> Result<(), End> {
+    let mut message = match Message::parse(bytes) {
+        Ok(message) => message,
+        Err(error) => {
+            tracing::debug!(flow = flow.id.0, remote = %flow.remote, %error, "message is malformed");
+            discarded("malformed");
+            answer_error(shared, flow, error);
+            return Ok(());
+        }
+    };
+    via::note_source(&mut message, flow.remote);
+    if !shared.flows.is_open(flow.id) {
+        return Err(End::Unreadable);
+    }
+    let event = Event::Message { flow: flow.clone(), message };
+    shared.messages.send(event).await.map_err(|_| End::Broken("shutting down".to_owned()))
+}
+
+fn answer_error(shared: &Shared, flow: &Flow, error: ParseError) {
+    if let Some(response) = error.response {
+        answer(shared, flow, Message::Response(*response).to_bytes());
+    }
+}
+
+fn answer(shared: &Shared, flow: &Flow, bytes: Bytes) {
+    let outgoing = Outgoing { bytes, client: None, otherwise: None };
+    // A far side that does not read gets no answers either.
+    if shared.flows.queue(flow.id, outgoing).is_err() {
+        discarded("send_buffer");
+    }
+}
+
+async fn write<S: AsyncWrite>(
+    shared: &Arc<Shared>,
+    unheard: &Unheard,
+    mut writer: WriteHalf<S>,
+    queue: &mut mpsc::Receiver<Outgoing>,
+) -> String {
+    while let Some(outgoing) = queue.recv().await {
+        let written = async {
+            writer.write_all(&outgoing.bytes).await?;
+            writer.flush().await
+        };
+        let why = match tokio::time::timeout(WRITE_TIMEOUT, written).await {
+            Ok(Ok(())) => {
+                unheard.sent(outgoing.client);
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the far side takes nothing".to_owned(),
+        };
+        shared.elsewhere(outgoing, &why);
+        return why;
+    }
+    // Says goodbye in TLS; a far side that is gone cannot hear it.
+    let _ = tokio::time::timeout(WRITE_TIMEOUT, writer.shutdown()).await;
+    "closed by us".to_owned()
+}

@@ -1,0 +1,204 @@
+//! Connections: accepted behind the source gate, or opened for a target.
+
+use super::admission::{Admitted, Place, per_source_max};
+use super::flow::Outgoing;
+use super::stream::{self, Role};
+use super::{ACCEPT_PAUSE, Shared, refused, tls};
+use b2bua::io::{Flow, Target};
+use b2bua::plan::Transport;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// A listening socket that does not block.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // IPv4 has a listener of its own, or none.
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for the connections of the run before.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Connections that wait to be accepted: all of a region's proxies coming back at once.
+const BACKLOG: i32 = 1024;
+
+/// Accepts connections until the task is stopped. A stranger's is closed without an octet.
+pub(super) async fn accept(
+    shared: Arc<Shared>,
+    listener: Arc<str>,
+    socket: tokio::net::TcpListener,
+) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, remote)) => match admit(&shared, &listener, remote) {
+                Ok(entrant) => {
+                    tokio::spawn(enter(Arc::clone(&shared), entrant, stream));
+                }
+                Err(reason) => {
+                    tracing::debug!(%listener, %remote, reason, "connection was refused");
+                    refused(&listener, reason);
+                }
+            },
+            Err(error) => {
+                // Out of descriptors, most likely: they come back as connections end.
+                tracing::warn!(%listener, %error, "connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        if shared.messages.is_closed() {
+            return;
+        }
+    }
+}
+
+/// A connection that passed the source gate.
+struct Entrant {
+    listener: Arc<str>,
+    transport: Transport,
+    remote: SocketAddr,
+    admitted: Admitted,
+    connection: Place,
+    handshake: Place,
+}
+
+fn admit(
+    shared: &Shared,
+    listener: &Arc<str>,
+    remote: SocketAddr,
+) -> Result<Entrant, &'static str> {
+    let force = shared.force.load();
+    let source = remote.ip();
+    let admitted = force.admit(listener, source).ok_or("source")?;
+    let bound = force.bound(listener).ok_or("source")?;
+    let max = per_source_max(admitted.kind);
+    Ok(Entrant {
+        listener: Arc::clone(listener),
+        transport: bound.transport,
+        remote,
+        connection: bound.connections.enter(source, max.connections).ok_or("limit")?,
+        handshake: bound.handshakes.enter(source, max.handshakes).ok_or("limit")?,
+        admitted,
+    })
+}
+
+/// Checks the peer and runs the flow to its end.
+async fn enter(shared: Arc<Shared>, entrant: Entrant, stream: TcpStream) {
+    let Entrant { listener, transport, remote, admitted, connection, handshake } = entrant;
+    let _connection = connection;
+    if let Err(error) = prepare(&stream) {
+        tracing::debug!(%listener, %remote, %error, "connection ended at once");
+        return;
+    }
+    let Admitted { trunk, trunk_index, .. } = admitted;
+    let open = |shared: &Shared| {
+        let flow = Flow {
+            id: shared.flows.number(),
+            listener: Arc::clone(&listener),
+            transport,
+            remote,
+            trunk: Arc::clone(&trunk),
+        };
+        let queue = shared.flows.accept(flow.clone());
+        // Entered first, looked at again then: no swap of the plan can fall between unseen.
+        let now = shared.force.load().admit(&listener, remote.ip());
+        if now.is_none_or(|now| now.trunk != trunk) {
+            shared.flows.remove(flow.id);
+        }
+        (flow, queue)
+    };
+    match transport {
+        Transport::Tls => {
+            let config = shared.force.load().tls.server(trunk_index);
+            let Some(config) = config else { return };
+            let Some(stream) = tls::accept(config, &listener, &trunk, stream).await else { return };
+            drop(handshake);
+            let (flow, queue) = open(&shared);
+            stream::run(shared, flow, stream, queue, Role::Accepted).await;
+        }
+        Transport::Tcp | Transport::Udp => {
+            drop(handshake);
+            let (flow, queue) = open(&shared);
+            stream::run(shared, flow, stream, queue, Role::Accepted).await;
+        }
+    }
+}
+
+/// From the first SYN to the end of the TLS handshake: what a call can wait before the next target
+/// is tried (TDR-FO-001).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Opens the connection that `flow` was entered for and runs it to its end.
+pub(super) async fn dial(
+    shared: Arc<Shared>,
+    flow: Flow,
+    target: Target,
+    queue: mpsc::Receiver<Outgoing>,
+    permit: OwnedSemaphorePermit,
+) {
+    let (_permit, _live) = (permit, shared.live());
+    let to = format!("{} to {}", target.transport.param(), target.address);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&shared, &target));
+    let connected = connected.await.unwrap_or_else(|_| Err("no connection in time".to_owned()));
+    match connected {
+        Ok(Connected::Tcp(stream)) => {
+            stream::run(shared, flow, stream, queue, Role::Opened).await;
+        }
+        Ok(Connected::Tls(stream)) => {
+            stream::run(shared, flow, *stream, queue, Role::Opened).await;
+        }
+        Err(why) => {
+            tracing::debug!(trunk = %flow.trunk, %to, %why, "no flow could be opened");
+            shared.close(&flow, queue, &format!("{to}: {why}")).await;
+        }
+    }
+}
+
+enum Connected {
+    Tcp(TcpStream),
+    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+}
+
+async fn connect(shared: &Shared, target: &Target) -> Result<Connected, String> {
+    let from = shared.force.load().bound(&target.listener).map(|bound| bound.local.ip());
+    let from = from.ok_or_else(|| format!("listener {} is closed", target.listener))?;
+    let stream = connect_from(from, target.address).await.map_err(|error| error.to_string())?;
+    prepare(&stream).map_err(|error| error.to_string())?;
+    match target.transport {
+        Transport::Tls => {
+            let stream = tls::connect(shared, target, stream).await?;
+            Ok(Connected::Tls(Box::new(stream)))
+        }
+        Transport::Tcp | Transport::Udp => Ok(Connected::Tcp(stream)),
+    }
+}
+
+/// From the listener's address where it has one: far sides admit us by it.
+async fn connect_from(from: std::net::IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if !from.is_unspecified() {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    socket.connect(to).await
+}
+
+/// No waiting for more to send, and a dead far side is found out (TDR-CON-006).
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// TDR-CON-006.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
