@@ -1,1 +1,48 @@
-fn main() {}
+//! Benchmarks of Tollgate: what a packet costs, beside the least that any relay can do.
+
+mod clock;
+mod cpu;
+mod floor;
+mod generator;
+mod media;
+mod sys;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Forwards calls through the media engine and through the floor in turn, on the loopback
+    Media(media::Plan),
+}
+
+fn main() -> ExitCode {
+    let Verb::Media(plan) = Arguments::parse().verb;
+    match media::run(&plan) {
+        Ok(report) => {
+            say(&if plan.json { report.json() } else { report.to_string() });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "figures are what this program is for")]
+fn say(report: &str) {
+    println!("{}", report.trim_end());
+}
+
+#[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
+fn complain(error: &str) {
+    eprintln!("perf: {error}");
+}
