@@ -28,6 +28,16 @@ fn one_way_hold_lets_only_the_holder_speak_and_is_no_loss() {
 }
 
 #[test]
+fn media_of_a_leg_that_has_agreed_to_be_silent_goes_nowhere() {
+    let mut call = Call::new();
+    let mut teams = teams_stream();
+    teams.direction = Direction::SendOnly;
+    call.connect(&teams, &carrier_stream());
+    assert_eq!(call.teams_sends(&mut rtp(7, 1, 1)), Verdict::Consumed);
+    assert_eq!(call.carrier_sends(&mut rtp(8, 1, 1)), forward_to(Side::A, TEAMS));
+}
+
+#[test]
 fn hold_by_a_null_address_keeps_the_latch() {
     let mut call = Call::new();
     call.teams.protect(&mut rtp(7, 1, 1)).unwrap();

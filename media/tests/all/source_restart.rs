@@ -128,6 +128,33 @@ fn repeats_in_pairs_are_not_a_restart() {
 }
 
 #[test]
+fn a_source_that_happens_to_have_an_ssrc_of_ours_shares_no_index_with_it() {
+    // `Wire` counts its own SSRCs up from this.
+    let ours = 0xcafe_0000;
+    for order in [[7, ours], [ours, 7]] {
+        let mut wire = Wire::new();
+        for ssrc in order {
+            for _start in 0..3 {
+                (0..200).for_each(|sequence| drop(wire.sends(ssrc, sequence)));
+            }
+        }
+        assert_eq!(wire.recorder.ssrcs(), 6);
+    }
+}
+
+#[test]
+fn sources_beyond_those_that_are_remembered_get_ssrcs_of_ours() {
+    let mut wire = Wire::new();
+    for round in 0..3 {
+        for ssrc in 0..100 {
+            let sent = wire.sends(ssrc, 5).unwrap();
+            assert_eq!(sent == ssrc, round == 0 && ssrc < 32);
+        }
+    }
+    assert_eq!(wire.recorder.ssrcs(), 300);
+}
+
+#[test]
 fn a_far_side_reads_everything_over_restarts() {
     let mut sender = Sender::new(&key(1), 0xcafe_0000);
     let mut receiver = Receiver::new(&[key(1)]);

@@ -173,6 +173,24 @@ fn an_outage_of_more_than_half_a_round_is_overcome() {
 }
 
 #[test]
+fn a_source_first_heard_after_a_rollover_is_found() {
+    let (mut sender, mut receiver) = pair();
+    for sequence in [30_000, 60_000, 20_000, 50_000, 1] {
+        protected(&mut sender, sequence, 0); // lost; the last is at ROC 2
+    }
+    let read = (2..20).find(|&n| reads(&mut receiver, &protected(&mut sender, n, 9)) == Ok(9));
+    assert_eq!(read, Some(2));
+    // A flood of forged packets does not make each of them cost a search.
+    for sequence in [30_000, 60_000, 20_000] {
+        protected(&mut sender, sequence, 0);
+    }
+    let lost = (20_001..20_040)
+        .take_while(|&n| reads(&mut receiver, &protected(&mut sender, n, 9)) != Ok(9))
+        .count();
+    assert_eq!(lost, 15);
+}
+
+#[test]
 fn a_receiver_that_misses_the_start_near_the_wrap_still_reads() {
     let (mut sender, mut receiver) = pair();
     for sequence in 65_500..=65_535 {
@@ -205,9 +223,6 @@ fn two_crypto_lines_with_mki() {
         let mut receiver = Receiver::new(&lines);
         let mut sender = Sender::new(chosen, 1);
         assert_eq!(reads(&mut receiver, &protected(&mut sender, 1, 1)), Ok(1), "{n}");
-        let mut report = rtcp(7);
-        sender.protect_rtcp(&mut report).unwrap();
-        assert!(receiver.unprotect_rtcp(&mut report).is_ok(), "{n}");
         // Having believed one, it believes no other.
         for other in used.iter().filter(|other| *other != chosen) {
             let mut sender = Sender::new(other, 1);
@@ -215,7 +230,20 @@ fn two_crypto_lines_with_mki() {
             assert_eq!(refused, Err(DropReason::BadTag), "{n}");
         }
         assert_eq!(reads(&mut receiver, &protected(&mut sender, 2, 3)), Ok(3), "{n}");
+        let mut report = rtcp(7);
+        sender.protect_rtcp(&mut report).unwrap();
+        assert!(receiver.unprotect_rtcp(&mut report).is_ok(), "{n}");
     }
+}
+
+#[test]
+fn a_report_that_comes_first_settles_the_key_too() {
+    let mut receiver = Receiver::new(&[key(1), key(2)]);
+    let mut report = rtcp(7);
+    Sender::new(&key(2), 1).protect_rtcp(&mut report).unwrap();
+    assert!(receiver.unprotect_rtcp(&mut report).is_ok());
+    let refused = reads(&mut receiver, &protected(&mut Sender::new(&key(1), 1), 1, 1));
+    assert_eq!(refused, Err(DropReason::BadTag));
 }
 
 #[test]
