@@ -135,7 +135,9 @@ fn a_source_that_happens_to_have_an_ssrc_of_ours_shares_no_index_with_it() {
         let mut wire = Wire::new();
         for ssrc in order {
             for _start in 0..3 {
-                (0..200).for_each(|sequence| drop(wire.sends(ssrc, sequence)));
+                for sequence in 0..200 {
+                    wire.sends(ssrc, sequence);
+                }
             }
         }
         assert_eq!(wire.recorder.ssrcs(), 6);
