@@ -26,6 +26,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tcp::Way;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
@@ -256,31 +257,27 @@ impl Shared {
         if target.transport == Transport::Udp {
             return udp::send(self, &target.listener, target.address, outgoing);
         }
-        let certificate = match self.certificate_of(&target) {
-            Ok(certificate) => certificate,
+        let way = match Way::to(&self.force.load(), &self.identities, &target) {
+            Ok(way) => way,
             Err(why) => return self.fail(outgoing.client, || why),
         };
-        let address = target.address;
-        match self.flows.pooled(PoolKey { target: target.clone(), certificate }, outgoing) {
+        let key = PoolKey { target: target.clone(), certificate: way.certificate };
+        match self.flows.pooled(key, outgoing) {
             Pooled::Queued => {}
-            Pooled::Full(outgoing) => self.full(outgoing, address),
+            Pooled::Full(outgoing) => self.full(outgoing, target.address),
             Pooled::TooMany(outgoing) => {
                 self.fail(outgoing.client, || "too many connections are open".to_owned());
             }
             Pooled::New(flow, queue, permit) => {
-                tokio::spawn(tcp::dial(Arc::clone(self), flow, target, queue, permit));
+                // Counted from now on: a shutdown waits for what is queued on it.
+                let live = self.live();
+                let shared = Arc::clone(self);
+                tokio::spawn(async move {
+                    let (_permit, _live) = (permit, live);
+                    tcp::dial(shared, flow, target, way, queue).await;
+                });
             }
         }
-    }
-
-    /// The certificate that we would show; none without TLS.
-    fn certificate_of(&self, target: &Target) -> Result<Option<[u8; 32]>, String> {
-        let force = self.force.load();
-        let listener = force.listeners.get(&target.listener);
-        let listener = listener.and_then(|(index, _)| force.plan.listeners.get(*index));
-        let listener = listener.ok_or_else(|| format!("listener {} is closed", target.listener))?;
-        let identity = listener.certificate.as_deref().and_then(|name| self.identities.named(name));
-        Ok(identity.filter(|_| target.transport == Transport::Tls).map(|it| it.fingerprint()))
     }
 
     /// Reports that a request could not be sent.

@@ -1,17 +1,20 @@
 //! Connections: accepted behind the source gate, or opened for a target.
 
-use super::admission::{Admitted, Place, per_source_max};
+use super::admission::{Admitted, InForce, Place, per_source_max};
 use super::flow::Outgoing;
 use super::stream::{self, Role};
 use super::{ACCEPT_PAUSE, Shared, refused, tls};
 use b2bua::io::{Flow, Target};
 use b2bua::plan::Transport;
+use certs::Identities;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 /// A listening socket that does not block.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -133,6 +136,38 @@ async fn enter(shared: Arc<Shared>, entrant: Entrant, stream: TcpStream) {
     }
 }
 
+/// How a target is reached under the plan in force.
+pub(super) struct Way {
+    from: IpAddr,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// The certificate that we show, if we are asked to.
+    pub(super) certificate: Option<[u8; 32]>,
+}
+
+impl Way {
+    pub(super) fn to(
+        force: &InForce,
+        identities: &Identities,
+        target: &Target,
+    ) -> Result<Self, String> {
+        let closed = || format!("listener {} is closed", target.listener);
+        let (index, bound) = force.listeners.get(&target.listener).ok_or_else(closed)?;
+        let from = bound.local.ip();
+        if target.transport != Transport::Tls {
+            return Ok(Self { from, tls: None, certificate: None });
+        }
+        let trunk = force.plan.trunk_named(&target.trunk);
+        let config = trunk.and_then(|trunk| force.tls.client(trunk));
+        let config = config.ok_or_else(|| format!("trunk {} has no TLS", target.trunk))?;
+        let name = certs::server_name(target.server_name.as_deref(), target.address.ip())
+            .map_err(|error| error.to_string())?;
+        let named = force.plan.listeners.get(*index).and_then(|it| it.certificate.as_deref());
+        let identity = named.and_then(|name| identities.named(name));
+        let certificate = identity.map(|identity| identity.fingerprint());
+        Ok(Self { from, tls: Some((config, name)), certificate })
+    }
+}
+
 /// From the first SYN to the end of the TLS handshake: what a call can wait before the next target
 /// is tried (TDR-FO-001).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -142,12 +177,11 @@ pub(super) async fn dial(
     shared: Arc<Shared>,
     flow: Flow,
     target: Target,
+    way: Way,
     queue: mpsc::Receiver<Outgoing>,
-    permit: OwnedSemaphorePermit,
 ) {
-    let (_permit, _live) = (permit, shared.live());
     let to = format!("{} to {}", target.transport.param(), target.address);
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&shared, &target));
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&target, way));
     let connected = connected.await.unwrap_or_else(|_| Err("no connection in time".to_owned()));
     match connected {
         Ok(Connected::Tcp(stream)) => {
@@ -168,22 +202,20 @@ enum Connected {
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
 }
 
-async fn connect(shared: &Shared, target: &Target) -> Result<Connected, String> {
-    let from = shared.force.load().bound(&target.listener).map(|bound| bound.local.ip());
-    let from = from.ok_or_else(|| format!("listener {} is closed", target.listener))?;
-    let stream = connect_from(from, target.address).await.map_err(|error| error.to_string())?;
+async fn connect(target: &Target, way: Way) -> Result<Connected, String> {
+    let stream = connect_from(way.from, target.address).await.map_err(|error| error.to_string())?;
     prepare(&stream).map_err(|error| error.to_string())?;
-    match target.transport {
-        Transport::Tls => {
-            let stream = tls::connect(shared, target, stream).await?;
+    match way.tls {
+        Some((config, name)) => {
+            let stream = tls::connect(&target.listener, config, name, stream).await?;
             Ok(Connected::Tls(Box::new(stream)))
         }
-        Transport::Tcp | Transport::Udp => Ok(Connected::Tcp(stream)),
+        None => Ok(Connected::Tcp(stream)),
     }
 }
 
 /// From the listener's address where it has one: far sides admit us by it.
-async fn connect_from(from: std::net::IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+async fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if !from.is_unspecified() {
         socket.bind(SocketAddr::new(from, 0))?;

@@ -1,9 +1,9 @@
 //! TLS with certificates on both sides: each trunk has its own idea of whom it believes.
 
-use super::{Shared, StartError, refused};
-use b2bua::io::Target;
+use super::{StartError, refused};
 use b2bua::plan::{self, Plan, Transport, Trunk};
 use certs::{ClientIdentity, Identities, PeerRefusal, Roots, ServerIdentity, Trust};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 use std::collections::HashMap;
 use std::io;
@@ -73,6 +73,10 @@ impl Tls {
         self.trunks.get(&trunk).map(|tls| Arc::clone(&tls.server))
     }
 
+    pub(super) fn client(&self, trunk: usize) -> Option<Arc<ClientConfig>> {
+        self.trunks.get(&trunk).map(|tls| Arc::clone(&tls.client))
+    }
+
     pub(super) fn trust(&self, trunk: usize) -> Option<&Trust> {
         self.trunks.get(&trunk).map(|tls| &tls.trust)
     }
@@ -126,23 +130,16 @@ pub(super) async fn accept(
 
 /// The handshake with a far side that we connected to.
 pub(super) async fn connect(
-    shared: &Shared,
-    target: &Target,
+    listener: &str,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let config = {
-        let force = shared.force.load();
-        let trunk = force.plan.trunk_named(&target.trunk);
-        trunk.and_then(|trunk| force.tls.trunks.get(&trunk)).map(|tls| Arc::clone(&tls.client))
-    };
-    let config = config.ok_or_else(|| format!("trunk {} has no TLS", target.trunk))?;
-    let name = certs::server_name(target.server_name.as_deref(), target.address.ip())
-        .map_err(|error| error.to_string())?;
     match TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => Ok(TlsStream::Client(stream)),
         Err(error) => match peer_refusal(&error) {
             Some(refusal) => {
-                refused(&target.listener, refusal.as_str());
+                refused(listener, refusal.as_str());
                 Err(format!("peer was refused: {refusal} ({error})"))
             }
             None => Err(format!("TLS failed: {error}")),

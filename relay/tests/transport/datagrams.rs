@@ -1,0 +1,82 @@
+//! UDP.
+
+use crate::world::{World, call_id, options_via, soon, target};
+use b2bua::io::Hop;
+use b2bua::plan::Transport;
+use tokio::net::UdpSocket;
+
+async fn carrier(world: &World, address: &str) -> UdpSocket {
+    let socket = UdpSocket::bind((address, 0)).await.unwrap();
+    socket.connect(world.at("udp")).await.unwrap();
+    socket
+}
+
+fn request(call_id: &str) -> String {
+    options_via(call_id, "SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK1")
+}
+
+async fn received(socket: &UdpSocket) -> String {
+    let mut buffer = [0; 2048];
+    let len = soon(socket.recv(&mut buffer)).await.unwrap();
+    String::from_utf8_lossy(&buffer[..len]).into_owned()
+}
+
+#[tokio::test]
+async fn answer_behind_a_nat_goes_back_where_the_request_came_from() {
+    let mut world = World::new("rport");
+    let carrier = carrier(&world, "127.0.0.1").await;
+    carrier.send(request("a").as_bytes()).await.unwrap();
+    let (flow, message) = world.message().await;
+    let source = carrier.local_addr().unwrap();
+    assert_eq!((flow.remote, &*flow.trunk, &*flow.listener), (source, "colt", "udp"));
+    let via = message.headers().top_via();
+    assert_eq!((via.received(), via.rport()), (Some(source.ip()), Some(source.port())));
+    // The socket is connected: only what comes from the listener's own address is received.
+    world.send(Hop::Flow { flow: flow.clone(), otherwise: None }, "answer", 1);
+    assert_eq!(received(&carrier).await, "answer");
+    world.send(Hop::Target(target("colt", Transport::Udp, source)), "request", 2);
+    assert_eq!(received(&carrier).await, "request");
+
+    carrier.send(request("b").as_bytes()).await.unwrap();
+    assert_eq!(world.message().await.0.id, flow.id, "the same pair of addresses");
+}
+
+#[tokio::test]
+async fn datagram_of_a_stranger_is_dropped_and_counted() {
+    let mut world = World::new("stranger-udp");
+    let stranger = carrier(&world, "127.0.0.9").await;
+    let carrier = carrier(&world, "127.0.0.1").await;
+    stranger.send(request("forged").as_bytes()).await.unwrap();
+    stranger.send(b"INVITE nonsense SIP/2.0\r\n\r\n").await.unwrap();
+    carrier.send(request("own").as_bytes()).await.unwrap();
+    assert_eq!(call_id(&world.message().await.1), "own");
+    assert_eq!(world.refusals("udp", "source"), 2);
+    assert!(stranger.try_recv(&mut [0; 16]).is_err());
+    world.nothing_came_in();
+}
+
+#[tokio::test]
+async fn keepalives_are_ignored_and_malformed_requests_answered() {
+    let mut world = World::new("malformed-udp");
+    let carrier = carrier(&world, "127.0.0.1").await;
+    for keepalive in [&b""[..], b"\r\n\r\n", b"\0\0\0\0"] {
+        carrier.send(keepalive).await.unwrap();
+    }
+    let bad = request("bad").replace("CSeq: 1 OPTIONS", "CSeq: 1 INVITE");
+    carrier.send(bad.as_bytes()).await.unwrap();
+    assert!(received(&carrier).await.starts_with("SIP/2.0 400 "));
+    carrier.send(b"neither this nor that").await.unwrap();
+    carrier.send(request("good").as_bytes()).await.unwrap();
+    assert_eq!(call_id(&world.message().await.1), "good");
+    assert_eq!(world.discards("malformed"), 2);
+    assert!(carrier.try_recv(&mut [0; 16]).is_err());
+}
+
+#[tokio::test]
+async fn datagram_that_is_too_large_is_reported_at_once() {
+    let mut world = World::new("large-udp");
+    let carrier = carrier(&world, "127.0.0.1").await;
+    let hop = Hop::Target(target("colt", Transport::Udp, carrier.local_addr().unwrap()));
+    world.send(hop, &"x".repeat(70_000), 7);
+    assert_eq!(world.failure().await.0.0, 7);
+}
