@@ -1,17 +1,19 @@
 //! A baresip user agent, driven over its control socket: JSON in netstrings, events on the same socket.
 
+use super::lab::Side;
+use super::namespace::on;
 use super::process::{Process, fill, until};
 use crate::fail::{Fail, Outcome, While, ensure};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How an agent is set up.
 pub(super) struct Setup<'a> {
     pub(super) name: &'a str,
+    pub(super) side: &'a Side,
     pub(super) address: Ipv4Addr,
     pub(super) port: u16,
     /// The account line of baresip.
@@ -55,7 +57,7 @@ impl Agent {
         let account = format!("{}\n", setup.account);
         std::fs::write(folder.join("accounts"), account).while_("accounts")?;
         std::fs::write(folder.join("contacts"), "").while_("contacts")?;
-        let mut command = Command::new("baresip");
+        let mut command = on(setup.side, "baresip");
         // With -s it writes every SIP message it sees into its log, the place to look after a failure.
         command.arg("-s").arg("-f").arg(&folder).current_dir(&folder);
         let mut process = Process::start(setup.name, &mut command, &folder.join("log"))?;

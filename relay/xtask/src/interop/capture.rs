@@ -3,6 +3,7 @@
 
 use super::audio::Audio;
 use super::lab;
+use super::namespace::on;
 use super::process::Process;
 use super::srtp;
 use crate::fail::{Outcome, While, ensure};
@@ -11,18 +12,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// A capture that runs.
+/// A capture that runs on both sides.
 pub(super) struct Capture {
-    process: Process,
-    file: PathBuf,
+    wires: Vec<(Process, PathBuf)>,
     folder: PathBuf,
 }
 
 /// A capture that ended.
 pub(super) struct Trace {
-    /// Every UDP datagram in order.
+    /// Every UDP datagram of both sides in order.
     pub(super) packets: Vec<Packet>,
-    file: PathBuf,
+    files: Vec<PathBuf>,
     folder: PathBuf,
 }
 
@@ -46,39 +46,55 @@ pub(super) struct Stream {
 }
 
 impl Capture {
-    /// Begins to record all UDP of the private network.
+    /// Begins to record all UDP of Teams and of the carriers.
     pub(super) fn start(folder: &Path) -> Outcome<Self> {
-        let file = folder.join("wire.pcapng");
-        let mut command = Command::new("tshark");
-        command.args(["-q", "-i", "lo", "-f", "udp", "-w"]).arg(&file);
-        let mut process = Process::start("tshark", &mut command, &folder.join("tshark.log"))?;
-        let probe = std::net::UdpSocket::bind((lab::STRANGER, 0)).while_("probe")?;
-        // It says that it captures before it does: only a packet in the file is proof.
-        process.until("first captured packet", START, |_| {
-            let _ = probe.send_to(b"probe", (lab::STRANGER, 9));
-            std::fs::metadata(&file).is_ok_and(|file| file.len() > HEADERS)
-        })?;
-        Ok(Self { process, file, folder: folder.to_owned() })
+        let mut wires = Vec::new();
+        for side in [lab::TEAMS, lab::CARRIERS] {
+            let file = folder.join(format!("{}.pcapng", side.name));
+            let mut command = on(&side, "tshark");
+            // On any interface: between the front and the user there is no wire, only lo.
+            command.args(["-q", "-i", "any", "-f", "udp", "-w"]).arg(&file);
+            let log = folder.join(format!("{}.tshark.log", side.name));
+            wires.push((Process::start("tshark", &mut command, &log)?, file));
+        }
+        // tshark says that it captures before it does: only a packet in the file is proof.
+        let probe = std::net::UdpSocket::bind((lab::BORDER, 0)).while_("probe")?;
+        for ((process, file), host) in wires.iter_mut().zip([lab::USER, lab::CARRIER]) {
+            process.until("first captured packet", START, |_| {
+                let _ = probe.send_to(b"probe", (host, DISCARD));
+                std::fs::metadata(&*file).is_ok_and(|file| file.len() > HEADERS)
+            })?;
+        }
+        Ok(Self { wires, folder: folder.to_owned() })
     }
 
     /// Ends it and reads it back.
-    pub(super) fn stop(mut self) -> Outcome<Trace> {
+    pub(super) fn stop(self) -> Outcome<Trace> {
         // dumpcap writes what it holds every so often; the last packets are to be among it.
         std::thread::sleep(FLUSH);
-        self.process.signal("INT")?;
-        self.process.ended(START)?;
-        let mut command = tshark(&self.file);
-        command.args(["-Y", "udp", "-T", "fields"]);
-        for field in
-            ["frame.time_epoch", "ip.src", "udp.srcport", "ip.dst", "udp.dstport", "udp.payload"]
-        {
-            command.args(["-e", field]);
+        let (mut packets, mut files) = (Vec::new(), Vec::new());
+        for (mut process, file) in self.wires {
+            process.signal("INT")?;
+            process.ended(START)?;
+            let mut command = tshark(&file);
+            command.args(["-Y", "udp", "-T", "fields"]);
+            for field in FIELDS {
+                command.args(["-e", field]);
+            }
+            packets.extend(said(&mut command)?.lines().filter_map(Packet::read));
+            files.push(file);
         }
-        let text = said(&mut command)?;
-        let packets = text.lines().filter_map(Packet::read).collect();
-        Ok(Trace { packets, file: self.file.clone(), folder: self.folder.clone() })
+        packets.sort_by(|a, b| a.at.total_cmp(&b.at));
+        Ok(Trace { packets, files, folder: self.folder })
     }
 }
+
+/// What is read of each packet.
+const FIELDS: [&str; 6] =
+    ["frame.time_epoch", "ip.src", "udp.srcport", "ip.dst", "udp.dstport", "udp.payload"];
+
+/// Where nobody listens (RFC 863).
+const DISCARD: u16 = 9;
 
 const START: Duration = Duration::from_secs(15);
 
@@ -139,10 +155,14 @@ impl Trace {
 
     /// tshark's table of RTP streams.
     pub(super) fn streams(&self) -> Outcome<Vec<Stream>> {
-        let mut command = tshark(&self.file);
         let (low, high) = lab::MEDIA_PORTS.into_inner();
-        command.args(["-q", "-d", &format!("udp.port=={low}-{high},rtp"), "-z", "rtp,streams"]);
-        Ok(said(&mut command)?.lines().filter_map(Stream::read).collect())
+        let mut streams = Vec::new();
+        for file in &self.files {
+            let mut command = tshark(file);
+            command.args(["-q", "-d", &format!("udp.port=={low}-{high},rtp"), "-z", "rtp,streams"]);
+            streams.extend(said(&mut command)?.lines().filter_map(Stream::read));
+        }
+        Ok(streams)
     }
 
     /// What a plain leg carried from `since` on, decoded.

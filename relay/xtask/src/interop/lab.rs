@@ -1,20 +1,64 @@
-//! The map of the laboratory: who has which address, name and number.
+//! The map of the laboratory: who has which address, name and number. The addresses are those set aside for
+//! documentation and benchmarks, each side in a network of its own.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+/// One side: a network namespace with a wire to Tollgate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Side {
+    pub(super) name: &'static str,
+    pub(super) network: &'static str,
+    /// Its hosts. What binds to no address speaks from the first.
+    pub(super) hosts: &'static [Ipv4Addr],
+    /// Tollgate's end of the wire.
+    pub(super) gateway: Ipv4Addr,
+}
+
+pub(super) const TEAMS: Side = Side {
+    name: "teams",
+    network: "198.51.100.0/24",
+    hosts: &[USER, FRONT, Ipv4Addr::new(198, 51, 100, 2), Ipv4Addr::new(198, 51, 100, 3)],
+    gateway: Ipv4Addr::new(198, 51, 100, 254),
+};
+
+pub(super) const CARRIERS: Side = Side {
+    name: "carriers",
+    network: "192.0.2.0/24",
+    hosts: &[CARRIER, BUSY, SECOND],
+    gateway: Ipv4Addr::new(192, 0, 2, 254),
+};
+
+/// In nobody's `sources`.
+pub(super) const ELSEWHERE: Side = Side {
+    name: "elsewhere",
+    network: "198.18.0.0/24",
+    hosts: &[Ipv4Addr::new(198, 18, 0, 9)],
+    gateway: Ipv4Addr::new(198, 18, 0, 254),
+};
+
+pub(super) const SIDES: [Side; 3] = [TEAMS, CARRIERS, ELSEWHERE];
+
 /// Teams' front: sip, sip2 and sip3 are .1, .2 and .3.
-pub(super) const FRONT: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+pub(super) const FRONT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// The names of the front, in the order in which Tollgate tries them.
+pub(super) const FRONT_NAMES: [(&str, Ipv4Addr); 3] = [
+    ("sip.pstnhub.microsoft.com", FRONT),
+    ("sip2.pstnhub.microsoft.com", TEAMS.hosts[2]),
+    ("sip3.pstnhub.microsoft.com", TEAMS.hosts[3]),
+];
 
 /// The Teams user behind the front.
-pub(super) const USER: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 9);
+pub(super) const USER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 pub(super) const USER_PORT: u16 = 5072;
 pub(super) const USER_NUMBER: &str = "+4930123450";
 
-/// What Tollgate believes to be Teams.
-pub(super) const TEAMS_SOURCES: &str = "127.0.1.0/24";
+/// What begins every address of a side: none may be seen on the other.
+pub(super) const TEAMS_PREFIX: &str = "198.51.100.";
+pub(super) const CARRIERS_PREFIX: &str = "192.0.2.";
 
 /// Tollgate.
-pub(super) const BORDER: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
+pub(super) const BORDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub(super) const BORDER_TLS: SocketAddrV4 = SocketAddrV4::new(BORDER, 5061);
 pub(super) const BORDER_SIP: SocketAddrV4 = SocketAddrV4::new(BORDER, 5060);
 pub(super) const BORDER_METRICS: SocketAddrV4 = SocketAddrV4::new(BORDER, 9464);
@@ -27,16 +71,13 @@ pub(super) const BASE_FQDN: &str = "sbc1.interop.example";
 pub(super) const TENANT_FQDN: &str = "contoso.sbc1.interop.example";
 
 /// The carrier with people on it.
-pub(super) const CARRIER: Ipv4Addr = Ipv4Addr::new(127, 0, 3, 1);
+pub(super) const CARRIER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(super) const CARRIER_NUMBER: &str = "+498955501";
 
 /// The carrier that answers 503, and the one after it on the route.
-pub(super) const BUSY: Ipv4Addr = Ipv4Addr::new(127, 0, 3, 2);
-pub(super) const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 3, 3);
+pub(super) const BUSY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub(super) const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 pub(super) const SECOND_NUMBER: &str = "+494077701";
-
-/// In nobody's `sources`.
-pub(super) const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 9, 9);
 
 /// Where SIP over UDP is spoken by everyone but the Teams user.
 pub(super) const SIP_PORT: u16 = 5060;

@@ -1,8 +1,10 @@
 //! The private network: own network, mount and process namespaces that end with the last scenario, so that
-//! nothing is left on the host and nothing on the host gets in between.
+//! nothing is left on the host and nothing on the host gets in between. In it, Tollgate stands where three
+//! wires meet: Teams, the carriers and elsewhere are network namespaces that only it can reach.
 
+use super::lab::{self, Side};
 use super::process::PATH;
-use super::{INSIDE, lab};
+use super::{INSIDE, lab::SIDES};
 use crate::fail::{Fail, Outcome, While, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,33 +28,65 @@ pub(super) fn run_inside(folder: &Path, binary: &Path, only: &str) -> Outcome {
     ensure(status.success(), || format!("the private network: {status}"))
 }
 
-/// Sets up what the scenarios need: the loopback network and the three names of Teams.
+/// Lays the wires and gives Teams its names.
 pub(super) fn prepare(folder: &Path) -> Outcome {
     ensure(std::process::id() < 10, || "not inside a private network".to_owned())?;
-    run("ip", &["link", "set", "lo", "up"])?;
-    let hosts = folder.join("hosts");
-    let text = format!(
-        "127.0.0.1 localhost\n127.0.1.1 sip.pstnhub.microsoft.com\n\
-         127.0.1.2 sip2.pstnhub.microsoft.com\n127.0.1.3 sip3.pstnhub.microsoft.com\n{} {}\n",
-        lab::BORDER,
-        lab::BASE_FQDN
-    );
-    std::fs::write(&hosts, text).while_(hosts.display())?;
-    run("mount", &["--bind", &hosts.display().to_string(), "/etc/hosts"])
+    let names = lab::FRONT_NAMES.map(|(name, address)| format!("{address} {name}\n")).concat();
+    cover(folder, "hosts", &format!("127.0.0.1 localhost\n{names}"))?;
+    // Nobody is to wait for a name server of the host: there is none, and that is said at once.
+    cover(folder, "resolv.conf", "nameserver 127.0.0.53\n")?;
+    // The names of namespaces lie below /run; the host is not to see ours.
+    run("mount -t tmpfs tmpfs /run")?;
+    run("ip link set lo up")?;
+    run(&format!("ip address add {}/32 dev lo", lab::BORDER))?;
+    SIDES.iter().try_for_each(wire)
+}
+
+/// Lays a text of ours over a file of `/etc`, for everyone inside.
+fn cover(folder: &Path, name: &str, text: &str) -> Outcome {
+    let ours = folder.join(name);
+    std::fs::write(&ours, text).while_(ours.display())?;
+    run(&format!("mount --bind {} /etc/{name}", ours.display()))
+}
+
+/// A program that runs on one side.
+pub(super) fn on(side: &Side, program: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", side.name, program]).env("PATH", PATH);
+    command
+}
+
+fn wire(side: &Side) -> Outcome {
+    let Side { name, network, hosts, gateway } = *side;
+    run(&format!("ip netns add {name}"))?;
+    run(&format!("ip link add {name} type veth peer name wire netns {name}"))?;
+    run(&format!("ip address add {gateway}/24 dev {name}"))?;
+    run(&format!("ip link set {name} up"))?;
+    // Tollgate has one address, whichever wire it speaks on.
+    run(&format!("ip route replace {network} dev {name} src {}", lab::BORDER))?;
+    let inside = format!("ip -n {name}");
+    run(&format!("{inside} link set lo up"))?;
+    for host in hosts {
+        run(&format!("{inside} address add {host}/24 dev wire"))?;
+    }
+    run(&format!("{inside} link set wire up"))?;
+    run(&format!("{inside} route add default via {gateway}"))
 }
 
 fn unshare() -> Command {
+    let path = format!("{}:{PATH}", std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("unshare");
-    command
-        .args(NAMESPACES)
-        .env("PATH", format!("{}:{PATH}", std::env::var("PATH").unwrap_or_default()));
+    command.args(NAMESPACES).env("PATH", path);
     command
 }
 
-fn run(program: &str, words: &[&str]) -> Outcome {
-    let output = Command::new(program).args(words).env("PATH", PATH).output().while_(program)?;
+/// Runs a line of words that hold no spaces.
+fn run(line: &str) -> Outcome {
+    let mut words = line.split(' ');
+    let mut command = Command::new(words.next().unwrap_or_default());
+    let output = command.args(words).env("PATH", PATH).output().while_(line)?;
     if output.status.success() {
         return Ok(());
     }
-    Err(Fail(format!("{program}: {}", String::from_utf8_lossy(&output.stderr))))
+    Err(Fail(format!("{line}: {}", String::from_utf8_lossy(&output.stderr))))
 }

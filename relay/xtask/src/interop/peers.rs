@@ -3,13 +3,13 @@
 use super::audio::mulaw_tone;
 use super::baresip::{Agent, Setup};
 use super::lab;
+use super::namespace::on;
 use super::pki::Leaf;
 use super::process::{Process, fill};
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::packages;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// Teams' three names, mutual TLS towards Tollgate, UDP towards the user.
@@ -20,6 +20,9 @@ pub(super) fn front(folder: &Path, leaf: &Leaf, root: &Path) -> Outcome<Process>
     let user = format!("sip:{}@{}:{}", lab::USER_NUMBER, lab::USER, lab::USER_PORT);
     let border = format!("sip:{};transport=tls", lab::BORDER_TLS);
     let values = [
+        ("FRONT", &*lab::FRONT.to_string()),
+        ("FRONT2", &*lab::FRONT_NAMES[1].1.to_string()),
+        ("FRONT3", &*lab::FRONT_NAMES[2].1.to_string()),
         ("BASE", lab::BASE_FQDN),
         ("TENANT", lab::TENANT_FQDN),
         ("BORDER", &*border),
@@ -35,7 +38,7 @@ pub(super) fn front(folder: &Path, leaf: &Leaf, root: &Path) -> Outcome<Process>
     fill(include_str!("../../peers/front.tls"), &values, &folder.join("front.tls"))?;
     let list = format!("1 {border} 0 0 socket=tls:{}:5061\n", lab::FRONT);
     std::fs::write(folder.join("front.list"), list).while_("front.list")?;
-    let mut command = Command::new("kamailio");
+    let mut command = on(&lab::TEAMS, "kamailio");
     command.args(["-DD", "-E", "-f"]).arg(&configuration);
     command.arg("-P").arg(folder.join("pid")).arg("-Y").arg(&folder).arg("-w").arg(&folder);
     let mut front = Process::start("kamailio", &mut command, &folder.join("log"))?;
@@ -59,6 +62,7 @@ pub(super) fn user(folder: &Path) -> Outcome<Agent> {
     );
     Agent::start(&Setup {
         name: "user",
+        side: &lab::TEAMS,
         address: lab::USER,
         port: lab::USER_PORT,
         account: &account,
@@ -79,6 +83,7 @@ pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
     );
     Agent::start(&Setup {
         name: "carrier",
+        side: &lab::CARRIERS,
         address: lab::CARRIER,
         port: lab::SIP_PORT,
         account: &account,
@@ -138,7 +143,7 @@ impl Sipp {
         fill(scenario, &[("TONE", &tone)], &file)?;
         let (own, media) = (address.to_string(), lab::SIPP_MEDIA.to_string());
         let port = lab::SIP_PORT.to_string();
-        let mut command = Command::new("sipp");
+        let mut command = on(&lab::CARRIERS, "sipp");
         command.arg("-sf").arg(&file).args(["-i", &own, "-p", &port, "-mi", &own, "-mp", &media]);
         command.args(["-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error", "-trace_err"]);
         command.arg("-error_file").arg(folder.join(format!("{name}.errors")));

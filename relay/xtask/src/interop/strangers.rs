@@ -1,28 +1,31 @@
 //! Those who must get nothing: a forged certificate, none at all, an address outside `sources`. Each is
 //! preceded by one who may, over the same path, so that silence means refusal and not a dead listener.
 
+use super::lab::Side;
+use super::namespace::on;
 use super::pki::Leaf;
 use super::process::until;
 use super::tollgate::Metrics;
 use super::{Lab, lab};
 use crate::fail::{Outcome, While, ensure};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 pub(super) fn strangers_get_nothing(lab: &mut Lab) -> Outcome {
-    let welcome = over_tls(Some(&lab.teams), &lab.teams_root)?;
+    let welcome = over_tls(&lab::TEAMS, Some(&lab.teams), &lab.teams_root)?;
     ensure(welcome.contains("SIP/2.0 200"), || format!("Teams itself got no answer:\n{welcome}"))?;
     refused(lab, "a forged certificate", |lab| ends_with_alert(Some(&lab.rogue), &lab.teams_root))?;
     refused(lab, "no certificate", |lab| ends_with_alert(None, &lab.teams_root))?;
-    refused(lab, "an address outside sources over TLS", |_| closed_before_tls())?;
-    let answer = over_udp(lab::CARRIER)?;
-    ensure(answer.starts_with("SIP/2.0 "), || "the carrier itself got no answer".to_owned())?;
+    refused(lab, "an address outside sources over TLS", closed_before_tls)?;
+    let answer = over_udp(&lab::CARRIERS)?;
+    ensure(answer.starts_with("SIP/2.0 "), || {
+        format!("the carrier itself got no answer: {answer}")
+    })?;
     refused(lab, "an address outside sources over UDP", |_| {
-        let answer = over_udp(lab::STRANGER)?;
-        ensure(answer.is_empty(), || format!("a stranger was answered:\n{answer}"))
+        let answer = over_udp(&lab::ELSEWHERE)?;
+        ensure(answer.is_empty(), || format!("a stranger was answered: {answer}"))
     })
 }
 
@@ -43,76 +46,62 @@ const COUNTED: Duration = Duration::from_secs(3);
 
 /// The handshake ends with an alert, and no SIP byte has come.
 fn ends_with_alert(leaf: Option<&Leaf>, root: &Path) -> Outcome {
-    let said = over_tls(leaf, root)?;
+    let said = over_tls(&lab::TEAMS, leaf, root)?;
     ensure(said.contains("alert number"), || format!("TLS ended without an alert:\n{said}"))?;
     ensure(!said.contains("SIP/2.0"), || format!("SIP was spoken:\n{said}"))
 }
 
-/// What a TLS client on the Teams side sees and says when it sends OPTIONS.
-fn over_tls(leaf: Option<&Leaf>, root: &Path) -> Outcome<String> {
-    let mut command = Command::new("openssl");
+/// Even with Teams' own certificate: the connection ends before the first byte of TLS.
+fn closed_before_tls(lab: &Lab) -> Outcome {
+    let said = over_tls(&lab::ELSEWHERE, Some(&lab.teams), &lab.teams_root)?;
+    let closed = said.contains("handshake has read 0 bytes") && !said.contains("alert number");
+    ensure(closed, || format!("TLS was spoken:\n{said}"))
+}
+
+/// What a TLS client on this side sees and says when it sends OPTIONS.
+fn over_tls(side: &Side, leaf: Option<&Leaf>, root: &Path) -> Outcome<String> {
+    let mut command = on(side, "openssl");
     command.args(["s_client", "-nocommands", "-ign_eof", "-connect", &lab::BORDER_TLS.to_string()]);
-    // Inside `sources`, so that the certificate alone decides.
-    command.args(["-bind", &format!("{}:0", lab::USER), "-servername", lab::BASE_FQDN]);
-    command.arg("-CAfile").arg(root);
+    command.args(["-servername", lab::BASE_FQDN]).arg("-CAfile").arg(root);
     if let Some(leaf) = leaf {
         command.arg("-cert").arg(&leaf.chain).arg("-cert_chain").arg(&leaf.chain);
         command.arg("-key").arg(&leaf.key);
     }
+    converse(&mut command, &options(lab::BASE_FQDN, "TLS", "sip.pstnhub.microsoft.com"))
+}
+
+/// The answer to OPTIONS over UDP from this side, or nothing.
+fn over_udp(side: &Side) -> Outcome<String> {
+    // The shell opens UDP sockets by itself, and speaks from the side's first host.
+    let script = r#"exec 3<>"/dev/udp/$0/$1"; cat >&3; IFS= read -r -t 1.2 line <&3; echo "$line""#;
+    let mut command = on(side, "bash");
+    let border = lab::BORDER_SIP;
+    command.args(["-c", script, &border.ip().to_string(), &border.port().to_string()]);
+    let host = side.hosts.first().map(ToString::to_string).unwrap_or_default();
+    let answer = converse(&mut command, &options(&lab::BORDER.to_string(), "UDP", &host))?;
+    Ok(answer.trim().to_owned())
+}
+
+/// Gives a program its input and listens to it for [`PATIENCE`].
+fn converse(command: &mut Command, input: &str) -> Outcome<String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().while_("openssl")?;
-    if let Some(mut input) = child.stdin.take() {
-        // A refused client finds the pipe broken; that is no failure of the test.
-        let _ =
-            input.write_all(options(lab::BASE_FQDN, "TLS", "sip.pstnhub.microsoft.com").as_bytes());
+    let mut child = command.spawn().while_("starting a stranger")?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A client that was refused is gone already: no failure of the test.
+        let _ = pipe.write_all(input.as_bytes());
     }
     let gone = until("end", PATIENCE, || matches!(child.try_wait(), Ok(Some(_))));
     if gone.is_err() {
-        child.kill().while_("openssl")?;
+        child.kill().while_("ending a stranger")?;
     }
-    let output = child.wait_with_output().while_("openssl")?;
+    let output = child.wait_with_output().while_("listening to a stranger")?;
     let [out, err] =
-        [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Ok(out + &err)
 }
 
 /// An answer comes within milliseconds; this is how long silence is listened to.
 const PATIENCE: Duration = Duration::from_millis(1500);
-
-/// The connection ends by itself, with no byte sent to us.
-fn closed_before_tls() -> Outcome {
-    let mut stream = TcpStream::connect(lab::BORDER_TLS).while_("connect")?;
-    let own = stream.local_addr().while_("connect")?;
-    // An unbound client on loopback has 127.0.0.1, which is in nobody's sources.
-    ensure(own.ip() == Ipv4Addr::LOCALHOST, || format!("came from {own}"))?;
-    stream.set_read_timeout(Some(PATIENCE)).while_("read")?;
-    let mut bytes = [0; 1];
-    match stream.read(&mut bytes) {
-        Ok(0) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
-        Ok(_) => ensure(false, || "a byte was sent".to_owned()),
-        Err(error) => ensure(false, || format!("it was not closed: {error}")),
-    }
-}
-
-/// The answer to OPTIONS over UDP from this address, or nothing.
-fn over_udp(from: Ipv4Addr) -> Outcome<String> {
-    let socket = UdpSocket::bind((from, 0)).while_("bind")?;
-    socket.set_read_timeout(Some(PATIENCE)).while_("socket")?;
-    let host = socket.local_addr().while_("socket")?.to_string();
-    let request = options(&lab::BORDER.to_string(), "UDP", &host);
-    socket.send_to(request.as_bytes(), lab::BORDER_SIP).while_("send")?;
-    let mut buffer = [0; 4096];
-    match socket.recv(&mut buffer) {
-        Ok(length) => {
-            Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
-        }
-        Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
-            Ok(String::new())
-        }
-        Err(error) => Err(error).while_("receive"),
-    }
-}
 
 fn options(to: &str, transport: &str, from: &str) -> String {
     format!(

@@ -167,7 +167,8 @@ fn host(folder: &Path, teams: &Authority, own: &Leaf) -> String {
     let (base, border) = (lab::BASE_FQDN, lab::BORDER);
     let (chain, key, root) = (own.chain.display(), own.key.display(), teams.root.display());
     let (tls, sip, metrics) = (lab::BORDER_TLS, lab::BORDER_SIP, lab::BORDER_METRICS);
-    let (media, sources) = (lab::BORDER_MEDIA, lab::TEAMS_SOURCES);
+    let (media, sources) = (lab::BORDER_MEDIA, lab::TEAMS.network);
+    let names = lab::FRONT_NAMES.map(|(name, at)| format!("\"{name}\" = [\"{at}\"]\n")).concat();
     let mut text = format!(
         r#"[node]
 fqdn = "{base}"
@@ -188,10 +189,7 @@ advertise = "{border}"
 ports = "{media}"
 
 [resolve]
-"sip.pstnhub.microsoft.com" = ["127.0.1.1"]
-"sip2.pstnhub.microsoft.com" = ["127.0.1.2"]
-"sip3.pstnhub.microsoft.com" = ["127.0.1.3"]
-
+{names}
 [[certificate]]
 name = "own"
 chain = "{chain}"

@@ -112,13 +112,17 @@ impl Crossing<'_> {
             let differ = mark(near, name).is_some() && mark(near, name) != mark(far, name);
             ensure(differ, || format!("both legs have the {name} {:?}", mark(near, name)))?;
         }
-        let hidden = ["127.0.1.", "pstnhub", "AES_CM_128"];
+        let hidden = [lab::TEAMS_PREFIX, "pstnhub", "AES_CM_128"];
         if let Some(sip) =
             self.trace.sip(lab::BORDER, self.carrier).find(|sip| has_any(sip, &hidden))
         {
             return Err(Fail(format!("the carrier sees the Teams side:\n{sip}")));
         }
-        match self.trace.sip(lab::FRONT, lab::USER).find(|sip| has_any(sip, &["127.0.3."])) {
+        match self
+            .trace
+            .sip(lab::FRONT, lab::USER)
+            .find(|sip| has_any(sip, &[lab::CARRIERS_PREFIX]))
+        {
             Some(sip) => Err(Fail(format!("Teams sees the carrier's side:\n{sip}"))),
             None => Ok(()),
         }
