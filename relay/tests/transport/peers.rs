@@ -44,7 +44,7 @@ async fn forged_teams_peer_gets_not_one_sip_octet() {
 }
 
 #[tokio::test]
-async fn refused_peer_is_told_by_an_alert_and_not_by_a_reset() {
+async fn refused_peer_is_told_why_by_an_alert() {
     let world = World::new("alert");
     let rogue = Authority::new("Rogue").unwrap().leaf(&[TEAMS]).unwrap();
     let mut stream = world.tls(Some(&rogue)).await.unwrap();
