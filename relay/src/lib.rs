@@ -2,5 +2,15 @@
 //! back-to-back user agent and the media engine.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod daemon;
+mod dns;
+mod http;
+pub mod logging;
+mod record_file;
+mod shard;
+pub mod telemetry;
+pub mod transport;

@@ -3,7 +3,9 @@
 //! A verb is a struct with its flags and `fn run(self) -> Exit`, in a file of its own, and one
 //! variant of [`Verb`]. Data goes to stdout, talk to stderr.
 
+mod ask;
 mod check;
+mod run;
 
 use crate::config;
 use clap::{Args, Parser, Subcommand};
@@ -21,13 +23,21 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Run),
     Check(check::Check),
+    Calls(ask::Calls),
+    Trunks(ask::Trunks),
+    Reload(ask::Reload),
 }
 
 impl Verb {
     fn run(self) -> Exit {
         match self {
+            Self::Run(run) => run.run(),
             Self::Check(check) => check.run(),
+            Self::Calls(calls) => calls.run(),
+            Self::Trunks(trunks) => trunks.run(),
+            Self::Reload(reload) => reload.run(),
         }
     }
 }
@@ -81,6 +91,11 @@ impl ConfigFlag {
 /// Writes data to stdout. A reader that has gone away (`| head`) is no error of ours.
 pub(crate) fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes talk to stderr.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Writes a value as one line of JSON to stdout.

@@ -24,7 +24,8 @@ const RESOLVED_MAX: usize = 16;
 /// Longest path of a Unix socket, without its final zero (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
-const ADMIN_SOCKET: &str = "/run/tollgate/admin.sock";
+/// Where the daemon is asked, if `[admin]` does not say.
+pub(crate) const ADMIN_SOCKET: &str = "/run/tollgate/admin.sock";
 const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// A record is about 1 KiB: 64 MiB hold a busy day of a small host.
 const RECORDS_SIZE: u64 = 64 << 20;

@@ -155,6 +155,15 @@ pub fn path(given: Option<PathBuf>) -> PathBuf {
     given.or_else(|| environment().map(PathBuf::from)).unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
+/// The admin socket that a daemon with this configuration listens on. Also where the files do not
+/// hold: the running daemon must stay reachable, above all then.
+pub fn admin_socket(path: &Path) -> PathBuf {
+    let layout = Layout::of(path);
+    let problems = Problems::default();
+    let host = Source::read(&layout.host, &problems).map(|source| host::read(&source, &problems));
+    layout.directory.join(host.map_or_else(|| host::ADMIN_SOCKET.into(), |host| host.socket))
+}
+
 /// Reads the configuration under `path`, a directory or the `tollgate.toml` in it: all of it holds,
 /// or every problem is listed.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {

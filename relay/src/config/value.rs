@@ -166,8 +166,8 @@ pub(crate) fn ip(value: &DeValue<'_>) -> Result<IpAddr, Wrong> {
 pub(crate) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
     let written = text(value)?;
     let address: SocketAddr = written.parse().map_err(|_| match written.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => Wrong::new("has no port").hint(format!("did you mean \"{ip}:5061\"?")),
-        Ok(IpAddr::V6(ip)) => Wrong::new("has no port").hint(format!("did you mean \"[{ip}]:5061\"?")),
+        Ok(IpAddr::V4(ip)) => Wrong::new("has no port").hint(format!("add it, such as \"{ip}:5061\"")),
+        Ok(IpAddr::V6(ip)) => Wrong::new("has no port").hint(format!("add it, such as \"[{ip}]:5061\"")),
         Err(_) => Wrong::new("is not an IP address with a port, such as \"192.0.2.1:5061\" or \"[2001:db8::1]:5061\""),
     })?;
     match address.port() {
@@ -246,7 +246,7 @@ pub(crate) fn port_range(value: &DeValue<'_>) -> Result<RangeInclusive<u16>, Wro
             Wrong::new("ends before it begins").hint(format!("did you mean \"{last}-{first}\"?"))
         );
     }
-    let (even, odd) = (u32::from(first).next_multiple_of(2), (u32::from(last) + 1) / 2 * 2);
+    let (even, odd) = (u32::from(first).next_multiple_of(2), u32::from(last).div_ceil(2) * 2);
     if odd < even + CALL_PORTS {
         return Err(Wrong::new(format!(
             "holds no call: one takes {CALL_PORTS} ports, two pairs of RTP and RTCP"

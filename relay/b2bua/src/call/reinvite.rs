@@ -273,10 +273,9 @@ impl Call {
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let (server, from) = (pending.server, pending.from);
         let answer = leg.negotiation.receive_answer(response.body());
-        let answer = answer.map_err(|refusal| {
+        if answer.is_err() {
             leg.negotiation.rollback();
-            refusal
-        });
+        }
         let body = answer.and_then(|(media, _)| {
             let mut answer = media.answer_for(&pending.offer)?;
             // A hold was translated, so its answer is translated back (TDR-HLD-001).

@@ -1,0 +1,201 @@
+//! The local admin socket: one JSON request a line, one JSON answer a line.
+//!
+//! The command line is its client. Answers are copies; nothing here holds on to the core.
+
+use b2bua::io::{CallView, TargetView};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// What may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Request {
+    /// The calls that are up.
+    Calls,
+    /// The trunks and their targets.
+    Trunks,
+    /// Read the configuration again and put it in force if it holds.
+    Reload,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Calls`].
+    Calls {
+        /// One row a call.
+        calls: Vec<CallRow>,
+    },
+    /// To [`Request::Trunks`].
+    Trunks {
+        /// One row a target.
+        targets: Vec<TargetRow>,
+    },
+    /// The configuration is in force.
+    Reloaded {
+        /// Its number.
+        generation: u64,
+    },
+    /// The configuration is refused; the one before stays in force.
+    Refused {
+        /// Every problem, as `tollgate check` prints it.
+        problems: Vec<String>,
+    },
+    /// The request was not understood or the daemon is stopping.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A call as `tollgate calls --json` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of CallView")]
+pub struct CallRow {
+    pub call: u64,
+    pub tenant: String,
+    pub direction: String,
+    pub from: String,
+    pub to: String,
+    pub state: String,
+    pub trunk_in: String,
+    pub trunk_out: Option<String>,
+    pub age_seconds: u64,
+    pub call_id_in: String,
+    pub call_id_out: Option<String>,
+    pub media_ports: Option<(u16, u16)>,
+}
+
+impl From<CallView> for CallRow {
+    fn from(view: CallView) -> Self {
+        Self {
+            call: view.call.0,
+            tenant: view.tenant,
+            direction: crate::telemetry::direction_word(view.direction).into(),
+            from: view.from,
+            to: view.to,
+            state: view.state.into(),
+            trunk_in: view.trunk_in,
+            trunk_out: view.trunk_out,
+            age_seconds: view.age.as_secs(),
+            call_id_in: view.call_ids.0,
+            call_id_out: view.call_ids.1,
+            media_ports: view.ports,
+        }
+    }
+}
+
+/// A trunk's target as `tollgate trunks --json` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of TargetView")]
+pub struct TargetRow {
+    pub trunk: String,
+    pub target: String,
+    pub address: Option<String>,
+    pub up: bool,
+    pub answered_seconds_ago: Option<u64>,
+    pub last: String,
+    pub calls: usize,
+}
+
+impl From<TargetView> for TargetRow {
+    fn from(view: TargetView) -> Self {
+        Self {
+            trunk: view.trunk,
+            target: view.target,
+            address: view.address.map(|address| address.to_string()),
+            up: view.up,
+            answered_seconds_ago: view.answered_ago.map(|ago| ago.as_secs()),
+            last: view.last,
+            calls: view.calls,
+        }
+    }
+}
+
+/// A request with the place for its answer.
+pub type Asked = (Request, oneshot::Sender<Answer>);
+
+/// A request line is a few words.
+const REQUEST_MAX: u64 = 4096;
+/// Clients served at once; more wait.
+const CLIENTS_MAX: usize = 16;
+/// A client that asks nothing for so long is let go.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// Binds the socket, replacing one that a dead daemon left behind. A live one is not replaced.
+pub async fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    if path.exists() {
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another tollgate answers on this socket",
+            ));
+        }
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+}
+
+/// Serves clients until the receiver of `ask` is gone.
+pub async fn serve(listener: UnixListener, ask: mpsc::Sender<Asked>) {
+    let clients = std::sync::Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(permit) = std::sync::Arc::clone(&clients).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "admin socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if ask.is_closed() {
+            return;
+        }
+        let ask = ask.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let _ = tokio::time::timeout(IDLE_MAX, serve_one(stream, ask)).await;
+        });
+    }
+}
+
+async fn serve_one(stream: UnixStream, ask: mpsc::Sender<Asked>) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(reader.take(REQUEST_MAX)).read_line(&mut line).await?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => {
+            let (sender, answer) = oneshot::channel();
+            let sent = ask.send((request, sender)).await.is_ok();
+            let stopping = Answer::Failed { why: "the daemon is stopping".into() };
+            if sent { answer.await.unwrap_or(stopping) } else { stopping }
+        }
+        Err(error) => Answer::Failed { why: format!("not a request: {error}") },
+    };
+    let mut line = serde_json::to_vec(&answer)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}
+
+/// The client's side: asks and reads the answer.
+pub fn ask(path: &Path, request: Request) -> io::Result<Answer> {
+    use std::io::{BufRead as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(IDLE_MAX))?;
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    std::io::BufReader::new(stream).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}

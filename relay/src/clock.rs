@@ -1,0 +1,9 @@
+//! The one place in the daemon that asks what time it is; the cores are told.
+
+use b2bua::Now;
+
+/// The time now.
+#[expect(clippy::disallowed_methods, reason = "this is the one file that asks")]
+pub fn now() -> Now {
+    Now { mono: std::time::Instant::now(), wall: std::time::SystemTime::now() }
+}

@@ -1,0 +1,94 @@
+//! What a reload refuses, by name, before anything is applied.
+
+use super::{CONTOSO, Directory};
+use crate::config::refusals;
+
+/// The refusals of a reload after one edit of the sample.
+fn refused(old: &str, new: &str) -> Vec<String> {
+    let directory = Directory::sample();
+    let before = directory.load();
+    let directory = directory.edit("tollgate.toml", old, new);
+    let refused = refusals(&before, &directory.load());
+    refused.iter().map(|problem| directory.told(std::slice::from_ref(problem))).collect()
+}
+
+#[test]
+fn sockets_and_threads_stay() {
+    let table: &[(&str, &str, &str)] = &[
+        (
+            "/admin.sock",
+            "/other.sock",
+            "tollgate.toml:3: [admin]: `socket` cannot change from /run/tollgate/admin.sock to /run/tollgate/other.sock without a restart",
+        ),
+        (
+            ":9464",
+            ":9465",
+            "tollgate.toml:5: [metrics]: `listen` cannot change from 127.0.0.1:9464 to 127.0.0.1:9465 without a restart",
+        ),
+        (
+            "workers = 1",
+            "workers = 2",
+            "tollgate.toml:7: [media]: `workers` cannot change from 1 to 2 without a restart",
+        ),
+        (
+            "\"auto\"",
+            "\"portable\"",
+            "tollgate.toml:7: [media]: `engine` cannot change without a restart",
+        ),
+        (
+            "20000-29999",
+            "20000-39999",
+            "tollgate.toml:10: media address \"outside\" cannot change from 0.0.0.0 ports 20000-29999 to 0.0.0.0 ports 20000-39999 without a restart",
+        ),
+        (
+            "\"0.0.0.0:5060\"",
+            "\"0.0.0.0:5070\"",
+            "tollgate.toml:27: listener \"carrier\" cannot change from udp 0.0.0.0:5060 to udp 0.0.0.0:5070 without a restart",
+        ),
+        (
+            "transport = \"udp\"",
+            "transport = \"tcp\"",
+            "tollgate.toml:27: listener \"carrier\" cannot change from udp 0.0.0.0:5060 to tcp 0.0.0.0:5060 without a restart",
+        ),
+    ];
+    for (old, new, expected) in table {
+        assert_eq!(refused(old, new), [*expected]);
+    }
+}
+
+#[test]
+fn listeners_and_media_addresses_neither_come_nor_go() {
+    let listener = "[[listener]]\nname = \"new\"\ntransport = \"tcp\"\nbind = \"127.0.0.1:5062\"\n[[trunk]]\nname = \"teams\"";
+    assert_eq!(
+        refused("[[trunk]]\nname = \"teams\"", listener),
+        ["tollgate.toml:32: listener \"new\" cannot be added without a restart"]
+    );
+    let media = "[[media.address]]\nname = \"inside\"\nbind = \"10.0.0.1\"\nports = \"30000-30099\"\n[resolve]";
+    assert_eq!(
+        refused("[resolve]", media),
+        ["tollgate.toml:15: media address \"inside\" cannot be added without a restart"]
+    );
+
+    let directory = Directory::sample().edit("tollgate.toml", "[resolve]", media);
+    let before = directory.load();
+    let directory = directory.edit("tollgate.toml", media, "[resolve]");
+    let refused = refusals(&before, &directory.load());
+    assert_eq!(
+        directory.told(&refused),
+        "tollgate.toml:7: media address \"inside\" cannot be removed without a restart"
+    );
+}
+
+#[test]
+fn everything_else_may_change() {
+    assert_eq!(refused("203.0.113.10:5061", "203.0.113.11:5061"), [""; 0]);
+    assert_eq!(refused("\"192.0.2.7:5060\"", "\"192.0.2.8:5060\", \"192.0.2.9:5060\""), [""; 0]);
+    assert_eq!(refused("advertise = \"203.0.113.10\"", "advertise = \"203.0.113.12\""), [""; 0]);
+    let limits = "sources = [\"198.51.100.20\"]\n[trunk.limits]\ncalls = 3";
+    assert_eq!(refused("sources = [\"198.51.100.20\"]", limits), [""; 0]);
+    let directory = Directory::sample();
+    let before = directory.load();
+    let fabrikam = CONTOSO.replace("contoso", "fabrikam").replace("+4930", "+4940");
+    let directory = directory.with("tenants.d/fabrikam.toml", &fabrikam);
+    assert_eq!(refusals(&before, &directory.load()), []);
+}

@@ -1,0 +1,391 @@
+//! The daemon: puts a configuration in force, keeps it in force, and ends in order.
+
+use crate::admin::{self, Answer, Asked, Request};
+use crate::config::{self, Loaded, Records};
+use crate::http::{self, Shown};
+use crate::record_file::RecordFile;
+use crate::shard::{Inbox, Order, Shard};
+use crate::telemetry::{self, Telemetry};
+use crate::transport::{self, Transports};
+use crate::{clock, dns};
+use b2bua::{B2bua, Plan};
+use certs::Identities;
+use media_engine::Engine;
+use metrics::{counter, gauge};
+use metrics_exporter_prometheus::PrometheusHandle;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Orders and questions that wait for the shard.
+const ORDERS_MAX: usize = 64;
+/// Events of the media engine that wait for the shard: one or two a call.
+const MEDIA_EVENTS_MAX: usize = 65_536;
+/// After the last call is over, how long the transports may take to send what is queued.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// No async runtime or signal handler.
+    #[error("cannot start: {0}")]
+    Runtime(#[from] std::io::Error),
+    /// A listener.
+    #[error(transparent)]
+    Transport(#[from] transport::StartError),
+    /// The media engine.
+    #[error(transparent)]
+    Media(#[from] media_engine::EngineError),
+    /// The metrics address.
+    #[error("cannot serve metrics on {address}: {error}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The admin socket.
+    #[error("cannot use the admin socket {}: {error}", path.display())]
+    Admin {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file of call records.
+    #[error("cannot write call records to {}: {error}", path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The metrics recorder.
+    #[error("cannot record metrics: {0}")]
+    Recorder(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+impl DaemonError {
+    /// What an operator can do about it.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Runtime(_) => "is the limit of processes or open files reached (ulimit -a)?",
+            Self::Transport(_) => {
+                "is the address on this host, and is nobody else on the port (ss -lnp)?"
+            }
+            Self::Media(_) => "is the limit of threads or open files reached (ulimit -a)?",
+            Self::Metrics { .. } => {
+                "choose another [metrics] listen, or end who holds it (ss -lntp)"
+            }
+            Self::Admin { .. } => "is another tollgate running, and may this user write there?",
+            Self::Records { .. } => "may this user write there ([records] file)?",
+            Self::Recorder(_) => "this is a bug of ours: one process has one recorder",
+        }
+    }
+}
+
+/// A running SBC.
+pub struct Daemon {
+    path: PathBuf,
+    loaded: Loaded,
+    generation: u64,
+    identities: Identities,
+    transports: Transports,
+    orders: mpsc::Sender<Order>,
+    names: watch::Sender<Vec<String>>,
+    ready: Arc<AtomicBool>,
+    shard: JoinHandle<Shard>,
+    asked: mpsc::Receiver<Asked>,
+    helpers: Vec<JoinHandle<()>>,
+    /// Where metrics are served; the port is the one that was free where 0 was configured.
+    metrics: SocketAddr,
+}
+
+/// Runs the SBC in the foreground until SIGTERM or SIGINT.
+pub fn run(path: &Path, loaded: Loaded) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let recorder = telemetry::install()?;
+        let daemon = Daemon::start(path, loaded, recorder).await?;
+        daemon.serve().await
+    })
+}
+
+impl Daemon {
+    /// Puts `loaded` in force: listeners are bound and served when this returns.
+    pub async fn start(
+        path: &Path,
+        mut loaded: Loaded,
+        recorder: PrometheusHandle,
+    ) -> Result<Self, DaemonError> {
+        if let Err(error) = media_engine::raise_descriptor_limit() {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+        let generation = 1;
+        loaded.plan.generation = generation;
+        let plan = Arc::new(loaded.plan.clone());
+        let records = loaded.records.as_ref().map(open_records).transpose()?;
+        let identities = Identities::new(named(&loaded));
+        let (transports, sip) = Transports::start(Arc::clone(&plan), identities.clone())?;
+        let (media_events, media) = mpsc::channel(MEDIA_EVENTS_MAX);
+        let engine = start_engine(&plan, media_events)?;
+        let (orders, order) = mpsc::channel(ORDERS_MAX);
+        let (found, resolved) = mpsc::channel(ORDERS_MAX);
+        let (names, wanted) = watch::channel(B2bua::names_to_resolve(&plan));
+        let (ask, asked) = mpsc::channel(ORDERS_MAX);
+        let ready = Arc::new(AtomicBool::new(false));
+        let metrics_error = |error| DaemonError::Metrics { address: loaded.metrics, error };
+        let listener = TcpListener::bind(loaded.metrics).await.map_err(metrics_error)?;
+        let metrics = listener.local_addr().map_err(metrics_error)?;
+        let socket = admin::bind(&loaded.admin_socket)
+            .await
+            .map_err(|error| DaemonError::Admin { path: loaded.admin_socket.clone(), error })?;
+        let shown = Shown { metrics: recorder.clone(), ready: Arc::clone(&ready) };
+        let helpers = vec![
+            tokio::spawn(async move {
+                if let Err(error) = http::serve(listener, shown).await {
+                    tracing::error!(%error, "metrics are not served any more");
+                }
+            }),
+            tokio::spawn(admin::serve(socket, ask)),
+            tokio::spawn(dns::keep_resolved(wanted, found)),
+            tokio::spawn(keep_up(recorder)),
+        ];
+        let b2bua = B2bua::new(clock::now(), plan, ChaCha20Rng::from_os_rng());
+        let shard = Shard {
+            b2bua,
+            transports: transports.clone(),
+            engine,
+            records,
+            telemetry: Telemetry::default(),
+        };
+        let inbox = Inbox { sip, media, names: resolved, orders: order };
+        let shard = tokio::spawn(shard.run(inbox));
+        show_configuration(&loaded, generation);
+        ready.store(true, Ordering::Relaxed);
+        let path = path.to_owned();
+        Ok(Self {
+            path,
+            loaded,
+            generation,
+            identities,
+            transports,
+            orders,
+            names,
+            ready,
+            shard,
+            asked,
+            helpers,
+            metrics,
+        })
+    }
+
+    /// Where metrics are served.
+    pub const fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// Serves signals and the admin socket until SIGTERM or SIGINT, then ends in order.
+    async fn serve(mut self) -> Result<(), DaemonError> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            configuration = %self.path.display(),
+            tenants = self.loaded.plan.tenants.len(),
+            trunks = self.loaded.plan.trunks.len(),
+            "serving"
+        );
+        notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    self.reload().await;
+                }
+                asked = self.asked.recv() => match asked {
+                    Some((Request::Reload, answer)) => {
+                        let _ = answer.send(self.reload().await);
+                    }
+                    Some((request, answer)) => self.pass_on(request, answer).await,
+                    None => break,
+                },
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tokio::select! {
+            () = self.stop() => {}
+            _ = terminate.recv() => tracing::warn!("told twice to stop: calls are cut off"),
+            _ = interrupt.recv() => tracing::warn!("told twice to stop: calls are cut off"),
+        }
+        Ok(())
+    }
+
+    async fn pass_on(&self, request: Request, answer: tokio::sync::oneshot::Sender<Answer>) {
+        // A shard that is gone drops the sender, which the client reads as "stopping".
+        let _ = self.orders.send(Order::Ask(request, answer)).await;
+    }
+
+    /// Asks the shard, as the admin socket does.
+    pub async fn ask(&self, request: Request) -> Option<Answer> {
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        self.pass_on(request, sender).await;
+        answer.await.ok()
+    }
+
+    /// Reads the configuration again and puts it in force as a whole, or not at all.
+    pub async fn reload(&mut self) -> Answer {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        let answer = self.try_reload().await;
+        let (result, in_sync) = match &answer {
+            Ok(_) => ("applied", 1.0),
+            Err(_) => ("refused", 0.0),
+        };
+        counter!("tollgate_config_reloads_total", "result" => result).increment(1);
+        gauge!("tollgate_config_in_sync").set(in_sync);
+        notify(&[sd_notify::NotifyState::Ready]);
+        match answer {
+            Ok(generation) => {
+                tracing::info!(generation, "configuration is in force");
+                Answer::Reloaded { generation }
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    tracing::warn!(problem, "configuration is refused; the one in force stays");
+                }
+                Answer::Refused { problems }
+            }
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<u64, Vec<String>> {
+        let text = |problems: Vec<config::Problem>| {
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
+        let mut loaded = read.map_err(|error| vec![error.to_string()])?.map_err(text)?;
+        let refusals = config::refusals(&self.loaded, &loaded);
+        if !refusals.is_empty() {
+            return Err(text(refusals));
+        }
+        let records = match (&loaded.records, loaded.records == self.loaded.records) {
+            (_, true) => None,
+            (None, false) => Some(None),
+            (Some(new), false) => {
+                Some(Some(open_records(new).map_err(|error| vec![error.to_string()])?))
+            }
+        };
+        let generation = self.generation + 1;
+        loaded.plan.generation = generation;
+        let plan = Arc::new(loaded.plan.clone());
+        // New identities first, as the plan may name one that is new; put back if it cannot serve.
+        self.identities.replace(named(&loaded));
+        if let Err(error) = self.transports.apply(Arc::clone(&plan)) {
+            self.identities.replace(named(&self.loaded));
+            return Err(vec![error.to_string()]);
+        }
+        self.names.send_replace(B2bua::names_to_resolve(&plan));
+        let mut orders = vec![Order::Plan(plan)];
+        orders.extend(records.map(Order::Records));
+        for order in orders {
+            if self.orders.send(order).await.is_err() {
+                return Err(vec!["the daemon is stopping".into()]);
+            }
+        }
+        show_configuration(&loaded, generation);
+        self.generation = generation;
+        self.loaded = loaded;
+        Ok(generation)
+    }
+
+    /// Ends all calls, waits for them within the deadline, and closes everything.
+    pub async fn stop(self) {
+        self.ready.store(false, Ordering::Relaxed);
+        let deadline = self.loaded.plan.node.shutdown_deadline;
+        let _ = self.orders.send(Order::Shutdown).await;
+        match tokio::time::timeout(deadline, self.shard).await {
+            Ok(Ok(shard)) => {
+                self.transports.shutdown(FLUSH_MAX).await;
+                drop(shard);
+                tracing::info!("stopped");
+            }
+            Ok(Err(error)) => tracing::error!(%error, "the signalling shard failed"),
+            Err(_) => {
+                tracing::warn!(?deadline, "calls were still up at the deadline and are cut off")
+            }
+        }
+        for helper in self.helpers {
+            helper.abort();
+        }
+        // A socket that nobody serves only misleads the next client.
+        let _ = std::fs::remove_file(&self.loaded.admin_socket);
+    }
+}
+
+fn named(loaded: &Loaded) -> Vec<(String, Arc<certs::Identity>)> {
+    loaded.certificates.iter().map(|it| (it.name.clone(), Arc::clone(&it.identity))).collect()
+}
+
+fn open_records(records: &Records) -> Result<RecordFile, DaemonError> {
+    RecordFile::open(&records.file, records.size_max, records.files_max)
+        .map_err(|error| DaemonError::Records { path: records.file.clone(), error })
+}
+
+fn start_engine(
+    plan: &Plan,
+    events: mpsc::Sender<media_engine::Event>,
+) -> Result<Engine, DaemonError> {
+    let address = |media: &b2bua::plan::MediaAddress| media_engine::Address {
+        bind: media.bind,
+        ports: media.ports.clone(),
+    };
+    let config = media_engine::Config {
+        workers: plan.media_workers,
+        addresses: plan.media.iter().map(address).collect(),
+    };
+    let tell = move |event| {
+        if events.try_send(event).is_err() {
+            tracing::warn!("a media event is lost: the shard does not keep up, or has ended");
+        }
+    };
+    Ok(Engine::start(config, Box::new(tell))?)
+}
+
+fn show_configuration(loaded: &Loaded, generation: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "nobody reloads 2^53 times")]
+    gauge!("tollgate_config_generation").set(generation as f64);
+    gauge!("tollgate_config_in_sync").set(1.0);
+    for certificate in &loaded.certificates {
+        let expiry = certificate.identity.not_after();
+        let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let name = certificate.name.clone();
+        gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name).set(seconds);
+    }
+}
+
+/// The recorder keeps histogram samples until somebody folds them.
+async fn keep_up(recorder: PrometheusHandle) {
+    let mut interval = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        interval.tick().await;
+        recorder.run_upkeep();
+    }
+}
+
+/// Tells systemd, if it is listening.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,203 @@
+//! Drives one back-to-back user agent: feed it, drain it, arm its timer.
+
+use crate::admin::{Answer, CallRow, Request, TargetRow};
+use crate::clock;
+use crate::dns::Resolved;
+use crate::record_file::RecordFile;
+use crate::telemetry::{self, Telemetry};
+use crate::transport::{self, Transports};
+use b2bua::io::{CallId, LegMedia, MediaPorts};
+use b2bua::record::{MediaLeg, MediaSummary};
+use b2bua::{B2bua, Input, Output, Plan};
+use media::{CallStats, LatchPolicy, Leg, LegStats};
+use media_engine::{Engine, LegPorts, MediaId};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior};
+
+/// What others ask of a shard.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A new snapshot for new calls.
+    Plan(Arc<Plan>),
+    /// Records go to this file from now on.
+    Records(Option<RecordFile>),
+    /// A question from the admin socket.
+    Ask(Request, oneshot::Sender<Answer>),
+    /// End all calls, then end.
+    Shutdown,
+}
+
+/// The mailboxes of a shard.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    /// From the transports.
+    pub(crate) sip: transport::Events,
+    /// From the media engine.
+    pub(crate) media: mpsc::Receiver<media_engine::Event>,
+    /// From DNS.
+    pub(crate) names: mpsc::Receiver<Resolved>,
+    /// From the supervisor.
+    pub(crate) orders: mpsc::Receiver<Order>,
+}
+
+/// One shard: the core and what it drives.
+pub(crate) struct Shard {
+    /// The core.
+    pub b2bua: B2bua,
+    /// Where messages go.
+    pub(crate) transports: Transports,
+    /// Where media commands go.
+    pub(crate) engine: Engine,
+    /// Where records go; `None` keeps none.
+    pub(crate) records: Option<RecordFile>,
+    /// Where events go.
+    pub(crate) telemetry: Telemetry,
+}
+
+impl Shard {
+    /// Runs until a shutdown is complete.
+    pub(crate) async fn run(mut self, mut inbox: Inbox) -> Self {
+        let mut refresh = every_second();
+        self.drain();
+        loop {
+            let due = self.b2bua.poll_timeout();
+            tokio::select! {
+                Some(event) = inbox.sip.recv() => self.sip(event),
+                Some(event) = inbox.media.recv() => self.media(event),
+                Some(order) = inbox.orders.recv() => self.order(order),
+                Some(Resolved { name, addresses }) = inbox.names.recv() => {
+                    self.b2bua.handle_input(clock::now(), Input::Resolved { name, addresses });
+                }
+                () = sleep_until(due) => self.b2bua.handle_timeout(clock::now()),
+                _ = refresh.tick() => self.refresh(),
+            }
+            if self.drain() {
+                return self;
+            }
+        }
+    }
+
+    fn sip(&mut self, event: transport::Event) {
+        let input = match event {
+            transport::Event::Message { flow, message } => Input::Message { flow, message },
+            transport::Event::SendFailed { client, why } => Input::SendFailed { client, why },
+        };
+        self.b2bua.handle_input(clock::now(), input);
+    }
+
+    fn media(&mut self, event: media_engine::Event) {
+        let input = match event {
+            media_engine::Event::OpenFailed { call, why } => {
+                Input::MediaFailed { call: CallId(call.0), why }
+            }
+            media_engine::Event::Closed { call, stats } => {
+                Input::MediaClosed { call: CallId(call.0), summary: summary(&stats) }
+            }
+            media_engine::Event::Stats { .. } => return,
+        };
+        self.b2bua.handle_input(clock::now(), input);
+    }
+
+    fn order(&mut self, order: Order) {
+        let now = clock::now();
+        match order {
+            Order::Plan(plan) => self.b2bua.handle_input(now, Input::Plan(plan)),
+            Order::Records(records) => self.records = records,
+            Order::Shutdown => self.b2bua.handle_input(now, Input::Shutdown),
+            Order::Ask(request, answer) => {
+                let said = match request {
+                    Request::Calls => {
+                        let calls = self.b2bua.calls(now.mono);
+                        Answer::Calls { calls: calls.into_iter().map(CallRow::from).collect() }
+                    }
+                    Request::Trunks => {
+                        let targets = self.b2bua.targets(now.mono);
+                        let targets = targets.into_iter().map(TargetRow::from).collect();
+                        Answer::Trunks { targets }
+                    }
+                    Request::Reload => Answer::Failed { why: "not a question for a shard".into() },
+                };
+                // A client that went away is not waited for.
+                let _ = answer.send(said);
+            }
+        }
+    }
+
+    fn refresh(&self) {
+        self.telemetry.refresh(clock::now().mono, self.b2bua.media_ports_in_use());
+        telemetry::media_drops(&self.engine.totals().drops);
+    }
+
+    /// Does everything the core wants done; whether it has stopped.
+    fn drain(&mut self) -> bool {
+        while let Some(output) = self.b2bua.poll_output() {
+            match output {
+                Output::Send { hop, bytes, client } => self.transports.send(hop, bytes, client),
+                Output::OpenMedia { call, ports, seed } => self.open_media(call, ports, seed),
+                Output::ConnectMedia { call, worker, a, b } => {
+                    let (a, b) = (a.map(leg), b.map(leg));
+                    let done = self.engine.connect(MediaId(call.0), worker, a, b);
+                    self.check_media(call, done);
+                }
+                Output::CloseMedia { call, worker } => {
+                    let done = self.engine.close(MediaId(call.0), worker);
+                    self.check_media(call, done);
+                }
+                Output::Record(record) => {
+                    self.telemetry.record(&record);
+                    if let Some(Err(error)) = self.records.as_mut().map(|file| file.write(&record))
+                    {
+                        tracing::warn!(%error, call = record.call, "record is lost");
+                    }
+                }
+                Output::Event(event) => self.telemetry.event(clock::now().mono, event),
+                Output::Stopped => return true,
+            }
+        }
+        false
+    }
+
+    fn open_media(&mut self, call: CallId, ports: MediaPorts, seed: [u8; 32]) {
+        let leg = |(address, rtp)| LegPorts { address, rtp };
+        let done =
+            self.engine.open(MediaId(call.0), ports.worker, leg(ports.a), leg(ports.b), seed);
+        self.check_media(call, done);
+    }
+
+    fn check_media(&mut self, call: CallId, done: Result<(), media_engine::EngineError>) {
+        if let Err(error) = done {
+            let why = error.to_string();
+            self.b2bua.handle_input(clock::now(), Input::MediaFailed { call, why });
+        }
+    }
+}
+
+fn leg(leg: LegMedia) -> Leg {
+    let latch = if leg.symmetric { LatchPolicy::Symmetric } else { LatchPolicy::Signalled };
+    Leg { stream: leg.stream, latch }
+}
+
+fn summary(stats: &CallStats) -> MediaSummary {
+    let leg = |leg: &LegStats| MediaLeg {
+        received: leg.received_packets,
+        sent: leg.sent_packets,
+        lost: leg.lost_packets,
+        jitter_ms: leg.jitter_ms,
+        dropped: leg.drops.iter().sum(),
+    };
+    MediaSummary { a: leg(&stats.a), b: leg(&stats.b) }
+}
+
+fn every_second() -> Interval {
+    let mut interval = tokio::time::interval(telemetry::REFRESH);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    interval
+}
+
+async fn sleep_until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,181 @@
+//! Every metric the daemon exports, with its meaning, and the log's format.
+//!
+//! Names and labels are an interface (docs/operations/metrics.md); labels are bounded by the
+//! configuration, never a number or a Call-ID.
+
+use b2bua::io::Event;
+use b2bua::plan::RouteFrom;
+use b2bua::record::Record;
+use media::DropReason;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use std::time::{Duration, Instant};
+
+/// Installs the recorder; the handle renders what `/metrics` shows.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new().install_recorder()?;
+    describe();
+    gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    describe_gauge!("tollgate_build_info", "1; the label says which version runs");
+    describe_gauge!("tollgate_config_generation", "The snapshot in force, counted from 1 at start");
+    describe_gauge!(
+        "tollgate_config_in_sync",
+        "1 if the configuration in force is the one last read from disk, 0 if that was refused"
+    );
+    describe_counter!("tollgate_config_reloads_total", "Reloads, by result: applied, refused");
+    describe_gauge!("tollgate_calls_active", "Calls up now, by tenant and direction");
+    describe_counter!("tollgate_calls_total", "Calls that are over, by how they ended");
+    describe_counter!("tollgate_rejects_total", "Calls that Tollgate refused itself, by reason");
+    describe_counter!("tollgate_sip_discards_total", "SIP messages that led nowhere, by reason");
+    describe_counter!(
+        "tollgate_peer_refusals_total",
+        "Peers that were not let in, by listener and reason; not one SIP byte was answered"
+    );
+    describe_gauge!("tollgate_trunk_target_up", "1 if the target answers our OPTIONS");
+    describe_gauge!(
+        "tollgate_options_age_seconds",
+        "Seconds since OPTIONS was answered (out) or came in (in)"
+    );
+    describe_gauge!(
+        "tollgate_certificate_expiry_timestamp_seconds",
+        "When each certificate expires, in seconds since 1970"
+    );
+    describe_counter!(
+        "tollgate_media_packets_total",
+        "RTP packets of calls that are over, by trunk; in: received from it, out: sent to it"
+    );
+    describe_counter!("tollgate_media_drops_total", "RTP and RTCP packets dropped, by reason");
+    describe_gauge!("tollgate_media_ports_in_use", "Media ports that calls hold now");
+    describe_gauge!("tollgate_alarm_active", "1 while the alarm stands");
+    // A counter that has not risen yet should still be there to alert on.
+    for result in ["applied", "refused"] {
+        counter!("tollgate_config_reloads_total", "result" => result).absolute(0);
+    }
+    for reason in DropReason::ALL {
+        counter!("tollgate_media_drops_total", "reason" => reason.as_str()).absolute(0);
+    }
+}
+
+/// The word for a direction in labels and records.
+pub const fn direction_word(direction: RouteFrom) -> &'static str {
+    match direction {
+        RouteFrom::Teams => "from_teams",
+        RouteFrom::Carrier => "to_teams",
+    }
+}
+
+/// Turns the core's events into metrics and log lines.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    /// When OPTIONS last went well, by trunk, target and direction: shown as an age.
+    options: Vec<(OptionsKey, Instant)>,
+}
+
+type OptionsKey = (String, String, &'static str);
+
+/// Peers whose OPTIONS age is kept; a trunk has a handful of targets, and Microsoft some dozen
+/// proxies.
+const OPTIONS_KEYS_MAX: usize = 256;
+
+impl Telemetry {
+    /// Something happened in the core.
+    pub fn event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::CallStarted { direction, tenant } => {
+                let direction = direction_word(direction);
+                gauge!("tollgate_calls_active", "tenant" => tenant, "direction" => direction)
+                    .increment(1.0);
+            }
+            Event::CallEnded { direction, tenant, trunk, outcome } => {
+                let direction = direction_word(direction);
+                let active = gauge!("tollgate_calls_active", "tenant" => tenant.clone(), "direction" => direction);
+                active.decrement(1.0);
+                counter!(
+                    "tollgate_calls_total",
+                    "tenant" => tenant, "trunk" => trunk, "direction" => direction, "outcome" => outcome
+                )
+                .increment(1);
+            }
+            Event::Rejected { tenant, reason } => {
+                let tenant = tenant.unwrap_or_default();
+                counter!("tollgate_rejects_total", "tenant" => tenant, "reason" => reason.as_str())
+                    .increment(1);
+            }
+            Event::TargetUp { trunk, target, up, why } => {
+                if up {
+                    tracing::info!(trunk, target, why, "target answers OPTIONS");
+                } else {
+                    tracing::warn!(
+                        trunk,
+                        target,
+                        why,
+                        "target does not answer OPTIONS; new calls try the others first"
+                    );
+                }
+                gauge!("tollgate_trunk_target_up", "trunk" => trunk, "target" => target)
+                    .set(if up { 1.0 } else { 0.0 });
+            }
+            Event::Options { trunk, target, direction } => {
+                self.options_seen(now, (trunk, target, direction));
+            }
+            Event::MediaFailed { call, why } => {
+                tracing::warn!(call = call.0, why, "media could not be opened; the call ends");
+            }
+            Event::Discarded { reason } => {
+                counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
+            }
+        }
+    }
+
+    fn options_seen(&mut self, now: Instant, key: OptionsKey) {
+        if let Some((_, at)) = self.options.iter_mut().find(|(known, _)| *known == key) {
+            *at = now;
+        } else if self.options.len() < OPTIONS_KEYS_MAX {
+            self.options.push((key, now));
+        }
+    }
+
+    /// Once a second: gauges that are ages or sums.
+    pub fn refresh(&self, now: Instant, media_ports_in_use: usize) {
+        for ((trunk, target, direction), at) in &self.options {
+            let age = now.saturating_duration_since(*at).as_secs_f64();
+            gauge!(
+                "tollgate_options_age_seconds",
+                "trunk" => trunk.clone(), "target" => target.clone(), "direction" => *direction
+            )
+            .set(age);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a port count fits in 53 bits")]
+        gauge!("tollgate_media_ports_in_use").set(media_ports_in_use as f64);
+    }
+
+    /// The media counters of a call that is over.
+    pub fn record(&self, record: &Record) {
+        let Some(media) = &record.media else { return };
+        let out = record.attempts.last().map(|attempt| attempt.trunk.clone());
+        for (trunk, leg) in [(Some(record.trunk_in.clone()), media.a), (out, media.b)] {
+            let Some(trunk) = trunk else { continue };
+            for (direction, packets) in [("in", leg.received), ("out", leg.sent)] {
+                counter!(
+                    "tollgate_media_packets_total",
+                    "trunk" => trunk.clone(), "direction" => direction
+                )
+                .increment(packets);
+            }
+        }
+    }
+}
+
+/// Drops as the engine has summed them so far.
+pub fn media_drops(drops: &[u64; DropReason::ALL.len()]) {
+    for (reason, count) in DropReason::ALL.iter().zip(drops) {
+        counter!("tollgate_media_drops_total", "reason" => reason.as_str()).absolute(*count);
+    }
+}
+
+/// How long an age may be out of date.
+pub const REFRESH: Duration = Duration::from_secs(1);
