@@ -147,7 +147,11 @@ fn unknown_number_ends_with_404(lab: &mut Lab) -> Outcome {
     let refused = trace.sip(lab::BORDER, lab::CARRIER).any(|sip| sip.starts_with("SIP/2.0 404 "));
     ensure(refused, || "the caller got no 404".to_owned())?;
     let leaked = trace.sip(lab::FRONT, lab::USER).any(|sip| sip.starts_with("INVITE "));
-    ensure(!leaked, || "the call reached Teams".to_owned())
+    ensure(!leaked, || "the call reached Teams".to_owned())?;
+    lab.calls += 1;
+    let record = lab.tollgate.record(lab.calls)?;
+    let said = record["status"] == 404 && record["cause"] == "unknown_tenant";
+    ensure(said, || format!("the record does not say why: {record}"))
 }
 
 /// What was played is what the metrics and the records say.
@@ -155,9 +159,10 @@ fn books_balance(lab: &mut Lab) -> Outcome {
     let metrics = Metrics::scrape()?;
     let records = lab.tollgate.records()?.len();
     ensure(records == lab.calls, || format!("{records} records of {} calls", lab.calls))?;
-    let counted = metrics.sum("tollgate_calls_total", &[]);
-    ensure(counted >= lab.calls as f64, || {
-        format!("tollgate_calls_total is {counted} after {} calls", lab.calls)
+    let ended = metrics.sum("tollgate_calls_total", &[]);
+    let rejected = metrics.sum("tollgate_rejects_total", &[]);
+    ensure(ended + rejected == lab.calls as f64, || {
+        format!("the metrics know {ended} ended and {rejected} rejected of {} calls", lab.calls)
     })?;
     let refused = metrics.sum("tollgate_peer_refusals_total", &[]);
     ensure(refused >= lab.refusals as f64, || {
