@@ -1,0 +1,139 @@
+//! The media of all calls, as the engine would carry it: ports to calls, packets through them.
+
+use crate::plan::{INSIDE, OUTSIDE};
+use b2bua::io::LegMedia;
+use b2bua::record::{MediaLeg, MediaSummary};
+use b2bua::{CallId, MediaPorts};
+use bytes::Bytes;
+use media::{Component, Forward, LatchPolicy, Leg, LegStats, Now, PacketBuf, Side, Verdict};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+/// All open calls.
+#[derive(Debug, Default)]
+pub(crate) struct MediaPlane {
+    calls: BTreeMap<CallId, Open>,
+    ports: HashMap<u16, (CallId, Side, Component)>,
+}
+
+#[derive(Debug)]
+struct Open {
+    forward: Forward,
+    ports: MediaPorts,
+}
+
+/// A packet to send: from which of our ports, where to, what.
+pub(crate) type Outgoing = (u16, SocketAddr, Bytes);
+
+impl MediaPlane {
+    /// Opens a call's ports; what is wrong with that, if anything.
+    pub(crate) fn open(
+        &mut self,
+        call: CallId,
+        ports: MediaPorts,
+        seed: [u8; 32],
+    ) -> Result<(), String> {
+        for (side, (address, port)) in [(Side::A, ports.a), (Side::B, ports.b)] {
+            if ![OUTSIDE, INSIDE].contains(&address) {
+                return Err(format!("call {call} opens a port of no media address"));
+            }
+            for (component, port) in [(Component::Rtp, port), (Component::Rtcp, port + 1)] {
+                if self.ports.insert(port, (call, side, component)).is_some() {
+                    return Err(format!("call {call} opens port {port}, which is open"));
+                }
+            }
+        }
+        match self.calls.insert(call, Open { forward: Forward::new(seed), ports }) {
+            Some(_) => Err(format!("call {call} opens its media twice")),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what the legs have agreed.
+    pub(crate) fn connect(
+        &mut self,
+        call: CallId,
+        worker: usize,
+        a: Option<LegMedia>,
+        b: Option<LegMedia>,
+    ) -> Result<(), String> {
+        let open = self.calls.get_mut(&call).ok_or(format!("call {call} has no media open"))?;
+        if open.ports.worker != worker {
+            return Err(format!("call {call} moved to another worker"));
+        }
+        open.forward.connect(a.map(leg), b.map(leg));
+        Ok(())
+    }
+
+    /// Closes a call's ports.
+    pub(crate) fn close(&mut self, call: CallId) -> Option<MediaSummary> {
+        let open = self.calls.remove(&call)?;
+        self.ports.retain(|_, (owner, ..)| *owner != call);
+        let stats = open.forward.stats();
+        Some(MediaSummary { a: counted(&stats.a), b: counted(&stats.b) })
+    }
+
+    /// A packet that came to `port`.
+    pub(crate) fn packet(
+        &mut self,
+        now: Now,
+        port: u16,
+        from: SocketAddr,
+        octets: &[u8],
+    ) -> Option<Outgoing> {
+        let (call, side, component) = *self.ports.get(&port)?;
+        let open = self.calls.get_mut(&call)?;
+        let mut slot = PacketBuf::new();
+        slot.octets_mut().get_mut(..octets.len())?.copy_from_slice(octets);
+        slot.set_len(octets.len());
+        let verdict = open.forward.packet(now, side, component, from, &mut slot);
+        outgoing(open.ports, verdict, &slot)
+    }
+
+    /// A packet of our own that is due.
+    pub(crate) fn generate(&mut self, now: Now) -> Option<Outgoing> {
+        for open in self.calls.values_mut() {
+            let mut slot = PacketBuf::new();
+            if let Some(verdict) = open.forward.generate(now, &mut slot) {
+                return outgoing(open.ports, verdict, &slot);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.calls.values().filter_map(|open| open.forward.next_due()).min()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.ports.is_empty()
+    }
+
+    /// Whether this address and port are ours and open.
+    pub(crate) fn serves(&self, address: SocketAddr, ours: IpAddr) -> bool {
+        address.ip() == ours && self.ports.contains_key(&address.port())
+    }
+}
+
+fn leg(leg: LegMedia) -> Leg {
+    let latch = if leg.symmetric { LatchPolicy::Symmetric } else { LatchPolicy::Signalled };
+    Leg { stream: leg.stream, latch }
+}
+
+fn outgoing(ports: MediaPorts, verdict: Verdict, slot: &PacketBuf) -> Option<Outgoing> {
+    let Verdict::Forward { side, component, to } = verdict else { return None };
+    let (_, port) = if side == Side::A { ports.a } else { ports.b };
+    let port = if component == Component::Rtp { port } else { port + 1 };
+    Some((port, to, Bytes::copy_from_slice(slot.packet())))
+}
+
+fn counted(stats: &LegStats) -> MediaLeg {
+    MediaLeg {
+        received: stats.received_packets,
+        sent: stats.sent_packets,
+        lost: stats.lost_packets,
+        jitter_ms: stats.jitter_ms,
+        dropped: stats.drops.iter().sum(),
+    }
+}

@@ -1,0 +1,125 @@
+//! The configuration of the test world: two tenants, Teams with three targets, two carriers.
+
+use crate::peer::{OURS, Who};
+use b2bua::Plan;
+use b2bua::plan::{
+    Cidr, HoldPolicy, Limits, Listener, MediaAddress, Node, NumberIndex, NumberRange, Pattern,
+    Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, Trunk, TrunkKind,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// The node's own FQDN.
+pub const NODE: &str = "sbc.example.net";
+/// The FQDN of tenant contoso.
+pub const CONTOSO: &str = "contoso.sbc.example.net";
+/// The FQDN of tenant fabrikam.
+pub const FABRIKAM: &str = "fabrikam.sbc.example.net";
+/// A number of contoso.
+pub const ANNA: &str = "+493010001234";
+/// A number of fabrikam.
+pub const BORIS: &str = "+493020001234";
+/// A number in the public network.
+pub const PSTN: &str = "+4989123456";
+/// The media address towards Teams, by index.
+pub const OUTSIDE: usize = 0;
+/// The media address towards carriers, by index.
+pub const INSIDE: usize = 1;
+/// The Teams trunk, by index.
+pub const TEAMS: usize = 0;
+/// The trunk of the first carrier, by index.
+pub const COLT: usize = 1;
+/// The trunk of the second carrier, by index.
+pub const BT: usize = 2;
+
+/// The plan: contoso's calls go out by colt, then bt; fabrikam's by bt alone.
+pub fn plan() -> Plan {
+    let mut resolve = BTreeMap::new();
+    for who in [Who::Sip, Who::Sip2, Who::Sip3] {
+        resolve.insert(who.host(), vec![who.address().ip()]);
+    }
+    let tenants = vec![
+        tenant("contoso", CONTOSO, 493_010_000_000, &[COLT, BT]),
+        tenant("fabrikam", FABRIKAM, 493_020_000_000, &[BT]),
+    ];
+    let mut ranges = Vec::new();
+    let mut fqdns = HashMap::new();
+    for (index, tenant) in tenants.iter().enumerate() {
+        ranges.extend(tenant.numbers.iter().map(|range| (*range, index)));
+        fqdns.extend(tenant.fqdns.iter().map(|fqdn| (fqdn.clone(), index)));
+    }
+    Plan {
+        generation: 1,
+        node: Node {
+            fqdn: NODE.into(),
+            shutdown_deadline: Duration::from_secs(10),
+            calls_max: 1000,
+        },
+        media: vec![media("outside", 20_000), media("inside", 30_000)],
+        media_workers: 2,
+        listeners: vec![listener("teams", Who::Sip), listener("carriers", Who::Colt)],
+        trunks: vec![
+            trunk("teams", TrunkKind::Teams, &[Who::Sip, Who::Sip2, Who::Sip3]),
+            trunk("colt", TrunkKind::Carrier, &[Who::Colt]),
+            trunk("bt", TrunkKind::Carrier, &[Who::Bt]),
+        ],
+        tenants,
+        fqdns,
+        numbers: NumberIndex::new(ranges).expect("the ranges of the test plan do not overlap"),
+        resolve,
+    }
+}
+
+fn media(name: &str, first: u16) -> MediaAddress {
+    let ours = OURS.into();
+    MediaAddress { name: name.into(), bind: ours, advertise: ours, ports: first..=first + 999 }
+}
+
+fn listener(name: &str, who: Who) -> Listener {
+    let ours = who.ours();
+    Listener {
+        name: name.into(),
+        transport: who.transport(),
+        bind: ours,
+        advertise: ours,
+        certificate: None,
+    }
+}
+
+fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
+    let teams = kind == TrunkKind::Teams;
+    let target = |who: &Who| TargetName { host: who.host(), port: who.address().port() };
+    let source = |who: &Who| Cidr { network: who.address().ip(), length: 32 };
+    Trunk {
+        name: name.into(),
+        kind,
+        listener: usize::from(!teams),
+        targets: targets.iter().map(target).collect(),
+        sources: targets.iter().map(source).collect(),
+        srtp: if teams { SrtpPolicy::Required } else { SrtpPolicy::Off },
+        options_interval: None,
+        media: if teams { OUTSIDE } else { INSIDE },
+        limits: Limits::default(),
+        symmetric_rtp: false,
+        peer_names: if teams { vec![Who::Sip.host()] } else { Vec::new() },
+        roots: Roots::System,
+    }
+}
+
+fn tenant(name: &str, fqdn: &str, first: u64, carriers: &[usize]) -> Tenant {
+    let route = |from, to: &[usize]| Route {
+        from,
+        pattern: Pattern::Prefix(if from == RouteFrom::Teams { "+".into() } else { String::new() }),
+        to: to.to_vec(),
+        emergency: false,
+    };
+    Tenant {
+        name: name.into(),
+        fqdns: vec![fqdn.into()],
+        numbers: vec![NumberRange { first, last: first + 9_999, digits: 12 }],
+        limits: Limits::default(),
+        routes: vec![route(RouteFrom::Teams, carriers), route(RouteFrom::Carrier, &[TEAMS])],
+        hold: HoldPolicy::Inactive,
+        emergency: vec!["112".into()],
+    }
+}
