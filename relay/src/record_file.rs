@@ -32,6 +32,11 @@ impl RecordFile {
     pub(crate) fn write(&mut self, record: &Record) -> io::Result<()> {
         let mut line = to_json(record).to_string();
         line.push('\n');
+        // Somebody may have moved it away (logrotate): what follows belongs in a new one.
+        if !self.path.exists() {
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            self.octets = 0;
+        }
         if self.octets > 0 && self.octets + line.len() as u64 > self.octets_max {
             self.turn_over()?;
         }
