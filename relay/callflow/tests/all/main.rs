@@ -6,4 +6,9 @@
     reason = "these are tests, their shared parts too"
 )]
 
+mod cancel;
+mod carrier_calls_teams;
+mod early_media_then_answer;
+mod next_target;
+mod refused;
 mod teams_calls_carrier_and_hangs_up;

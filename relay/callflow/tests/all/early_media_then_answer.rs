@@ -1,0 +1,77 @@
+//! What comes before the answer: early media, forks, ringing.
+
+use callflow::plan::{ANNA, CONTOSO, PSTN};
+use callflow::script::{body, hang_up};
+use callflow::{Party, Who, World};
+
+#[test]
+fn early_media_gives_the_one_answer_and_a_later_180_is_kept_back() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 183);
+    let early = anna.hears(&mut world, "183 INVITE");
+    subscriber.reply(&mut world, 180);
+    subscriber.reply(&mut world, 200);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    subscriber.gets(&mut world, "ACK");
+    assert_eq!(body(&early), body(&answer));
+    assert_eq!(world.sent_to(Who::Sip, "180 INVITE"), 0);
+    assert_eq!(early.headers.to().tag(), answer.headers.to().tag());
+    hang_up(&mut world, &mut anna, &subscriber);
+}
+
+#[test]
+fn three_forks_look_like_one_callee_and_the_third_answers() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let one = Party::called(&mut world, Who::Sip);
+    let two = one.fork(&mut world);
+    let three = one.fork(&mut world);
+    one.reply(&mut world, 180);
+    two.reply(&mut world, 180);
+    let ringing = caller.hears(&mut world, "180 INVITE");
+    two.reply(&mut world, 183);
+    let early = caller.hears(&mut world, "183 INVITE");
+    three.reply(&mut world, 200);
+    let answer = caller.hears(&mut world, "200 INVITE");
+    caller.acknowledges(&mut world, &answer);
+    let ack = three.gets(&mut world, "ACK");
+    assert_eq!(ack.headers.to().tag(), Some(three.tag.as_bytes()));
+    assert_eq!(ringing.headers.to().tag(), answer.headers.to().tag());
+    assert_eq!(early.headers.to().tag(), answer.headers.to().tag());
+    assert_eq!(world.sent_to(Who::Colt, "180 INVITE"), 1);
+    let mut three = three;
+    hang_up(&mut world, &mut three, &caller);
+}
+
+#[test]
+fn a_second_fork_that_answers_too_is_acknowledged_and_hung_up() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let one = Party::called(&mut world, Who::Sip);
+    let two = one.fork(&mut world);
+    one.reply(&mut world, 200);
+    two.reply(&mut world, 200);
+    let answer = caller.hears(&mut world, "200 INVITE");
+    caller.acknowledges(&mut world, &answer);
+    let bye = two.gets(&mut world, "BYE");
+    assert_eq!(bye.headers.to().tag(), Some(two.tag.as_bytes()));
+    two.answer(&mut world, &bye, 200, |_| {});
+    assert_eq!(world.sent_to(Who::Sip, "ACK"), 2);
+    let mut one = one;
+    hang_up(&mut world, &mut one, &caller);
+}
+
+#[test]
+fn ringing_that_never_ends_is_given_up() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 180);
+    anna.hears(&mut world, "180 INVITE");
+    world.run_for(callflow::secs(184));
+    subscriber.is_cancelled(&mut world);
+    anna.hears(&mut world, "480 INVITE");
+}

@@ -1,0 +1,126 @@
+//! The first target does not take the call: who gets it then, and what the caller is told.
+
+use callflow::plan::{ANNA, CONTOSO, FABRIKAM, PSTN};
+use callflow::script::{connect, hang_up};
+use callflow::{Party, Who, World, secs};
+use sip_core::Name;
+
+fn goes_out_by_bt(world: &mut World, anna: &mut Party) {
+    let subscriber = Party::called(world, Who::Bt);
+    connect(world, anna, &subscriber);
+    hang_up(world, anna, &subscriber);
+    world.run_until(secs(1), |world| !world.records.is_empty());
+}
+
+fn outcomes(world: &World) -> Vec<(&str, &str)> {
+    let attempts = &world.records.last().expect("a call has ended").attempts;
+    attempts.iter().map(|it| (it.trunk.as_str(), it.outcome.as_str())).collect()
+}
+
+#[test]
+fn the_carrier_says_503_and_the_next_trunk_takes_it() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let full = Party::called(&mut world, Who::Colt);
+    full.reply(&mut world, 503);
+    goes_out_by_bt(&mut world, &mut anna);
+    assert_eq!(outcomes(&world), [("colt", "503"), ("bt", "200")]);
+}
+
+#[test]
+fn a_silent_trunk_gives_way_after_three_seconds_and_its_late_200_is_ended() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let sleeper = Party::called(&mut world, Who::Colt);
+    let subscriber = Party::called(&mut world, Who::Bt);
+    assert!(world.elapsed() < secs(4));
+    // The sleeper wakes up and takes the call all the same.
+    sleeper.reply(&mut world, 200);
+    sleeper.gets(&mut world, "ACK");
+    sleeper.is_hung_up(&mut world);
+    connect(&mut world, &mut anna, &subscriber);
+    hang_up(&mut world, &mut anna, &subscriber);
+    world.run_for(secs(1));
+    assert_eq!(outcomes(&world), [("colt", "timeout"), ("bt", "200")]);
+}
+
+#[test]
+fn a_refused_connection_gives_way_to_the_next_target() {
+    let mut world = World::new(1);
+    world.refuse_connections(Who::Sip);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let mut anna = Party::called(&mut world, Who::Sip2);
+    assert!(
+        anna.invite.uri.ends_with(b"@sip2.pstnhub.microsoft.com:5061;user=phone;transport=tls")
+    );
+    connect(&mut world, &mut caller, &anna);
+    hang_up(&mut world, &mut anna, &caller);
+    world.run_for(secs(1));
+    assert_eq!(outcomes(&world), [("teams", "refused"), ("teams", "200")]);
+}
+
+#[test]
+fn all_trunks_down_gives_503() {
+    let mut world = World::new(1);
+    world.refuse_connections(Who::Colt);
+    world.refuse_connections(Who::Bt);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    anna.hears(&mut world, "503 INVITE");
+    world.run_for(secs(1));
+    assert_eq!(outcomes(&world), [("colt", "refused"), ("bt", "refused")]);
+    assert_eq!(world.records[0].cause, "trunk_down");
+}
+
+#[test]
+fn teams_says_503_with_retry_after_and_sip2_takes_it() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let draining = Party::called(&mut world, Who::Sip);
+    draining.answer(&mut world, &draining.invite.clone(), 503, |response| {
+        response.headers.push(Name::RetryAfter, "1");
+    });
+    let mut anna = Party::called(&mut world, Who::Sip2);
+    connect(&mut world, &mut caller, &anna);
+    hang_up(&mut world, &mut anna, &caller);
+}
+
+#[test]
+fn busy_is_the_callees_word_and_no_other_trunk_is_tried() {
+    for status in [404, 480, 486, 603] {
+        let mut world = World::new(1);
+        let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+        let subscriber = Party::called(&mut world, Who::Colt);
+        subscriber.reply(&mut world, status);
+        let refused = anna.hears(&mut world, &format!("{status} INVITE"));
+        assert!(refused.headers.get(Name::Reason).is_some());
+        assert_eq!(world.sent_to(Who::Bt, "INVITE"), 0);
+    }
+}
+
+#[test]
+fn a_target_that_does_not_answer_options_is_tried_last() {
+    let mut world = World::with(1, |plan| plan.trunks[0].options_interval = Some(secs(60)));
+    world.without_laws(); // Probes go on for ever, so nothing comes to rest.
+    world.refuse_connections(Who::Sip);
+    for who in [Who::Sip2, Who::Sip3] {
+        let probe = world.expect(who, "OPTIONS");
+        let target = Party::of_invite(&mut world, who, &probe);
+        target.answer(&mut world, &target.invite.clone(), 200, |_| {});
+    }
+    world.run_for(secs(10));
+    Party::from_carrier(&mut world, Who::Colt, ANNA);
+    Party::called(&mut world, Who::Sip2);
+    let up: Vec<bool> = world.core().targets(world.now()).iter().map(|it| it.up).collect();
+    assert_eq!(up[..3], [false, true, true]);
+    assert!(world.records.is_empty(), "the call is still up");
+}
+
+#[test]
+fn a_tenant_without_second_trunk_has_no_second_try() {
+    let mut world = World::new(1);
+    let mut boris = Party::from_teams(&mut world, FABRIKAM, PSTN);
+    let full = Party::called(&mut world, Who::Bt);
+    full.reply(&mut world, 503);
+    boris.hears(&mut world, "503 INVITE");
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0);
+}
