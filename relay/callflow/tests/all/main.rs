@@ -8,7 +8,10 @@
 
 mod cancel;
 mod carrier_calls_teams;
+mod datagrams_lost;
 mod early_media_then_answer;
+mod ending;
 mod next_target;
+mod options;
 mod refused;
 mod teams_calls_carrier_and_hangs_up;
