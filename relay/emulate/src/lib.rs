@@ -1,2 +1,47 @@
-//! Emulated Teams and carrier user agents. Sans-IO.
+//! Emulated Teams and carrier user agents, without I/O: they place and take calls, play a tone, and
+//! judge what they see and hear.
+//!
+//! An [`Agent`] is driven like every core here: [`Agent::handle_input`] and
+//! [`Agent::handle_timeout`], then [`Agent::poll_output`] until it is empty, then
+//! [`Agent::poll_timeout`]. The Teams side is strict: it refuses what Microsoft refuses, and writes
+//! down what Microsoft's documents forbid ([`Agent::violations`]).
 #![forbid(unsafe_code)]
+
+mod agenda;
+mod agent;
+mod call;
+mod carrier;
+mod core;
+mod g711;
+mod hop;
+mod io;
+mod judge;
+mod ladder;
+mod mp_sdp;
+mod options;
+mod persona;
+mod placing;
+mod reception;
+mod reinvite;
+mod rtcp;
+mod script;
+mod sound;
+mod strict;
+mod strict_sdp;
+mod taking;
+mod teams;
+mod tone;
+
+#[cfg(test)]
+mod tests;
+
+pub use agent::{Agent, Dial, Unable};
+pub use carrier::Carrier;
+pub use hop::{Hop, Transport};
+pub use io::{CallId, Event, Input, Output};
+pub use judge::Heard;
+pub use ladder::{Step, ladder};
+pub use script::{Behaviour, Progress, Script};
+pub use sound::MediaPlan;
+pub use strict::Violation;
+pub use teams::{AnswerKeys, Endpoint, Health, Teams, Tenant};

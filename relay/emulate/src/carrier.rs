@@ -1,0 +1,78 @@
+//! A carrier's user agent: plain SIP from an address, G.711 over RTP.
+
+use crate::persona::Opening;
+use crate::script::Script;
+use crate::{Dial, Hop, Transport};
+use sdp::{Ability, Direction};
+use sip_core::{Headers, Name};
+use std::net::SocketAddr;
+
+/// A carrier's side.
+#[derive(Clone, Debug)]
+pub struct Carrier {
+    /// The transport.
+    pub transport: Transport,
+    /// Its own SIP address.
+    pub local: SocketAddr,
+    /// The SIP address of the border controller.
+    pub sbc: SocketAddr,
+    /// What it does with calls.
+    pub script: Script,
+    /// RTP, SRTP or either.
+    pub ability: Ability,
+    /// The direction it offers to hold a call.
+    pub hold: Direction,
+    /// What it calls itself.
+    pub product: String,
+}
+
+impl Carrier {
+    /// One that speaks RTP and holds with `sendonly`.
+    pub fn new(transport: Transport, local: SocketAddr, sbc: SocketAddr, script: Script) -> Self {
+        Self {
+            transport,
+            local,
+            sbc,
+            script,
+            ability: Ability::Plain,
+            hold: Direction::SendOnly,
+            product: "Carrier/1".to_owned(),
+        }
+    }
+
+    pub(crate) fn opening(&self, dial: &Dial) -> Opening {
+        let (from, to, sbc) = (&dial.from, &dial.to, self.sbc);
+        let hop = Hop {
+            transport: self.transport,
+            local: self.local,
+            remote: sbc,
+            server_name: None,
+            flow: None,
+        };
+        Opening {
+            uri: format!("sip:{to}@{sbc};user=phone{}", self.parameter()),
+            from: format!("<sip:{from}@{};user=phone>", self.local),
+            to: format!("<sip:{to}@{sbc};user=phone>"),
+            contact: self.contact(&hop, from),
+            hop,
+        }
+    }
+
+    pub(crate) fn contact(&self, hop: &Hop, user: &str) -> String {
+        let at = if user.is_empty() { "" } else { "@" };
+        format!("<sip:{user}{at}{}{}>", hop.local, self.parameter())
+    }
+
+    pub(crate) fn stamp(&self, product: Name, headers: &mut Headers) {
+        headers.set(product, self.product.clone());
+        headers.set(Name::Allow, "INVITE, ACK, CANCEL, BYE, OPTIONS");
+    }
+
+    const fn parameter(&self) -> &'static str {
+        match self.transport {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A call that we place: INVITE and its answers (RFC 3261, 13.2).
+
+use crate::call::{Call, State, Up};
+use crate::core::{Asked, Core};
+use crate::io::{CallId, Event};
+use crate::mp_sdp::Role;
+use crate::{Dial, Unable};
+use bytes::Bytes;
+use media::Now;
+use sip_core::transaction::ClientId;
+use sip_core::{Dialog, Method, Name, Request, Response};
+use std::time::{Duration, Instant};
+
+pub(crate) struct Calling {
+    pub(crate) client: ClientId,
+    /// As sent.
+    invite: Request,
+    pub(crate) cancel_at: Option<Instant>,
+    pub(crate) cancelled: bool,
+    talk: Option<Duration>,
+    early: bool,
+}
+
+/// Sends the INVITE of a new call.
+pub(crate) fn place(core: &mut Core, now: Now, id: CallId, dial: &Dial) -> Result<Call, Unable> {
+    let (call_id, guid) = (core.token(), core.guid());
+    let opening = core.persona.opening(dial, &call_id, &guid).ok_or(Unable::UnknownTenant)?;
+    let call_id = Bytes::from(call_id);
+    let mut call = Call::open(core, id, opening.hop, opening.contact, call_id, State::Over)
+        .ok_or(Unable::NoPort)?;
+    call.seen.host = dial.tenant.to_ascii_lowercase();
+
+    let mut invite = Request::new(Method::Invite, opening.uri);
+    let headers = &mut invite.headers;
+    let tag = String::from_utf8_lossy(&call.tag).into_owned();
+    headers.push(Name::From, format!("{};tag={tag}", opening.from));
+    headers.push(Name::To, opening.to);
+    headers.push(Name::CSeq, "1 INVITE");
+    headers.push(Name::CallId, call.call_id.clone());
+    headers.push(Name::MaxForwards, "70");
+    headers.push(Name::Contact, call.contact.clone());
+    let offer = call.negotiation.make_offer(&core.persona.offers());
+    invite.set_body("application/sdp", core.persona.dress(&offer, Role::Offer, &call.dress));
+
+    let (client, invite) = core.request(now.mono, &call.hop, invite, Asked::Invite(id));
+    call.state = State::Calling(Calling {
+        client,
+        invite,
+        cancel_at: dial.cancel_after.map(|after| now.mono + after),
+        cancelled: false,
+        talk: dial.talk,
+        early: false,
+    });
+    Ok(call)
+}
+
+impl Call {
+    /// A response to our first INVITE.
+    pub(crate) fn invite_response(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        client: ClientId,
+        response: &Response,
+    ) {
+        match (&mut self.state, response.status) {
+            (State::Calling(_), 100) => {}
+            (State::Calling(_), 101..=199) => self.provisional(core, now, response),
+            (State::Calling(_), 200..=299) => self.accepted(core, now, client, response),
+            (State::Calling(_), status) => {
+                self.over(core, Event::Refused { call: self.id, status });
+            }
+            // A further fork answered; nobody wants it.
+            (State::Up(_) | State::Over, 200..=299) => self.drop_fork(core, now, client, response),
+            _ => {}
+        }
+    }
+
+    fn provisional(&mut self, core: &mut Core, now: Now, response: &Response) {
+        if response.status == 180 {
+            core.emit(Event::Ringing { call: self.id });
+        }
+        if response.body().is_empty() {
+            return;
+        }
+        let Ok((_, stream)) = self.negotiation.receive_answer(response.body()) else { return };
+        self.agree(core, now, &stream, Role::Offer, true);
+        if let State::Calling(calling) = &mut self.state
+            && !std::mem::replace(&mut calling.early, true)
+        {
+            core.emit(Event::EarlyMedia { call: self.id });
+        }
+    }
+
+    fn accepted(&mut self, core: &mut Core, now: Now, client: ClientId, response: &Response) {
+        let State::Calling(calling) = &self.state else { return };
+        let Ok(mut dialog) = Dialog::uac(&calling.invite, response) else {
+            // Nobody to send an ACK to (RFC 3261, 12.1.2).
+            return self.over(core, Event::Refused { call: self.id, status: response.status });
+        };
+        let (cancelled, talk) = (calling.cancelled, calling.talk);
+        self.acknowledge(core, now, client, &dialog, 1);
+        let answer = match response.body().is_empty() {
+            // The 183 may have said it all.
+            true => self.negotiation.stream().cloned().ok_or(488),
+            false => self
+                .negotiation
+                .receive_answer(response.body())
+                .map(|agreed| agreed.1)
+                .map_err(|_| 488),
+        };
+        match answer {
+            Ok(stream) if !cancelled => {
+                self.state = State::Up(Up::new(now, dialog, talk, true));
+                core.emit(Event::Answered { call: self.id });
+                self.agree(core, now, &stream, Role::Offer, true);
+            }
+            refused => {
+                self.send_bye(core, now, dialog.request(Method::Bye));
+                let status = refused.err().unwrap_or(487);
+                self.over(core, Event::Refused { call: self.id, status });
+            }
+        }
+    }
+
+    fn drop_fork(&self, core: &mut Core, now: Now, client: ClientId, response: &Response) {
+        // Its From, To and Contact are all that ACK and BYE need of the INVITE.
+        let mut invite = Request::new(Method::Invite, self.contact.clone());
+        invite.headers.copy_from(&response.headers, Name::From);
+        invite.headers.copy_from(&response.headers, Name::CSeq);
+        if let Ok(mut dialog) = Dialog::uac(&invite, response) {
+            self.acknowledge(core, now, client, &dialog, response.headers.cseq().number);
+            self.send_bye(core, now, dialog.request(Method::Bye));
+        }
+    }
+
+    /// Our first INVITE found no answer, or could not be sent.
+    pub(crate) fn invite_failed(&mut self, core: &mut Core, status: u16) {
+        if matches!(self.state, State::Calling(_)) {
+            self.over(core, Event::Refused { call: self.id, status });
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Changes of a call that is up: hold, resume and refresh, from either side (RFC 3261, 14).
+
+use crate::call::{Call, State};
+use crate::core::{Asked, Core};
+use crate::io::Event;
+use crate::mp_sdp::Role;
+use media::Now;
+use rand_core::RngCore;
+use sdp::{Direction, Media};
+use sip_core::transaction::{ClientId, ServerId};
+use sip_core::{Method, Name, Request, Response};
+use std::time::Duration;
+
+/// What a re-INVITE of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Hold,
+    Resume,
+    /// Nothing new (TDR-DLG-013).
+    Refresh,
+}
+
+/// A re-INVITE under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    wish: Wish,
+    cseq: u32,
+}
+
+impl Call {
+    /// Sends a re-INVITE; whether the call is in a state for one.
+    pub(crate) fn change(&mut self, core: &mut Core, now: Now, wish: Wish) -> bool {
+        let State::Up(up) = &mut self.state else { return false };
+        if up.change.is_some() {
+            return false;
+        }
+        let last = self.negotiation.last_local_media().cloned();
+        let direction = match wish {
+            Wish::Hold => core.persona.hold(),
+            Wish::Resume => Direction::SendRecv,
+            Wish::Refresh => last.as_ref().map_or(Direction::SendRecv, |media| media.direction),
+        };
+        let media = Media { direction, ..last.unwrap_or_else(|| core.persona.offers()) };
+        let offer = self.negotiation.make_offer(&media);
+        let mut request = up.dialog.request(Method::Invite);
+        up.change = Some(Change { wish, cseq: request.headers.cseq().number });
+        let next = up.dialog.next_hop();
+        request.headers.push(Name::Contact, self.contact.clone());
+        request.set_body("application/sdp", core.persona.dress(&offer, Role::Offer, &self.dress));
+        let hop = core.persona.next_hop(&next, &self.hop);
+        core.request(now.mono, &hop, request, Asked::Reinvite(self.id));
+        true
+    }
+
+    /// A response to our re-INVITE.
+    pub(crate) fn change_response(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        client: ClientId,
+        response: &Response,
+    ) {
+        if response.status < 200 {
+            return;
+        }
+        let State::Up(up) = &mut self.state else {
+            // Our BYE has overtaken it.
+            return;
+        };
+        let Some(change) = up.change.take() else { return };
+        if response.status >= 300 {
+            return self.change_refused(core, now, change, response.status);
+        }
+        up.dialog.refresh(response);
+        let dialog = up.dialog.clone();
+        self.acknowledge(core, now, client, &dialog, change.cseq);
+        match self.negotiation.receive_answer(response.body()) {
+            Ok((_, stream)) => {
+                match change.wish {
+                    Wish::Hold => self.on_hold = true,
+                    Wish::Resume => self.on_hold = false,
+                    Wish::Refresh => core.emit(Event::Refreshed { call: self.id }),
+                }
+                self.agree(core, now, &stream, Role::Offer, true);
+            }
+            Err(_) => self.change_refused(core, now, change, 488),
+        }
+    }
+
+    fn change_refused(&mut self, core: &mut Core, now: Now, change: Change, status: u16) {
+        self.negotiation.rollback();
+        let State::Up(up) = &mut self.state else { return };
+        match status {
+            491 => {
+                // Whose Call-ID it is waits longer (RFC 3261, 14.1).
+                let spread = core.rng.next_u32() % 190;
+                let wait = if up.owner { 2100 + 10 * spread } else { 10 * spread };
+                let at = now.mono + Duration::from_millis(u64::from(wait));
+                up.retry = Some((at, change.wish));
+            }
+            408 | 481 => self.hang_up(core, now),
+            _ => core.emit(Event::ChangeRefused { call: self.id, status }),
+        }
+    }
+
+    /// Our re-INVITE found no answer, or could not be sent.
+    pub(crate) fn change_failed(&mut self, core: &mut Core, now: Now, status: u16) {
+        let State::Up(up) = &mut self.state else { return };
+        if let Some(change) = up.change.take() {
+            self.change_refused(core, now, change, status);
+        }
+    }
+
+    /// The far side's re-INVITE.
+    pub(crate) fn changed(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        server: ServerId,
+        request: &Request,
+    ) {
+        let State::Up(up) = &mut self.state else {
+            return core.answer(now.mono, server, request, 491, None);
+        };
+        if up.change.is_some() {
+            return core.answer(now.mono, server, request, 491, None);
+        }
+        if up.dialog.receive(request).is_err() {
+            return core.answer(now.mono, server, request, 500, None);
+        }
+        if self.negotiation.receive_offer(request.body()).is_err() {
+            return core.answer(now.mono, server, request, 488, None);
+        }
+        let refresh = self.negotiation.is_refresh();
+        let direction = if self.on_hold { core.persona.hold() } else { Direction::SendRecv };
+        let answered = match refresh {
+            true => self.negotiation.answer_refresh(),
+            false => self.negotiation.make_answer(&Media { direction, ..Media::g711() }),
+        };
+        let Ok((body, stream)) = answered else {
+            self.negotiation.rollback();
+            return core.answer(now.mono, server, request, 488, None);
+        };
+        self.seen.sdp = Some(request.body().clone());
+        let body = core.persona.dress(&body, Role::Answer, &self.dress);
+        core.servers.insert(server, self.id);
+        self.respond_with(core, now, server, request, 200, &self.tag, &body);
+        if refresh {
+            core.emit(Event::Refreshed { call: self.id });
+        }
+        self.agree(core, now, &stream, Role::Answer, false);
+    }
+}

@@ -1,0 +1,295 @@
+//! The media of one call: plays a tone in G.711 and judges what comes back.
+
+use crate::g711::{Law, RATE_HZ};
+use crate::io::Output;
+use crate::judge::{Heard, Judge};
+use crate::rtcp::{self, Sent};
+use crate::tone;
+use bytes::Bytes;
+use media::rtp::Header;
+use media::srtp::{Receiver, Sender};
+use media::{Now, PacketBuf};
+use rand_chacha::ChaCha20Rng;
+use rand_core::RngCore;
+use sdp::{SrtpKey, Stream};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// What an agent has for media.
+#[derive(Clone, Debug)]
+pub struct MediaPlan {
+    /// The address in its SDP.
+    pub address: IpAddr,
+    /// RTP ports that it may use, one per call at a time; RTCP uses the next port above each.
+    pub rtp_ports: Vec<u16>,
+    /// The tone that it plays, in Hz.
+    pub plays_hz: u32,
+    /// The tone that it should hear, in Hz.
+    pub expects_hz: u32,
+}
+
+/// One packet's worth of sound.
+const PACKET: Duration = Duration::from_millis(20);
+const SAMPLES: u32 = RATE_HZ / 50;
+/// The longest pause that is caught up packet by packet; after a longer one the stream goes on
+/// from now, as a device does whose process was stopped.
+const CATCH_UP: Duration = Duration::from_millis(200);
+/// Pause between reports (TDR-SRTP-005).
+const REPORT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Sound {
+    pub(crate) rtp_port: u16,
+    plays_hz: u32,
+    expects_hz: u32,
+    agreed: Option<Agreed>,
+    sender: Option<Sender>,
+    receiver: Option<Receiver>,
+    first_ssrc: u32,
+    source: Source,
+    next_packet: Option<Instant>,
+    next_report: Option<Instant>,
+    whole: Judge,
+    /// Since [`Self::listen_anew`].
+    recent: Judge,
+    pub(crate) sent: u64,
+    slot: PacketBuf,
+}
+
+/// What of the stream in force packets need.
+struct Agreed {
+    remote_rtp: Option<SocketAddr>,
+    remote_rtcp: Option<SocketAddr>,
+    rtcp_mux: bool,
+    /// The payload type to send and its law.
+    codec: Option<(u8, Law)>,
+    /// All payload types that may come in; the law of those that can be judged.
+    payloads: Vec<(u8, Option<Law>)>,
+}
+
+struct Source {
+    ssrc: u32,
+    sequence: u16,
+    first_timestamp: u32,
+    /// Samples since the first packet, silence included.
+    clock: u64,
+    last: Option<Instant>,
+    octets: u64,
+}
+
+impl Sound {
+    pub(crate) fn new(rtp_port: u16, plan: &MediaPlan, rng: &mut ChaCha20Rng) -> Self {
+        Self {
+            rtp_port,
+            plays_hz: plan.plays_hz,
+            expects_hz: plan.expects_hz,
+            agreed: None,
+            sender: None,
+            receiver: None,
+            first_ssrc: rng.next_u32(),
+            source: Source {
+                ssrc: rng.next_u32(),
+                sequence: rng.next_u32() as u16,
+                first_timestamp: rng.next_u32(),
+                clock: 0,
+                last: None,
+                octets: 0,
+            },
+            next_packet: None,
+            next_report: None,
+            whole: Judge::default(),
+            recent: Judge::default(),
+            sent: 0,
+            slot: PacketBuf::new(),
+        }
+    }
+
+    /// The stream in force from now on. `key` is what we protect with where it is not the one that
+    /// the stream names.
+    pub(crate) fn agree(&mut self, now: Now, stream: &Stream, key: Option<&SrtpKey>) {
+        let law = |payload: &sdp::Payload| Law::of(&payload.encoding);
+        self.agreed = Some(Agreed {
+            remote_rtp: stream.remote_rtp,
+            remote_rtcp: stream.remote_rtcp,
+            rtcp_mux: stream.rtcp_mux,
+            codec: stream.payloads.iter().find_map(|p| Some((p.number, law(p)?))),
+            payloads: stream.payloads.iter().map(|p| (p.number, law(p))).collect(),
+        });
+        match &stream.crypto {
+            Some(crypto) => {
+                let local = key.unwrap_or(&crypto.local);
+                if !self.sender.as_ref().is_some_and(|sender| sender.is_of(local)) {
+                    self.sender = Some(Sender::new(local, self.first_ssrc));
+                }
+                if !self.receiver.as_ref().is_some_and(|known| known.is_of(&crypto.remote)) {
+                    self.receiver = Some(Receiver::new(&crypto.remote));
+                }
+            }
+            None => (self.sender, self.receiver) = (None, None),
+        }
+        self.next_packet = match stream.direction.sends() {
+            true => self.next_packet.or(Some(now.mono)),
+            false => None,
+        };
+        self.next_report = self.next_report.or(Some(now.mono + REPORT));
+    }
+
+    /// Stops for good; what was heard stays.
+    pub(crate) fn stop(&mut self) {
+        (self.next_packet, self.next_report, self.agreed) = (None, None, None);
+    }
+
+    /// Begins a new window for [`Self::heard_recently`].
+    pub(crate) fn listen_anew(&mut self) {
+        self.recent = Judge::default();
+    }
+
+    pub(crate) fn heard(&self) -> Heard {
+        self.whole.heard(self.expects_hz)
+    }
+
+    pub(crate) fn heard_recently(&self) -> Heard {
+        self.recent.heard(self.expects_hz)
+    }
+
+    pub(crate) fn due(&self) -> Option<Instant> {
+        [self.next_packet, self.next_report].into_iter().flatten().min()
+    }
+
+    /// Sends what is due.
+    pub(crate) fn run(&mut self, now: Now, out: &mut impl Extend<Output>) {
+        while let Some(due) = self.next_packet.filter(|due| *due <= now.mono) {
+            let late = now.mono.saturating_duration_since(due);
+            let due = if late > CATCH_UP { now.mono } else { due };
+            self.next_packet = Some(due + PACKET);
+            out.extend(self.play(due));
+        }
+        if self.next_report.is_some_and(|due| due <= now.mono) {
+            self.next_report = Some(now.mono + REPORT);
+            out.extend(self.report(now));
+        }
+    }
+
+    fn play(&mut self, due: Instant) -> Option<Output> {
+        let agreed = self.agreed.as_ref()?;
+        let (to, (number, law)) = (agreed.remote_rtp?, agreed.codec?);
+        let source = &mut self.source;
+        // The clock runs on through a pause (RFC 3550, 5.1).
+        let pause = source.last.map(|last| due.saturating_duration_since(last));
+        let in_sequence = pause.is_some_and(|pause| pause <= PACKET + CATCH_UP);
+        source.clock += match pause {
+            Some(pause) if !in_sequence => (pause.as_micros() as u64 * 8 / 1000).max(1),
+            Some(_) => u64::from(SAMPLES),
+            None => 0,
+        };
+        source.last = Some(due);
+        source.sequence = source.sequence.wrapping_add(1);
+        source.octets += u64::from(SAMPLES);
+
+        let slot = &mut self.slot;
+        slot.set_len(12 + SAMPLES as usize);
+        let packet = slot.packet_mut();
+        packet[0] = 0x80;
+        packet[1] = number | if in_sequence { 0 } else { 0x80 };
+        packet[2..4].copy_from_slice(&source.sequence.to_be_bytes());
+        let timestamp = source.first_timestamp.wrapping_add(source.clock as u32);
+        packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        packet[8..12].copy_from_slice(&source.ssrc.to_be_bytes());
+        for (octet, at) in packet[12..].iter_mut().zip(source.clock..) {
+            *octet = law.encode(tone::sample(self.plays_hz, at));
+        }
+        if let Some(sender) = &mut self.sender {
+            sender.protect(slot).ok()?;
+        }
+        self.sent += 1;
+        let octets = Bytes::copy_from_slice(slot.packet());
+        Some(Output::SendPacket { from_port: self.rtp_port, to, octets })
+    }
+
+    fn report(&mut self, now: Now) -> Option<Output> {
+        let agreed = self.agreed.as_ref()?;
+        let to = agreed.remote_rtcp?;
+        let source = &self.source;
+        let since = source.last.map_or(0, |last| {
+            let since = now.mono.saturating_duration_since(last);
+            (since.as_micros() as u64 * 8 / 1000) as u32
+        });
+        let ssrc = self.sender.as_ref().and_then(|s| s.ssrc_of(source.ssrc)).unwrap_or(source.ssrc);
+        let timestamp = source.first_timestamp.wrapping_add(source.clock as u32);
+        let sent = Sent {
+            ssrc,
+            timestamp: timestamp.wrapping_add(since),
+            packets: self.sent,
+            octets: source.octets,
+        };
+        let compound = rtcp::write(now.wall, &sent, &self.whole.reception);
+        self.slot.set_len(compound.len());
+        self.slot.packet_mut().copy_from_slice(&compound);
+        if let Some(sender) = &mut self.sender {
+            sender.protect_rtcp(&mut self.slot).ok()?;
+        }
+        let from_port = if agreed.rtcp_mux { self.rtp_port } else { self.rtp_port + 1 };
+        Some(Output::SendPacket {
+            from_port,
+            to,
+            octets: Bytes::copy_from_slice(self.slot.packet()),
+        })
+    }
+
+    /// A datagram came to one of our ports.
+    pub(crate) fn hear(&mut self, now: Now, port: u16, from: SocketAddr, octets: &[u8]) {
+        let verdict = self.judge(port, from, octets);
+        for judge in [&mut self.whole, &mut self.recent] {
+            match verdict {
+                Verdict::Sound(header, law) => {
+                    let payload = &self.slot.packet()[header.payload_at..];
+                    judge.packet(now.mono, &header, law.map(|law| (law, self.expects_hz, payload)));
+                }
+                Verdict::Report => judge.reports += 1,
+                Verdict::Forged => judge.srtp_failures += 1,
+                Verdict::Stray => judge.strays += 1,
+            }
+        }
+    }
+
+    fn judge(&mut self, port: u16, from: SocketAddr, octets: &[u8]) -> Verdict {
+        let Some(agreed) = &self.agreed else { return Verdict::Stray };
+        if octets.len() > media::packet::PACKET_MAX {
+            return Verdict::Stray;
+        }
+        self.slot.set_len(octets.len());
+        self.slot.packet_mut().copy_from_slice(octets);
+        let on_rtcp_port = port != self.rtp_port;
+        if rtcp::is_rtcp(octets) {
+            let expected = if on_rtcp_port { agreed.remote_rtcp } else { agreed.remote_rtp };
+            if expected != Some(from) || on_rtcp_port == agreed.rtcp_mux {
+                return Verdict::Stray;
+            }
+            let receiver = self.receiver.as_mut();
+            return match receiver.map(|receiver| receiver.unprotect_rtcp(&mut self.slot)) {
+                Some(Err(_)) => Verdict::Forged,
+                _ if rtcp::is_whole(self.slot.packet()) => Verdict::Report,
+                _ => Verdict::Stray,
+            };
+        }
+        if on_rtcp_port || agreed.remote_rtp != Some(from) {
+            return Verdict::Stray;
+        }
+        let receiver = self.receiver.as_mut();
+        if let Some(Err(_)) = receiver.map(|receiver| receiver.unprotect(&mut self.slot)) {
+            return Verdict::Forged;
+        }
+        let Some(header) = Header::read(self.slot.packet()) else { return Verdict::Stray };
+        match agreed.payloads.iter().find(|(number, _)| *number == header.payload_type) {
+            Some((_, law)) => Verdict::Sound(header, *law),
+            None => Verdict::Stray,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Verdict {
+    Sound(Header, Option<Law>),
+    Report,
+    Forged,
+    Stray,
+}

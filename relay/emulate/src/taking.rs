@@ -1,0 +1,137 @@
+//! A call that we get: answers by script (RFC 3261, 13.3).
+
+use crate::Hop;
+use crate::call::{Call, State, Up};
+use crate::core::Core;
+use crate::io::{CallId, Event};
+use crate::mp_sdp::Role;
+use crate::persona::{host_of, user_of};
+use crate::script::{Act, Fork, acts};
+use bytes::Bytes;
+use media::Now;
+use sdp::{Media, Stream};
+use sip_core::transaction::ServerId;
+use sip_core::{Dialog, Request};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+pub(crate) struct Incoming {
+    pub(crate) server: ServerId,
+    pub(crate) invite: Request,
+    dialog: Dialog,
+    pub(crate) acts: VecDeque<(Instant, Act)>,
+    /// Our answer to the offer, once given (TDR-EM-021: the same in 183 and 200).
+    answer: Option<(Bytes, Stream)>,
+    /// The tags of clients that will not answer.
+    forks: [Bytes; 2],
+}
+
+/// A new INVITE; what cannot be taken is refused here.
+pub(crate) fn take(
+    core: &mut Core,
+    now: Now,
+    id: CallId,
+    server: ServerId,
+    hop: &Hop,
+    invite: &Request,
+) -> Option<Call> {
+    let number = user_of(&invite.uri);
+    let (token, guid) = (core.token(), core.guid());
+    let contact = core.persona.contact(hop, &number, &token, &guid);
+    let call_id = Bytes::copy_from_slice(invite.headers.call_id());
+    let Some(mut call) = Call::open(core, id, hop.clone(), contact, call_id, State::Over) else {
+        core.answer(now.mono, server, invite, 486, None);
+        return None;
+    };
+    let offered = call.negotiation.receive_offer(invite.body());
+    let dialog = Dialog::uas(invite, &call.tag);
+    let (Ok(_), Ok(dialog)) = (&offered, dialog) else {
+        let status = if offered.is_err() { 488 } else { 400 };
+        core.answer(now.mono, server, invite, status, None);
+        core.dialogs.remove(&(call.call_id.clone(), call.tag.clone()));
+        core.close_sound(&mut call.sound);
+        return None;
+    };
+    call.seen.host = invite.headers.contact().map(|contact| host_of(&contact)).unwrap_or_default();
+    call.seen.sdp = Some(invite.body().clone());
+    call.state = State::Incoming(Incoming {
+        server,
+        invite: invite.clone(),
+        dialog,
+        acts: acts(core.persona.behaviour(number.as_bytes()), now.mono),
+        answer: None,
+        forks: [core.token().into(), core.token().into()],
+    });
+    core.servers.insert(server, id);
+    let from = user_of(invite.headers.from().uri);
+    core.emit(Event::Incoming { call: id, from, to: number });
+    Some(call)
+}
+
+impl Call {
+    /// Gives the answers that are due.
+    pub(crate) fn act(&mut self, core: &mut Core, now: Now) {
+        while let State::Incoming(incoming) = &mut self.state {
+            let due = incoming.acts.front().is_some_and(|(at, _)| *at <= now.mono);
+            let Some((_, act)) = due.then(|| incoming.acts.pop_front()).flatten() else { return };
+            match act {
+                Act::Ring(fork) => self.signal(core, now, 180, fork),
+                Act::Progress(fork) => self.signal(core, now, 183, fork),
+                Act::Answer { talk } => self.pick_up(core, now, talk),
+                Act::Refuse { status } => self.refuse(core, now, status),
+            }
+        }
+    }
+
+    fn signal(&mut self, core: &mut Core, now: Now, status: u16, fork: Fork) {
+        let body = match status {
+            183 => match self.answer(core) {
+                Some((body, stream)) => {
+                    self.agree(core, now, &stream, Role::Answer, false);
+                    body
+                }
+                None => return self.refuse(core, now, 488),
+            },
+            _ => Bytes::new(),
+        };
+        let State::Incoming(incoming) = &self.state else { return };
+        let tag = match fork {
+            Fork::Winner => &self.tag,
+            Fork::First => &incoming.forks[0],
+            Fork::Second => &incoming.forks[1],
+        };
+        self.respond_with(core, now, incoming.server, &incoming.invite, status, tag, &body);
+    }
+
+    /// Answers the call.
+    pub(crate) fn pick_up(&mut self, core: &mut Core, now: Now, talk: Option<Duration>) {
+        let Some((body, stream)) = self.answer(core) else { return self.refuse(core, now, 488) };
+        let State::Incoming(incoming) = &self.state else { return };
+        self.respond_with(core, now, incoming.server, &incoming.invite, 200, &self.tag, &body);
+        self.state = State::Up(Up::new(now, incoming.dialog.clone(), talk, false));
+        core.emit(Event::Answered { call: self.id });
+        self.agree(core, now, &stream, Role::Answer, false);
+    }
+
+    /// Refuses the call, or ends it after CANCEL.
+    pub(crate) fn refuse(&mut self, core: &mut Core, now: Now, status: u16) {
+        let State::Incoming(incoming) = &self.state else { return };
+        let (server, invite) = (incoming.server, incoming.invite.clone());
+        core.servers.remove(&server);
+        let mut response = sip_core::Response::to(&invite, status, Some(&self.tag));
+        let guid = core.guid();
+        core.persona.explain(&mut response, &guid, None);
+        core.respond(now.mono, server, response);
+        self.over(core, Event::Refused { call: self.id, status });
+    }
+
+    fn answer(&mut self, core: &Core) -> Option<(Bytes, Stream)> {
+        let State::Incoming(incoming) = &mut self.state else { return None };
+        if incoming.answer.is_none() {
+            let (body, stream) = self.negotiation.make_answer(&Media::g711()).ok()?;
+            let body = core.persona.dress(&body, Role::Answer, &self.dress);
+            incoming.answer = Some((body, stream));
+        }
+        incoming.answer.clone()
+    }
+}
