@@ -105,9 +105,14 @@ impl Call {
             held => held,
         };
         let offered = other.negotiation.last_local_media()?;
-        let turned = self.asked_direction(which) != direction;
+        let agreed = other.negotiation.stream()?;
+        // That side wants to talk and we told it to wait, on an answer of this one.
+        let waits = agreed.direction != Direction::SendRecv
+            && other.negotiation.last_remote()?.direction == Direction::SendRecv;
+        let turned =
+            self.asked_direction(which) != direction || (waits && direction == Direction::SendRecv);
         // What is in use with the far side of the other leg, first choice first.
-        let in_use = other.negotiation.stream()?.payloads.iter().find(|p| p.is_speech())?;
+        let in_use = agreed.payloads.iter().find(|p| p.is_speech())?;
         let codec_gone = !offer.payloads.iter().any(|payload| payload.same_encoding(in_use));
         if !turned && !codec_gone {
             return None;
