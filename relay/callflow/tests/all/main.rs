@@ -14,4 +14,5 @@ mod ending;
 mod next_target;
 mod options;
 mod refused;
+mod reinvite;
 mod teams_calls_carrier_and_hangs_up;
