@@ -12,6 +12,7 @@
 )]
 
 mod clock;
+mod emulated;
 mod ladder;
 pub mod laws;
 mod media_plane;
@@ -22,6 +23,7 @@ pub mod script;
 pub mod sdp_text;
 mod world;
 
+pub use emulated::{carrier_script, teams_script};
 pub use net::{Fault, Network};
 pub use peer::Who;
 pub use script::Party;

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use sip_core::Message;
-use sip_core::transaction::ClientId;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
@@ -82,8 +81,6 @@ pub(crate) enum Load {
     Media(Bytes),
     /// News for our core that need some time.
     Core(Box<b2bua::Input>),
-    /// News for an emulated side: its request cannot be sent.
-    Unsent(ClientId),
 }
 
 /// Something that arrives.

@@ -1,6 +1,7 @@
 //! The world: our core and media in the middle, the far sides around, one clock for all.
 
 use crate::clock::Clock;
+use crate::emulated::Emulated;
 use crate::ladder::{self, Step};
 use crate::laws;
 use crate::media_plane::MediaPlane;
@@ -42,10 +43,12 @@ pub struct World {
     /// Makes the engine refuse to open ports.
     pub media_refuses: bool,
     plan: Arc<Plan>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     core: B2bua,
     media: MediaPlane,
     mailboxes: BTreeMap<Who, VecDeque<Message>>,
+    /// The far sides that act by themselves; the others are written by hand.
+    pub(crate) emulated: Vec<Emulated>,
     refusing: BTreeSet<Who>,
     packets: HashMap<SocketAddr, Vec<(SocketAddr, Bytes)>>,
     flows: Vec<Association>,
@@ -90,6 +93,7 @@ impl World {
             core,
             media: MediaPlane::default(),
             mailboxes: BTreeMap::new(),
+            emulated: Vec::new(),
             refusing: BTreeSet::new(),
             packets: HashMap::new(),
             flows: Vec::new(),
@@ -112,6 +116,11 @@ impl World {
     /// The virtual time since the beginning.
     pub fn elapsed(&self) -> Duration {
         self.clock.elapsed()
+    }
+
+    /// What all chance comes from.
+    pub(crate) const fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The monotonic time.
@@ -250,10 +259,8 @@ impl World {
 impl World {
     /// Goes to the next thing that happens before `end`, or to `end`; whether something did.
     fn step(&mut self, end: Instant) -> bool {
-        let next = [self.network.next_due(), self.core.poll_timeout(), self.media.next_due()]
-            .into_iter()
-            .flatten()
-            .min();
+        let cores = [self.network.next_due(), self.core.poll_timeout(), self.media.next_due()];
+        let next = cores.into_iter().chain([self.emulated_due()]).flatten().min();
         let Some(next) = next.filter(|next| *next <= end) else {
             self.clock.advance(end);
             return false;
@@ -269,6 +276,7 @@ impl World {
             self.core.handle_timeout(self.clock.for_core());
             self.drain();
         }
+        self.run_emulated();
         while let Some((port, to, octets)) = self.media.generate(self.clock.for_media()) {
             self.send_packet(Self::our_media(port), to, octets);
         }
@@ -288,6 +296,8 @@ impl World {
                 let message = Message::parse(bytes).expect("only whole messages are sent");
                 if to.ip() == OURS {
                     self.arrive_here(from, to, flow, message);
+                } else if let Some(at) = self.emulated_at(to) {
+                    self.emulated_message(at, (from, to), flow, message);
                 } else if let Some(who) = who(to) {
                     self.mailboxes.entry(who).or_default().push_back(message);
                 }
@@ -298,9 +308,11 @@ impl World {
                     self.send_packet(Self::our_media(port), to, octets);
                 }
             }
+            Load::Media(octets) if self.emulated_media(to).is_some() => {
+                self.emulated_packet(from, to, octets);
+            }
             Load::Media(octets) => self.packets.entry(to).or_default().push((from, octets)),
             Load::Core(input) => self.input(*input),
-            Load::Unsent(_) => {}
         }
     }
 
@@ -428,12 +440,12 @@ impl World {
         found.unwrap_or_else(|| panic!("there is no listener {listener}")).advertise
     }
 
-    fn is_open(&self, flow: u64) -> bool {
+    pub(crate) fn is_open(&self, flow: u64) -> bool {
         self.flows.get(flow as usize).is_some_and(|flow| flow.open)
     }
 
     /// The newest open association between these two, or a new one.
-    fn association(&mut self, ours: SocketAddr, remote: SocketAddr) -> u64 {
+    pub(crate) fn association(&mut self, ours: SocketAddr, remote: SocketAddr) -> u64 {
         let open = |flow: &Association| flow.open && flow.ours == ours && flow.remote == remote;
         let found = self.flows.iter().rposition(open);
         let index = found.unwrap_or_else(|| {
@@ -443,7 +455,13 @@ impl World {
         index as u64
     }
 
-    fn transmit(&mut self, from: SocketAddr, to: SocketAddr, flow: Option<u64>, message: &Message) {
+    pub(crate) fn transmit(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        flow: Option<u64>,
+        message: &Message,
+    ) {
         let step = self.steps.len();
         let mut octets = Vec::new();
         message.write(&mut octets);
@@ -469,6 +487,7 @@ impl World {
         }
         broken.extend(laws::broken_by_messages(&self.steps));
         broken.extend(self.network.unused_faults());
+        broken.extend(self.complaints());
         let count = |wanted: fn(&Event) -> bool| self.events.iter().filter(|e| wanted(e)).count();
         let began = count(|event| matches!(event, Event::CallStarted { .. }));
         let ended = count(|event| matches!(event, Event::CallEnded { .. }));
@@ -492,6 +511,7 @@ impl World {
             ("dialogs", held.dialogs),
             ("media ports", self.core.media_ports_in_use()),
             ("calls in the media", usize::from(!self.media.is_empty())),
+            ("calls at the far sides", self.emulated_calls()),
         ];
         let left = tables.into_iter().filter(|(_, count)| *count > 0);
         left.map(|(what, count)| format!("{count} {what} left")).collect()

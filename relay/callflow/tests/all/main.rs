@@ -15,4 +15,5 @@ mod next_target;
 mod options;
 mod refused;
 mod reinvite;
+mod sound;
 mod teams_calls_carrier_and_hangs_up;
