@@ -247,12 +247,13 @@ impl Sound {
                 Verdict::Report => judge.reports += 1,
                 Verdict::Forged => judge.srtp_failures += 1,
                 Verdict::Stray => judge.strays += 1,
+                Verdict::Early => {}
             }
         }
     }
 
     fn judge(&mut self, port: u16, from: SocketAddr, octets: &[u8]) -> Verdict {
-        let Some(agreed) = &self.agreed else { return Verdict::Stray };
+        let Some(agreed) = &self.agreed else { return Verdict::Early };
         if octets.len() > media::packet::PACKET_MAX {
             return Verdict::Stray;
         }
@@ -292,4 +293,6 @@ enum Verdict {
     Report,
     Forged,
     Stray,
+    /// It overtook the answer to our offer (RFC 3264, 5.1).
+    Early,
 }

@@ -1,0 +1,226 @@
+//! What the strict Teams side refuses, asked with messages as a wrong border controller writes them.
+
+use super::pipe::{TENANT, at, carrier_address, ms, teams, teams_address, teams_agent};
+use crate::{Agent, Behaviour, Event, Health, Hop, Input, Output, Script, Transport};
+use bytes::Bytes;
+use sip_core::Message;
+
+const GOOD_SDP: &str = "v=0\r\n\
+    o=- 1700000002 1 IN IP4 127.0.0.1\r\n\
+    s=-\r\n\
+    c=IN IP4 127.0.0.1\r\n\
+    t=0 0\r\n\
+    m=audio 20002 RTP/SAVP 8 0 101 13\r\n\
+    a=rtpmap:8 PCMA/8000\r\n\
+    a=rtpmap:101 telephone-event/8000\r\n\
+    a=fmtp:101 0-16\r\n\
+    a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:V/Lr6Lsvhad/crSB9kCQ28jrYDxR2Yfk5bXryH5V|2^31\r\n\
+    a=rtcp:20002\r\n\
+    a=rtcp-mux\r\n\
+    a=ptime:20\r\n\
+    a=sendrecv\r\n";
+
+/// Fixture F-05, and F-01 for OPTIONS.
+fn good(method: &str) -> String {
+    let (uri, user) = match method {
+        "OPTIONS" => ("sip:sip.pstnhub.microsoft.com:5061;transport=tls".to_owned(), ""),
+        _ => {
+            let number = "sip:+498912345611@sip.pstnhub.microsoft.com:5061";
+            (format!("{number};user=phone;transport=tls"), "+498955501234@")
+        }
+    };
+    let mut text = format!(
+        "{method} {uri} SIP/2.0\r\n\
+         Via: SIP/2.0/TLS {TENANT}:5060;branch=z9hG4bKac9911223344\r\n\
+         Max-Forwards: 68\r\n\
+         From: <sip:{user}{TENANT}>;tag=1c747237679\r\n\
+         To: <sip:sip.pstnhub.microsoft.com>\r\n\
+         Call-ID: 1a2b3c4d5e6f\r\n\
+         CSeq: 1 {method}\r\n\
+         Contact: <sip:{user}{TENANT}:5060;transport=tls>\r\n\
+         Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY\r\n"
+    );
+    if method == "INVITE" {
+        text += "Content-Type: application/sdp\r\n\r\n";
+        text += GOOD_SDP;
+    } else {
+        text += "\r\n";
+    }
+    text
+}
+
+fn agent() -> Agent {
+    teams_agent(teams(Script::always(Behaviour::answer_after(ms(1000)))))
+}
+
+/// Hands the agent a message; what it says to it.
+fn ask(agent: &mut Agent, endpoint: u16, text: &str) -> Vec<String> {
+    let message = Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap();
+    let hop = Hop {
+        transport: Transport::Tls,
+        local: teams_address(endpoint),
+        remote: carrier_address(),
+        server_name: None,
+        flow: Some(7),
+    };
+    agent.handle_input(at(ms(0)), Input::Message { hop, message });
+    agent.handle_timeout(at(ms(0)));
+    said(agent)
+}
+
+fn said(agent: &mut Agent) -> Vec<String> {
+    let mut said = Vec::new();
+    while let Some(output) = agent.poll_output() {
+        if let Output::Send { bytes, .. } = output {
+            said.push(String::from_utf8(bytes.to_vec()).unwrap());
+        }
+    }
+    said
+}
+
+fn status(text: &str) -> u16 {
+    text.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The final answer, and the rules that were broken.
+fn judged(text: &str) -> (u16, String, Vec<&'static str>) {
+    let mut agent = agent();
+    let said = ask(&mut agent, 0, text);
+    let last = said.iter().rfind(|text| text.starts_with("SIP/2.0")).unwrap().clone();
+    let rules = agent.violations().iter().map(|violation| violation.rule).collect();
+    (status(&last), last, rules)
+}
+
+#[test]
+fn what_is_right_is_not_complained_of() {
+    let (status, _, rules) = judged(&good("INVITE"));
+    assert_eq!((status, rules), (180, vec![]));
+    let (status, _, rules) = judged(&good("OPTIONS"));
+    assert_eq!((status, rules), (200, vec![]));
+}
+
+#[test]
+fn what_microsoft_refuses() {
+    let invite = good("INVITE");
+    let contact = format!("Contact: <sip:+498955501234@{TENANT}:5060;transport=tls>\r\n");
+    let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80";
+    for (from, to, status, rule) in [
+        (&contact[..], "Contact: <sip:203.0.113.10:5060;transport=tls>\r\n", 403, "TDR-OPT-003"),
+        (&contact, "", 400, "TDR-OPT-003"),
+        (&contact, "Contact: <sip:sbc.other.example;transport=tls>\r\n", 403, "TDR-OUT-003"),
+        ("Max-F", "Record-Route: <sip:10.0.0.1;lr>\r\nMax-F", 403, "TDR-OPT-003"),
+        ("Max-F", "Replaces: a;from-tag=b;to-tag=c\r\nMax-F", 420, "TDR-OUT-008"),
+        ("Max-F", "Require: 100rel\r\nMax-F", 420, "TDR-OUT-011"),
+        ("sip:+4989", "sip:4989", 404, "TDR-OUT-001"),
+        ("RTP/SAVP", "RTP/AVP", 488, "TDR-MED-001"),
+        ("RTP/SAVP 8 0 101", "RTP/SAVP 8 0 8 101", 488, "TDR-SDP-010"),
+        ("a=rtpmap:8 ", "a=rtpmap:18 ", 488, "TDR-SDP-010"),
+        ("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0", 488, "TDR-HLD-001"),
+        (crypto, "a=x-crypto:1 AES_CM_128_HMAC_SHA1_80", 488, "TDR-SDP-004"),
+        (GOOD_SDP, "", 488, "TDR-OUT-009"),
+        ("application/sdp", "multipart/mixed", 415, "TDR-OUT-010"),
+    ] {
+        let bad = invite.replacen(from, to, 1);
+        assert_ne!(bad, invite, "{from}");
+        let (got, answer, rules) = judged(&bad);
+        assert_eq!(got, status, "{to}: {answer}");
+        assert!(rules.contains(&rule), "{to}: {rules:?}");
+        assert!(answer.contains("\r\nREASON: Q.850;cause="), "{answer}");
+    }
+    for method in ["UPDATE", "INFO", "REFER", "PRACK", "MESSAGE", "SUBSCRIBE"] {
+        let (got, answer, rules) = judged(&good(method));
+        assert_eq!((got, &rules[..]), (405, &["TDR-DLG-001"][..]), "{method}");
+        assert!(answer.contains("\r\nALLOW: INVITE,ACK,OPTIONS,CANCEL,BYE,NOTIFY\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn missing_contact_is_told_in_microsofts_words() {
+    let options = good("OPTIONS");
+    let contact = format!("Contact: <sip:{TENANT}:5060;transport=tls>\r\n");
+    let (status, answer, _) = judged(&options.replace(&contact, ""));
+    assert_eq!(status, 400);
+    assert!(answer.contains(";Record-Route and Contact headers are missing\""), "{answer}");
+}
+
+#[test]
+fn what_microsoft_bears_is_written_down() {
+    let invite = good("INVITE");
+    for (from, to, rule) in [
+        ("5061;user=phone", "5061", "TDR-OUT-001"),
+        ("@sip.pstn", "@sip2.pstn", "TDR-OUT-001"),
+        (":5060;transport=tls>", ":5060>", "TDR-OUT-002"),
+        (":5060;transport=tls>", ":5099;transport=tls>", "TDR-OUT-002"),
+        ("From: <sip:+498955501234@", "From: <sip:+498955501234@a.", "TDR-OUT-004"),
+        ("TLS woodgrovebank.sbc1.adatum.biz", "TLS 10.0.0.1", "TDR-OUT-006"),
+        (", NOTIFY", "", "TDR-OUT-012"),
+        ("Max-F", "P-Charging-Vector: x\r\nMax-F", "TDR-OUT-010"),
+        ("Max-F", "Supported: 100rel\r\nMax-F", "TDR-OUT-011"),
+        ("Max-F", "Record-Route: <sip:woodgrovebank.sbc1.adatum.biz;lr>\r\nMax-F", "TDR-OUT-007"),
+        ("a=rtcp-mux\r\n", "", "TDR-SDP-006"),
+        ("a=rtcp:20002\r\n", "", "TDR-SDP-006"),
+        ("a=ptime:20\r\n", "a=silenceSupp:off\r\n", "TDR-SDP-012"),
+        ("a=crypto:1", "a=crypto:4", "TDR-SDP-002"),
+        ("|2^31", "|2^31|1:1", "TDR-SDP-005"),
+    ] {
+        let bad = invite.replacen(from, to, 1);
+        assert_ne!(bad, invite, "{from}");
+        let (status, answer, rules) = judged(&bad);
+        assert_eq!((status, &rules[..]), (180, &[rule][..]), "{to}: {answer}");
+    }
+}
+
+#[test]
+fn teams_sends_options_only_to_whom_it_had_options_from() {
+    let mut agent = agent();
+    assert_eq!(agent.poll_timeout(), None);
+    let said = ask(&mut agent, 1, &good("OPTIONS").replace("sip.pstn", "sip2.pstn"));
+    let [answer, ours] = &said[..] else { panic!("{said:#?}") };
+    assert!(answer.starts_with("SIP/2.0 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\nTO: <sip:sip2.pstnhub.microsoft.com>\r\n"), "no tag: {answer}");
+    assert!(ours.starts_with(&format!("OPTIONS sip:{TENANT}:5060;transport=tls SIP/2.0\r\n")));
+    agent.handle_timeout(at(ms(59_000)));
+    assert_eq!(said_of(&mut agent, "OPTIONS"), 0);
+    agent.handle_timeout(at(ms(60_000)));
+    assert_eq!(said_of(&mut agent, "OPTIONS"), 1);
+}
+
+fn said_of(agent: &mut Agent, start: &str) -> usize {
+    said(agent).iter().filter(|text| text.starts_with(start)).count()
+}
+
+#[test]
+fn dead_endpoint_is_silent_and_draining_one_says_when_to_come_back() {
+    let mut agent = agent();
+    agent.set_health("sip.pstnhub.microsoft.com", Health::Dead);
+    agent.set_health("sip2.pstnhub.microsoft.com", Health::Draining);
+    assert_eq!(ask(&mut agent, 0, &good("INVITE")), Vec::<String>::new());
+    let said = ask(&mut agent, 1, &good("INVITE").replace("@sip.", "@sip2."));
+    let refused = said.last().unwrap();
+    assert_eq!(status(refused), 503);
+    assert!(refused.contains("\r\nRETRY-AFTER: 1\r\n"), "{refused}");
+    let said = ask(&mut agent, 2, &good("OPTIONS"));
+    assert_eq!(status(&said[0]), 200);
+}
+
+#[test]
+fn lost_ack_is_a_violation_and_ends_the_call() {
+    let mut agent = agent();
+    ask(&mut agent, 0, &good("INVITE"));
+    let mut now = ms(0);
+    while let Some(due) = agent.poll_timeout() {
+        now = now.max(due - super::zero());
+        if now > ms(40_000) {
+            break;
+        }
+        agent.handle_timeout(at(now));
+        while let Some(output) = agent.poll_output() {
+            if let Output::Event(Event::Ended { by_us, .. }) = output {
+                assert!(by_us);
+                assert_eq!(agent.violations()[0].rule, "TDR-DLG-040");
+                return;
+            }
+        }
+    }
+    panic!("the call goes on without ACK");
+}
