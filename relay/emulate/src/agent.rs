@@ -289,7 +289,7 @@ impl Agent {
             E::TransportError { client } => self.failed(now, client, 503),
             E::AckMissing { server } => {
                 if let Some(id) = self.core.servers.remove(&server) {
-                    self.core.violations.push(Violation::ack_missing(now.mono));
+                    self.core.blame_for_silence(now.mono);
                     self.with(id, |core, call| call.hang_up(core, now));
                 }
             }

@@ -3,7 +3,7 @@
 use crate::persona::Opening;
 use crate::script::Script;
 use crate::{Dial, Hop, Transport};
-use sdp::{Ability, Direction};
+use sdp::{Ability, Direction, Media};
 use sip_core::{Headers, Name};
 use std::net::SocketAddr;
 
@@ -18,6 +18,8 @@ pub struct Carrier {
     pub sbc: SocketAddr,
     /// What it does with calls.
     pub script: Script,
+    /// What it offers, and answers with, first preferred.
+    pub media: Media,
     /// RTP, SRTP or either.
     pub ability: Ability,
     /// The direction it offers to hold a call.
@@ -27,13 +29,14 @@ pub struct Carrier {
 }
 
 impl Carrier {
-    /// One that speaks RTP and holds with `sendonly`.
+    /// One that speaks G.711 over RTP and holds with `sendonly`.
     pub fn new(transport: Transport, local: SocketAddr, sbc: SocketAddr, script: Script) -> Self {
         Self {
             transport,
             local,
             sbc,
             script,
+            media: Media::g711(),
             ability: Ability::Plain,
             hold: Direction::SendOnly,
             product: "Carrier/1".to_owned(),

@@ -57,7 +57,7 @@ impl Core {
             servers: HashMap::new(),
             dialogs: HashMap::new(),
             ports: HashMap::new(),
-            free: plan.rtp_ports.iter().copied().collect(),
+            free: plan.rtp_ports.iter().copied().filter(|port| *port < u16::MAX).collect(),
             plan,
             steps: Steps::default(),
             violations: Vec::new(),
@@ -163,12 +163,16 @@ impl Core {
         self.respond(now, server, response);
     }
 
-    pub(crate) fn blame(&mut self, now: Instant, faults: &[Fault], message: &Message) {
-        for fault in faults {
-            if self.violations.len() < MAX_VIOLATIONS {
-                self.violations.push(Violation::new(now, fault, message));
-            }
+    pub(crate) fn blame_for_silence(&mut self, now: Instant) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            self.violations.push(Violation::ack_missing(now));
         }
+    }
+
+    pub(crate) fn blame(&mut self, now: Instant, faults: &[Fault], message: &Message) {
+        let room = MAX_VIOLATIONS - self.violations.len();
+        let found = faults.iter().take(room).map(|fault| Violation::new(now, fault, message));
+        self.violations.extend(found);
     }
 
     /// Moves what the transactions want sent to the outputs.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// Steps that are kept: more than any test or demo reads; later ones are only counted.
+/// Steps that are kept: more than any test or demo reads; later ones are left out.
 const MAX_STEPS: usize = 100_000;
 
 /// One message that was sent or received.
@@ -34,13 +34,11 @@ pub struct Step {
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     pub(crate) list: Vec<Step>,
-    pub(crate) left_out: u64,
 }
 
 impl Steps {
     pub(crate) fn note(&mut self, at: Instant, hop: &crate::Hop, sent: bool, message: &Message) {
         if self.list.len() == MAX_STEPS {
-            self.left_out += 1;
             return;
         }
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();

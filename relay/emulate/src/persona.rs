@@ -36,8 +36,16 @@ impl Persona {
     /// What our offers name.
     pub(crate) fn offers(&self) -> Media {
         match self {
-            Self::Carrier(_) => Media::g711(),
+            Self::Carrier(carrier) => carrier.media.clone(),
             Self::Teams(_) => Teams::offers(),
+        }
+    }
+
+    /// What our answers allow, first preferred.
+    pub(crate) fn answers(&self) -> Media {
+        match self {
+            Self::Carrier(carrier) => carrier.media.clone(),
+            Self::Teams(_) => Media::g711(),
         }
     }
 

@@ -135,7 +135,7 @@ impl Call {
         let direction = if self.on_hold { core.persona.hold() } else { Direction::SendRecv };
         let answered = match refresh {
             true => self.negotiation.answer_refresh(),
-            false => self.negotiation.make_answer(&Media { direction, ..Media::g711() }),
+            false => self.negotiation.make_answer(&Media { direction, ..core.persona.answers() }),
         };
         let Ok((body, stream)) = answered else {
             self.negotiation.rollback();

@@ -1,12 +1,13 @@
 //! What Microsoft refuses, and what its documents forbid though it may go through: each by the rule
 //! it breaks.
 
-use crate::Hop;
 use crate::call::Call;
 use crate::persona::{Persona, host_of};
 use crate::strict_sdp;
 use crate::teams::Teams;
+use crate::{Carrier, Hop};
 use bytes::Bytes;
+use sdp::Ability;
 use sip_core::{Headers, Message, Method, Name, NameAddr, Request, Response};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -82,7 +83,10 @@ pub(crate) fn request(
     request: &Request,
     call: Option<&Call>,
 ) -> Vec<Fault> {
-    let Persona::Teams(teams) = persona else { return leaks(&request.headers, request.body()) };
+    let teams = match persona {
+        Persona::Teams(teams) => teams,
+        Persona::Carrier(carrier) => return leaks(carrier, &request.headers, request.body()),
+    };
     if !METHODS.contains(&request.method) {
         return vec![Fault::refused("TDR-DLG-001", 405, "Method is not supported")];
     }
@@ -113,7 +117,9 @@ pub(crate) fn ack(persona: &Persona, message: &Message) -> Vec<Fault> {
     let mut faults = Vec::new();
     match persona {
         Persona::Teams(_) => everywhere(message.headers(), &mut faults),
-        Persona::Carrier(_) => faults = leaks(message.headers(), message.body()),
+        Persona::Carrier(carrier) => {
+            faults = leaks(carrier, message.headers(), message.body());
+        }
     }
     faults
 }
@@ -128,8 +134,8 @@ pub(crate) fn response(
     let headers = &response.headers;
     let method = headers.cseq().method;
     let mut faults = Vec::new();
-    if let Persona::Carrier(_) = persona {
-        faults = leaks(headers, response.body());
+    if let Persona::Carrier(carrier) = persona {
+        faults = leaks(carrier, headers, response.body());
     } else {
         everywhere(headers, &mut faults);
     }
@@ -156,7 +162,7 @@ pub(crate) fn response(
 }
 
 /// Nothing of Microsoft's may reach a carrier, nor of the tenant's Teams leg.
-fn leaks(headers: &Headers, body: &[u8]) -> Vec<Fault> {
+fn leaks(carrier: &Carrier, headers: &Headers, body: &[u8]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, value) in headers.iter() {
         let microsoft =
@@ -166,8 +172,9 @@ fn leaks(headers: &Headers, body: &[u8]) -> Vec<Fault> {
             faults.push(Fault::noted("topology", format!("{name} shows the Teams leg")));
         }
     }
+    let plain = carrier.ability == Ability::Plain;
     for line in [&b"a=crypto"[..], b"a=label", b"a=mid", b"a=candidate"] {
-        if contains(body, line) {
+        if plain && contains(body, line) {
             let line = String::from_utf8_lossy(line);
             faults.push(Fault::noted("TDR-SDP-007", format!("{line} from the Teams leg")));
         }

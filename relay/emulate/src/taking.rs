@@ -9,7 +9,7 @@ use crate::persona::{host_of, user_of};
 use crate::script::{Act, Fork, acts};
 use bytes::Bytes;
 use media::Now;
-use sdp::{Media, Stream};
+use sdp::Stream;
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Request};
 use std::collections::VecDeque;
@@ -128,7 +128,7 @@ impl Call {
     fn answer(&mut self, core: &Core) -> Option<(Bytes, Stream)> {
         let State::Incoming(incoming) = &mut self.state else { return None };
         if incoming.answer.is_none() {
-            let (body, stream) = self.negotiation.make_answer(&Media::g711()).ok()?;
+            let (body, stream) = self.negotiation.make_answer(&core.persona.answers()).ok()?;
             let body = core.persona.dress(&body, Role::Answer, &self.dress);
             incoming.answer = Some((body, stream));
         }

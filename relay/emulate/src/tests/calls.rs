@@ -70,6 +70,9 @@ fn hold_is_silent_and_resume_brings_the_tones_back_from_either_side() {
         // Who holds with sendonly plays on; Teams holds both ways.
         assert_eq!(at_teams.packets > 0, !by_teams);
         assert_eq!(pipe.carrier.heard_recently(CALL).unwrap().packets, 0);
+        let rules: Vec<_> = pipe.teams.violations().iter().map(|v| v.rule).collect();
+        assert_eq!(rules.contains(&"TDR-HLD-001"), !by_teams, "only inactive is hold: {rules:?}");
+        assert!(!rules.contains(&"TDR-DLG-012") && !rules.contains(&"TDR-SDP-009"), "{rules:?}");
         change(&mut pipe, false);
         assert_eq!(pipe.at_carrier.last(), Some(&Event::Resumed { call: CALL, by_us: !by_teams }));
         pipe.run_for(ms(3000));
@@ -181,6 +184,34 @@ fn every_form_of_answer_keys_lets_media_through() {
         pipe.run_for(ms(5000));
         pipe.assert_clear(false);
     }
+}
+
+#[test]
+fn carrier_without_a_law_is_heard_in_mu_law() {
+    let mut pipe = Pipe::of(answering(), teams(answering()), |carrier| {
+        carrier.media.payloads.retain(|payload| payload.encoding != "PCMA");
+    });
+    pipe.teams_calls("+498955501234");
+    pipe.run_for(ms(5000));
+    pipe.assert_clear(false);
+}
+
+#[test]
+fn requests_in_the_dialog_follow_the_record_route_to_the_exact_contact() {
+    let mut side = teams(answering());
+    side.record_route = true;
+    let mut pipe = Pipe::new(answering(), side);
+    pipe.teams_calls("+498955501234");
+    pipe.run_for(ms(4000));
+    pipe.carrier.hang_up(pipe.now(), CALL);
+    pipe.assert_quiet();
+    let bye = pipe.wire.iter().find(|message| message.starts_with(b"BYE")).unwrap();
+    let bye = String::from_utf8(bye.to_vec()).unwrap();
+    let route = "\r\nRoute: <sip:sip-du-a-eu.pstnhub.microsoft.com:5061;transport=tls;lr>\r\n";
+    assert!(bye.starts_with("BYE sip:api-du-a-euwe.pstnhub.microsoft.com:443;x-i="), "{bye}");
+    assert!(bye.contains(route), "{bye}");
+    let blamed = pipe.teams.violations().iter().any(|v| v.rule == "TDR-FO-007");
+    assert!(!blamed, "{:?}", pipe.teams.violations());
 }
 
 #[test]

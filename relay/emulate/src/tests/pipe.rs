@@ -83,11 +83,17 @@ pub(crate) struct Pipe {
 impl Pipe {
     /// A carrier that speaks SRTP and a Teams that is lenient, as the one stands for the border
     /// controller and is none.
-    pub(crate) fn new(carrier_script: Script, mut teams_side: Teams) -> Self {
+    pub(crate) fn new(carrier_script: Script, teams_side: Teams) -> Self {
+        Self::of(carrier_script, teams_side, |_| {})
+    }
+
+    /// The same with a carrier that is changed first.
+    pub(crate) fn of(script: Script, mut teams_side: Teams, change: impl Fn(&mut Carrier)) -> Self {
         teams_side.strict = false;
         let local = carrier_address();
-        let mut carrier = Carrier::new(Transport::Tls, local, teams_address(0), carrier_script);
+        let mut carrier = Carrier::new(Transport::Tls, local, teams_address(0), script);
         carrier.ability = Ability::Srtp;
+        change(&mut carrier);
         let rng = ChaCha20Rng::seed_from_u64(1);
         Self {
             carrier: Agent::carrier(carrier, media(20_000, 1000, 600), rng),
