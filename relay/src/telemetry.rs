@@ -64,7 +64,7 @@ fn describe() {
 pub const fn direction_word(direction: RouteFrom) -> &'static str {
     match direction {
         RouteFrom::Teams => "from_teams",
-        RouteFrom::Carrier => "to_teams",
+        RouteFrom::Carrier => "from_carrier",
     }
 }
 
