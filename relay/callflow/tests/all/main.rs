@@ -13,6 +13,7 @@ mod early_media_then_answer;
 mod ending;
 mod next_target;
 mod options;
+mod random_flows;
 mod refused;
 mod reinvite;
 mod sound;
