@@ -405,7 +405,6 @@ impl World {
     }
 
     /// From where, to where, and on which connection a message of ours goes.
-    #[expect(clippy::type_complexity, reason = "used once")]
     fn route(
         &mut self,
         hop: &Hop,

@@ -93,3 +93,20 @@ fn cancelled_after_the_first_trunk_failed_only_the_second_hears_of_it() {
     subscriber.is_cancelled(&mut world);
     assert_eq!(world.sent_to(Who::Colt, "CANCEL"), 0);
 }
+
+#[test]
+fn a_200_without_contact_to_a_cancelled_invite_leaves_nothing_behind() {
+    let mut world = World::new(1);
+    world.without_laws(); // Nobody can acknowledge a 200 that does not say where to.
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 180);
+    anna.hears(&mut world, "180 INVITE");
+    anna.cancels(&mut world, None);
+    subscriber.gets(&mut world, "CANCEL");
+    subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
+        response.headers.remove(Name::Contact);
+    });
+    world.run_for(secs(80));
+    assert_eq!(world.core().held().clients, 0);
+}

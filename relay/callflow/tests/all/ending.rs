@@ -72,6 +72,15 @@ fn the_connection_of_a_call_breaks_and_bye_takes_another() {
 }
 
 #[test]
+fn teams_calls_and_closes_its_connection_and_bye_goes_where_new_calls_go() {
+    let mut world = World::new(1);
+    let (caller, mut subscriber) = teams_calls_carrier(&mut world);
+    world.drop_connections(Who::Sip);
+    // Its Contact names a host that we have no address for.
+    hang_up(&mut world, &mut subscriber, &caller);
+}
+
+#[test]
 fn teams_hangs_up_over_another_connection() {
     let mut world = World::new(1);
     let (caller, mut anna) = carrier_calls_teams(&mut world);

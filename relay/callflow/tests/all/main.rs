@@ -1,10 +1,5 @@
 //! Whole calls, each test named by what goes wrong in it.
-#![expect(
-    clippy::panic,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "these are tests, their shared parts too"
-)]
+#![expect(clippy::expect_used, reason = "these are tests, their shared parts too")]
 
 mod cancel;
 mod carrier_calls_teams;

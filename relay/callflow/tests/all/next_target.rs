@@ -1,8 +1,8 @@
 //! The first target does not take the call: who gets it then, and what the caller is told.
 
 use callflow::plan::{ANNA, CONTOSO, FABRIKAM, PSTN};
-use callflow::script::{connect, hang_up};
-use callflow::{Party, Who, World, secs};
+use callflow::script::{body, connect, hang_up, line};
+use callflow::{Party, Who, World, ms, secs};
 use sip_core::Name;
 
 fn goes_out_by_bt(world: &mut World, anna: &mut Party) {
@@ -123,4 +123,68 @@ fn a_tenant_without_second_trunk_has_no_second_try() {
     full.reply(&mut world, 503);
     boris.hears(&mut world, "503 INVITE");
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0);
+}
+
+#[test]
+fn a_trunk_that_fails_after_ten_seconds_has_no_successor() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let slow = Party::called(&mut world, Who::Colt);
+    slow.reply(&mut world, 100);
+    world.run_for(secs(11));
+    slow.reply(&mut world, 503);
+    anna.hears(&mut world, "503 INVITE");
+    assert_eq!(world.sent_to(Who::Bt, "INVITE"), 0);
+}
+
+#[test]
+fn trunks_that_are_full_are_call_limit_but_not_for_an_emergency() {
+    let mut world = World::with(1, |plan| {
+        for trunk in &mut plan.trunks[1..] {
+            trunk.limits.calls = Some(0);
+        }
+    });
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    anna.hears(&mut world, "503 INVITE");
+    assert_eq!(world.records[0].cause, "call_limit");
+    let mut anna = Party::from_teams(&mut world, CONTOSO, "+112");
+    let rescue = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut anna, &rescue);
+    hang_up(&mut world, &mut anna, &rescue);
+}
+
+#[test]
+fn the_next_trunk_has_its_media_on_another_address() {
+    let mut world = World::with(1, |plan| plan.trunks[2].media = callflow::plan::OUTSIDE);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let full = Party::called(&mut world, Who::Colt);
+    full.reply(&mut world, 503);
+    let subscriber = Party::called(&mut world, Who::Bt);
+    let port = |party: &Party| {
+        let sdp = body(&party.invite);
+        let port = line(&sdp, "m=audio").split(' ').nth(1).and_then(|port| port.parse().ok());
+        port.unwrap_or_else(|| panic!("no port in {sdp}"))
+    };
+    let (first, second): (u16, u16) = (port(&full), port(&subscriber));
+    assert!((30_000..31_000).contains(&first) && (20_000..21_000).contains(&second));
+    connect(&mut world, &mut anna, &subscriber);
+    let mut packet = vec![0x80, 8, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
+    packet.extend_from_slice(&[0x55; 160]);
+    world.send_packet(Who::Bt.media(), World::our_media(second), packet);
+    world.run_for(ms(50));
+    assert_eq!(world.packets(Who::Sip.media()).len(), 1);
+    hang_up(&mut world, &mut anna, &subscriber);
+    world.run_for(secs(1));
+    let media = world.records[0].media.expect("media was open");
+    assert_eq!((media.b.received, media.a.sent), (1, 1));
+}
+
+#[test]
+fn three_silent_targets_are_given_up_before_teams_gives_up() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    caller.hears(&mut world, "504 INVITE");
+    assert!(world.elapsed() < secs(10));
+    let asked = [Who::Sip, Who::Sip2, Who::Sip3].map(|who| world.sent_to(who, "INVITE"));
+    assert_eq!(asked, [1, 1, 1]);
 }

@@ -1,6 +1,7 @@
 //! Calls by chance over a bad network: nobody knows what happens, but the laws hold.
 //!
-//! A failure prints its seed with the ladder; `CALLFLOW_SEED=n` plays that one alone.
+//! A failure prints its seed with the ladder; `CALLFLOW_SEED=n` plays that one alone, and
+//! `CALLFLOW_FLOWS=n` plays more of them.
 
 use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN};
 use callflow::{Who, World, ms, secs};
@@ -9,6 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::collections::BTreeMap;
 
+/// As many as a test run can wait for.
 const FLOWS: u64 = 300;
 const PLACES: [Who; 3] = [Who::Sip, Who::Colt, Who::Bt];
 
@@ -102,7 +104,8 @@ fn whatever_happens_the_laws_hold() {
         return;
     }
     let mut causes: BTreeMap<String, u32> = BTreeMap::new();
-    for cause in (0..FLOWS).flat_map(play) {
+    let flows = std::env::var("CALLFLOW_FLOWS").ok().and_then(|flows| flows.parse().ok());
+    for cause in (0..flows.unwrap_or(FLOWS)).flat_map(play) {
         *causes.entry(cause).or_default() += 1;
     }
     // Chance has met what it was to meet.

@@ -118,11 +118,11 @@ fn two_calls_at_once_do_not_mix() {
         let boris = callflow::plan::BORIS;
         let caller = world.carrier_dials(Who::Bt, PSTN, boris);
         world.sees(Who::Bt, |event| matches!(event, Event::Answered { .. }));
-        let calls = world.seen(Who::Sip).iter().filter_map(|event| match event {
+        let called = world.seen(Who::Sip).iter().find_map(|event| match event {
             Event::Incoming { call, to, .. } if to.starts_with(boris) => Some(*call),
             _ => None,
         });
-        [(Who::Bt, caller), (Who::Sip, calls.last().expect("Boris is called"))]
+        [(Who::Bt, caller), (Who::Sip, called.expect("Boris is called"))]
     };
     both_hear(&mut world, one);
     both_hear(&mut world, two);
