@@ -11,14 +11,12 @@ use b2bua::plan::{
     Listener, MediaAddress, Node, NumberIndex, Plan, Roots, Route, RouteFrom, Tenant, Transport,
     Trunk, TrunkKind,
 };
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The plan and the files it stands on.
 pub(crate) struct Assembled {
     pub(crate) plan: Plan,
     pub(crate) certificates: Vec<Certificate>,
-    pub(crate) roots: BTreeMap<String, certs::Roots>,
 }
 
 /// Which table each reference leads to; `None` where it leads nowhere, which is told.
@@ -52,7 +50,6 @@ pub(crate) fn assemble(
 
     let certificates = tls_check::certificates(directory, host, problems);
     tls_check::teams(host, tenants, &linked, &certificates, problems);
-    let mut roots = BTreeMap::new();
     let trunks: Option<Vec<Trunk>> =
         collect(host.trunks.iter().enumerate().map(|(index, draft)| {
             let transport =
@@ -62,10 +59,7 @@ pub(crate) fn assemble(
                 false => Roots::System,
                 true => {
                     let who = (draft.whose.as_str(), draft.place);
-                    let (named, loaded) =
-                        tls_check::roots(directory, draft.roots.as_ref(), who, problems);
-                    roots.extend(draft.name.as_ref().map(|name| name.value.clone()).zip(loaded));
-                    named
+                    tls_check::roots(directory, draft.roots.as_ref(), who, problems)
                 }
             };
             trunk(
@@ -99,7 +93,6 @@ pub(crate) fn assemble(
                 .collect(),
         },
         certificates: collect(certificates.into_iter())?,
-        roots,
     })
 }
 

@@ -28,8 +28,6 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const ADMIN_SOCKET: &str = "/run/tollgate/admin.sock";
 const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// A record is about 1 KiB: 64 MiB hold a busy day of a small host.
-const RECORDS_SIZE: u64 = 64 << 20;
-const RECORDS_FILES: u32 = 8;
 
 /// The host's file, as read.
 #[derive(Debug, Default)]
@@ -278,8 +276,10 @@ fn resolve(table: &mut Reader<'_>) -> Vec<(At<String>, Vec<IpAddr>)> {
 }
 
 fn records(table: &mut Reader<'_>) -> Option<Records> {
-    let file = table.required("file", value::path);
-    let size_max = table.optional_or("size_max", value::size(64 << 10..=64 << 30), RECORDS_SIZE);
-    let files_max = table.optional_or("files_max", value::whole(1..=1000), RECORDS_FILES);
-    Some(Records { file: PathBuf::from(file?.value), size_max, files_max })
+    let usual = Records::default();
+    let file = table.optional("file", value::path).map(|at| PathBuf::from(at.value));
+    let size = value::size(64 << 10..=64 << 30);
+    let size_max = table.optional_or("size_max", size, usual.size_max);
+    let files_max = table.optional_or("files_max", value::whole(1..=1000), usual.files_max);
+    Some(Records { file: file.unwrap_or(usual.file), size_max, files_max })
 }

@@ -32,7 +32,6 @@ use certs::Identity;
 use host::HostDraft;
 use problem::{Place, Problems};
 use source::{Layout, Source};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,15 +43,14 @@ pub struct Loaded {
     pub plan: Plan,
     /// Certificates, already loaded: a file that changes meanwhile changes nothing here.
     pub certificates: Vec<Certificate>,
-    /// Accepted roots of each trunk on a TLS listener, by the trunk's name.
-    pub roots: BTreeMap<String, certs::Roots>,
     /// The admin socket.
     pub admin_socket: PathBuf,
     /// Where metrics and health are served.
     pub metrics: SocketAddr,
     /// Which engine moves media.
     pub media_engine: MediaEngine,
-    /// Where call records go, if any are kept.
+    /// Where call records go; `None` where the file has no `[records]`: then to the usual place, if it
+    /// can be written to.
     pub records: Option<Records>,
     /// What is logged, and how.
     pub log: Log,
@@ -85,6 +83,12 @@ pub struct Records {
     pub size_max: u64,
     /// At most this many files are kept, the one being written counted.
     pub files_max: u32,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self { file: "/var/lib/tollgate/records.jsonl".into(), size_max: 64 << 20, files_max: 8 }
+    }
 }
 
 /// `[media] engine`.
@@ -189,7 +193,6 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
     Ok(Loaded {
         plan: assembled.plan,
         certificates: assembled.certificates,
-        roots: assembled.roots,
         admin_socket: layout.directory.join(&host.socket),
         metrics,
         media_engine: host.engine,

@@ -43,13 +43,13 @@ pub(crate) fn certificates(
     host.certificates.iter().map(load).collect()
 }
 
-/// Reads the roots a TLS trunk believes; those that cannot be read are a problem of `whose`.
+/// The roots a TLS trunk believes; those that cannot be read are a problem of `whose`.
 pub(crate) fn roots(
     directory: &Path,
     written: Option<&At<RootsDraft>>,
     (whose, place): (&str, Place),
     problems: &Problems,
-) -> (Roots, Option<certs::Roots>) {
+) -> Roots {
     let (named, loaded) = match written.map(|at| &at.value) {
         Some(RootsDraft::File(file)) => {
             let path = directory.join(file);
@@ -58,12 +58,12 @@ pub(crate) fn roots(
         }
         Some(RootsDraft::System) | None => (Roots::System, certs::Roots::system()),
     };
-    let loaded = loaded.map_err(|error| {
+    if let Err(error) = loaded {
         let place = written.map_or(place, |at| at.place);
         let message = format!("{whose}: roots: {} {}", error.path.display(), error.problem);
         problems.error(place, message, Some(error.hint().to_owned()));
-    });
-    (named, loaded.ok())
+    }
+    named
 }
 
 /// Whether each Teams trunk's certificate names this host and its tenants (TDR-CRT-003, TDR-CRT-004),
