@@ -36,11 +36,14 @@ impl Leg {
     }
 
     /// Where the next request of the dialog goes (RFC 3261, 12.2.1.1; TDR-FO-007): over a
-    /// connection the far side uses, else by route set or remote target, else where the INVITE went.
+    /// connection the far side uses, else by route set or remote target, else where the INVITE
+    /// went. A far side that called us, closed its connection (TDR-CON-009) and named a host that
+    /// we have no address for is reached like any new call of its trunk.
     pub(crate) fn hop(&self, core: &Core, plan: &Plan) -> Option<Hop> {
         let routed = self.routed(core, plan).or_else(|| self.invited.clone());
         match (&self.flow, routed) {
-            (Some(flow), otherwise) if flow.transport.reliable() => {
+            (Some(flow), routed) if flow.transport.reliable() => {
+                let otherwise = routed.or_else(|| core.first_target(plan, self.trunk));
                 Some(Hop::Flow { flow: flow.clone(), otherwise })
             }
             (_, Some(target)) => Some(Hop::Target(target)),

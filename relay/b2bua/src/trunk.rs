@@ -256,6 +256,13 @@ impl Core {
         Some(SocketAddr::new(ip, target.port))
     }
 
+    /// The target of `trunk` that a new call would try first.
+    pub(crate) fn first_target(&self, plan: &Plan, trunk: usize) -> Option<Target> {
+        let of = plan.trunks.get(trunk)?;
+        let up = of.targets.iter().filter(|target| self.health.is_up(&of.name, target));
+        up.chain(&of.targets).find_map(|target| self.target(plan, trunk, target))
+    }
+
     /// Where to send a request for a configured target of `trunk`, if its address is known.
     pub(crate) fn target(&self, plan: &Plan, trunk: usize, target: &TargetName) -> Option<Target> {
         let address = self.address(plan, target)?;
