@@ -37,11 +37,15 @@ impl Called {
         (!number.is_empty()).then_some(Self { user, number })
     }
 
-    /// The same party with its number in E.164 with `+`, which Teams insists on (TDR-OUT-001).
+    /// The same party with its number in E.164 with `+` and nothing between the digits, which
+    /// Teams insists on (TDR-OUT-001). Parameters stay as they are (TDR-OUT-014).
     pub(crate) fn with_plus(mut self) -> Self {
-        if !self.number.starts_with('+') && self.number.bytes().all(|b| b.is_ascii_digit()) {
-            self.number.insert(0, '+');
-            self.user.insert(0, '+');
+        let digits = self.number.strip_prefix('+').unwrap_or(&self.number);
+        if digits.bytes().all(|b| b.is_ascii_digit()) {
+            let number = format!("+{digits}");
+            let params = self.user.find(';').map_or("", |at| &self.user[at..]);
+            self.user = format!("{number}{params}");
+            self.number = number;
         }
         self
     }
@@ -94,4 +98,24 @@ pub(crate) fn is_telephone(user: &str) -> bool {
     let bare = user.split(';').next().unwrap_or_default();
     let digits = bare.strip_prefix('+').unwrap_or(bare);
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_goes_to_teams_as_e164_whatever_stands_between_its_digits() {
+        for (uri, user) in [
+            ("sip:+493010001234@sbc.example.net", "+493010001234"),
+            ("sip:493010001234@sbc.example.net", "+493010001234"),
+            ("sip:+49-30-1000(1234)@sbc.example.net", "+493010001234"),
+            ("sip:+493010001234;ext=1001@sbc.example.net", "+493010001234;ext=1001"),
+            ("tel:+49-30-10001234", "+493010001234"),
+            ("sip:anna@sbc.example.net", "anna"),
+        ] {
+            let uri = Uri::parse(uri.as_bytes()).unwrap();
+            assert_eq!(Called::of(&uri).unwrap().with_plus().user, user);
+        }
+    }
 }
