@@ -256,7 +256,7 @@ impl B2bua {
             Transaction::Response { client, hop, response } => {
                 self.response(now, client, hop, &response);
             }
-            Transaction::Timeout { client } => self.lost(now, client, "timeout"),
+            Transaction::Timeout { client } => self.lost(now, client, TIMEOUT),
             Transaction::TransportError { client } => {
                 let why = self.core.failures.remove(&client);
                 self.lost(now, client, why.as_deref().unwrap_or("refused"));
@@ -315,8 +315,9 @@ impl B2bua {
             Some(Owner::Invite(id)) => {
                 self.with(id, |call, core| call.invite_failed(core, now, client, why));
             }
-            Some(Owner::Reinvite(id, leg)) => {
-                self.with(id, |call, core| call.reinvite_lost(core, now, leg, client));
+            Some(Owner::Reinvite(id, _)) => {
+                let status = if why == TIMEOUT { 408 } else { 503 };
+                self.with(id, |call, core| call.reinvite_lost(core, now, client, status));
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, now, id, why.to_owned()),
             Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
@@ -428,6 +429,9 @@ impl B2bua {
         }
     }
 }
+
+/// The word for a request that was never answered.
+pub(crate) const TIMEOUT: &str = "timeout";
 
 /// What we take as a user agent server.
 const SUPPORTED: Supported<'_> = Supported {

@@ -188,6 +188,7 @@ impl Arrival {
             self.caller.clone(),
             self.called.clone(),
             self.max_forwards - 1,
+            emergency,
             candidates,
         );
         let worker = core.ports.worker();

@@ -234,7 +234,9 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let id = self.id;
         let Some(other) = self.leg(which.other()) else { return Fate::Lives };
-        let Some(hop) = other.hop(core, &plan) else { return Fate::Lives };
+        let Some(hop) = other.hop(core, &plan) else {
+            return self.refuse(core, now, which, server, &request, &Refusal::OutOfTurn);
+        };
         let mut invite = other.request(core, Method::Invite);
         invite.set_body(SDP, other.negotiation.make_offer(&out));
         let parting = Box::new((hop.clone(), other.ack(core, invite.headers.cseq().number)));
@@ -273,7 +275,7 @@ impl Call {
         }
         let Some(pending) = self.take_pending(client) else { return Fate::Lives };
         if response.status >= 300 {
-            return self.reinvite_failed(core, now, which, pending, response.status);
+            return self.reinvite_failed(core, now, pending, response.status);
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let (server, from) = (pending.server, pending.from);
@@ -326,7 +328,6 @@ impl Call {
         &mut self,
         core: &mut Core,
         now: Now,
-        which: PeerLeg,
         pending: Reinvite,
         status: u16,
     ) -> Fate {
@@ -342,20 +343,20 @@ impl Call {
             let word = "dialog_gone";
             return self.hang_up(core, now, None, Some("SIP;cause=481"), word);
         }
-        let _ = which;
         Fate::Lives
     }
 
-    /// Our re-INVITE could not be sent or was never answered.
+    /// Our re-INVITE was never answered (408), or could not be sent, which counts as 503 and does
+    /// not end the call (RFC 3261, 8.1.3.1 and 12.2.1.2).
     pub(crate) fn reinvite_lost(
         &mut self,
         core: &mut Core,
         now: Now,
-        which: PeerLeg,
         client: ClientId,
+        status: u16,
     ) -> Fate {
         match self.take_pending(client) {
-            Some(pending) => self.reinvite_failed(core, now, which, pending, 408),
+            Some(pending) => self.reinvite_failed(core, now, pending, status),
             None => Fate::Lives,
         }
     }

@@ -21,6 +21,9 @@ use std::time::Duration;
 /// A target that says nothing for so long gives way to the next: three of them fit in the 10 s
 /// that Microsoft allows before it fails over itself (TDR-FO-001, TDR-FO-006, TDR-FO-012).
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// After this long no further target is tried: the caller's side has its own clock, and Microsoft's
+/// is about to run out (TDR-FO-006, TDR-FO-012).
+const FAILOVER_MAX: Duration = Duration::from_secs(10);
 /// How long the callee may ring: timer C asks for more than 3 minutes (RFC 3261, 16.6).
 const RING_MAX: Duration = Duration::from_secs(185);
 /// Early dialogs of one INVITE: a Teams user has a handful of clients, a queue some twenty agents.
@@ -42,6 +45,8 @@ pub(super) struct Setup {
     caller: Caller,
     called: Called,
     max_forwards: u8,
+    /// An emergency call is held back by no limit (TDR-EMG-002).
+    emergency: bool,
     waiting: VecDeque<Candidate>,
     attempt: Option<Attempt>,
     /// The last 18x that leg A was sent.
@@ -83,6 +88,7 @@ impl Setup {
         caller: Caller,
         called: Called,
         max_forwards: u8,
+        emergency: bool,
         candidates: Vec<Candidate>,
     ) -> Self {
         Self {
@@ -92,6 +98,7 @@ impl Setup {
             caller,
             called,
             max_forwards,
+            emergency,
             waiting: candidates.into(),
             attempt: None,
             ringing: None,
@@ -139,13 +146,22 @@ impl Call {
         true
     }
 
-    /// Sends the INVITE to the next target; where none is left, the call fails.
+    /// Sends the INVITE to the next target; where none is left, or the time for it is over, the
+    /// call fails.
     pub(super) fn try_next(&mut self, core: &mut Core, now: Now) -> Fate {
+        let mut passed_over = Reject::TrunkDown;
+        if now.mono.saturating_duration_since(self.began) >= FAILOVER_MAX
+            && let Some(setup) = self.setup()
+        {
+            setup.waiting.clear();
+        }
         while let Some(candidate) = self.setup().and_then(|setup| setup.waiting.pop_front()) {
             let Some(trunk) = self.plan.trunks.get(candidate.trunk) else { continue };
             let (name, address) = (trunk.name.clone(), trunk.media);
-            if !core.admission.trunk_allows(&self.plan, candidate.trunk) {
-                self.skip(&name, &candidate, Reject::CallLimit.as_str());
+            let emergency = self.setup().is_some_and(|setup| setup.emergency);
+            if !emergency && !core.admission.trunk_allows(&self.plan, candidate.trunk) {
+                passed_over = Reject::CallLimit;
+                self.skip(&name, &candidate, passed_over.as_str());
                 continue;
             }
             let Some(to) = core.target(&self.plan, candidate.trunk, &candidate.target) else {
@@ -154,17 +170,25 @@ impl Call {
             };
             let Some(ports) = self.media.ports else { continue };
             if !self.open_media(core, now, ports.worker, ports.a, address) {
+                passed_over = Reject::Overload;
                 self.skip(&name, &candidate, "no_media_port");
                 continue;
             }
             self.send_invite(core, now, &candidate, Hop::Target(to));
             return Fate::Lives;
         }
-        let (status, word) = match self.setup().and_then(|setup| setup.failure) {
-            Some(status) => (cause::across(status), cause::word(status)),
-            None => (Reject::TrunkDown.status(), Reject::TrunkDown.as_str()),
-        };
-        self.fail(core, now, status, word)
+        match self.setup().and_then(|setup| setup.failure) {
+            None => self.reject(core, now, passed_over),
+            Some(status) => self.give_up(core, now, status),
+        }
+    }
+
+    /// Tells the caller what the callee's side has answered, or that the trunks will not have it.
+    fn give_up(&mut self, core: &mut Core, now: Now, status: u16) -> Fate {
+        match cause::across(status) {
+            503 => self.reject(core, now, Reject::TrunkDown),
+            across => self.fail(core, now, across, cause::word(status)),
+        }
     }
 
     /// A target that was passed over.
@@ -261,6 +285,7 @@ impl Call {
         hop: Hop,
         response: &Response,
     ) -> Fate {
+        let plan = std::sync::Arc::clone(&self.plan);
         let Some(attempt) = self.setup().and_then(|setup| setup.attempt.as_mut()) else {
             return Fate::Lives;
         };
@@ -273,7 +298,8 @@ impl Call {
             101..=199 => self.ringing(core, now, response),
             200..=299 => self.answered(core, now, hop, response),
             status => {
-                self.note_reason(leg_is_teams(self), &response.headers);
+                let teams = leg::is_teams(&plan, attempt.trunk);
+                self.note_reason(teams, &response.headers);
                 self.target_failed(core, now, status, &status.to_string())
             }
         }
@@ -291,7 +317,7 @@ impl Call {
         if cause::next_target_may_help(status) {
             return self.try_next(core, now);
         }
-        self.fail(core, now, cause::across(status), cause::word(status))
+        self.give_up(core, now, status)
     }
 
     /// The INVITE could not be sent, or the transaction timed out.
@@ -306,7 +332,7 @@ impl Call {
         if ours.is_none_or(|attempt| attempt.client != client) {
             return Fate::Lives;
         }
-        let status = if why == "timeout" { 504 } else { 503 };
+        let status = if why == crate::b2bua::TIMEOUT { 504 } else { 503 };
         self.target_failed(core, now, status, why)
     }
 
@@ -317,7 +343,7 @@ impl Call {
             return Fate::Lives;
         }
         self.abandon(core, now, None);
-        self.target_failed(core, now, 504, "timeout")
+        self.target_failed(core, now, 504, crate::b2bua::TIMEOUT)
     }
 
     /// Nobody answered.
@@ -392,7 +418,8 @@ impl Call {
         if attempt.fork(response).is_none() {
             // Without a Contact there is no dialog to acknowledge in.
             core.clients.remove(&attempt.client);
-            return self.fail_setup(core, now, 502, "no Contact in 200");
+            self.outcome("no_contact");
+            return self.fail(core, now, 502, "no_contact");
         }
         let tag = response.headers.to().tag().map(Bytes::copy_from_slice).unwrap_or_default();
         let position = attempt.forks.iter().position(|fork| fork.dialog.id().remote_tag == tag);
@@ -431,7 +458,8 @@ impl Call {
         let answer = fork.answer.filter(|_| usable);
         let Some(body) = self.answer_a(answer.as_ref()) else {
             b.bye(core, now.mono, &plan, Some(&cause::reason_of(488)));
-            return self.fail_setup(core, now, 488, Reject::NoCommonCodec.as_str());
+            self.outcome(Reject::NoCommonCodec.as_str());
+            return self.reject(core, now, Reject::NoCommonCodec);
         };
         core.dialogs.insert(b.key(), (self.id, PeerLeg::B));
         let (media_a, media_b) = (self.a.media(&plan), b.media(&plan));
@@ -470,11 +498,6 @@ impl Call {
         });
     }
 
-    fn fail_setup(&mut self, core: &mut Core, now: Now, status: u16, word: &'static str) -> Fate {
-        self.outcome(word);
-        self.fail(core, now, status, word)
-    }
-
     /// Refuses leg A's INVITE and ends the call.
     pub(super) fn fail(&mut self, core: &mut Core, now: Now, status: u16, word: &str) -> Fate {
         if let Phase::Setup(setup) = &self.phase {
@@ -485,12 +508,14 @@ impl Call {
             core.servers.remove(&server);
             self.respond(core, now, server, response);
         }
-        if status == 503 {
-            let (tenant, reason) = (Some(self.tenant.clone()), Reject::TrunkDown);
-            core.emit(Event::Rejected { tenant, reason });
-        }
         self.record.status = status;
         self.end(core, now, word)
+    }
+
+    /// Refuses leg A's INVITE for a reason of ours.
+    pub(super) fn reject(&mut self, core: &mut Core, now: Now, reason: Reject) -> Fate {
+        core.emit(Event::Rejected { tenant: Some(self.tenant.clone()), reason });
+        self.fail(core, now, reason.status(), reason.as_str())
     }
 
     /// The caller gives up: CANCEL, or a BYE in the early dialog.
@@ -510,16 +535,6 @@ impl Call {
         if teams && let Some(words) = cause::text(headers) {
             self.record.reason = Some(words);
         }
-    }
-}
-
-/// Whether the INVITE that is out leads to Teams.
-fn leg_is_teams(call: &Call) -> bool {
-    match &call.phase {
-        Phase::Setup(setup) => {
-            setup.attempt.as_ref().is_some_and(|a| leg::is_teams(&call.plan, a.trunk))
-        }
-        Phase::Up(_) | Phase::Ending => false,
     }
 }
 
@@ -569,6 +584,8 @@ pub(crate) fn hang_up_late(
     from: &Hop,
     response: &Response,
 ) {
+    // First of all, as a 2xx without Contact, which nobody can acknowledge, is an end too.
+    core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
     let Some(Owner::Abandoned(abandoned)) = core.clients.get(&client) else { return };
     let Ok(mut dialog) = Dialog::uac(&abandoned.request, response) else { return };
     let cseq = abandoned.request.headers.cseq().number;
@@ -580,6 +597,5 @@ pub(crate) fn hang_up_late(
     let mut ack = dialog.ack(cseq);
     ack.headers.push_front(Name::Via, identity.via(&core.branch()));
     core.layer.acknowledge(now.mono, client, hop.clone(), ack);
-    core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
     core.bye(now.mono, &mut dialog, hop, &identity, Some("SIP;cause=487"));
 }

@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::io::{Event, Now, Output, PeerLeg};
 use crate::leg;
 use crate::record::MediaSummary;
+use crate::reject::Reject;
 use crate::timers::Timer;
 use sip_core::transaction::ServerId;
 use sip_core::{Request, Response};
@@ -73,7 +74,7 @@ impl Call {
         match &self.phase {
             Phase::Setup(_) => {
                 self.abandon(core, now, None);
-                self.fail(core, now, 503, "shutdown")
+                self.reject(core, now, Reject::Draining)
             }
             Phase::Up(_) => self.hang_up(core, now, None, Some("SIP;cause=503"), "shutdown"),
             Phase::Ending => Fate::Lives,

@@ -290,3 +290,16 @@ fn a_second_reinvite_of_the_same_side_is_500_with_retry_after() {
     agrees(&mut world, &mut anna, &subscriber, &asked, carrier);
     hang_up(&mut world, &mut anna, &subscriber);
 }
+
+#[test]
+fn a_reinvite_that_cannot_be_sent_is_503_and_the_call_stays() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    world.refuse_connections(Who::Sip);
+    let held = sdp_text::turned(&usual_sdp(Who::Colt), "sendonly");
+    caller.asks(&mut world, Method::Invite, Some(held));
+    caller.hears(&mut world, "503 INVITE");
+    assert_eq!(world.core().calls(world.now())[0].state, "answered");
+    world.accept_connections(Who::Sip);
+    hang_up(&mut world, &mut caller, &anna);
+}
