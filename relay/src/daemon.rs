@@ -132,7 +132,10 @@ impl Daemon {
         let generation = 1;
         loaded.plan.generation = generation;
         let plan = Arc::new(loaded.plan.clone());
-        let records = loaded.records.as_ref().map(open_records).transpose()?;
+        let records = match &loaded.records {
+            Some(records) => Some(open_records(records)?),
+            None => usual_records(),
+        };
         let identities = Identities::new(named(&loaded));
         let (transports, sip) = Transports::start(Arc::clone(&plan), identities.clone())?;
         let (media_events, media) = mpsc::channel(MEDIA_EVENTS_MAX);
@@ -211,13 +214,11 @@ impl Daemon {
                 _ = hangup.recv() => {
                     self.reload().await;
                 }
-                asked = self.asked.recv() => match asked {
-                    Some((Request::Reload, answer)) => {
-                        let _ = answer.send(self.reload().await);
+                asked = self.asked.recv() => {
+                    if !self.answer(asked).await {
+                        break;
                     }
-                    Some((request, answer)) => self.pass_on(request, answer).await,
-                    None => break,
-                },
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -229,6 +230,35 @@ impl Daemon {
             _ = interrupt.recv() => tracing::warn!("told twice to stop: calls are cut off"),
         }
         Ok(())
+    }
+
+    /// Serves the admin socket until `ended`, then ends in order: for a process that does more than
+    /// run the SBC.
+    pub async fn serve_until(mut self, ended: impl Future<Output = ()>) {
+        let mut ended = std::pin::pin!(ended);
+        loop {
+            tokio::select! {
+                () = &mut ended => break,
+                asked = self.asked.recv() => {
+                    if !self.answer(asked).await {
+                        break;
+                    }
+                }
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Answers a question from the admin socket; `false` if there will be no more.
+    async fn answer(&mut self, asked: Option<Asked>) -> bool {
+        match asked {
+            Some((Request::Reload, answer)) => {
+                let _ = answer.send(self.reload().await);
+            }
+            Some((request, answer)) => self.pass_on(request, answer).await,
+            None => return false,
+        }
+        true
     }
 
     async fn pass_on(&self, request: Request, answer: tokio::sync::oneshot::Sender<Answer>) {
@@ -281,7 +311,7 @@ impl Daemon {
         }
         let records = match (&loaded.records, loaded.records == self.loaded.records) {
             (_, true) => None,
-            (None, false) => Some(None),
+            (None, false) => Some(usual_records()),
             (Some(new), false) => {
                 Some(Some(open_records(new).map_err(|error| vec![error.to_string()])?))
             }
@@ -342,6 +372,18 @@ fn open_records(records: &Records) -> Result<RecordFile, DaemonError> {
         .map_err(|error| DaemonError::Records { path: records.file.clone(), error })
 }
 
+/// Without `[records]`, calls are recorded in the usual place, where there is one to write to.
+fn usual_records() -> Option<RecordFile> {
+    let records = Records::default();
+    match open_records(&records) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!(%error, "calls are not recorded; [records] file names another place");
+            None
+        }
+    }
+}
+
 fn start_engine(
     plan: &Plan,
     events: mpsc::Sender<media_engine::Event>,
@@ -354,6 +396,7 @@ fn start_engine(
         workers: plan.media_workers,
         addresses: plan.media.iter().map(address).collect(),
     };
+    tracing::info!(engine = "portable", workers = plan.media_workers, "media engine");
     let tell = move |event| {
         if events.try_send(event).is_err() {
             tracing::warn!("a media event is lost: the shard does not keep up, or has ended");
