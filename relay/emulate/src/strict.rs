@@ -97,7 +97,8 @@ pub(crate) fn request(
     }
     match (&request.method, call) {
         (Method::Options, _) => probe(request, &mut faults),
-        (Method::Invite, None) => {
+        // One of a call that is over is no new call: it gets its 481 and nothing else is wrong.
+        (Method::Invite, None) if request.headers.to().tag().is_none() => {
             called(teams, hop, request, &mut faults);
             invite(request, None, &mut faults);
         }
