@@ -198,6 +198,13 @@ impl Party {
         world.send(self.who, ack);
     }
 
+    /// Sends the ACK for this 2xx with the answer to the offer in it.
+    pub fn acknowledges_with(&self, world: &mut World, response: &Response, answer: &str) {
+        let mut ack = self.numbered(world, Method::Ack, response.headers.cseq().number);
+        ack.set_body("application/sdp", answer.to_owned());
+        world.send(self.who, ack);
+    }
+
     /// Sends the ACK for this failure of its first INVITE.
     pub fn acknowledges_failure(&self, world: &mut World, response: &Response) {
         let to = response.headers.get(Name::To).unwrap_or_default().to_vec();

@@ -303,3 +303,46 @@ fn a_reinvite_that_cannot_be_sent_is_503_and_the_call_stays() {
     world.accept_connections(Who::Sip);
     hang_up(&mut world, &mut caller, &anna);
 }
+
+#[test]
+fn a_reinvite_without_sdp_gets_our_offer_and_teams_one_with_sdp_to_resume() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    let (talk, teams) = (usual_sdp(Who::Colt), usual_sdp(Who::Sip));
+    let asked = crosses(&mut world, &mut caller, &anna, sdp_text::turned(&talk, "sendonly"));
+    let held = sdp_text::turned(&teams, "inactive");
+    agrees(&mut world, &mut caller, &anna, &asked, held);
+
+    caller.asks(&mut world, Method::Invite, None);
+    let offer = caller.hears(&mut world, "200 INVITE");
+    assert_eq!(direction(&body(&offer)), "a=sendrecv");
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 2, "Teams is asked when the answer is there");
+    caller.acknowledges_with(&mut world, &offer, &talk);
+    let asked = anna.gets(&mut world, "INVITE");
+    assert_eq!(direction(&body(&asked)), "a=sendrecv");
+    anna.answer(&mut world, &asked, 200, |response| response.set_body("application/sdp", teams));
+    anna.gets(&mut world, "ACK");
+    world.run_for(ms(20));
+    assert_eq!(world.core().calls(world.now())[0].state, "answered");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn a_reinvite_without_sdp_that_changes_nothing_stays_on_its_leg() {
+    let mut world = World::new(1);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    anna.asks(&mut world, Method::Invite, None);
+    let offer = anna.hears(&mut world, "200 INVITE");
+    for same in ["c=", "m=audio", "a=crypto:1"] {
+        assert!(!line(&body(&offer), same).is_empty());
+    }
+    anna.acknowledges_with(&mut world, &offer, &usual_sdp(Who::Sip));
+    world.run_for(ms(20));
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 1);
+    // An ACK without the answer leaves all as it was.
+    anna.asks(&mut world, Method::Invite, None);
+    let offer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &offer);
+    world.run_for(ms(20));
+    hang_up(&mut world, &mut anna, &subscriber);
+}
