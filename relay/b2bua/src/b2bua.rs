@@ -238,12 +238,9 @@ impl B2bua {
             Transaction::Request { server, hop, request } => {
                 self.request(now, server, &hop, request)
             }
-            Transaction::Ack { server: Some(server), .. } => {
+            Transaction::Ack { server: Some(server), request } => {
                 if let Some(id) = self.core.servers.remove(&server) {
-                    self.with(id, |call, _| {
-                        call.acknowledged();
-                        Fate::Lives
-                    });
+                    self.with(id, |call, core| call.acknowledged(core, now, &request));
                 }
             }
             // A repeat of an ACK whose INVITE is forgotten: there is nothing to do.

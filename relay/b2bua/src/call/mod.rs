@@ -56,6 +56,8 @@ struct Up {
     answered: Instant,
     /// The ACK for our last 200 to an INVITE has come.
     acknowledged: bool,
+    /// That ACK will hold the answer of this leg to our offer.
+    awaits_answer: Option<PeerLeg>,
     reinvite: Option<Reinvite>,
     /// The direction that leg A has asked of leg B by its offers, and leg B of leg A.
     asked: (Direction, Direction),
@@ -124,13 +126,6 @@ impl Call {
         if let Some(ports) = self.media.ports {
             let (call, worker) = (self.id, ports.worker);
             core.outputs.push_back(Output::ConnectMedia { call, worker, a, b });
-        }
-    }
-
-    /// The ACK for our 200 has come.
-    pub(crate) fn acknowledged(&mut self) {
-        if let Phase::Up(up) = &mut self.phase {
-            up.acknowledged = true;
         }
     }
 

@@ -18,18 +18,24 @@ use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
 use sip_core::{Method, Name, Request, Response};
 use std::sync::Arc;
 
-/// A re-INVITE that has not been answered yet.
+/// A re-INVITE of ours that has not been answered yet.
 pub(super) struct Reinvite {
+    /// The leg on whose account it is sent to the other one.
     from: PeerLeg,
-    server: ServerId,
-    request: Request,
-    offer: Media,
-    /// Our re-INVITE on the other leg.
+    /// Who waits for its outcome; nobody after a re-INVITE without SDP, which has its 200.
+    asker: Option<Asker>,
     client: ClientId,
     /// Where its ACK goes if the call ends before its answer comes, and the ACK.
     parting: Box<(Hop, Request)>,
     /// The direction that leg was offered.
     offered: Direction,
+}
+
+/// A re-INVITE of theirs that has not been answered yet.
+struct Asker {
+    server: ServerId,
+    request: Request,
+    offer: Media,
 }
 
 impl PeerLeg {
@@ -61,6 +67,9 @@ impl Call {
             self.respond(core, now, server, response);
             return Fate::Lives;
         }
+        if request.body().is_empty() {
+            return self.offer_ours(core, now, which, server, &request);
+        }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let offer = match leg.negotiation.receive_offer(request.body()) {
             Ok(offer) => offer,
@@ -73,7 +82,9 @@ impl Call {
             return self.accept(core, now, which, server, &request, answer.map(|(body, _)| body));
         }
         match self.crossing(which, &offer) {
-            Some(out) => self.forward(core, now, which, server, request, offer, out),
+            Some(out) => {
+                self.forward(core, now, which, Some(Asker { server, request, offer }), out)
+            }
             None => self.absorb(core, now, which, server, &request, &offer),
         }
     }
@@ -83,9 +94,54 @@ impl Call {
     fn not_now(&self, which: PeerLeg) -> Option<u16> {
         let Phase::Up(up) = &self.phase else { return Some(491) };
         match &up.reinvite {
-            Some(pending) if pending.from == which => Some(500),
+            Some(pending) if pending.from == which && pending.asker.is_some() => Some(500),
             Some(_) => Some(491),
             None => (!up.acknowledged).then_some(491),
+        }
+    }
+
+    /// A re-INVITE without SDP asks for our offer: all that this leg has, in the direction that the
+    /// other one allows. Teams is never asked the same way (TDR-DLG-010, TDR-DLG-011).
+    fn offer_ours(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        server: ServerId,
+        request: &Request,
+    ) -> Fate {
+        let direction = self.asked_direction(which.other());
+        let Some(leg) = self.leg(which) else { return Fate::Lives };
+        let Some(last) = leg.negotiation.last_local_media().cloned() else {
+            return self.refuse(core, now, which, server, request, &Refusal::OutOfTurn);
+        };
+        let body = leg.negotiation.make_offer(&Media { direction, ..last });
+        let mut response = self.plain(which, request, 200);
+        response.set_body(SDP, body);
+        self.respond(core, now, server, response);
+        core.servers.insert(server, self.id);
+        if let Phase::Up(up) = &mut self.phase {
+            up.acknowledged = false;
+            up.awaits_answer = Some(which);
+        }
+        Fate::Lives
+    }
+
+    /// The ACK for our 200 has come, with the answer if the 200 held the offer. Without a usable
+    /// one all stays as it was.
+    pub(crate) fn acknowledged(&mut self, core: &mut Core, now: Now, ack: &Request) -> Fate {
+        let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
+        up.acknowledged = true;
+        let Some(which) = up.awaits_answer.take() else { return Fate::Lives };
+        let Some(leg) = self.leg(which) else { return Fate::Lives };
+        let Ok((answer, _)) = leg.negotiation.receive_answer(ack.body()) else {
+            leg.negotiation.rollback();
+            return Fate::Lives;
+        };
+        self.agreed(core);
+        match self.crossing(which, &answer) {
+            Some(out) => self.forward(core, now, which, None, out),
+            None => Fate::Lives,
         }
     }
 
@@ -185,7 +241,6 @@ impl Call {
             Ok(body) => body,
             Err(refusal) => return self.refuse(core, now, which, server, request, &refusal),
         };
-        let plan = Arc::clone(&self.plan);
         let mut response = self.plain(which, request, 200);
         response.set_body(SDP, body);
         self.respond(core, now, server, response);
@@ -193,11 +248,17 @@ impl Call {
         if let Phase::Up(up) = &mut self.phase {
             up.acknowledged = false;
         }
+        self.agreed(core);
+        Fate::Lives
+    }
+
+    /// Something new is agreed on a leg: the media follows.
+    fn agreed(&mut self, core: &mut Core) {
+        let plan = Arc::clone(&self.plan);
         let a = self.a.media(&plan);
         let b = self.b.as_ref().and_then(|leg| leg.media(&plan));
         self.connect(core, a, b);
         self.note_hold();
-        Fate::Lives
     }
 
     fn refuse(
@@ -226,15 +287,14 @@ impl Call {
         core: &mut Core,
         now: Now,
         which: PeerLeg,
-        server: ServerId,
-        request: Request,
-        offer: Media,
+        asker: Option<Asker>,
         out: Media,
     ) -> Fate {
         let plan = Arc::clone(&self.plan);
         let id = self.id;
         let Some(other) = self.leg(which.other()) else { return Fate::Lives };
         let Some(hop) = other.hop(core, &plan) else {
+            let Some(Asker { server, request, .. }) = asker else { return Fate::Lives };
             return self.refuse(core, now, which, server, &request, &Refusal::OutOfTurn);
         };
         let mut invite = other.request(core, Method::Invite);
@@ -242,13 +302,13 @@ impl Call {
         let parting = Box::new((hop.clone(), other.ack(core, invite.headers.cseq().number)));
         let client = core.layer.request(now.mono, hop, invite);
         core.clients.insert(client, Owner::Reinvite(id, which.other()));
-        core.servers.insert(server, id);
+        if let Some(asker) = &asker {
+            core.servers.insert(asker.server, id);
+        }
         core.timers.arm(now.mono + GIVE_UP, Timer::Reinvite { call: id, client });
         let offered = out.direction;
         if let Phase::Up(up) = &mut self.phase {
-            let from = which;
-            let pending = Reinvite { from, server, request, offer, client, parting, offered };
-            up.reinvite = Some(pending);
+            up.reinvite = Some(Reinvite { from: which, asker, client, parting, offered });
         }
         Fate::Lives
     }
@@ -278,27 +338,31 @@ impl Call {
             return self.reinvite_failed(core, now, pending, response.status);
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
-        let (server, from) = (pending.server, pending.from);
+        let Reinvite { from, asker, offered, .. } = pending;
         let answer = leg.negotiation.receive_answer(response.body());
         if answer.is_err() {
             leg.negotiation.rollback();
         }
+        if let Phase::Up(up) = &mut self.phase {
+            match from {
+                PeerLeg::A => up.asked.0 = offered,
+                PeerLeg::B => up.asked.1 = offered,
+            }
+        }
+        let Some(Asker { server, request, offer }) = asker else {
+            self.agreed(core);
+            return Fate::Lives;
+        };
         let body = answer.and_then(|(media, _)| {
-            let mut answer = media.answer_for(&pending.offer)?;
+            let mut answer = media.answer_for(&offer)?;
             // A hold was translated, so its answer is translated back (TDR-HLD-001).
-            if pending.offered != pending.offer.direction {
-                answer.direction = pending.offer.direction.reversed();
+            if offered != offer.direction {
+                answer.direction = offer.direction.reversed();
             }
             let leg = self.leg(from).ok_or(Refusal::OutOfTurn)?;
             leg.negotiation.make_answer(&answer).map(|(body, _)| body)
         });
-        if let Phase::Up(up) = &mut self.phase {
-            match from {
-                PeerLeg::A => up.asked.0 = pending.offered,
-                PeerLeg::B => up.asked.1 = pending.offered,
-            }
-        }
-        self.accept(core, now, from, server, &pending.request, body)
+        self.accept(core, now, from, server, &request, body)
     }
 
     fn acknowledge(
@@ -336,9 +400,7 @@ impl Call {
         }
         let gone = matches!(status, 408 | 481);
         let status = if gone { 481 } else { cause::across(status) };
-        let response = self.plain(pending.from, &pending.request, status);
-        core.servers.remove(&pending.server);
-        self.respond(core, now, pending.server, response);
+        self.answer_asker(core, now, pending.from, pending.asker, status);
         if gone {
             let word = "dialog_gone";
             return self.hang_up(core, now, None, Some("SIP;cause=481"), word);
@@ -370,7 +432,8 @@ impl Call {
         now: Now,
         server: ServerId,
     ) -> Fate {
-        let pending = self.pending().filter(|pending| pending.server == server);
+        let asks = |it: &&Reinvite| it.asker.as_ref().is_some_and(|asker| asker.server == server);
+        let pending = self.pending().filter(asks);
         if let Some(client) = pending.map(|pending| pending.client) {
             core.layer.cancel(now.mono, client, None);
         }
@@ -396,11 +459,24 @@ impl Call {
     pub(super) fn refuse_reinvite(&mut self, core: &mut Core, now: Now) {
         let Phase::Up(up) = &mut self.phase else { return };
         let Some(pending) = up.reinvite.take() else { return };
-        let response = self.plain(pending.from, &pending.request, 487);
-        core.servers.remove(&pending.server);
-        self.respond(core, now, pending.server, response);
+        self.answer_asker(core, now, pending.from, pending.asker, 487);
         core.layer.cancel(now.mono, pending.client, None);
         core.clients.insert(pending.client, Owner::Ended(pending.parting));
+    }
+
+    /// Refuses the re-INVITE that waits for one of ours, if there is one.
+    fn answer_asker(
+        &self,
+        core: &mut Core,
+        now: Now,
+        which: PeerLeg,
+        asker: Option<Asker>,
+        status: u16,
+    ) {
+        if let Some(Asker { server, request, .. }) = asker {
+            core.servers.remove(&server);
+            self.respond(core, now, server, self.plain(which, &request, status));
+        }
     }
 
     /// A response without a body on leg `which`.

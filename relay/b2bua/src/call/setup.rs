@@ -492,6 +492,7 @@ impl Call {
         self.phase = Phase::Up(Up {
             answered: now.mono,
             acknowledged: false,
+            awaits_answer: None,
             reinvite: None,
             asked: (Direction::SendRecv, Direction::SendRecv),
             held: false,
