@@ -4,7 +4,9 @@
 
 use b2bua::io::{CallView, TargetView};
 use serde::{Deserialize, Serialize};
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -128,21 +130,28 @@ const CLIENTS_MAX: usize = 16;
 /// A client that asks nothing for so long is let go.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Binds the socket, replacing one that a dead daemon left behind. A live one is not replaced.
+/// The daemon's user and group may ask; whoever may is a matter of who is in the group.
+const MODE: u32 = 0o660;
+
+/// Binds the socket, replacing one that a dead daemon left behind. A live one is not replaced, nor
+/// is anything that is no socket.
 pub async fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    if path.exists() {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        let taken = |why| Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+        if !found.file_type().is_socket() {
+            return taken("there is something else in its place");
+        }
         if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another tollgate answers on this socket",
-            ));
+            return taken("another tollgate answers on this socket");
         }
         std::fs::remove_file(path)?;
     }
-    UnixListener::bind(path)
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    Ok(listener)
 }
 
 /// Serves clients until the receiver of `ask` is gone.
@@ -198,4 +207,27 @@ pub fn ask(path: &Path, request: Request) -> io::Result<Answer> {
     let mut answer = String::new();
     std::io::BufReader::new(stream).read_line(&mut answer)?;
     Ok(serde_json::from_str(&answer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_dead_socket_is_replaced_and_others_cannot_ask() {
+        let folder = std::env::temp_dir().join(format!("tollgate-admin-{}", std::process::id()));
+        let path = folder.join("run/admin.sock");
+        let first = bind(&path).await.unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, MODE);
+        assert_eq!(bind(&path).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        bind(&path).await.unwrap();
+
+        let file = folder.join("precious");
+        std::fs::write(&file, "text").unwrap();
+        assert_eq!(bind(&file).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "text");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
