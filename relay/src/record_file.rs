@@ -4,6 +4,7 @@ use b2bua::record::{MediaLeg, MediaSummary, Record};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The file that records are appended to.
@@ -23,7 +24,7 @@ impl RecordFile {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = append_to(path)?;
         let octets = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, octets, octets_max, files_max })
     }
@@ -34,7 +35,7 @@ impl RecordFile {
         line.push('\n');
         // Somebody may have moved it away (logrotate): what follows belongs in a new one.
         if !self.path.exists() {
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            self.file = append_to(&self.path)?;
             self.octets = 0;
         }
         if self.octets > 0 && self.octets + line.len() as u64 > self.octets_max {
@@ -57,7 +58,7 @@ impl RecordFile {
         } else {
             std::fs::remove_file(&self.path)?;
         }
-        self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        self.file = append_to(&self.path)?;
         self.octets = 0;
         Ok(())
     }
@@ -67,6 +68,13 @@ impl RecordFile {
         name.push(format!(".{number}"));
         name.into()
     }
+}
+
+/// Records hold who called whom: others on the host have no business with them.
+const MODE: u32 = 0o640;
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(MODE).open(path)
 }
 
 /// The record as operators read it.
