@@ -29,13 +29,19 @@ pub(crate) async fn keep_resolved(
     mut wanted: watch::Receiver<Vec<String>>,
     found: mpsc::Sender<Resolved>,
 ) {
-    let resolver = match TokioResolver::builder(TokioRuntimeProvider::default())
-        .and_then(hickory_resolver::ResolverBuilder::build)
-    {
-        Ok(resolver) => resolver,
-        Err(error) => {
-            tracing::warn!(%error, "no DNS: names outside [resolve] have no address");
-            return;
+    // On a host that is just coming up, resolv.conf may be written later than we start.
+    let resolver = loop {
+        match TokioResolver::builder(TokioRuntimeProvider::default())
+            .and_then(hickory_resolver::ResolverBuilder::build)
+        {
+            Ok(resolver) => break resolver,
+            Err(error) => {
+                tracing::warn!(%error, "no DNS: names outside [resolve] have no address");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = found.closed() => return,
         }
     };
     let mut failing: BTreeSet<String> = BTreeSet::new();
