@@ -32,7 +32,8 @@ pub(super) fn run_inside(folder: &Path, binary: &Path, only: &str) -> Outcome {
 pub(super) fn prepare(folder: &Path) -> Outcome {
     ensure(std::process::id() < 10, || "not inside a private network".to_owned())?;
     let names = lab::FRONT_NAMES.map(|(name, address)| format!("{address} {name}\n")).concat();
-    cover(folder, "hosts", &format!("127.0.0.1 localhost\n{names}"))?;
+    let border = format!("{} {} {}", lab::BORDER, lab::BASE_FQDN, lab::TENANT_FQDN);
+    cover(folder, "hosts", &format!("127.0.0.1 localhost\n{names}{border}\n"))?;
     // Nobody is to wait for a name server of the host: there is none, and that is said at once.
     cover(folder, "resolv.conf", "nameserver 127.0.0.53\n")?;
     // The names of namespaces lie below /run; the host is not to see ours.

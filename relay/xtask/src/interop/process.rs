@@ -23,6 +23,7 @@ impl Process {
         let twin = file.try_clone().while_(log.display())?;
         let child = command
             .env("PATH", PATH)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(twin)
@@ -85,7 +86,9 @@ impl Process {
     /// A failure with the end of what the program said.
     pub(super) fn fail(&self, what: &str) -> Fail {
         let said = self.said();
-        let lines: Vec<&str> = said.lines().collect();
+        // baresip draws a meter over and over in one line.
+        let lines = said.split(['\n', '\r']).filter(|line| !line.contains("(bit/s)"));
+        let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
         let end = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
         Fail(format!("{} {what}; it said last:\n{}", self.name, end.join("\n")))
     }

@@ -73,7 +73,8 @@ fn over_tls(side: &Side, leaf: Option<&Leaf>, root: &Path) -> Outcome<String> {
 /// The answer to OPTIONS over UDP from this side, or nothing.
 fn over_udp(side: &Side) -> Outcome<String> {
     // The shell opens UDP sockets by itself, and speaks from the side's first host.
-    let script = r#"exec 3<>"/dev/udp/$0/$1"; cat >&3; IFS= read -r -t 1.2 line <&3; echo "$line""#;
+    let script =
+        r#"exec 3<>"/dev/udp/$0/$1"; cat >&3; timeout 1 dd bs=4096 count=1 <&3 2>/dev/null"#;
     let mut command = on(side, "bash");
     let border = lab::BORDER_SIP;
     command.args(["-c", script, &border.ip().to_string(), &border.port().to_string()]);
