@@ -186,14 +186,20 @@ impl B2bua {
         }
         // Whoever was to learn why has learnt it.
         self.core.failures.clear();
-        if self.core.stopping && !self.stopped && self.calls.is_empty() && !self.awaits_bye() {
+        if self.core.stopping && !self.stopped && self.calls.is_empty() && !self.awaits_end() {
             self.stopped = true;
             self.core.outputs.push_back(Output::Stopped);
         }
     }
 
-    fn awaits_bye(&self) -> bool {
-        self.core.clients.values().any(|owner| matches!(owner, Owner::Bye))
+    /// Whether a far side has yet to confirm that a call is over there: BYE, or the INVITE that was
+    /// cancelled, whose 200 may be on its way and must be followed by BYE.
+    fn awaits_end(&self) -> bool {
+        self.core.clients.values().any(|owner| match owner {
+            Owner::Bye => true,
+            Owner::Abandoned(invite) => !invite.answered,
+            Owner::Invite(_) | Owner::Reinvite(..) | Owner::Ended(_) | Owner::Probe(_) => false,
+        })
     }
 
     fn with(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core) -> Fate) {

@@ -70,6 +70,8 @@ pub(crate) struct Abandoned {
     pub(crate) hop: Hop,
     /// Who we are there.
     pub(crate) identity: crate::identity::Identity,
+    /// A 2xx has come; what may still come is another fork's.
+    pub(crate) answered: bool,
 }
 
 impl Core {

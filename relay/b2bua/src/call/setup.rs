@@ -361,7 +361,7 @@ impl Call {
         let Some(attempt) = self.setup().and_then(|setup| setup.attempt.take()) else { return };
         core.layer.cancel(now.mono, attempt.client, reason.map(Bytes::from));
         let Attempt { client, request, hop, identity, .. } = attempt;
-        let abandoned = Abandoned { request, hop, identity };
+        let abandoned = Abandoned { request, hop, identity, answered: false };
         core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
     }
 
@@ -452,7 +452,7 @@ impl Call {
             core.layer.acknowledge(now.mono, client, to, ack);
         }
         // Other forks may answer too: they are ACKed and BYEd.
-        let abandoned = Abandoned { request, hop: invited, identity };
+        let abandoned = Abandoned { request, hop: invited, identity, answered: true };
         core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
         core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
         let answer = fork.answer.filter(|_| usable);
@@ -587,7 +587,8 @@ pub(crate) fn hang_up_late(
 ) {
     // First of all, as a 2xx without Contact, which nobody can acknowledge, is an end too.
     core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
-    let Some(Owner::Abandoned(abandoned)) = core.clients.get(&client) else { return };
+    let Some(Owner::Abandoned(abandoned)) = core.clients.get_mut(&client) else { return };
+    abandoned.answered = true;
     let Ok(mut dialog) = Dialog::uac(&abandoned.request, response) else { return };
     let cseq = abandoned.request.headers.cseq().number;
     let identity = abandoned.identity.clone();

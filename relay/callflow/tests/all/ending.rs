@@ -124,3 +124,20 @@ fn a_call_that_still_looks_for_a_trunk_keeps_the_old_routes() {
     world.run_for(ms(100));
     hang_up(&mut world, &mut anna, &other);
 }
+
+#[test]
+fn shutdown_waits_for_the_200_that_crosses_its_cancel() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 180);
+    anna.hears(&mut world, "180 INVITE");
+    world.shut_down();
+    subscriber.gets(&mut world, "CANCEL");
+    world.run_for(secs(1));
+    assert!(!world.stopped);
+    subscriber.reply(&mut world, 200);
+    subscriber.gets(&mut world, "ACK");
+    subscriber.is_hung_up(&mut world);
+    assert!(world.run_until(secs(1), |world| world.stopped));
+}
