@@ -27,7 +27,6 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 /// Where the daemon is asked, if `[admin]` does not say.
 pub(crate) const ADMIN_SOCKET: &str = "/run/tollgate/admin.sock";
 const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-/// A record is about 1 KiB: 64 MiB hold a busy day of a small host.
 
 /// The host's file, as read.
 #[derive(Debug, Default)]

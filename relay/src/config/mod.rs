@@ -87,6 +87,7 @@ pub struct Records {
 
 impl Default for Records {
     fn default() -> Self {
+        // A record is about 1 KiB: 64 MiB hold a busy day of a small host.
         Self { file: "/var/lib/tollgate/records.jsonl".into(), size_max: 64 << 20, files_max: 8 }
     }
 }
