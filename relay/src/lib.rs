@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+mod demo;
 mod dns;
 mod http;
 pub mod logging;

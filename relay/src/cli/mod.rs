@@ -5,9 +5,11 @@
 
 mod ask;
 mod check;
+mod demo;
 mod run;
 
 use crate::config;
+pub(crate) use ask::table;
 use clap::{Args, Parser, Subcommand};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ struct CommandLine {
 enum Verb {
     Run(run::Run),
     Check(check::Check),
+    Demo(demo::Demo),
     Calls(ask::Calls),
     Trunks(ask::Trunks),
     Reload(ask::Reload),
@@ -35,6 +38,7 @@ impl Verb {
         match self {
             Self::Run(run) => run.run(),
             Self::Check(check) => check.run(),
+            Self::Demo(demo) => demo.run(),
             Self::Calls(calls) => calls.run(),
             Self::Trunks(trunks) => trunks.run(),
             Self::Reload(reload) => reload.run(),

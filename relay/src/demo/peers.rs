@@ -1,0 +1,334 @@
+//! The emulated sides over real sockets: each agent is driven by a task of its own.
+
+use super::lab::{LabFailure, media_sockets};
+use crate::clock;
+use crate::transport::{self, Events, StartError, Transports};
+use b2bua::io::{Flow, FlowId, Target};
+use b2bua::plan::{
+    Cidr, Limits, Listener, Node, NumberIndex, Plan, Roots, SrtpPolicy, Trunk, TrunkKind,
+};
+use bytes::Bytes;
+use certs::Identities;
+use emulate::{Agent, Event, Hop, Input, MediaPlan, Output};
+use media::Now;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use sip_core::transaction::ClientId;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Calls that one side can have at once.
+const CALLS_MAX: usize = 8;
+/// Datagrams that wait for an agent: two seconds of all its calls.
+const PACKETS_MAX: usize = 1024;
+/// Events that a scenario may be behind: it reads them as they come.
+const EVENTS_MAX: usize = 1024;
+/// Orders that wait for an agent: one a scenario.
+const ORDERS_MAX: usize = 64;
+/// Larger than any RTP packet here.
+const DATAGRAM_OCTETS: usize = 2048;
+/// How long a side may take to send what is queued when it ends.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
+
+/// Something to do with an agent.
+type Order = Box<dyn FnOnce(&mut Agent, Now) + Send>;
+
+/// How a side reaches the SBC, and is reached.
+pub(super) struct Access {
+    /// The side's name.
+    pub(super) name: &'static str,
+    /// Its addresses by name.
+    pub(super) listeners: Vec<(String, SocketAddr)>,
+    /// Its transport.
+    pub(super) transport: b2bua::plan::Transport,
+    /// The SBC's address and its certificate's name.
+    pub(super) sbc: (IpAddr, &'static str),
+    /// The file of the accepted root.
+    pub(super) root: PathBuf,
+    /// The side's certificate, called as the side.
+    pub(super) identities: Identities,
+}
+
+/// What a side plays and listens for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tones {
+    pub(super) plays_hz: u32,
+    pub(super) expects_hz: u32,
+}
+
+/// Why a side cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerFailure {
+    #[error(transparent)]
+    Transport(#[from] StartError),
+    #[error(transparent)]
+    Lab(#[from] LabFailure),
+    #[error("media of {name}: {error}")]
+    Media { name: &'static str, error: std::io::Error },
+}
+
+/// An emulated side that is running.
+pub(super) struct Peer {
+    pub(super) name: &'static str,
+    orders: mpsc::Sender<Order>,
+    events: broadcast::Sender<Event>,
+    transports: Transports,
+    driver: JoinHandle<()>,
+    listening: Vec<JoinHandle<()>>,
+}
+
+impl Peer {
+    /// Binds everything and runs the agent that `make` makes. Called inside a tokio runtime.
+    pub(super) fn start(
+        access: Access,
+        tones: Tones,
+        make: impl FnOnce(MediaPlan, ChaCha20Rng) -> Agent,
+    ) -> Result<Self, PeerFailure> {
+        let name = access.name;
+        let media_address =
+            access.listeners.first().map_or(IpAddr::from([127, 0, 0, 1]), |(_, at)| at.ip());
+        let (packets, incoming) = mpsc::channel(PACKETS_MAX);
+        let mut sockets = HashMap::new();
+        let mut listening = Vec::new();
+        for socket in media_sockets(media_address, CALLS_MAX)? {
+            let failed = |error| PeerFailure::Media { name, error };
+            socket.set_nonblocking(true).map_err(failed)?;
+            let socket = Arc::new(UdpSocket::from_std(socket).map_err(failed)?);
+            let port = socket.local_addr().map_err(failed)?.port();
+            listening.push(tokio::spawn(listen(Arc::clone(&socket), port, packets.clone())));
+            sockets.insert(port, socket);
+        }
+        let mut rtp_ports: Vec<u16> =
+            sockets.keys().copied().filter(|port| port % 2 == 0).collect();
+        rtp_ports.sort_unstable();
+        let media = MediaPlan {
+            address: media_address,
+            rtp_ports,
+            plays_hz: tones.plays_hz,
+            expects_hz: tones.expects_hz,
+        };
+        let agent = make(media, ChaCha20Rng::from_os_rng());
+        let plan = Arc::new(plan(&access));
+        let (transports, sip) = Transports::start(plan, access.identities.clone())?;
+        let wire = Wire {
+            transports: transports.clone(),
+            listeners: access.listeners.iter().map(|(n, at)| (*at, n.as_str().into())).collect(),
+            transport: access.transport,
+            sockets,
+        };
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        let driver = tokio::spawn(drive(agent, wire, sip, incoming, ordered, events.clone()));
+        Ok(Self { name, orders, events, transports, driver, listening })
+    }
+
+    /// What happens at the agent from now on.
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Does something with the agent; `None` if it is not running any more.
+    pub(super) async fn with<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Agent, Now) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        let order: Order = Box::new(move |agent, now| {
+            let _ = done.send(act(agent, now));
+        });
+        self.orders.send(order).await.ok()?;
+        result.await.ok()
+    }
+
+    /// Ends.
+    pub(super) async fn stop(self) {
+        let Self { orders, transports, driver, listening, .. } = self;
+        drop(orders);
+        transports.shutdown(FLUSH_MAX).await;
+        driver.abort();
+        for task in listening {
+            task.abort();
+        }
+    }
+}
+
+/// A datagram that came to a media port.
+struct Packet {
+    local_port: u16,
+    from: SocketAddr,
+    octets: Bytes,
+}
+
+async fn listen(socket: Arc<UdpSocket>, local_port: u16, packets: mpsc::Sender<Packet>) {
+    let mut buffer = [0; DATAGRAM_OCTETS];
+    loop {
+        // An error is that of an earlier datagram of ours, which found nobody (ICMP).
+        let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
+        let octets = Bytes::copy_from_slice(&buffer[..len]);
+        if packets.send(Packet { local_port, from, octets }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Feeds the agent, drains it, arms its timer.
+async fn drive(
+    mut agent: Agent,
+    wire: Wire,
+    mut sip: Events,
+    mut packets: mpsc::Receiver<Packet>,
+    mut orders: mpsc::Receiver<Order>,
+    events: broadcast::Sender<Event>,
+) {
+    loop {
+        while let Some(output) = agent.poll_output() {
+            match output {
+                Output::Send { hop, bytes, client } => wire.send(hop, bytes, client),
+                Output::SendPacket { from_port, to, octets } => wire.play(from_port, to, &octets),
+                // Nobody may be listening just now.
+                Output::Event(event) => drop(events.send(event)),
+            }
+        }
+        let due = agent.poll_timeout();
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(order) => order(&mut agent, now()),
+                None => return,
+            },
+            event = sip.recv() => match event {
+                Some(event) => wire.take(&mut agent, event),
+                None => return,
+            },
+            Some(Packet { local_port, from, octets }) = packets.recv() => {
+                agent.handle_input(now(), Input::Packet { local_port, from, octets });
+            }
+            () = sleep_until(due) => agent.handle_timeout(now()),
+        }
+    }
+}
+
+async fn sleep_until(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The time as the agents are told it.
+fn now() -> Now {
+    let b2bua::Now { mono, wall } = clock::now();
+    Now { mono, wall }
+}
+
+/// The sockets of one side, addressed as its agent does.
+struct Wire {
+    transports: Transports,
+    listeners: Vec<(SocketAddr, Arc<str>)>,
+    transport: b2bua::plan::Transport,
+    sockets: HashMap<u16, Arc<UdpSocket>>,
+}
+
+impl Wire {
+    fn send(&self, hop: Hop, bytes: Bytes, client: Option<ClientId>) {
+        let Some((_, name)) = self.listeners.iter().find(|(local, _)| *local == hop.local) else {
+            return;
+        };
+        let (listener, trunk) = (Arc::clone(name), Arc::clone(name));
+        let (transport, remote) = (self.transport, hop.remote);
+        let hop = match hop.flow {
+            Some(id) => {
+                let flow = Flow { id: FlowId(id), listener, transport, remote, trunk };
+                b2bua::io::Hop::Flow { flow, otherwise: None }
+            }
+            None => b2bua::io::Hop::Target(Target {
+                trunk,
+                listener,
+                transport,
+                address: remote,
+                server_name: hop.server_name,
+            }),
+        };
+        self.transports.send(hop, bytes, client);
+    }
+
+    /// A packet that the socket does not take now is lost, as on any network.
+    fn play(&self, from_port: u16, to: SocketAddr, octets: &[u8]) {
+        if let Some(socket) = self.sockets.get(&from_port) {
+            let _ = socket.try_send_to(octets, to);
+        }
+    }
+
+    fn take(&self, agent: &mut Agent, event: transport::Event) {
+        let input = match event {
+            transport::Event::Message { flow, message } => {
+                let local = self.listeners.iter().find(|(_, name)| *name == flow.listener);
+                let Some((local, _)) = local else { return };
+                let transport = match flow.transport {
+                    b2bua::plan::Transport::Udp => emulate::Transport::Udp,
+                    b2bua::plan::Transport::Tcp => emulate::Transport::Tcp,
+                    b2bua::plan::Transport::Tls => emulate::Transport::Tls,
+                };
+                let hop = Hop {
+                    transport,
+                    local: *local,
+                    remote: flow.remote,
+                    server_name: None,
+                    flow: Some(flow.id.0),
+                };
+                Input::Message { hop, message }
+            }
+            transport::Event::SendFailed { client, .. } => Input::SendFailed { client },
+        };
+        agent.handle_input(now(), input);
+    }
+}
+
+/// The SBC's transports serve a plan; this is the one in which the far side is the SBC: a trunk for
+/// each address, believed by its certificate.
+fn plan(access: &Access) -> Plan {
+    let (sbc, sbc_name) = access.sbc;
+    let tls = access.transport == b2bua::plan::Transport::Tls;
+    let listener = |(name, address): &(String, SocketAddr)| Listener {
+        name: name.clone(),
+        transport: access.transport,
+        bind: *address,
+        advertise: *address,
+        certificate: tls.then(|| access.name.to_owned()),
+    };
+    let trunk = |(listener, (name, _)): (usize, &(String, SocketAddr))| Trunk {
+        name: name.clone(),
+        kind: TrunkKind::Carrier,
+        listener,
+        targets: Vec::new(),
+        sources: vec![Cidr { network: sbc, length: 32 }],
+        srtp: SrtpPolicy::Preferred,
+        options_interval: None,
+        media: 0,
+        limits: Limits::default(),
+        symmetric_rtp: false,
+        peer_names: vec![sbc_name.to_owned()],
+        roots: Roots::File(access.root.clone()),
+    };
+    Plan {
+        generation: 0,
+        node: Node {
+            fqdn: access.name.to_owned(),
+            shutdown_deadline: FLUSH_MAX,
+            calls_max: CALLS_MAX,
+        },
+        media: Vec::new(),
+        media_workers: 0,
+        listeners: access.listeners.iter().map(listener).collect(),
+        trunks: access.listeners.iter().enumerate().map(trunk).collect(),
+        tenants: Vec::new(),
+        fqdns: HashMap::new(),
+        numbers: NumberIndex::default(),
+        resolve: BTreeMap::new(),
+    }
+}
