@@ -119,6 +119,15 @@ impl Arrival {
         }
     }
 
+    /// A carrier's number that a tenant owns is E.164 with or without its `+`; routes are written
+    /// with it.
+    fn number_to_route(&self) -> String {
+        match self.direction {
+            RouteFrom::Carrier => self.called.clone().with_plus().number,
+            RouteFrom::Teams => self.called.number.clone(),
+        }
+    }
+
     fn admit(
         &self,
         core: &mut Core,
@@ -136,7 +145,8 @@ impl Arrival {
         if self.max_forwards == 0 {
             return Err(refused(Reject::Loop, "Max-Forwards ran out"));
         }
-        let decision = routing::decide(&self.plan, tenant, self.direction, &self.called.number)
+        let number = self.number_to_route();
+        let decision = routing::decide(&self.plan, tenant, self.direction, &number)
             .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
         let candidates = self.candidates(core, &decision.trunks);
         let Some(first) = candidates.first() else {

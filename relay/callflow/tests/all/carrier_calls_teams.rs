@@ -1,5 +1,6 @@
 //! The call everybody expects, from the carrier, and what Teams insists on in it.
 
+use b2bua::plan::Pattern;
 use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN};
 use callflow::script::{body, carrier_calls_teams, connect, hang_up, line, uri_of};
 use callflow::{Party, Who, World};
@@ -27,8 +28,12 @@ fn the_carrier_calls_teams_and_teams_hangs_up() {
 }
 
 #[test]
-fn the_called_number_without_plus_gets_one_towards_teams() {
-    let mut world = World::new(1);
+fn the_called_number_without_plus_gets_one_towards_teams_and_for_routes() {
+    let mut world = World::with(1, |plan| {
+        for route in plan.tenants.iter_mut().flat_map(|tenant| &mut tenant.routes) {
+            route.pattern = Pattern::Prefix("+".into());
+        }
+    });
     let mut caller = Party::from_carrier(&mut world, Who::Colt, &ANNA[1..]);
     let mut anna = Party::called(&mut world, Who::Sip);
     assert!(anna.invite.uri.starts_with(format!("sip:{ANNA}@").as_bytes()));
