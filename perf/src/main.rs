@@ -1,10 +1,13 @@
 //! Benchmarks of Tollgate: what a packet costs, beside the least that any relay can do.
 
+#![deny(unsafe_code)]
+
 mod clock;
 mod cpu;
 mod floor;
 mod generator;
 mod media;
+#[expect(unsafe_code, reason = "system calls that std does not offer")]
 mod sys;
 
 use clap::{Parser, Subcommand};
