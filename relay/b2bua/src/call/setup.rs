@@ -484,7 +484,7 @@ impl Call {
         let Phase::Setup(setup) = &self.phase else { return };
         let mut response = Self::response(&self.a, &setup.request, 200);
         response.set_body(SDP, body);
-        let server = setup.server;
+        let (server, direction) = (setup.server, setup.offer.direction);
         self.respond(core, now, server, response);
         self.outcome("200");
         self.record.status = 200;
@@ -494,7 +494,8 @@ impl Call {
             acknowledged: false,
             awaits_answer: None,
             reinvite: None,
-            asked: (Direction::SendRecv, Direction::SendRecv),
+            // The first offer need not be sendrecv (TDR-HLD-008).
+            asked: (direction, Direction::SendRecv),
             held: false,
         });
     }

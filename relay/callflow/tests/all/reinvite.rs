@@ -346,3 +346,23 @@ fn a_reinvite_without_sdp_that_changes_nothing_stays_on_its_leg() {
     world.run_for(ms(20));
     hang_up(&mut world, &mut anna, &subscriber);
 }
+
+#[test]
+fn a_call_that_began_on_hold_is_resumed_on_both_legs() {
+    let mut world = World::new(1);
+    let uri = format!("sip:{PSTN}@{}:5061;transport=tls", callflow::plan::CONTOSO);
+    let silent = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
+    let mut anna = Party::call(&mut world, Who::Sip, callflow::plan::ANNA, &uri, |invite| {
+        invite.set_body("application/sdp", silent);
+    });
+    let subscriber = Party::called(&mut world, Who::Colt);
+    assert_eq!(direction(&body(&subscriber.invite)), "a=inactive");
+    let request = subscriber.invite.clone();
+    let held = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
+    agrees(&mut world, &mut anna, &subscriber, &request, held);
+    let asked = crosses(&mut world, &mut anna, &subscriber, usual_sdp(Who::Sip));
+    assert_eq!(direction(&body(&asked)), "a=sendrecv");
+    let answer = agrees(&mut world, &mut anna, &subscriber, &asked, usual_sdp(Who::Colt));
+    assert_eq!(direction(&body(&answer)), "a=sendrecv");
+    hang_up(&mut world, &mut anna, &subscriber);
+}
