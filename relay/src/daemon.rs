@@ -68,6 +68,9 @@ pub enum DaemonError {
         /// Why.
         error: std::io::Error,
     },
+    /// Signalling has ended though nobody told it to.
+    #[error("signalling has failed: {0}")]
+    Shard(String),
     /// The metrics recorder.
     #[error("cannot record metrics: {0}")]
     Recorder(#[from] metrics_exporter_prometheus::BuildError),
@@ -87,6 +90,7 @@ impl DaemonError {
             }
             Self::Admin { .. } => "is another tollgate running, and may this user write there?",
             Self::Records { .. } => "may this user write there ([records] file)?",
+            Self::Shard(_) => "this is a bug of ours: please report it with the log before it",
             Self::Recorder(_) => "this is a bug of ours: one process has one recorder",
         }
     }
@@ -219,6 +223,11 @@ impl Daemon {
                         break;
                     }
                 }
+                // Without it nothing is served, whatever else still runs: better to be started anew.
+                ended = &mut self.shard => {
+                    let why = ended.err().map_or_else(|| "it has ended".into(), |e| e.to_string());
+                    return Err(DaemonError::Shard(why));
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -342,18 +351,24 @@ impl Daemon {
     /// Ends all calls, waits for them within the deadline, and closes everything.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Relaxed);
+        // Who has asked and got no answer yet learns that there will be none.
+        drop(self.asked);
         let deadline = self.loaded.plan.node.shutdown_deadline;
-        let _ = self.orders.send(Order::Shutdown).await;
-        match tokio::time::timeout(deadline, self.shard).await {
-            Ok(Ok(shard)) => {
-                self.transports.shutdown(FLUSH_MAX).await;
-                drop(shard);
-                tracing::info!("stopped");
+        let shard = self.shard.abort_handle();
+        let orderly = async {
+            let _ = self.orders.send(Order::Shutdown).await;
+            match self.shard.await {
+                Ok(shard) => {
+                    self.transports.shutdown(FLUSH_MAX).await;
+                    drop(shard);
+                    tracing::info!("stopped");
+                }
+                Err(error) => tracing::error!(%error, "the signalling shard failed"),
             }
-            Ok(Err(error)) => tracing::error!(%error, "the signalling shard failed"),
-            Err(_) => {
-                tracing::warn!(?deadline, "calls were still up at the deadline and are cut off")
-            }
+        };
+        if tokio::time::timeout(deadline, orderly).await.is_err() {
+            tracing::warn!(?deadline, "not every far side had answered by the deadline");
+            shard.abort();
         }
         for helper in self.helpers {
             helper.abort();
