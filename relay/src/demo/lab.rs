@@ -49,6 +49,8 @@ pub(super) enum LabFailure {
     Folder { path: PathBuf, error: io::Error },
     #[error("{} is not empty, and not of an earlier demo", .0.display())]
     Foreign(PathBuf),
+    #[error("loopback does not carry packets: {0}")]
+    Loopback(io::Error),
     #[error("no free port on {address}: {error}")]
     Port { address: IpAddr, error: io::Error },
     #[error(transparent)]
@@ -130,6 +132,10 @@ fn write(path: &Path, text: &str) -> Result<(), LabFailure> {
 impl Ports {
     fn choose() -> Result<Self, LabFailure> {
         let [one, two, three] = TEAMS;
+        // Where it is down, binding works and sending does not. Nobody listens to the discard port.
+        let probe = UdpSocket::bind(SocketAddr::new(SBC, 0));
+        let sent = probe.and_then(|probe| probe.send_to(&[], SocketAddr::new(COLT, 9)));
+        sent.map_err(LabFailure::Loopback)?;
         let ports = Self {
             sbc_tls: free(SBC, 5061, stream)?,
             sbc_udp: free(SBC, 5060, datagram)?,

@@ -67,7 +67,8 @@ impl Failure {
             Why::Stage(StageFailure::Configuration(_)) => {
                 "is the folder's path very long? --keep DIR names another one"
             }
-            Why::Stage(_) => "is loopback up (ip link set lo up)?",
+            Why::Stage(StageFailure::Lab(LabFailure::Loopback(_))) => "ip link set lo up",
+            Why::Stage(_) => "is the limit of open files reached (ulimit -n)?",
         }
     }
 }

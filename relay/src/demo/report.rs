@@ -119,7 +119,9 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
         "MOS", "TONE",
     ];
     let mut text = table(&head, outcomes.iter().flat_map(rows));
-    let _ = writeln!(text);
+    if outcomes.iter().any(|outcome| !outcome.directions.is_empty()) {
+        text.push_str(READING);
+    }
     let ladders = outcomes.iter().filter(|outcome| !outcome.ladder.is_empty());
     let ladders = ladders.map(|it| [it.scenario.to_owned(), it.ladder.join(" ")]);
     text.push_str(&table(&["SCENARIO", "LADDER, AS THE CALLER SAW IT (sent> <received)"], ladders));
@@ -132,6 +134,14 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
     }
     text
 }
+
+/// How to read the table.
+const READING: &str = "\
+RTP packets as the two ends counted them, 20 ms each; SENT and HEARD differ by those on their way when
+talk ended. LOST and JITTER are those of RFC 3550, MOS is by the E-model for G.711, TONE is the share of
+the far side's own tone in what came.
+
+";
 
 /// A row for each direction; the call's own columns stand on its first.
 fn rows(outcome: &Outcome) -> Vec<[String; 11]> {
