@@ -3,7 +3,7 @@
 use crate::admin::{self, Answer, Asked, Request};
 use crate::config::{self, Loaded, Records};
 use crate::http::{self, Shown};
-use crate::record_file::RecordFile;
+use crate::record_file::{RecordFile, RecordWriter};
 use crate::shard::{Inbox, Order, Shard};
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -113,13 +113,32 @@ pub struct Daemon {
     metrics: SocketAddr,
 }
 
+/// The signals that the daemon lives by.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Runs the SBC in the foreground until SIGTERM or SIGINT.
 pub fn run(path: &Path, loaded: Loaded) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Before anything else: a signal that nobody expects ends the process.
+        let signals = Signals::new()?;
         let recorder = telemetry::install()?;
         let daemon = Daemon::start(path, loaded, recorder).await?;
-        daemon.serve().await
+        daemon.serve(signals).await
     })
 }
 
@@ -201,10 +220,8 @@ impl Daemon {
     }
 
     /// Serves signals and the admin socket until SIGTERM or SIGINT, then ends in order.
-    async fn serve(mut self) -> Result<(), DaemonError> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    async fn serve(mut self, signals: Signals) -> Result<(), DaemonError> {
+        let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             configuration = %self.path.display(),
@@ -292,6 +309,7 @@ impl Daemon {
         };
         counter!("tollgate_config_reloads_total", "result" => result).increment(1);
         gauge!("tollgate_config_in_sync").set(in_sync);
+        gauge!("tollgate_alarm_active", "alarm" => "config_refused").set(1.0 - in_sync);
         notify(&[sd_notify::NotifyState::Ready]);
         match answer {
             Ok(generation) => {
@@ -382,16 +400,17 @@ fn named(loaded: &Loaded) -> Vec<(String, Arc<certs::Identity>)> {
     loaded.certificates.iter().map(|it| (it.name.clone(), Arc::clone(&it.identity))).collect()
 }
 
-fn open_records(records: &Records) -> Result<RecordFile, DaemonError> {
+fn open_records(records: &Records) -> Result<RecordWriter, DaemonError> {
     RecordFile::open(&records.file, records.size_max, records.files_max)
+        .and_then(RecordWriter::start)
         .map_err(|error| DaemonError::Records { path: records.file.clone(), error })
 }
 
 /// Without `[records]`, calls are recorded in the usual place, where there is one to write to.
-fn usual_records() -> Option<RecordFile> {
+fn usual_records() -> Option<RecordWriter> {
     let records = Records::default();
     match open_records(&records) {
-        Ok(file) => Some(file),
+        Ok(writer) => Some(writer),
         Err(error) => {
             tracing::warn!(%error, "calls are not recorded; [records] file names another place");
             None
@@ -424,6 +443,7 @@ fn show_configuration(loaded: &Loaded, generation: u64) {
     #[expect(clippy::cast_precision_loss, reason = "nobody reloads 2^53 times")]
     gauge!("tollgate_config_generation").set(generation as f64);
     gauge!("tollgate_config_in_sync").set(1.0);
+    gauge!("tollgate_alarm_active", "alarm" => "config_refused").set(0.0);
     for certificate in &loaded.certificates {
         let expiry = certificate.identity.not_after();
         let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();

@@ -1,4 +1,5 @@
-//! Call records as JSON lines, in a file that is bounded by turning it over.
+//! Call records as JSON lines, in a file that is bounded by turning it over, written by a thread of
+//! its own: a disk that hangs must not hold up signalling.
 
 use b2bua::record::{MediaLeg, MediaSummary, Record};
 use serde_json::{Value, json};
@@ -6,6 +7,57 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+/// Records that wait for the disk: some seconds of a busy host. Beyond it they are lost and counted.
+const WAITING_MAX: usize = 8_192;
+
+/// Takes records and has them written. Dropping it waits until all are.
+#[derive(Debug)]
+pub(crate) struct RecordWriter {
+    queue: Option<SyncSender<Box<Record>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RecordWriter {
+    /// Writes to `file` from now on.
+    pub(crate) fn start(mut file: RecordFile) -> io::Result<Self> {
+        let (queue, records) = sync_channel::<Box<Record>>(WAITING_MAX);
+        let write = move || {
+            for record in records {
+                if let Err(error) = file.write(&record) {
+                    lost(record.call, &error.to_string());
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("records".into()).spawn(write)?;
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
+    }
+
+    /// Has a record written. Never waits.
+    pub(crate) fn write(&self, record: Box<Record>) {
+        let call = record.call;
+        let queued = self.queue.as_ref().is_some_and(|queue| queue.try_send(record).is_ok());
+        if !queued {
+            lost(call, "the disk does not keep up");
+        }
+    }
+}
+
+impl Drop for RecordWriter {
+    fn drop(&mut self) {
+        self.queue.take();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that writes records panicked");
+        }
+    }
+}
+
+fn lost(call: u64, why: &str) {
+    tracing::warn!(call, why, "record is lost");
+    metrics::counter!("tollgate_records_lost_total").increment(1);
+}
 
 /// The file that records are appended to.
 #[derive(Debug)]
@@ -117,4 +169,82 @@ fn leg(leg: &MediaLeg) -> Value {
         "jitter_ms": (leg.jitter_ms * 100.0).round() / 100.0,
         "dropped": leg.dropped,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use b2bua::plan::RouteFrom;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn record(call: u64) -> Record {
+        Record {
+            call,
+            direction: RouteFrom::Teams,
+            tenant: Some("contoso".into()),
+            started: UNIX_EPOCH + Duration::from_millis(951_782_400_007),
+            setup: Some(Duration::from_millis(1200)),
+            talk: Duration::from_secs(5),
+            from: "+4930123450".into(),
+            to: "+498912345".into(),
+            call_id_in: "a\"b".into(),
+            call_id_out: None,
+            trunk_in: "teams".into(),
+            attempts: Vec::new(),
+            route: "contoso: teams * -> colt".into(),
+            status: 200,
+            cause: "caller_hangup".into(),
+            reason: None,
+            media: None,
+        }
+    }
+
+    /// A folder of this process that is gone when the test is.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+        fn lines(&self, name: &str) -> Vec<Value> {
+            let text = std::fs::read_to_string(self.0.join(name)).unwrap_or_default();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_full_file_is_turned_over_and_the_oldest_goes() {
+        let folder = Folder::new("records-turned");
+        let one = to_json(&record(1)).to_string().len() as u64 + 1;
+        let file = RecordFile::open(&folder.0.join("r"), one * 2, 2).unwrap();
+        let writer = RecordWriter::start(file).unwrap();
+        for call in 1..=5 {
+            writer.write(Box::new(record(call)));
+        }
+        drop(writer);
+        let calls = |name| folder.lines(name).iter().map(|r| r["call"].clone()).collect::<Vec<_>>();
+        assert_eq!(calls("r"), [5]);
+        assert_eq!(calls("r.1"), [3, 4]);
+        assert!(!folder.0.join("r.2").exists());
+        assert_eq!(folder.lines("r")[0]["started"], "2000-02-29T00:00:00.007Z");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let folder = Folder::new("records-moved");
+        let mut file = RecordFile::open(&folder.0.join("r"), 1 << 20, 2).unwrap();
+        file.write(&record(1)).unwrap();
+        std::fs::rename(folder.0.join("r"), folder.0.join("elsewhere")).unwrap();
+        file.write(&record(2)).unwrap();
+        assert_eq!(folder.lines("r")[0]["call"], 2);
+        assert_eq!(folder.lines("elsewhere")[0]["call"], 1);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::admin::{Answer, CallRow, Request, TargetRow};
 use crate::clock;
 use crate::dns::Resolved;
-use crate::record_file::RecordFile;
+use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
 use b2bua::io::{CallId, LegMedia, MediaPorts};
@@ -21,7 +21,7 @@ pub(crate) enum Order {
     /// A new snapshot for new calls.
     Plan(Arc<Plan>),
     /// Records go to this file from now on.
-    Records(Option<RecordFile>),
+    Records(Option<RecordWriter>),
     /// A question from the admin socket.
     Ask(Request, oneshot::Sender<Answer>),
     /// End all calls, then end.
@@ -50,7 +50,7 @@ pub(crate) struct Shard {
     /// Where media commands go.
     pub(crate) engine: Engine,
     /// Where records go; `None` keeps none.
-    pub(crate) records: Option<RecordFile>,
+    pub(crate) records: Option<RecordWriter>,
     /// Where events go.
     pub(crate) telemetry: Telemetry,
 }
@@ -146,9 +146,8 @@ impl Shard {
                 }
                 Output::Record(record) => {
                     self.telemetry.record(&record);
-                    if let Some(Err(error)) = self.records.as_mut().map(|file| file.write(&record))
-                    {
-                        tracing::warn!(%error, call = record.call, "record is lost");
+                    if let Some(records) = &self.records {
+                        records.write(record);
                     }
                 }
                 Output::Event(event) => self.telemetry.event(clock::now().mono, event),

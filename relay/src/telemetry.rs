@@ -50,11 +50,16 @@ fn describe() {
     );
     describe_counter!("tollgate_media_drops_total", "RTP and RTCP packets dropped, by reason");
     describe_gauge!("tollgate_media_ports_in_use", "Media ports that calls hold now");
-    describe_gauge!("tollgate_alarm_active", "1 while the alarm stands");
+    describe_counter!("tollgate_records_lost_total", "Call records that could not be written");
+    describe_gauge!(
+        "tollgate_alarm_active",
+        "1 while the alarm stands; config_refused: the files on disk do not hold"
+    );
     // A counter that has not risen yet should still be there to alert on.
     for result in ["applied", "refused"] {
         counter!("tollgate_config_reloads_total", "result" => result).absolute(0);
     }
+    counter!("tollgate_records_lost_total").absolute(0);
     for reason in DropReason::ALL {
         counter!("tollgate_media_drops_total", "reason" => reason.as_str()).absolute(0);
     }
