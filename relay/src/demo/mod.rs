@@ -91,14 +91,15 @@ fn give(programme: &Programme) -> Result<bool, Why> {
     .map_err(StageFailure::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ok = runtime.block_on(perform(programme, &folder))?;
-    if !ok && !folder.stays() {
+    if ok == Some(false) && !folder.stays() {
         folder.keep();
         complain(&format!("left to look into: {}", folder.path().display()));
     }
-    Ok(ok)
+    Ok(ok == Some(true))
 }
 
-async fn perform(programme: &Programme, folder: &Folder) -> Result<bool, Why> {
+/// Whether all went as it should; `None` if it was interrupted before that was known.
+async fn perform(programme: &Programme, folder: &Folder) -> Result<Option<bool>, Why> {
     let mut interrupted = Interrupted::listen()?;
     let recorder = telemetry::install()?;
     let progress = Clock::start();
@@ -117,26 +118,21 @@ async fn perform(programme: &Programme, folder: &Folder) -> Result<bool, Why> {
         told = play_all(&stage) => Some(told),
         () = interrupted.recv() => None,
     };
-    let ok = match &told {
-        Some(told) => {
-            tell(programme, told, folder.path(), &stage);
-            let ok = told.ok();
-            if !programme.once {
-                tokio::select! {
-                    () = encores(&stage) => {}
-                    () = interrupted.recv() => {}
-                }
+    if let Some(told) = &told {
+        tell(programme, told, folder.path(), &stage);
+        if !programme.once {
+            tokio::select! {
+                () = encores(&stage) => {}
+                () = interrupted.recv() => {}
             }
-            ok
         }
-        None => false,
-    };
+    }
     progress.say("sbc", "stops: calls end with BYE");
     tokio::select! {
         () = stage.strike() => {}
         () = interrupted.recv() => {}
     }
-    Ok(ok)
+    Ok(told.map(|told| told.ok()))
 }
 
 /// What came of it all.
@@ -234,7 +230,10 @@ without --once the SBC stays up, with metrics, `calls` and `trunks` to look at;
 fn own_name() -> String {
     let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("tollgate"));
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(&path).display().to_string()
+    match path.strip_prefix(here) {
+        Ok(below) => Path::new(".").join(below).display().to_string(),
+        Err(_) => path.display().to_string(),
+    }
 }
 
 /// Ctrl-C, and its elder sister.
