@@ -1,7 +1,7 @@
 //! The command line: one module per verb, one exit code per outcome.
 //!
 //! A verb is a struct with its flags and `fn run(self) -> Exit`, in a file of its own, and one
-//! variant of [`Verb`]. Data goes to stdout, talk to stderr.
+//! variant of `Verb`. Data goes to stdout, talk to stderr.
 
 mod ask;
 mod check;
