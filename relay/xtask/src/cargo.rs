@@ -32,12 +32,6 @@ impl Workspace {
         Ok(Self { metadata, root, target })
     }
 
-    /// Has this crate of ours this feature?
-    pub(crate) fn has_feature(&self, package: &str, feature: &str) -> bool {
-        self.packages()
-            .any(|found| found["name"] == package && found["features"].get(feature).is_some())
-    }
-
     /// Every package cargo resolved, ours and foreign.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &Value> {
         self.metadata["packages"].as_array().into_iter().flatten()

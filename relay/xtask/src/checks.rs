@@ -3,7 +3,7 @@
 use crate::cargo::{Workspace, cargo, count_tests};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
-use crate::{TestOptions, arrows, deploy, interop, packages, sources, watched};
+use crate::{TestOptions, arrows, deploy, interop, sources, watched};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -27,7 +27,6 @@ const CHECKS: &[Check] = &[
     check("clippy", clippy),
     check("tests", tests),
     check("rsip", rsip),
-    check("libsrtp", libsrtp),
     check("documentation", documentation),
     check("demo", demo),
     check("example-configuration", deploy::example_configuration),
@@ -154,26 +153,11 @@ fn tests(bench: &Bench) -> Outcome<Tally> {
 
 /// The optional conversions from and to the types of the crate rsip.
 fn rsip(bench: &Bench) -> Outcome<Tally> {
-    if !bench.workspace.has_feature("sip-core", "rsip") {
-        return Ok(Tally::default());
-    }
     let lint = ["clippy", "-p", "sip-core", "--features", "rsip", "--all-targets", "--locked"];
     let mut lint = cargo(&lint);
     lint.args(["--", "-D", "warnings"]);
     bench.must(&mut lint, "rsip-clippy.log")?;
     count(bench, &["test", "-p", "sip-core", "--features", "rsip", "--locked"], "rsip")
-}
-
-/// SRTP compared with libsrtp, which has to be there to be linked.
-fn libsrtp(bench: &Bench) -> Outcome<Tally> {
-    if !bench.workspace.has_feature("media", "libsrtp") {
-        return Ok(Tally::default());
-    }
-    let missing = packages::provide(packages::LIBSRTP, &bench.scratch)?;
-    if !missing.is_empty() {
-        return Ok(Tally::skip(format!("libsrtp (needs {})", packages::names(&missing))));
-    }
-    count(bench, &["test", "-p", "media", "--features", "libsrtp", "--locked"], "libsrtp")
 }
 
 fn count(bench: &Bench, words: &[&str], name: &str) -> Outcome<Tally> {

@@ -8,7 +8,7 @@ use std::process::Command;
 /// A program from outside, the Debian 12 package it comes in and what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
-    /// A program to find on the path, or a file where it starts with `/`.
+    /// The program to find on the path, or Kamailio's TLS module.
     found_by: &'static str,
     pub(crate) package: &'static str,
     purpose: &'static str,
@@ -37,13 +37,6 @@ pub(crate) const OPENSSL: Tool =
 /// What the check of the systemd unit needs.
 pub(crate) const UNIT: &[Tool] =
     &[tool("systemd-analyze", "systemd", "reads the unit as the service manager would")];
-
-/// What building the libsrtp oracle needs.
-pub(crate) const LIBSRTP: &[Tool] = &[
-    tool("pkg-config", "pkg-config", "finds libsrtp"),
-    tool("/usr/include/srtp2/srtp.h", "libsrtp2-dev", "the SRTP oracle"),
-    tool("/usr/lib/llvm-14/lib/libclang.so", "libclang-14-dev", "reads the oracle's header"),
-];
 
 const KAMAILIO_TLS: &str = "kamailio/modules/tls.so";
 
@@ -90,9 +83,6 @@ fn missing(tools: &[Tool]) -> Vec<Tool> {
 fn is_there(found_by: &str) -> bool {
     if found_by == KAMAILIO_TLS {
         return kamailio_modules().is_some();
-    }
-    if found_by.starts_with('/') {
-        return Path::new(found_by).exists();
     }
     // A user's path on Debian lacks the folders of kamailio and ip.
     let path = std::env::var_os("PATH").unwrap_or_default();

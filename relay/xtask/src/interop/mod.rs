@@ -46,12 +46,12 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
     let binary = bench.release_binary()?;
     let mut folder = TemporaryFolder::new("interop")?;
     let results = folder.path().join(RESULTS);
-    namespace::run_inside(folder.path(), &binary, &bench.part)?;
-    let tally = read_results(&results)?;
-    if !tally.failed.is_empty() {
+    let tally = namespace::run_inside(folder.path(), &binary, &bench.part)
+        .and_then(|()| read_results(&results));
+    if tally.as_ref().map_or(true, |tally| !tally.failed.is_empty()) {
         folder.keep();
     }
-    Ok(tally)
+    tally
 }
 
 /// One line per scenario: name and verdict.
@@ -82,7 +82,7 @@ pub(crate) struct Lab {
     calls: usize,
     /// Peers refused so far.
     refusals: usize,
-    _front: Process,
+    front: Process,
 }
 
 impl Lab {
@@ -107,7 +107,7 @@ impl Lab {
             rogue,
             calls: 0,
             refusals: 0,
-            _front: front,
+            front,
         })
     }
 
@@ -153,6 +153,9 @@ fn play(folder: &Path, binary: &Path, only: &str) -> Outcome {
             Err(fail) => {
                 println!("    {seconds:>5.1} s  {name} FAILED\n{fail}");
                 println!("{}", opened.tollgate.process.fail("ran meanwhile"));
+                if opened.front.is_over() {
+                    println!("{}", opened.front.fail("had ended by itself"));
+                }
                 results.push_str(&format!("failed {name}\n"));
             }
         }

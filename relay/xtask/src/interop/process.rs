@@ -59,6 +59,11 @@ impl Process {
         Ok(())
     }
 
+    /// Has it ended?
+    pub(super) fn is_over(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
     /// Waits for it to end by itself.
     pub(super) fn ended(&mut self, patience: Duration) -> Outcome<ExitStatus> {
         let began = Instant::now();
