@@ -448,7 +448,7 @@ const SUPPORTED: Supported<'_> = Supported {
     ],
     schemes: &["sip", "tel"],
     extensions: &[],
-    content_types: &["application/sdp"],
+    content_types: &["application/sdp", "multipart/mixed"],
     // A call goes on to another hop, but its Max-Forwards is judged with its route.
     forwards: false,
 };

@@ -7,11 +7,16 @@ use crate::plan::{Plan, SrtpPolicy, TrunkKind};
 use bytes::Bytes;
 use rand_core::RngCore;
 use sdp::{Ability, Local, Negotiation, SrtpKey, Suite};
-use sip_core::{Dialog, Method, Name, Request, Uri};
+use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
 
 /// The body type of every offer and answer.
 pub(crate) const SDP: &str = "application/sdp";
+
+/// The SDP of a message, alone or beside other parts (TDR-EMG-003); empty where there is none.
+pub(crate) fn sdp_of(headers: &Headers, body: &Bytes) -> Bytes {
+    sip_core::message::body_part(headers, body, SDP).unwrap_or_default()
+}
 
 /// One side of a call, from the moment its far side is known.
 #[derive(Debug)]

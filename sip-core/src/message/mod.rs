@@ -7,6 +7,7 @@
 mod header;
 mod judge;
 mod method;
+mod multipart;
 mod name;
 mod parse;
 mod text;
@@ -17,6 +18,7 @@ mod write;
 pub use header::Headers;
 pub use judge::{Rejection, Supported, judge};
 pub use method::{CSeq, Method};
+pub use multipart::{MAX_PARTS, body_part};
 pub use name::Name;
 pub use parse::ParseError;
 pub(crate) use parse::{Fault, content_length, refuse};

@@ -160,7 +160,8 @@ impl Arrival {
         };
         let undo = |core: &mut Core| core.ports.release(now.mono, address_a, port_a);
         let mut negotiation = leg::negotiation(core, &self.plan, self.trunk, address_a, port_a);
-        let offer = match negotiation.receive_offer(request.body()) {
+        let offer = match negotiation.receive_offer(&leg::sdp_of(&request.headers, request.body()))
+        {
             Ok(offer) => offer,
             Err(refusal) => {
                 undo(core);

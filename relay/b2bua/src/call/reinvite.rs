@@ -67,11 +67,12 @@ impl Call {
             self.respond(core, now, server, response);
             return Fate::Lives;
         }
-        if request.body().is_empty() {
+        let offered = leg::sdp_of(&request.headers, request.body());
+        if offered.is_empty() {
             return self.offer_ours(core, now, which, server, &request);
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
-        let offer = match leg.negotiation.receive_offer(request.body()) {
+        let offer = match leg.negotiation.receive_offer(&offered) {
             Ok(offer) => offer,
             Err(refusal) => {
                 return self.refuse(core, now, which, server, &request, &refusal);
@@ -134,7 +135,9 @@ impl Call {
         up.acknowledged = true;
         let Some(which) = up.awaits_answer.take() else { return Fate::Lives };
         let Some(leg) = self.leg(which) else { return Fate::Lives };
-        let Ok((answer, _)) = leg.negotiation.receive_answer(ack.body()) else {
+        let Ok((answer, _)) =
+            leg.negotiation.receive_answer(&leg::sdp_of(&ack.headers, ack.body()))
+        else {
             leg.negotiation.rollback();
             return Fate::Lives;
         };
@@ -339,7 +342,8 @@ impl Call {
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let Reinvite { from, asker, offered, .. } = pending;
-        let answer = leg.negotiation.receive_answer(response.body());
+        let answer =
+            leg.negotiation.receive_answer(&leg::sdp_of(&response.headers, response.body()));
         if answer.is_err() {
             leg.negotiation.rollback();
         }

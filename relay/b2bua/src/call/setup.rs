@@ -373,8 +373,9 @@ impl Call {
         let plan = std::sync::Arc::clone(&self.plan);
         let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
+        let sdp = leg::sdp_of(&response.headers, response.body());
         let early = match attempt.fork(response) {
-            Some(fork) if !response.body().is_empty() => fork.take_answer(response.body()),
+            Some(fork) if !sdp.is_empty() => fork.take_answer(&sdp),
             _ => false,
         };
         if !early {
@@ -427,7 +428,8 @@ impl Call {
             return Fate::Lives;
         };
         fork.dialog.confirm(response);
-        let usable = response.body().is_empty() || fork.take_answer(response.body());
+        let sdp = leg::sdp_of(&response.headers, response.body());
+        let usable = sdp.is_empty() || fork.take_answer(&sdp);
         let Attempt { client, request, hop: invited, trunk, identity, contact, .. } = attempt;
         let flow = match &hop {
             Hop::Flow { flow, .. } => Some(flow.clone()),

@@ -121,6 +121,30 @@ fn an_emergency_call_is_never_one_too_many() {
     hang_up(&mut world, &mut anna, &centre);
 }
 
+/// TDR-EMG-003: SDP stands beside the caller's location, in either order.
+#[test]
+fn an_emergency_call_with_a_location_in_its_body_gets_out() {
+    for location_first in [false, true] {
+        let mut world = World::with(1, |plan| {
+            plan.tenants[0].routes[0].pattern = b2bua::plan::Pattern::Prefix(String::new());
+        });
+        let uri = format!("sip:112@{CONTOSO}:5061;user=phone");
+        let mut anna = Party::call(&mut world, Who::Sip, ANNA, &uri, |invite| {
+            let sdp = String::from_utf8(invite.body().to_vec()).unwrap();
+            let sdp = format!("--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n");
+            let location = "--b\r\nContent-Type: application/pidf+xml\r\n\r\n<presence/>\r\n";
+            let both = match location_first {
+                true => format!("{location}{sdp}--b--\r\n"),
+                false => format!("{sdp}{location}--b--\r\n"),
+            };
+            invite.set_body("multipart/mixed; boundary=b", both);
+        });
+        let centre = Party::called(&mut world, Who::Colt);
+        callflow::script::connect(&mut world, &mut anna, &centre);
+        hang_up(&mut world, &mut anna, &centre);
+    }
+}
+
 #[test]
 fn a_full_outgoing_trunk_is_passed_over() {
     let mut world = World::with(1, |plan| plan.trunks[1].limits.calls = Some(1));
