@@ -10,10 +10,8 @@ const UNSAFE_CRATE: &str = "media-engine";
 
 /// Modules outside it that may hold `unsafe`, each named with what it needs it for.
 const UNSAFE_MODULES: &[(&str, &str)] = &[
-    ("relay/src/descriptors.rs", "passes descriptors between processes"),
     ("perf/src/sys.rs", "sendmmsg and recvmmsg of the load generator"),
     ("media/tests/no_allocation.rs", "counting allocator"),
-    ("sip-core/tests/no_allocation.rs", "counting allocator"),
 ];
 
 /// A file longer than this holds two ideas.
