@@ -100,6 +100,11 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     {
         table.warning(srtp.place, "Teams takes no call without SRTP", None);
     }
+    if teams {
+        table.optional("bypass", bypass);
+    } else {
+        table.idle("bypass", "media bypass is between Teams clients and us");
+    }
     TrunkDraft {
         name,
         kind,
@@ -148,6 +153,15 @@ fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {
         table.warning(written.place, said, Some("options_interval = \"60s\"".to_owned()));
     }
     written.value
+}
+
+/// Media bypass asks for ICE, which Teams clients check us by (TDR-ICE-001).
+fn bypass(written: &DeValue<'_>) -> Result<(), Wrong> {
+    match value::flag(written)? {
+        true => Err(Wrong::new("cannot be had yet: there is no ICE")
+            .hint("bypass = false, and -MediaBypass $false on Microsoft's side")),
+        false => Ok(()),
+    }
 }
 
 fn symmetric_rtp(table: &mut Reader<'_>, teams: bool) -> bool {

@@ -49,12 +49,12 @@ fn keys_and_words_that_are_not_known() {
             "hold = \"sendonly\"\n[limits]",
             "tenants.d/contoso.toml:3: `hold = \"sendonly\"` is not one of inactive, absorb",
         ),
-        // Keys of later versions: one that did nothing yet would be a promise not kept.
+        // A promise that is not kept yet is refused, with what is done instead.
         (
             TENANT,
             "[limits]",
             "transfer = \"refer\"\n[limits]",
-            "tenants.d/contoso.toml:3: unknown key `transfer`\nhint: known here: emergency, fqdns, hold, limits, numbers, route",
+            "tenants.d/contoso.toml:3: `transfer = \"refer\"` cannot be had yet: REFER is not taken\nhint: transfer = \"none\": Teams transfers inside its cloud and we see re-INVITEs",
         ),
     ]);
 }
