@@ -105,8 +105,15 @@ const LAST_LINES: usize = 15;
 /// Debian keeps Kamailio and ip where a user's path does not look.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long a program may take to end when told. Kamailio ends its workers in that time; killed outright,
+/// it would leave them behind with its sockets.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 impl Drop for Process {
     fn drop(&mut self) {
+        if !self.is_over() && self.signal("TERM").is_ok() {
+            let _ = self.ended(FAREWELL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -44,7 +44,7 @@ fn carrier_calls_teams(lab: &mut Lab) -> Outcome {
     wait(TALK);
     call.carrier.command("hangup", "")?;
     let trace = call.ended_with_tones(lab)?;
-    Crossing { trace: &trace, carrier: lab::CARRIER }.judge(lab, TALK_PACKETS)
+    Crossing { trace: &trace, carrier: lab::CARRIER, early_max: 0 }.judge(lab, TALK_PACKETS)
 }
 
 fn teams_calls_carrier(lab: &mut Lab) -> Outcome {
@@ -53,7 +53,7 @@ fn teams_calls_carrier(lab: &mut Lab) -> Outcome {
     wait(TALK);
     call.user.command("hangup", "")?;
     let trace = call.ended_with_tones(lab)?;
-    Crossing { trace: &trace, carrier: lab::CARRIER }.judge(lab, TALK_PACKETS)
+    Crossing { trace: &trace, carrier: lab::CARRIER, early_max: 0 }.judge(lab, TALK_PACKETS)
 }
 
 fn carrier_holds_and_resumes(lab: &mut Lab) -> Outcome {
@@ -67,6 +67,10 @@ fn teams_holds_and_resumes(lab: &mut Lab) -> Outcome {
     call.user_dials(lab)?;
     hold_and_resume(lab, call, |call| &mut call.user)
 }
+
+/// baresip sends again as soon as it has asked to resume. What comes before both sides have agreed meets a
+/// leg that is still held and goes no further: two packets would take 40 ms to be asked and answered.
+const EARLY_MAX: i64 = 2;
 
 /// Talk, silence, talk again; the tones of the second part are judged on the wire, because baresip's
 /// recordings end at the hold.
@@ -83,7 +87,7 @@ fn hold_and_resume(lab: &mut Lab, mut call: Call, who: fn(&mut Call) -> &mut Age
     wait(TALK / 2);
     who(&mut call).command("hangup", "")?;
     let trace = call.ended(lab)?;
-    let crossing = Crossing { trace: &trace, carrier: lab::CARRIER };
+    let crossing = Crossing { trace: &trace, carrier: lab::CARRIER, early_max: EARLY_MAX };
     crossing.silent(silence, silence_ends)?;
     crossing.tones_since(resumed, lab::CARRIER_TONE, lab::USER_TONE)?;
     crossing.judge(lab, TALK_PACKETS * 3 / 4)
@@ -102,7 +106,7 @@ fn sipp_calls_teams_with_rtp(lab: &mut Lab) -> Outcome {
     let heard = Audio::from_wav(&user.recording()?)?;
     heard.must_be(lab::SIPP_TONE, "the Teams user's recording")?;
     let trace = capture.stop()?;
-    Crossing { trace: &trace, carrier: lab::SECOND }.judge(lab, ECHO_PACKETS)
+    Crossing { trace: &trace, carrier: lab::SECOND, early_max: 0 }.judge(lab, ECHO_PACKETS)
 }
 
 /// SIPp's tone lasts five seconds; less half a second for the ends.
@@ -126,7 +130,8 @@ fn first_trunk_answers_503(lab: &mut Lab) -> Outcome {
     let heard = Audio::from_wav(&user.recording()?)?;
     heard.must_be(lab::USER_TONE, "the Teams user's own voice, back from the carrier")?;
     let trace = capture.stop()?;
-    let record = Crossing { trace: &trace, carrier: lab::SECOND }.judged(lab, TALK_PACKETS)?;
+    let record =
+        Crossing { trace: &trace, carrier: lab::SECOND, early_max: 0 }.judged(lab, TALK_PACKETS)?;
     let tried: Vec<&str> = record["attempts"]
         .as_array()
         .into_iter()
@@ -184,7 +189,7 @@ fn stop_ends_both_legs(lab: &mut Lab) -> Outcome {
     call.carrier.wait_for("CALL_CLOSED")?;
     call.user.wait_for("CALL_CLOSED")?;
     let trace = call.capture.stop()?;
-    let crossing = Crossing { trace: &trace, carrier: lab::CARRIER };
+    let crossing = Crossing { trace: &trace, carrier: lab::CARRIER, early_max: 0 };
     crossing.ended_cleanly()?;
     crossing.recorded(&lab.tollgate.record(lab.calls)?)
 }
