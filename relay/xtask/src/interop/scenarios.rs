@@ -89,6 +89,7 @@ fn hold_and_resume(lab: &mut Lab, mut call: Call, who: fn(&mut Call) -> &mut Age
     let trace = call.ended(lab)?;
     let crossing = Crossing { trace: &trace, carrier: lab::CARRIER, early_max: EARLY_MAX };
     crossing.silent(silence, silence_ends)?;
+    crossing.gaps_only_across(silence, silence_ends)?;
     crossing.tones_since(resumed, lab::CARRIER_TONE, lab::USER_TONE)?;
     crossing.judge(lab, TALK_PACKETS * 3 / 4)
 }

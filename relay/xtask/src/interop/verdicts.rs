@@ -47,6 +47,28 @@ impl Crossing<'_> {
         Ok(())
     }
 
+    /// Where what we send misses a packet, it is across the silence of a hold: nothing of the talk before or
+    /// after it may be gone.
+    pub(super) fn gaps_only_across(&self, silence: f64, silence_ends: f64) -> Outcome {
+        for (from, to) in self.ways().into_iter().filter(|(from, _)| *from == lab::BORDER) {
+            let mut before: Option<(f64, u16)> = None;
+            for packet in self.trace.rtp(from, to) {
+                let &[_, _, high, low, ..] = packet.payload.as_slice() else { continue };
+                let sequence = u16::from_be_bytes([high, low]);
+                if let Some((at, last)) = before {
+                    let across = at <= silence && packet.at >= silence_ends;
+                    ensure(across || sequence == last.wrapping_add(1), || {
+                        format!(
+                            "RTP from {from} to {to}: {last} is followed by {sequence} in the talk"
+                        )
+                    })?;
+                }
+                before = Some((packet.at, sequence));
+            }
+        }
+        Ok(())
+    }
+
     /// On the Teams leg flows SRTP and nothing else, RTCP on the port of RTP, and no payload of the plain
     /// leg can be recognised.
     pub(super) fn teams_leg_is_sealed(&self) -> Outcome {
