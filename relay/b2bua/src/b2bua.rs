@@ -1,6 +1,7 @@
 //! One shard of the back-to-back user agent: every message, timer and answer finds its owner here.
 
-use crate::call::{Call, Fate, incoming, setup_late};
+use crate::call::incoming::{self, NewCall};
+use crate::call::{Ask, Call, Fate, hang_up_late};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
 use crate::identity::{ALLOW, Identity, PRODUCT};
 use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
@@ -29,6 +30,7 @@ impl B2bua {
     /// A user agent with no calls. All its randomness comes from `rng`.
     pub fn new(now: Now, plan: Arc<Plan>, rng: ChaCha20Rng) -> Self {
         let core = Core {
+            now,
             layer: Layer::new(TRANSACTIONS_MAX),
             rng,
             outputs: VecDeque::new(),
@@ -45,20 +47,21 @@ impl B2bua {
             plan,
         };
         let mut b2bua = Self { core, calls: BTreeMap::new(), next_call: 1, stopped: false };
-        Health::follow(&mut b2bua.core, now);
+        Health::follow(&mut b2bua.core);
         b2bua
     }
 
     /// Something happened.
     pub fn handle_input(&mut self, now: Now, input: Input) {
+        self.core.now = now;
         match input {
             Input::Message { flow, message } => {
                 let hop = self.answer_hop(flow, &message);
-                self.core.layer.receive(now.mono, hop, message);
+                self.core.layer.receive(self.core.now.mono, hop, message);
             }
             Input::SendFailed { client, why } => {
                 self.note_failure(client, &why);
-                self.core.layer.transport_failed(now.mono, client);
+                self.core.layer.transport_failed(self.core.now.mono, client);
             }
             Input::Resolved { name, addresses } => {
                 // A name that resolves to nothing keeps its last good addresses (TDR-DNS-004).
@@ -68,42 +71,43 @@ impl B2bua {
             }
             Input::MediaFailed { call, why } => {
                 self.core.emit(Event::MediaFailed { call, why });
-                self.with(call, |call, core| call.media_failed(core, now));
+                self.with(call, |call, core| call.media_failed(core));
             }
             Input::MediaClosed { call, summary } => {
-                self.with(call, |call, core| call.media_closed(core, now, Some(summary)));
+                self.with(call, |call, core| call.media_closed(core, Some(summary)));
             }
             Input::Plan(plan) => {
                 self.core.plan = plan;
-                Health::follow(&mut self.core, now);
+                Health::follow(&mut self.core);
             }
-            Input::Shutdown => self.shut_down(now),
+            Input::Shutdown => self.shut_down(),
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// Lets deadlines that are due pass.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.core.layer.handle_timeout(now.mono);
-        while let Some(timer) = self.core.timers.pop_due(now.mono) {
+        self.core.now = now;
+        self.core.layer.handle_timeout(self.core.now.mono);
+        while let Some(timer) = self.core.timers.pop_due(self.core.now.mono) {
             match timer {
                 Timer::Silence { call, client } => {
-                    self.with(call, |call, core| call.silent(core, now, client));
+                    self.with(call, |call, core| call.silent(core, client));
                 }
-                Timer::NoAnswer(call) => self.with(call, |call, core| call.not_answered(core, now)),
+                Timer::NoAnswer(call) => self.with(call, |call, core| call.not_answered(core)),
                 Timer::MediaClose(call) => {
-                    self.with(call, |call, core| call.media_closed(core, now, None));
+                    self.with(call, |call, core| call.media_closed(core, None));
                 }
                 Timer::Reinvite { call, client } => {
-                    self.with(call, |call, core| call.reinvite_overdue(core, now, client));
+                    self.with(call, |call, core| call.reinvite_overdue(core, client));
                 }
                 Timer::Forget(client) => {
                     self.core.clients.remove(&client);
                 }
-                Timer::Probe(id) => Health::probe(&mut self.core, now, id),
+                Timer::Probe(id) => Health::probe(&mut self.core, id),
             }
         }
-        self.settle(now);
+        self.settle();
     }
 
     /// What is to be done next; `None` when all is.
@@ -176,9 +180,9 @@ pub struct Held {
 
 impl B2bua {
     /// Moves what the transaction layer has to say: events to their owners, messages to the outputs.
-    fn settle(&mut self, now: Now) {
+    fn settle(&mut self) {
         while let Some(event) = self.core.layer.poll_event() {
-            self.transaction(now, event);
+            self.transaction(event);
         }
         while let Some(transmit) = self.core.layer.poll_transmit() {
             let (hop, bytes, client) = (transmit.hop, transmit.bytes, transmit.client);
@@ -239,65 +243,57 @@ impl B2bua {
         self.core.failures.insert(client, why.to_owned());
     }
 
-    fn transaction(&mut self, now: Now, event: Transaction<Hop>) {
+    fn transaction(&mut self, event: Transaction<Hop>) {
         match event {
-            Transaction::Request { server, hop, request } => {
-                self.request(now, server, &hop, request)
-            }
+            Transaction::Request { server, hop, request } => self.request(server, &hop, request),
             Transaction::Ack { server: Some(server), request } => {
                 if let Some(id) = self.core.servers.remove(&server) {
-                    self.with(id, |call, core| call.acknowledged(core, now, &request));
+                    self.with(id, |call, core| call.acknowledged(core, &request));
                 }
             }
             // A repeat of an ACK whose INVITE is forgotten: there is nothing to do.
             Transaction::Ack { server: None, .. } => {}
             Transaction::Cancel { server, request } => {
                 if let Some(id) = self.core.servers.get(&server).copied() {
-                    self.with(id, |call, core| call.cancel(core, now, server, &request));
+                    self.with(id, |call, core| call.cancel(core, server, &request));
                 }
             }
             Transaction::Response { client, hop, response } => {
-                self.response(now, client, hop, &response);
+                self.response(client, hop, &response);
             }
-            Transaction::Timeout { client } => self.lost(now, client, TIMEOUT),
+            Transaction::Timeout { client } => self.lost(client, TIMEOUT),
             Transaction::TransportError { client } => {
                 let why = self.core.failures.remove(&client);
-                self.lost(now, client, why.as_deref().unwrap_or("refused"));
+                self.lost(client, why.as_deref().unwrap_or("refused"));
             }
             Transaction::AckMissing { server } => {
                 if let Some(id) = self.core.servers.remove(&server) {
-                    self.with(id, |call, core| call.ack_missing(core, now));
+                    self.with(id, |call, core| call.ack_missing(core));
                 }
             }
         }
     }
 
-    fn response(
-        &mut self,
-        now: Now,
-        client: sip_core::transaction::ClientId,
-        hop: Hop,
-        response: &Response,
-    ) {
+    fn response(&mut self, client: sip_core::transaction::ClientId, hop: Hop, response: &Response) {
         let last = response.status >= 200;
         match self.core.clients.get(&client) {
             Some(Owner::Invite(id)) => {
                 let id = *id;
-                self.with(id, |call, core| call.invite_response(core, now, client, hop, response));
+                self.with(id, |call, core| call.invite_response(core, client, &hop, response));
             }
             Some(Owner::Reinvite(id, leg)) => {
                 let (id, leg) = (*id, *leg);
                 self.with(id, |call, core| {
-                    call.reinvite_response(core, now, leg, client, &hop, response)
+                    call.reinvite_response(core, leg, client, &hop, response)
                 });
             }
             Some(Owner::Abandoned(_)) if (200..300).contains(&response.status) => {
-                setup_late(&mut self.core, now, client, &hop, response);
+                hang_up_late(&mut self.core, client, &hop, response);
             }
             Some(Owner::Ended(_)) if (200..300).contains(&response.status) => {
                 if let Some(Owner::Ended(ended)) = self.core.clients.remove(&client) {
                     let (hop, ack) = *ended;
-                    self.core.layer.acknowledge(now.mono, client, hop, ack);
+                    self.core.acknowledge(client, hop, ack);
                 }
             }
             Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) if last => {
@@ -306,55 +302,55 @@ impl B2bua {
             Some(Owner::Probe(id)) if last => {
                 let id = *id;
                 self.core.clients.remove(&client);
-                Health::answered(&mut self.core, now, id, response);
+                Health::answered(&mut self.core, id, response);
             }
             Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_) | Owner::Probe(_)) | None => {}
         }
     }
 
     /// A request of ours that was never answered or could not be sent.
-    fn lost(&mut self, now: Now, client: sip_core::transaction::ClientId, why: &str) {
+    fn lost(&mut self, client: sip_core::transaction::ClientId, why: &str) {
         match self.core.clients.remove(&client) {
             Some(Owner::Invite(id)) => {
-                self.with(id, |call, core| call.invite_failed(core, now, client, why));
+                self.with(id, |call, core| call.invite_failed(core, client, why));
             }
             Some(Owner::Reinvite(id, _)) => {
                 let status = if why == TIMEOUT { 408 } else { 503 };
-                self.with(id, |call, core| call.reinvite_lost(core, now, client, status));
+                self.with(id, |call, core| call.reinvite_lost(core, client, status));
             }
-            Some(Owner::Probe(id)) => Health::missed(&mut self.core, now, id, why.to_owned()),
+            Some(Owner::Probe(id)) => Health::missed(&mut self.core, id, why.to_owned()),
             Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
         }
     }
 
-    fn request(&mut self, now: Now, server: ServerId, hop: &Hop, request: Request) {
+    fn request(&mut self, server: ServerId, hop: &Hop, request: Request) {
         let Hop::Flow { flow, .. } = hop else { return };
         let flow = flow.clone();
         if request.headers.to().tag().is_some() {
-            return self.in_dialog(now, server, &flow, request);
+            return self.in_dialog(server, &flow, request);
         }
         if let Err(rejection) = judge(&request, &SUPPORTED) {
             let mut response =
                 rejection.response(&request, &SUPPORTED, Some(self.core.token().as_bytes()));
             response.headers.push(Name::Server, PRODUCT);
-            return self.core.layer.respond(now.mono, server, response);
+            return self.core.respond(server, response);
         }
         match request.method {
             Method::Invite => {
                 let id = CallId(self.next_call);
                 self.next_call += 1;
-                if let Some(call) = incoming::invite(&mut self.core, now, id, server, hop, request)
-                {
+                let new = Box::new(NewCall { id, server, flow, request });
+                if let Some(call) = incoming::invite(&mut self.core, new) {
                     self.calls.insert(id, call);
                 }
             }
-            Method::Options => self.options(now, server, &flow, &request),
+            Method::Options => self.options(server, &flow, &request),
             // A request that belongs to no dialog of ours (RFC 3261, 12.2.2).
-            _ => self.refuse(now, server, &request, 481),
+            _ => self.refuse(server, &request, 481),
         }
     }
 
-    fn in_dialog(&mut self, now: Now, server: ServerId, flow: &Flow, request: Request) {
+    fn in_dialog(&mut self, server: ServerId, flow: &Flow, request: Request) {
         let id = Dialog::id_of_request(&request);
         let found = self.core.dialogs.get(&(id.call_id, id.local_tag)).copied();
         let ours = found.and_then(|(call, leg)| {
@@ -362,37 +358,22 @@ impl B2bua {
             (*known == id.remote_tag).then_some((call, leg))
         });
         let Some((call, leg)) = ours else {
-            return self.refuse(now, server, &request, 481);
+            return self.refuse(server, &request, 481);
         };
-        self.with(call, |call, core| {
-            if !call.receives(leg, flow, &request) {
-                let response = Response::to(&request, 500, None);
-                core.layer.respond(now.mono, server, response);
-                return Fate::Lives;
-            }
-            match request.method {
-                Method::Invite => call.reinvite(core, now, leg, server, request),
-                Method::Bye => call.bye(core, now, leg, server, &request),
-                _ => {
-                    let response = call.in_dialog_other(leg, &request);
-                    core.layer.respond(now.mono, server, response);
-                    Fate::Lives
-                }
-            }
-        });
+        self.with(call, |call, core| call.asked(core, Ask { leg, server, request }, flow));
     }
 
-    fn refuse(&mut self, now: Now, server: ServerId, request: &Request, status: u16) {
+    fn refuse(&mut self, server: ServerId, request: &Request, status: u16) {
         let mut response = Response::to(request, status, Some(self.core.token().as_bytes()));
         response.headers.push(Name::Server, PRODUCT);
         if status == 405 {
             response.headers.push(Name::Allow, ALLOW);
         }
-        self.core.layer.respond(now.mono, server, response);
+        self.core.respond(server, response);
     }
 
     /// OPTIONS from a peer: 200 for a name that is ours (TDR-OPT-020), 404 for another (TDR-OPT-023).
-    fn options(&mut self, now: Now, server: ServerId, flow: &Flow, request: &Request) {
+    fn options(&mut self, server: ServerId, flow: &Flow, request: &Request) {
         let plan = Arc::clone(&self.core.plan);
         let Some(trunk) = plan.trunk_named(&flow.trunk) else { return };
         let host =
@@ -404,10 +385,10 @@ impl B2bua {
             || host.parse::<IpAddr>().is_ok();
         if teams && !ours {
             self.core.emit(Event::Discarded { reason: "unknown_fqdn" });
-            return self.refuse(now, server, request, 404);
+            return self.refuse(server, request, 404);
         }
         if self.core.stopping {
-            return self.refuse(now, server, request, 503);
+            return self.refuse(server, request, 503);
         }
         let fqdn = plan.tenant_of_fqdn(&host).map(|_| host.as_str());
         let us = Identity::new(&plan, trunk, fqdn);
@@ -416,7 +397,7 @@ impl B2bua {
         response.headers.push(Name::Allow, ALLOW);
         response.headers.push(Name::Accept, "application/sdp");
         response.headers.push(Name::Server, PRODUCT);
-        self.core.layer.respond(now.mono, server, response);
+        self.core.respond(server, response);
         self.core.emit(Event::Options {
             trunk: flow.trunk.to_string(),
             target: flow.remote.ip().to_string(),
@@ -424,11 +405,11 @@ impl B2bua {
         });
     }
 
-    fn shut_down(&mut self, now: Now) {
+    fn shut_down(&mut self) {
         self.core.stopping = true;
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for id in calls {
-            self.with(id, |call, core| call.shut_down(core, now));
+            self.with(id, |call, core| call.shut_down(core));
         }
     }
 }

@@ -1,25 +1,28 @@
 //! What all calls and trunks of one shard share: transactions, randomness, ports, the outputs.
 
 use crate::admission::Admission;
-use crate::io::{CallId, Event, Hop, Output, PeerLeg};
+use crate::io::{CallId, Event, Hop, Now, Output, PeerLeg};
 use crate::plan::Plan;
 use crate::port_pool::PortPool;
-use crate::timers::Timers;
+use crate::timers::{Timer, Timers};
 use crate::trunk::{Health, ProbeId};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
-use sip_core::Dialog;
 use sip_core::transaction::{ClientId, Layer, ServerId};
+use sip_core::{Dialog, Request, Response};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Transactions held at once; each call needs two to four at a time. Beyond it requests get 503.
 pub(crate) const TRANSACTIONS_MAX: usize = 100_000;
 
 pub(crate) struct Core {
+    /// The time of the input or deadline that is being handled.
+    pub(crate) now: Now,
     /// For new calls, health and OPTIONS; a call keeps the one it began with.
     pub(crate) plan: Arc<Plan>,
     pub(crate) layer: Layer<Hop>,
@@ -54,7 +57,7 @@ pub(crate) enum Owner {
     /// An INVITE given up (silent target, cancelled, lost fork): a late 2xx is ACKed and BYEd.
     Abandoned(Box<Abandoned>),
     /// A re-INVITE whose dialog has ended meanwhile: its 2xx is ACKed all the same.
-    Ended(Box<(Hop, sip_core::Request)>),
+    Ended(Box<(Hop, Request)>),
     /// A BYE: whatever comes, the call is over.
     Bye,
     /// OPTIONS to a target.
@@ -65,7 +68,7 @@ pub(crate) enum Owner {
 #[derive(Debug)]
 pub(crate) struct Abandoned {
     /// The INVITE as sent.
-    pub(crate) request: sip_core::Request,
+    pub(crate) request: Request,
     /// Where it went.
     pub(crate) hop: Hop,
     /// Who we are there.
@@ -101,10 +104,36 @@ impl Core {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// Sends a request; its responses come to `owner`.
+    pub(crate) fn request(&mut self, hop: Hop, request: Request, owner: Owner) -> ClientId {
+        let client = self.layer.request(self.now.mono, hop, request);
+        self.clients.insert(client, owner);
+        client
+    }
+
+    /// Answers a request of the far side.
+    pub(crate) fn respond(&mut self, server: ServerId, response: Response) {
+        self.layer.respond(self.now.mono, server, response);
+    }
+
+    /// Cancels an INVITE of ours.
+    pub(crate) fn cancel(&mut self, client: ClientId, reason: Option<Bytes>) {
+        self.layer.cancel(self.now.mono, client, reason);
+    }
+
+    /// Sends the ACK for a 2xx, and again for each repeat of it.
+    pub(crate) fn acknowledge(&mut self, client: ClientId, hop: Hop, ack: Request) {
+        self.layer.acknowledge(self.now.mono, client, hop, ack);
+    }
+
+    /// Sets a deadline this long from now.
+    pub(crate) fn arm(&mut self, after: Duration, timer: Timer) {
+        self.timers.arm(self.now.mono + after, timer);
+    }
+
     /// Sends BYE on `dialog` and forgets it.
     pub(crate) fn bye(
         &mut self,
-        now: std::time::Instant,
         dialog: &mut Dialog,
         hop: Hop,
         identity: &crate::identity::Identity,
@@ -116,7 +145,6 @@ impl Core {
         if let Some(reason) = reason {
             request.headers.push(sip_core::Name::Reason, reason.to_owned());
         }
-        let client = self.layer.request(now, hop, request);
-        self.clients.insert(client, Owner::Bye);
+        self.request(hop, request, Owner::Bye);
     }
 }

@@ -98,15 +98,9 @@ impl Leg {
     }
 
     /// Ends the dialog from our side.
-    pub(crate) fn bye(
-        &mut self,
-        core: &mut Core,
-        now: std::time::Instant,
-        plan: &Plan,
-        reason: Option<&str>,
-    ) {
+    pub(crate) fn bye(&mut self, core: &mut Core, plan: &Plan, reason: Option<&str>) {
         if let Some(hop) = self.hop(core, plan) {
-            core.bye(now, &mut self.dialog, hop, &self.identity, reason);
+            core.bye(&mut self.dialog, hop, &self.identity, reason);
         }
     }
 

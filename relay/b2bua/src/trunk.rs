@@ -2,7 +2,7 @@
 
 use crate::core::{Core, Owner};
 use crate::identity::{ALLOW, Identity, PRODUCT};
-use crate::io::{Event, Hop, Now, Output, Target, TargetView};
+use crate::io::{Event, Hop, Output, Target, TargetView};
 use crate::plan::{Plan, TargetName, TrunkKind};
 use crate::timers::Timer;
 use sip_core::transaction::ClientId;
@@ -47,7 +47,7 @@ struct Probe {
 impl Health {
     /// Follows the snapshot: new targets are probed at once, others keep their state, and those
     /// that are gone are forgotten.
-    pub(crate) fn follow(core: &mut Core, now: Now) {
+    pub(crate) fn follow(core: &mut Core) {
         let plan = Arc::clone(&core.plan);
         let wanted = |probe: &Probe| {
             plan.trunks.iter().any(|trunk| {
@@ -72,10 +72,10 @@ impl Health {
                     answered: None,
                     last: "not asked yet".into(),
                     client: None,
-                    due: now.mono,
+                    due: core.now.mono,
                 };
                 core.health.probes.insert(id, probe);
-                core.timers.arm(now.mono, Timer::Probe(id));
+                core.arm(Duration::ZERO, Timer::Probe(id));
             }
         }
     }
@@ -90,13 +90,13 @@ impl Health {
     }
 
     /// OPTIONS is due.
-    pub(crate) fn probe(core: &mut Core, now: Now, id: ProbeId) {
+    pub(crate) fn probe(core: &mut Core, id: ProbeId) {
         if core.stopping {
             return;
         }
         let plan = Arc::clone(&core.plan);
         let Some(probe) = core.health.probes.get(&id) else { return };
-        if probe.due > now.mono {
+        if probe.due > core.now.mono {
             return;
         }
         let Some(index) = plan.trunk_named(&probe.trunk) else { return };
@@ -106,16 +106,16 @@ impl Health {
         let target = probe.target.clone();
         let spread = interval * JITTER_PERCENT / 100;
         let jitter = spread.mul_f64(core.random_fraction() * 2.0);
-        ask_again(core, id, now.mono + interval - spread + jitter);
+        ask_again(core, id, core.now.mono + interval - spread + jitter);
         if probe_is_busy(core, id) {
             return;
         }
         let Some(to) = core.target(&plan, index, &target) else {
             let why = format!("{} has no address", target.host);
-            return Self::missed(core, now, id, why);
+            return Self::missed(core, id, why);
         };
         let request = options(core, &plan, index, &target);
-        let client = core.layer.request(now.mono, Hop::Target(to), request);
+        let client = core.layer.request(core.now.mono, Hop::Target(to), request);
         core.clients.insert(client, Owner::Probe(id));
         if let Some(probe) = core.health.probes.get_mut(&id) {
             probe.client = Some(client);
@@ -123,7 +123,7 @@ impl Health {
     }
 
     /// A final response to OPTIONS.
-    pub(crate) fn answered(core: &mut Core, now: Now, id: ProbeId, response: &Response) {
+    pub(crate) fn answered(core: &mut Core, id: ProbeId, response: &Response) {
         let plan = Arc::clone(&core.plan);
         let Some(probe) = core.health.probes.get_mut(&id) else { return };
         probe.client = None;
@@ -140,11 +140,11 @@ impl Health {
         };
         let said = format!("{} {}", response.status, String::from_utf8_lossy(&response.reason));
         if !serves {
-            return Self::missed(core, now, id, said);
+            return Self::missed(core, id, said);
         }
         probe.last = said.clone();
         probe.misses = 0;
-        probe.answered = Some(now.mono);
+        probe.answered = Some(core.now.mono);
         let (trunk, target) = (probe.trunk.clone(), probe.target.to_string());
         let was = probe.up.replace(true);
         core.outputs.push_back(Output::Event(Event::Options {
@@ -163,7 +163,7 @@ impl Health {
     }
 
     /// OPTIONS was refused, timed out or could not be sent.
-    pub(crate) fn missed(core: &mut Core, now: Now, id: ProbeId, why: String) {
+    pub(crate) fn missed(core: &mut Core, id: ProbeId, why: String) {
         let Some(probe) = core.health.probes.get_mut(&id) else { return };
         probe.client = None;
         probe.misses += 1;
@@ -174,7 +174,7 @@ impl Health {
         if down {
             probe.up = Some(false);
         } else {
-            ask_again(core, id, now.mono + RETRY);
+            ask_again(core, id, core.now.mono + RETRY);
         }
         if down && was != Some(false) {
             core.outputs.push_back(Output::Event(Event::TargetUp {

@@ -1,10 +1,11 @@
 //! A new INVITE: which tenant, which route, may it come in, and what it offers.
 
-use super::setup::{Candidate, Setup};
+use super::attempt::{Candidate, Invitation};
+use super::setup::Setup;
 use super::{Call, Fate, Media, Phase, text};
 use crate::core::Core;
 use crate::identity::Identity;
-use crate::io::{CallId, Event, Flow, Hop, Now, Output, PeerLeg};
+use crate::io::{CallId, Event, Flow, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
@@ -33,8 +34,18 @@ impl Refused {
     }
 }
 
+/// A new INVITE as the transport and the transaction layer hand it on.
+pub(crate) struct NewCall {
+    /// The number the call gets, should it become one.
+    pub(crate) id: CallId,
+    pub(crate) server: ServerId,
+    pub(crate) flow: Flow,
+    pub(crate) request: Request,
+}
+
 /// What is known of a new INVITE before anything is committed to it.
 struct Arrival {
+    new: Box<NewCall>,
     plan: Arc<Plan>,
     trunk: usize,
     direction: RouteFrom,
@@ -44,57 +55,54 @@ struct Arrival {
 }
 
 /// Takes a new INVITE, or refuses it. A refused one leaves a record and nothing else.
-pub(crate) fn invite(
-    core: &mut Core,
-    now: Now,
-    id: CallId,
-    server: ServerId,
-    hop: &Hop,
-    request: Request,
-) -> Option<Call> {
-    let Hop::Flow { flow, .. } = hop else { return None };
-    let flow = flow.clone();
-    let Some(arrival) = Arrival::of(core, &flow, &request) else {
-        let response = Response::to(&request, 484, Some(core.token().as_bytes()));
-        core.layer.respond(now.mono, server, response);
-        return None;
+pub(crate) fn invite(core: &mut Core, new: Box<NewCall>) -> Option<Call> {
+    let arrival = match Arrival::of(core, new) {
+        Ok(arrival) => arrival,
+        Err(new) => {
+            let NewCall { server, request, .. } = *new;
+            let response = Response::to(&request, 484, Some(core.token().as_bytes()));
+            core.respond(server, response);
+            return None;
+        }
     };
-    match arrival.admit(core, now, id, server, &flow, &request) {
+    match arrival.admit(core) {
         Ok(mut call) => {
-            core.servers.insert(server, id);
-            core.dialogs.insert(call.a.key(), (id, PeerLeg::A));
+            core.servers.insert(arrival.new.server, call.id);
+            core.dialogs.insert(call.a.key(), (call.id, PeerLeg::A));
             core.emit(Event::CallStarted {
                 direction: call.direction,
                 tenant: call.tenant.clone(),
             });
-            match call.try_next(core, now) {
+            match call.try_next(core) {
                 Fate::Lives => Some(call),
                 Fate::Done => None,
             }
         }
         Err(refused) => {
-            arrival.refuse(core, now, id, server, &flow, &request, &refused);
+            arrival.refuse(core, &refused);
             None
         }
     }
 }
 
 impl Arrival {
-    fn of(core: &Core, flow: &Flow, request: &Request) -> Option<Self> {
+    /// The INVITE comes back if it names nobody that could be called.
+    fn of(core: &Core, new: Box<NewCall>) -> Result<Self, Box<NewCall>> {
         let plan = Arc::clone(&core.plan);
-        let trunk = plan.trunk_named(&flow.trunk)?;
-        let uri = request.request_uri().ok()?;
-        let called = Called::of(&uri)?;
-        let direction = routing::direction_from(plan.trunks.get(trunk)?.kind);
-        let caller = Caller::of(&request.headers);
-        let max_forwards = request.headers.max_forwards().unwrap_or(MAX_FORWARDS);
-        Some(Self { plan, trunk, direction, caller, called, max_forwards })
+        let called = new.request.request_uri().ok().and_then(|uri| Called::of(&uri));
+        let trunk = plan.trunk_named(&new.flow.trunk);
+        let (Some(called), Some(trunk)) = (called, trunk) else { return Err(new) };
+        let Some(of) = plan.trunks.get(trunk) else { return Err(new) };
+        let direction = routing::direction_from(of.kind);
+        let caller = Caller::of(&new.request.headers);
+        let max_forwards = new.request.headers.max_forwards().unwrap_or(MAX_FORWARDS);
+        Ok(Self { new, plan, trunk, direction, caller, called, max_forwards })
     }
 
     /// The tenant: by Request-URI host from Teams (TDR-IN-001), by called number from a carrier
     /// (TDR-MT-004). With it, the FQDN that the Teams leg speaks under.
-    fn tenant(&self, request: &Request) -> Result<(usize, String), Refused> {
-        let uri = request.request_uri();
+    fn tenant(&self) -> Result<(usize, String), Refused> {
+        let uri = self.new.request.request_uri();
         let host = uri.as_ref().map_or(&b""[..], |uri| uri.host);
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
         let unknown = |why: String| Refused::new(Reject::UnknownTenant, why, None);
@@ -128,19 +136,12 @@ impl Arrival {
         }
     }
 
-    fn admit(
-        &self,
-        core: &mut Core,
-        now: Now,
-        id: CallId,
-        server: ServerId,
-        flow: &Flow,
-        request: &Request,
-    ) -> Result<Call, Refused> {
+    fn admit(&self, core: &mut Core) -> Result<Call, Refused> {
+        let request = &self.new.request;
         if core.stopping {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
         }
-        let (tenant, fqdn) = self.tenant(request)?;
+        let (tenant, fqdn) = self.tenant()?;
         let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
         if self.max_forwards == 0 {
             return Err(refused(Reject::Loop, "Max-Forwards ran out"));
@@ -155,10 +156,10 @@ impl Arrival {
         // The ports come first: the offer cannot be read into a leg that has no address.
         let media_of = |trunk: usize| self.plan.trunks.get(trunk).map_or(0, |trunk| trunk.media);
         let (address_a, address_b) = (media_of(self.trunk), media_of(first.trunk));
-        let Some(port_a) = core.ports.take(now.mono, address_a) else {
+        let Some(port_a) = core.ports.take(core.now.mono, address_a) else {
             return Err(refused(Reject::Overload, "no media port is free"));
         };
-        let undo = |core: &mut Core| core.ports.release(now.mono, address_a, port_a);
+        let undo = |core: &mut Core| core.ports.release(core.now.mono, address_a, port_a);
         let mut negotiation = leg::negotiation(core, &self.plan, self.trunk, address_a, port_a);
         let offer = match negotiation.receive_offer(&leg::sdp_of(&request.headers, request.body()))
         {
@@ -174,13 +175,14 @@ impl Arrival {
             return Err(refused(Reject::NoRoute, "the INVITE has no usable Contact"));
         };
         let emergency = decision.emergency;
-        let admitted = core.admission.begin(now.mono, &self.plan, self.trunk, tenant, emergency);
+        let admitted =
+            core.admission.begin(core.now.mono, &self.plan, self.trunk, tenant, emergency);
         if let Err(reject) = admitted {
             undo(core);
             return Err(refused(reject, "a bound on calls is reached"));
         }
         let identity = Identity::new(&self.plan, self.trunk, Some(&fqdn));
-        let mut record = self.record(now, id, request);
+        let mut record = self.record(core);
         record.tenant = self.plan.tenants.get(tenant).map(|tenant| tenant.name.clone());
         record.route = decision.why;
         let a = Leg {
@@ -189,22 +191,19 @@ impl Arrival {
             identity,
             dialog,
             negotiation,
-            flow: Some(flow.clone()),
+            flow: Some(self.new.flow.clone()),
             invited: None,
         };
-        let setup = Setup::new(
-            server,
-            request.clone(),
+        let invitation = Invitation {
+            caller: self.caller.clone(),
+            called: self.called.clone(),
+            max_forwards: self.max_forwards - 1,
             offer,
-            self.caller.clone(),
-            self.called.clone(),
-            self.max_forwards - 1,
-            emergency,
-            candidates,
-        );
+        };
+        let setup = Setup::new(self.new.server, request.clone(), invitation, emergency, candidates);
         let worker = core.ports.worker();
         let mut call = Call {
-            id,
+            id: self.new.id,
             plan: Arc::clone(&self.plan),
             direction: self.direction,
             tenant: record.tenant.clone().unwrap_or_default(),
@@ -214,10 +213,10 @@ impl Arrival {
             phase: Phase::Setup(Box::new(setup)),
             media: Media::default(),
             record,
-            began: now.mono,
+            began: core.now.mono,
             trunk_out: None,
         };
-        if !call.open_media(core, now, worker, (address_a, port_a), address_b) {
+        if !call.open_media(core, worker, (address_a, port_a), address_b) {
             undo(core);
             core.admission.end(&call.record.trunk_in, &call.tenant);
             return Err(refused(Reject::Overload, "no media port is free"));
@@ -245,17 +244,17 @@ impl Arrival {
         up
     }
 
-    fn record(&self, now: Now, id: CallId, request: &Request) -> Record {
+    fn record(&self, core: &Core) -> Record {
         Record {
-            call: id.0,
+            call: self.new.id.0,
             direction: self.direction,
             tenant: None,
-            started: now.wall,
+            started: core.now.wall,
             setup: None,
             talk: Duration::ZERO,
             from: self.caller.user.clone(),
             to: self.called.user.clone(),
-            call_id_in: text(request.headers.call_id()),
+            call_id_in: text(self.new.request.headers.call_id()),
             call_id_out: None,
             trunk_in: self.plan.trunks.get(self.trunk).map_or_else(String::new, |t| t.name.clone()),
             attempts: Vec::new(),
@@ -267,33 +266,22 @@ impl Arrival {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one refusal, told everything it names")]
-    fn refuse(
-        &self,
-        core: &mut Core,
-        now: Now,
-        id: CallId,
-        server: ServerId,
-        flow: &Flow,
-        request: &Request,
-        refused: &Refused,
-    ) {
+    fn refuse(&self, core: &mut Core, refused: &Refused) {
         let tenant = refused.tenant.and_then(|tenant| self.plan.tenants.get(tenant));
         let tenant = tenant.map(|tenant| tenant.name.clone());
         let status = refused.reject.status();
-        let mut response = Response::to(request, status, Some(core.token().as_bytes()));
+        let mut response = Response::to(&self.new.request, status, Some(core.token().as_bytes()));
         response.headers.push(Name::Server, crate::identity::PRODUCT);
         response.headers.push(Name::Reason, crate::cause::reason_of(status));
         let quoted: String = refused.why.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
         let agent = &self.plan.node.fqdn;
         response.headers.push(Name::Warning, format!("399 {agent} \"{quoted}\""));
-        core.layer.respond(now.mono, server, response);
-        let mut record = self.record(now, id, request);
+        core.respond(self.new.server, response);
+        let mut record = self.record(core);
         record.tenant.clone_from(&tenant);
         record.status = status;
         record.cause = refused.reject.as_str().into();
         record.route.clone_from(&refused.why);
-        record.trunk_in = flow.trunk.to_string();
         core.emit(Event::Rejected { tenant, reason: refused.reject });
         core.outputs.push_back(Output::Record(Box::new(record)));
     }

@@ -1,14 +1,15 @@
 //! A call: two legs and the rule that pairs them. Each phase has its own file.
 
+mod attempt;
 pub(crate) mod incoming;
 mod reinvite;
 mod setup;
 mod teardown;
 
-pub(crate) use setup::hang_up_late as setup_late;
+pub(crate) use attempt::hang_up_late;
 
 use crate::core::Core;
-use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Now, Output, PeerLeg};
+use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Output, PeerLeg};
 use crate::leg::Leg;
 use crate::plan::{Plan, RouteFrom};
 use crate::record::Record;
@@ -73,6 +74,14 @@ struct Media {
     moves: u32,
 }
 
+/// A request of the far side within a dialog, which waits for its response.
+pub(crate) struct Ask {
+    /// The leg it came in on.
+    pub(crate) leg: PeerLeg,
+    pub(crate) server: ServerId,
+    pub(crate) request: Request,
+}
+
 /// Whether a call goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -117,10 +126,6 @@ impl Call {
         response
     }
 
-    fn respond(&self, core: &mut Core, now: Now, server: ServerId, response: Response) {
-        core.layer.respond(now.mono, server, response);
-    }
-
     /// Gives both legs' streams to the media engine.
     fn connect(&self, core: &mut Core, a: Option<LegMedia>, b: Option<LegMedia>) {
         if let Some(ports) = self.media.ports {
@@ -130,39 +135,46 @@ impl Call {
     }
 
     /// CANCEL of the INVITE or re-INVITE in this transaction.
-    pub(crate) fn cancel(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        server: ServerId,
-        request: &Request,
-    ) -> Fate {
+    pub(crate) fn cancel(&mut self, core: &mut Core, server: ServerId, request: &Request) -> Fate {
         match &self.phase {
-            Phase::Setup(_) => self.cancelled(core, now, request),
-            Phase::Up(_) => self.reinvite_cancelled(core, now, server),
+            Phase::Setup(_) => self.cancelled(core, request),
+            Phase::Up(_) => self.reinvite_cancelled(core, server),
             Phase::Ending => Fate::Lives,
         }
     }
 
-    /// Whether an in-dialog request is in order; if so its flow and Contact are remembered.
-    pub(crate) fn receives(&mut self, which: PeerLeg, flow: &Flow, request: &Request) -> bool {
-        self.heard_on(which, flow);
-        self.leg(which).is_some_and(|leg| leg.dialog.receive(request).is_ok())
+    /// A request came in on one of the call's dialogs.
+    pub(crate) fn asked(&mut self, core: &mut Core, ask: Ask, flow: &Flow) -> Fate {
+        self.heard_on(ask.leg, flow);
+        if self.leg(ask.leg).is_none_or(|leg| leg.dialog.receive(&ask.request).is_err()) {
+            // RFC 3261, 12.2.2: an older CSeq than the last.
+            core.respond(ask.server, Response::to(&ask.request, 500, None));
+            return Fate::Lives;
+        }
+        match ask.request.method {
+            Method::Invite => self.reinvite(core, ask),
+            Method::Bye => self.bye(core, &ask),
+            // Asks whether we are there.
+            Method::Options => self.answer(core, &ask, 200),
+            // It belongs to no subscription of ours.
+            Method::Notify => self.answer(core, &ask, 481),
+            _ => self.answer(core, &ask, 405),
+        }
     }
 
-    /// The answer to an in-dialog request that means nothing to a call: OPTIONS asks whether we
-    /// are there, NOTIFY belongs to no subscription of ours, others are not allowed.
-    pub(crate) fn in_dialog_other(&self, which: PeerLeg, request: &Request) -> Response {
-        let status = match request.method {
-            Method::Options => 200,
-            Method::Notify => 481,
-            _ => 405,
-        };
-        let leg = match (which, &self.b) {
+    /// Answers without a body.
+    fn answer(&self, core: &mut Core, ask: &Ask, status: u16) -> Fate {
+        core.respond(ask.server, self.reply(ask, status));
+        Fate::Lives
+    }
+
+    /// A response to a request within a dialog.
+    fn reply(&self, ask: &Ask, status: u16) -> Response {
+        let leg = match (ask.leg, &self.b) {
             (PeerLeg::B, Some(leg)) => leg,
             _ => &self.a,
         };
-        Self::response(leg, request, status)
+        Self::response(leg, &ask.request, status)
     }
 
     /// The call for the operator.

@@ -5,10 +5,10 @@
 //! that is no longer offered.
 
 use super::incoming::reject_of;
-use super::{Call, Fate, Phase};
+use super::{Ask, Call, Fate, Phase};
 use crate::cause;
 use crate::core::{Core, Owner};
-use crate::io::{Hop, Now, PeerLeg};
+use crate::io::{Hop, PeerLeg};
 use crate::leg::{self, SDP};
 use crate::plan::HoldPolicy;
 use crate::timers::Timer;
@@ -33,8 +33,7 @@ pub(super) struct Reinvite {
 
 /// A re-INVITE of theirs that has not been answered yet.
 struct Asker {
-    server: ServerId,
-    request: Request,
+    ask: Ask,
     offer: Media,
 }
 
@@ -49,44 +48,36 @@ impl PeerLeg {
 
 impl Call {
     /// A re-INVITE came in on leg `which`.
-    pub(crate) fn reinvite(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        which: PeerLeg,
-        server: ServerId,
-        request: Request,
-    ) -> Fate {
+    pub(super) fn reinvite(&mut self, core: &mut Core, ask: Ask) -> Fate {
+        let which = ask.leg;
         if let Some(status) = self.not_now(which) {
-            let mut response = self.plain(which, &request, status);
+            let mut response = self.reply(&ask, status);
             if status == 500 {
                 // RFC 3261, 14.2: between 0 and 10 seconds, chosen at random.
                 let wait = (core.random_fraction() * 10.0).floor();
                 response.headers.push(Name::RetryAfter, format!("{wait}"));
             }
-            self.respond(core, now, server, response);
+            core.respond(ask.server, response);
             return Fate::Lives;
         }
-        let offered = leg::sdp_of(&request.headers, request.body());
+        let offered = leg::sdp_of(&ask.request.headers, ask.request.body());
         if offered.is_empty() {
-            return self.offer_ours(core, now, which, server, &request);
+            return self.offer_ours(core, &ask);
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let offer = match leg.negotiation.receive_offer(&offered) {
             Ok(offer) => offer,
             Err(refusal) => {
-                return self.refuse(core, now, which, server, &request, &refusal);
+                return self.refuse(core, &ask, &refusal);
             }
         };
         if leg.negotiation.is_refresh() {
             let answer = leg.negotiation.answer_refresh();
-            return self.accept(core, now, which, server, &request, answer.map(|(body, _)| body));
+            return self.accept(core, &ask, answer.map(|(body, _)| body));
         }
         match self.crossing(which, &offer) {
-            Some(out) => {
-                self.forward(core, now, which, Some(Asker { server, request, offer }), out)
-            }
-            None => self.absorb(core, now, which, server, &request, &offer),
+            Some(out) => self.forward(core, which, Some(Asker { ask, offer }), out),
+            None => self.absorb(core, &ask, &offer),
         }
     }
 
@@ -103,24 +94,18 @@ impl Call {
 
     /// A re-INVITE without SDP asks for our offer: all that this leg has, in the direction that the
     /// other one allows. Teams is never asked the same way (TDR-DLG-010, TDR-DLG-011).
-    fn offer_ours(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        which: PeerLeg,
-        server: ServerId,
-        request: &Request,
-    ) -> Fate {
+    fn offer_ours(&mut self, core: &mut Core, ask: &Ask) -> Fate {
+        let which = ask.leg;
         let direction = self.asked_direction(which.other());
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let Some(last) = leg.negotiation.last_local_media().cloned() else {
-            return self.refuse(core, now, which, server, request, &Refusal::OutOfTurn);
+            return self.refuse(core, ask, &Refusal::OutOfTurn);
         };
         let body = leg.negotiation.make_offer(&Media { direction, ..last });
-        let mut response = self.plain(which, request, 200);
+        let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
-        self.respond(core, now, server, response);
-        core.servers.insert(server, self.id);
+        core.respond(ask.server, response);
+        core.servers.insert(ask.server, self.id);
         if let Phase::Up(up) = &mut self.phase {
             up.acknowledged = false;
             up.awaits_answer = Some(which);
@@ -130,7 +115,7 @@ impl Call {
 
     /// The ACK for our 200 has come, with the answer if the 200 held the offer. Without a usable
     /// one all stays as it was.
-    pub(crate) fn acknowledged(&mut self, core: &mut Core, now: Now, ack: &Request) -> Fate {
+    pub(crate) fn acknowledged(&mut self, core: &mut Core, ack: &Request) -> Fate {
         let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
         up.acknowledged = true;
         let Some(which) = up.awaits_answer.take() else { return Fate::Lives };
@@ -143,7 +128,7 @@ impl Call {
         };
         self.agreed(core);
         match self.crossing(which, &answer) {
-            Some(out) => self.forward(core, now, which, None, out),
+            Some(out) => self.forward(core, which, None, out),
             None => Fate::Lives,
         }
     }
@@ -201,16 +186,8 @@ impl Call {
     }
 
     /// Answers without troubling the other leg.
-    fn absorb(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        which: PeerLeg,
-        server: ServerId,
-        request: &Request,
-        offer: &Media,
-    ) -> Fate {
-        let other = match which {
+    fn absorb(&mut self, core: &mut Core, ask: &Ask, offer: &Media) -> Fate {
+        let other = match ask.leg {
             PeerLeg::A => self.b.as_ref(),
             PeerLeg::B => Some(&self.a),
         };
@@ -224,30 +201,22 @@ impl Call {
             .ok_or(Refusal::OutOfTurn)
             .and_then(|agreed| agreed.answer_for(offer))
             .and_then(|answer| {
-                let leg = self.leg(which).ok_or(Refusal::OutOfTurn)?;
+                let leg = self.leg(ask.leg).ok_or(Refusal::OutOfTurn)?;
                 leg.negotiation.make_answer(&answer)
             });
-        self.accept(core, now, which, server, request, answer.map(|(body, _)| body))
+        self.accept(core, ask, answer.map(|(body, _)| body))
     }
 
     /// Answers leg `which` with `body` and connects what was agreed, or refuses and rolls back.
-    fn accept(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        which: PeerLeg,
-        server: ServerId,
-        request: &Request,
-        body: Result<Bytes, Refusal>,
-    ) -> Fate {
+    fn accept(&mut self, core: &mut Core, ask: &Ask, body: Result<Bytes, Refusal>) -> Fate {
         let body = match body {
             Ok(body) => body,
-            Err(refusal) => return self.refuse(core, now, which, server, request, &refusal),
+            Err(refusal) => return self.refuse(core, ask, &refusal),
         };
-        let mut response = self.plain(which, request, 200);
+        let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
-        self.respond(core, now, server, response);
-        core.servers.insert(server, self.id);
+        core.respond(ask.server, response);
+        core.servers.insert(ask.server, self.id);
         if let Phase::Up(up) = &mut self.phase {
             up.acknowledged = false;
         }
@@ -264,23 +233,15 @@ impl Call {
         self.note_hold();
     }
 
-    fn refuse(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        which: PeerLeg,
-        server: ServerId,
-        request: &Request,
-        refusal: &Refusal,
-    ) -> Fate {
-        if let Some(leg) = self.leg(which) {
+    fn refuse(&mut self, core: &mut Core, ask: &Ask, refusal: &Refusal) -> Fate {
+        if let Some(leg) = self.leg(ask.leg) {
             leg.negotiation.rollback();
         }
-        let mut response = self.plain(which, request, reject_of(refusal).status());
+        let mut response = self.reply(ask, reject_of(refusal).status());
         let agent = &self.plan.node.fqdn;
         response.headers.push(Name::Warning, format!("399 {agent} \"{refusal}\""));
-        core.servers.remove(&server);
-        self.respond(core, now, server, response);
+        core.servers.remove(&ask.server);
+        core.respond(ask.server, response);
         Fate::Lives
     }
 
@@ -288,7 +249,6 @@ impl Call {
     fn forward(
         &mut self,
         core: &mut Core,
-        now: Now,
         which: PeerLeg,
         asker: Option<Asker>,
         out: Media,
@@ -297,18 +257,17 @@ impl Call {
         let id = self.id;
         let Some(other) = self.leg(which.other()) else { return Fate::Lives };
         let Some(hop) = other.hop(core, &plan) else {
-            let Some(Asker { server, request, .. }) = asker else { return Fate::Lives };
-            return self.refuse(core, now, which, server, &request, &Refusal::OutOfTurn);
+            let Some(Asker { ask, .. }) = asker else { return Fate::Lives };
+            return self.refuse(core, &ask, &Refusal::OutOfTurn);
         };
         let mut invite = other.request(core, Method::Invite);
         invite.set_body(SDP, other.negotiation.make_offer(&out));
         let parting = Box::new((hop.clone(), other.ack(core, invite.headers.cseq().number)));
-        let client = core.layer.request(now.mono, hop, invite);
-        core.clients.insert(client, Owner::Reinvite(id, which.other()));
+        let client = core.request(hop, invite, Owner::Reinvite(id, which.other()));
         if let Some(asker) = &asker {
-            core.servers.insert(asker.server, id);
+            core.servers.insert(asker.ask.server, id);
         }
-        core.timers.arm(now.mono + GIVE_UP, Timer::Reinvite { call: id, client });
+        core.arm(GIVE_UP, Timer::Reinvite { call: id, client });
         let offered = out.direction;
         if let Phase::Up(up) = &mut self.phase {
             up.reinvite = Some(Reinvite { from: which, asker, client, parting, offered });
@@ -320,7 +279,6 @@ impl Call {
     pub(crate) fn reinvite_response(
         &mut self,
         core: &mut Core,
-        now: Now,
         which: PeerLeg,
         client: ClientId,
         hop: &Hop,
@@ -334,11 +292,11 @@ impl Call {
         }
         core.clients.remove(&client);
         if response.status < 300 {
-            self.acknowledge(core, now, which, client, response);
+            self.acknowledge(core, which, client, response);
         }
         let Some(pending) = self.take_pending(client) else { return Fate::Lives };
         if response.status >= 300 {
-            return self.reinvite_failed(core, now, pending, response.status);
+            return self.reinvite_failed(core, pending, response.status);
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let Reinvite { from, asker, offered, .. } = pending;
@@ -353,7 +311,7 @@ impl Call {
                 PeerLeg::B => up.asked.1 = offered,
             }
         }
-        let Some(Asker { server, request, offer }) = asker else {
+        let Some(Asker { ask, offer }) = asker else {
             self.agreed(core);
             return Fate::Lives;
         };
@@ -366,13 +324,12 @@ impl Call {
             let leg = self.leg(from).ok_or(Refusal::OutOfTurn)?;
             leg.negotiation.make_answer(&answer).map(|(body, _)| body)
         });
-        self.accept(core, now, from, server, &request, body)
+        self.accept(core, &ask, body)
     }
 
     fn acknowledge(
         &mut self,
         core: &mut Core,
-        now: Now,
         which: PeerLeg,
         client: ClientId,
         response: &Response,
@@ -382,7 +339,7 @@ impl Call {
         leg.dialog.refresh(response);
         let ack = leg.ack(core, response.headers.cseq().number);
         if let Some(to) = leg.hop(core, &plan) {
-            core.layer.acknowledge(now.mono, client, to, ack);
+            core.acknowledge(client, to, ack);
         }
     }
 
@@ -392,37 +349,25 @@ impl Call {
     }
 
     /// The other side refused: the call stays as it was (TDR-DLG-017), unless it is gone there.
-    fn reinvite_failed(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        pending: Reinvite,
-        status: u16,
-    ) -> Fate {
+    fn reinvite_failed(&mut self, core: &mut Core, pending: Reinvite, status: u16) -> Fate {
         for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
             leg.negotiation.rollback();
         }
         let gone = matches!(status, 408 | 481);
         let status = if gone { 481 } else { cause::across(status) };
-        self.answer_asker(core, now, pending.from, pending.asker, status);
+        self.answer_asker(core, pending.asker, status);
         if gone {
             let word = "dialog_gone";
-            return self.hang_up(core, now, None, Some("SIP;cause=481"), word);
+            return self.hang_up(core, None, Some("SIP;cause=481"), word);
         }
         Fate::Lives
     }
 
     /// Our re-INVITE was never answered (408), or could not be sent, which counts as 503 and does
     /// not end the call (RFC 3261, 8.1.3.1 and 12.2.1.2).
-    pub(crate) fn reinvite_lost(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        client: ClientId,
-        status: u16,
-    ) -> Fate {
+    pub(crate) fn reinvite_lost(&mut self, core: &mut Core, client: ClientId, status: u16) -> Fate {
         match self.take_pending(client) {
-            Some(pending) => self.reinvite_failed(core, now, pending, status),
+            Some(pending) => self.reinvite_failed(core, pending, status),
             None => Fate::Lives,
         }
     }
@@ -430,24 +375,20 @@ impl Call {
     /// CANCEL of a re-INVITE: it goes on, and what the other side makes of it is the answer. Its
     /// 487 leaves the state before; its 200 may have crossed the CANCEL, and then both sides have
     /// what they agreed.
-    pub(crate) fn reinvite_cancelled(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        server: ServerId,
-    ) -> Fate {
-        let asks = |it: &&Reinvite| it.asker.as_ref().is_some_and(|asker| asker.server == server);
+    pub(crate) fn reinvite_cancelled(&mut self, core: &mut Core, server: ServerId) -> Fate {
+        let asks =
+            |it: &&Reinvite| it.asker.as_ref().is_some_and(|asker| asker.ask.server == server);
         let pending = self.pending().filter(asks);
         if let Some(client) = pending.map(|pending| pending.client) {
-            core.layer.cancel(now.mono, client, None);
+            core.cancel(client, None);
         }
         Fate::Lives
     }
 
     /// Our re-INVITE was heard and never answered: it is cancelled, which ends it in time.
-    pub(crate) fn reinvite_overdue(&mut self, core: &mut Core, now: Now, client: ClientId) -> Fate {
+    pub(crate) fn reinvite_overdue(&mut self, core: &mut Core, client: ClientId) -> Fate {
         if self.pending().is_some_and(|pending| pending.client == client) {
-            core.layer.cancel(now.mono, client, None);
+            core.cancel(client, None);
         }
         Fate::Lives
     }
@@ -460,36 +401,20 @@ impl Call {
     }
 
     /// The call ends while a re-INVITE is unanswered.
-    pub(super) fn refuse_reinvite(&mut self, core: &mut Core, now: Now) {
+    pub(super) fn refuse_reinvite(&mut self, core: &mut Core) {
         let Phase::Up(up) = &mut self.phase else { return };
         let Some(pending) = up.reinvite.take() else { return };
-        self.answer_asker(core, now, pending.from, pending.asker, 487);
-        core.layer.cancel(now.mono, pending.client, None);
+        self.answer_asker(core, pending.asker, 487);
+        core.cancel(pending.client, None);
         core.clients.insert(pending.client, Owner::Ended(pending.parting));
     }
 
     /// Refuses the re-INVITE that waits for one of ours, if there is one.
-    fn answer_asker(
-        &self,
-        core: &mut Core,
-        now: Now,
-        which: PeerLeg,
-        asker: Option<Asker>,
-        status: u16,
-    ) {
-        if let Some(Asker { server, request, .. }) = asker {
-            core.servers.remove(&server);
-            self.respond(core, now, server, self.plain(which, &request, status));
+    fn answer_asker(&self, core: &mut Core, asker: Option<Asker>, status: u16) {
+        if let Some(Asker { ask, .. }) = asker {
+            core.servers.remove(&ask.server);
+            self.answer(core, &ask, status);
         }
-    }
-
-    /// A response without a body on leg `which`.
-    fn plain(&self, which: PeerLeg, request: &Request, status: u16) -> Response {
-        let leg = match (which, &self.b) {
-            (PeerLeg::B, Some(leg)) => leg,
-            _ => &self.a,
-        };
-        Self::response(leg, request, status)
     }
 
     fn note_hold(&mut self) {

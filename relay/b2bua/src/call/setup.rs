@@ -1,21 +1,21 @@
 //! Before the answer: one target after another, forks, ringing and early media.
 
+use super::attempt::{Attempt, Candidate, Invitation};
 use super::{Call, Fate, Phase, Up};
 use crate::cause;
-use crate::core::{Abandoned, Core, Owner};
-use crate::identity::{Identity, PRODUCT};
-use crate::io::{Event, Hop, MediaPorts, Now, Output, PeerLeg};
-use crate::leg::{self, Leg, SDP};
-use crate::party::{Called, Caller};
-use crate::plan::TargetName;
+use crate::core::Core;
+use crate::identity::Identity;
+use crate::io::{Event, Hop, LegMedia, MediaPorts, Output, PeerLeg};
+use crate::leg::{self, SDP};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Direction, Media, Negotiation};
-use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
-use sip_core::{Dialog, Method, Name, Request, Response};
+use sdp::{Direction, Media};
+use sip_core::transaction::{ClientId, ServerId};
+use sip_core::{Name, Request, Response};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A target that says nothing for so long gives way to the next: three of them fit in the 10 s
@@ -26,25 +26,14 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 const FAILOVER_MAX: Duration = Duration::from_secs(10);
 /// How long the callee may ring: timer C asks for more than 3 minutes (RFC 3261, 16.6).
 const RING_MAX: Duration = Duration::from_secs(185);
-/// Early dialogs of one INVITE: a Teams user has a handful of clients, a queue some twenty agents.
-const FORKS_MAX: usize = 32;
-
-/// A target of the route.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) trunk: usize,
-    pub(super) target: TargetName,
-}
 
 /// What is pending until the call is answered.
 pub(super) struct Setup {
     /// Leg A's INVITE.
     pub(super) server: ServerId,
     request: Request,
-    offer: Media,
-    caller: Caller,
-    called: Called,
-    max_forwards: u8,
+    /// What each target is asked.
+    invitation: Invitation,
     /// An emergency call is held back by no limit (TDR-EMG-002).
     emergency: bool,
     waiting: VecDeque<Candidate>,
@@ -57,47 +46,18 @@ pub(super) struct Setup {
     failure: Option<u16>,
 }
 
-/// The INVITE that is out.
-struct Attempt {
-    client: ClientId,
-    request: Request,
-    hop: Hop,
-    trunk: usize,
-    identity: Identity,
-    contact: Bytes,
-    /// Our offer, before any answer: each fork answers its own copy.
-    negotiation: Negotiation,
-    forks: Vec<Fork>,
-    /// Anything has come back, so the target is not silent.
-    heard: bool,
-}
-
-/// One early dialog of the INVITE.
-struct Fork {
-    dialog: Dialog,
-    negotiation: Negotiation,
-    /// What its answer says, once it gave one.
-    answer: Option<Media>,
-}
-
 impl Setup {
     pub(super) fn new(
         server: ServerId,
         request: Request,
-        offer: Media,
-        caller: Caller,
-        called: Called,
-        max_forwards: u8,
+        invitation: Invitation,
         emergency: bool,
         candidates: Vec<Candidate>,
     ) -> Self {
         Self {
             server,
             request,
-            offer,
-            caller,
-            called,
-            max_forwards,
+            invitation,
             emergency,
             waiting: candidates.into(),
             attempt: None,
@@ -124,7 +84,6 @@ impl Call {
     pub(super) fn open_media(
         &mut self,
         core: &mut Core,
-        now: Now,
         worker: usize,
         a: (usize, u16),
         address_b: usize,
@@ -132,10 +91,10 @@ impl Call {
         if self.media.ports.is_some_and(|ports| ports.b.0 == address_b) {
             return true;
         }
-        let Some(port_b) = core.ports.take(now.mono, address_b) else { return false };
+        let Some(port_b) = core.ports.take(core.now.mono, address_b) else { return false };
         if let Some(old) = self.media.ports.take() {
             core.outputs.push_back(Output::CloseMedia { call: self.id, worker: old.worker });
-            core.ports.release(now.mono, old.b.0, old.b.1);
+            core.ports.release(core.now.mono, old.b.0, old.b.1);
             self.media.moves += 1;
         }
         let ports = MediaPorts { worker, a, b: (address_b, port_b) };
@@ -148,9 +107,9 @@ impl Call {
 
     /// Sends the INVITE to the next target; where none is left, or the time for it is over, the
     /// call fails.
-    pub(super) fn try_next(&mut self, core: &mut Core, now: Now) -> Fate {
+    pub(super) fn try_next(&mut self, core: &mut Core) -> Fate {
         let mut passed_over = Reject::TrunkDown;
-        if now.mono.saturating_duration_since(self.began) >= FAILOVER_MAX
+        if core.now.mono.saturating_duration_since(self.began) >= FAILOVER_MAX
             && let Some(setup) = self.setup()
         {
             setup.waiting.clear();
@@ -169,25 +128,25 @@ impl Call {
                 continue;
             };
             let Some(ports) = self.media.ports else { continue };
-            if !self.open_media(core, now, ports.worker, ports.a, address) {
+            if !self.open_media(core, ports.worker, ports.a, address) {
                 passed_over = Reject::Overload;
                 self.skip(&name, &candidate, "no_media_port");
                 continue;
             }
-            self.send_invite(core, now, &candidate, Hop::Target(to));
+            self.send_invite(core, &candidate, Hop::Target(to));
             return Fate::Lives;
         }
         match self.setup().and_then(|setup| setup.failure) {
-            None => self.reject(core, now, passed_over),
-            Some(status) => self.give_up(core, now, status),
+            None => self.reject(core, passed_over),
+            Some(status) => self.give_up(core, status),
         }
     }
 
     /// Tells the caller what the callee's side has answered, or that the trunks will not have it.
-    fn give_up(&mut self, core: &mut Core, now: Now, status: u16) -> Fate {
+    fn give_up(&mut self, core: &mut Core, status: u16) -> Fate {
         match cause::across(status) {
-            503 => self.reject(core, now, Reject::TrunkDown),
-            across => self.fail(core, now, across, cause::word(status)),
+            503 => self.reject(core, Reject::TrunkDown),
+            across => self.fail(core, across, cause::word(status)),
         }
     }
 
@@ -197,61 +156,22 @@ impl Call {
         self.record.attempts.push(record::Attempt { trunk, target, outcome: outcome.into() });
     }
 
-    fn send_invite(&mut self, core: &mut Core, now: Now, candidate: &Candidate, hop: Hop) {
-        let plan = std::sync::Arc::clone(&self.plan);
+    fn send_invite(&mut self, core: &mut Core, candidate: &Candidate, hop: Hop) {
+        let plan = Arc::clone(&self.plan);
         let Some(ports) = self.media.ports else { return };
         let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
-        let mut negotiation = leg::negotiation(core, &plan, candidate.trunk, ports.b.0, ports.b.1);
-        let teams = leg::is_teams(&plan, candidate.trunk);
-        let (branch, tag, call_id) = (core.branch(), core.token(), core.token());
+        let negotiation = leg::negotiation(core, &plan, candidate.trunk, ports.b.0, ports.b.1);
         let Phase::Setup(setup) = &mut self.phase else { return };
-        let called = if teams { setup.called.clone().with_plus() } else { setup.called.clone() };
-        let contact = identity.contact(setup.caller.contact_user());
-        let transport = match &hop {
-            Hop::Target(target) => target.transport.param(),
-            Hop::Flow { flow, .. } => flow.transport.param(),
-        };
-        let phone = if crate::party::is_telephone(&called.user) { ";user=phone" } else { "" };
-        // TDR-OUT-001: the FQDN that is tried, user=phone, transport=tls.
-        let uri = format!("sip:{}@{}{phone};transport={transport}", called.user, candidate.target);
-        let mut request = Request::new(Method::Invite, uri);
-        let headers = &mut request.headers;
-        headers.push(Name::Via, identity.via(&branch));
-        headers.push(Name::MaxForwards, setup.max_forwards.to_string());
-        let mut from = setup.caller.from(&identity);
-        from.extend_from_slice(format!(";tag={tag}").as_bytes());
-        headers.push(Name::From, from);
-        headers.push(
-            Name::To,
-            format!("<sip:{}@{}{phone}>", called.user, candidate.target.host_part()),
-        );
-        headers.push(Name::CallId, call_id.clone());
-        headers.push(Name::CSeq, "1 INVITE");
-        headers.push(Name::Contact, contact.clone());
-        headers.push(Name::Allow, crate::identity::ALLOW);
-        headers.push(Name::UserAgent, PRODUCT);
-        let offer = setup.offer.for_other_leg(None).unwrap_or_else(|_| setup.offer.clone());
-        request.set_body(SDP, negotiation.make_offer(&offer));
-        let client = core.layer.request(now.mono, hop.clone(), request.clone());
-        core.clients.insert(client, Owner::Invite(self.id));
-        core.timers.arm(now.mono + SILENCE_MAX, Timer::Silence { call: self.id, client });
+        let us = (identity, negotiation);
+        let attempt = setup.invitation.send(core, &plan, self.id, (candidate, hop), us);
+        core.arm(SILENCE_MAX, Timer::Silence { call: self.id, client: attempt.client });
         if setup.attempt.is_none() && setup.failure.is_none() {
-            core.timers.arm(now.mono + RING_MAX, Timer::NoAnswer(self.id));
+            core.arm(RING_MAX, Timer::NoAnswer(self.id));
         }
-        setup.attempt = Some(Attempt {
-            client,
-            request,
-            hop,
-            trunk: candidate.trunk,
-            identity,
-            contact,
-            negotiation,
-            forks: Vec::new(),
-            heard: false,
-        });
+        self.record.call_id_out = Some(attempt.call_id());
+        setup.attempt = Some(attempt);
         let trunk = plan.trunks.get(candidate.trunk).map_or("", |trunk| trunk.name.as_str());
         self.count_out(core, Some(trunk));
-        self.record.call_id_out = Some(call_id);
         self.record.attempts.push(record::Attempt {
             trunk: trunk.to_owned(),
             target: candidate.target.to_string(),
@@ -280,12 +200,11 @@ impl Call {
     pub(crate) fn invite_response(
         &mut self,
         core: &mut Core,
-        now: Now,
         client: ClientId,
-        hop: Hop,
+        hop: &Hop,
         response: &Response,
     ) -> Fate {
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let Some(attempt) = self.setup().and_then(|setup| setup.attempt.as_mut()) else {
             return Fate::Lives;
         };
@@ -295,18 +214,18 @@ impl Call {
         attempt.heard = true;
         match response.status {
             100 => Fate::Lives,
-            101..=199 => self.ringing(core, now, response),
-            200..=299 => self.answered(core, now, hop, response),
+            101..=199 => self.ringing(core, response),
+            200..=299 => self.answered(core, hop, response),
             status => {
                 let teams = leg::is_teams(&plan, attempt.trunk);
                 self.note_reason(teams, &response.headers);
-                self.target_failed(core, now, status, &status.to_string())
+                self.target_failed(core, status, &status.to_string())
             }
         }
     }
 
     /// A target has failed for good: the next one, or the end (TDR-FO-001, TDR-FO-004).
-    fn target_failed(&mut self, core: &mut Core, now: Now, status: u16, outcome: &str) -> Fate {
+    fn target_failed(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
         self.outcome(outcome);
         if let Some(setup) = self.setup() {
             setup.failure = Some(status);
@@ -315,87 +234,70 @@ impl Call {
             }
         }
         if cause::next_target_may_help(status) {
-            return self.try_next(core, now);
+            return self.try_next(core);
         }
-        self.give_up(core, now, status)
+        self.give_up(core, status)
     }
 
     /// The INVITE could not be sent, or the transaction timed out.
-    pub(crate) fn invite_failed(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        client: ClientId,
-        why: &str,
-    ) -> Fate {
+    pub(crate) fn invite_failed(&mut self, core: &mut Core, client: ClientId, why: &str) -> Fate {
         let ours = self.setup().and_then(|setup| setup.attempt.as_ref());
         if ours.is_none_or(|attempt| attempt.client != client) {
             return Fate::Lives;
         }
         let status = if why == crate::b2bua::TIMEOUT { 504 } else { 503 };
-        self.target_failed(core, now, status, why)
+        self.target_failed(core, status, why)
     }
 
     /// The target has had [`SILENCE_MAX`] to say anything.
-    pub(crate) fn silent(&mut self, core: &mut Core, now: Now, client: ClientId) -> Fate {
+    pub(crate) fn silent(&mut self, core: &mut Core, client: ClientId) -> Fate {
         let Some(setup) = self.setup() else { return Fate::Lives };
         if setup.attempt.as_ref().is_none_or(|attempt| attempt.client != client || attempt.heard) {
             return Fate::Lives;
         }
-        self.abandon(core, now, None);
-        self.target_failed(core, now, 504, crate::b2bua::TIMEOUT)
+        self.abandon(core, None);
+        self.target_failed(core, 504, crate::b2bua::TIMEOUT)
     }
 
     /// Nobody answered.
-    pub(crate) fn not_answered(&mut self, core: &mut Core, now: Now) -> Fate {
+    pub(crate) fn not_answered(&mut self, core: &mut Core) -> Fate {
         if self.setup().is_none() {
             return Fate::Lives;
         }
-        self.abandon(core, now, None);
+        self.abandon(core, None);
         self.outcome("no_answer");
-        self.fail(core, now, 480, "no_answer")
+        self.fail(core, 480, "no_answer")
     }
 
-    /// Cancels the INVITE that is out. Should its 2xx come all the same, it is ACKed and BYEd.
-    pub(super) fn abandon(&mut self, core: &mut Core, now: Now, reason: Option<String>) {
-        let Some(attempt) = self.setup().and_then(|setup| setup.attempt.take()) else { return };
-        core.layer.cancel(now.mono, attempt.client, reason.map(Bytes::from));
-        let Attempt { client, request, hop, identity, .. } = attempt;
-        let abandoned = Abandoned { request, hop, identity, answered: false };
-        core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
+    /// Cancels the INVITE that is out.
+    pub(super) fn abandon(&mut self, core: &mut Core, reason: Option<String>) {
+        if let Some(attempt) = self.setup().and_then(|setup| setup.attempt.take()) {
+            attempt.abandon(core, reason);
+        }
     }
 
-    fn ringing(&mut self, core: &mut Core, now: Now, response: &Response) -> Fate {
+    fn ringing(&mut self, core: &mut Core, response: &Response) -> Fate {
         // RFC 6228: a fork has ended; it rings nobody.
         if response.status == 199 {
             return Fate::Lives;
         }
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
-        let sdp = leg::sdp_of(&response.headers, response.body());
-        let early = match attempt.fork(response) {
-            Some(fork) if !sdp.is_empty() => fork.take_answer(&sdp),
-            _ => false,
-        };
-        if !early {
+        let Some((stream, answer)) = attempt.progress(response) else {
             // Early media goes on while others ring: a later 180 would make the caller's client
             // play ringback over it (TDR-EM-003, TDR-EM-023). And one 180 is enough.
             if setup.answered_early || setup.ringing == Some(response.status) {
                 return Fate::Lives;
             }
             setup.ringing = Some(response.status);
-            let (server, status) = (setup.server, response.status);
-            let ringing = Self::response(&self.a, &setup.request, status);
-            self.respond(core, now, server, ringing);
+            let ringing = Self::response(&self.a, &setup.request, response.status);
+            core.respond(setup.server, ringing);
             return Fate::Lives;
-        }
-        let trunk = attempt.trunk;
-        let Some((stream, answer)) = attempt.early_media(response) else { return Fate::Lives };
-        let b = crate::io::LegMedia { stream, symmetric: leg::symmetric(&plan, trunk) };
-        let first = !setup.answered_early;
-        if first {
-            let Ok(answer) = answer.answer_for(&setup.offer) else { return Fate::Lives };
+        };
+        let b = LegMedia { stream, symmetric: leg::symmetric(&plan, attempt.trunk) };
+        if !setup.answered_early {
+            let Ok(answer) = answer.answer_for(&setup.invitation.offer) else { return Fate::Lives };
             let Ok((body, _)) = self.a.negotiation.make_answer(&answer) else {
                 return Fate::Lives;
             };
@@ -403,71 +305,32 @@ impl Call {
             setup.ringing = Some(response.status);
             let mut progress = Self::response(&self.a, &setup.request, response.status);
             progress.set_body(SDP, body);
-            let server = setup.server;
-            self.respond(core, now, server, progress);
+            core.respond(setup.server, progress);
         }
         let a = self.a.media(&plan);
         self.connect(core, a, Some(b));
         Fate::Lives
     }
 
-    fn answered(&mut self, core: &mut Core, now: Now, hop: Hop, response: &Response) -> Fate {
-        let plan = std::sync::Arc::clone(&self.plan);
-        let Some(setup) = self.setup() else { return Fate::Lives };
-        let Some(mut attempt) = setup.attempt.take() else { return Fate::Lives };
-        let cseq = attempt.request.headers.cseq().number;
-        if attempt.fork(response).is_none() {
-            // Without a Contact there is no dialog to acknowledge in.
-            core.clients.remove(&attempt.client);
-            self.outcome("no_contact");
-            return self.fail(core, now, 502, "no_contact");
-        }
-        let tag = response.headers.to().tag().map(Bytes::copy_from_slice).unwrap_or_default();
-        let position = attempt.forks.iter().position(|fork| fork.dialog.id().remote_tag == tag);
-        let Some(mut fork) = position.map(|at| attempt.forks.swap_remove(at)) else {
+    fn answered(&mut self, core: &mut Core, from: &Hop, response: &Response) -> Fate {
+        let plan = Arc::clone(&self.plan);
+        let Some(attempt) = self.setup().and_then(|setup| setup.attempt.take()) else {
             return Fate::Lives;
         };
-        fork.dialog.confirm(response);
-        let sdp = leg::sdp_of(&response.headers, response.body());
-        let usable = sdp.is_empty() || fork.take_answer(&sdp);
-        let Attempt { client, request, hop: invited, trunk, identity, contact, .. } = attempt;
-        let flow = match &hop {
-            Hop::Flow { flow, .. } => Some(flow.clone()),
-            Hop::Target(_) => None,
+        let Ok((mut b, answer)) = attempt.answered(core, &plan, from, response) else {
+            self.outcome("no_contact");
+            return self.fail(core, 502, "no_contact");
         };
-        let target = match &invited {
-            Hop::Target(target) => Some(target.clone()),
-            Hop::Flow { .. } => None,
-        };
-        let mut b = Leg {
-            trunk,
-            identity: identity.clone(),
-            contact,
-            dialog: fork.dialog,
-            negotiation: fork.negotiation,
-            flow,
-            invited: target,
-        };
-        // The ACK waits for nobody (TDR-DLG-040).
-        let ack = b.ack(core, cseq);
-        if let Some(to) = b.hop(core, &plan) {
-            core.layer.acknowledge(now.mono, client, to, ack);
-        }
-        // Other forks may answer too: they are ACKed and BYEd.
-        let abandoned = Abandoned { request, hop: invited, identity, answered: true };
-        core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
-        core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
-        let answer = fork.answer.filter(|_| usable);
         let Some(body) = self.answer_a(answer.as_ref()) else {
-            b.bye(core, now.mono, &plan, Some(&cause::reason_of(488)));
+            b.bye(core, &plan, Some(&cause::reason_of(488)));
             self.outcome(Reject::NoCommonCodec.as_str());
-            return self.reject(core, now, Reject::NoCommonCodec);
+            return self.reject(core, Reject::NoCommonCodec);
         };
         core.dialogs.insert(b.key(), (self.id, PeerLeg::B));
         let (media_a, media_b) = (self.a.media(&plan), b.media(&plan));
         self.b = Some(b);
         self.connect(core, media_a, media_b);
-        self.answer_call(core, now, body);
+        self.answer_call(core, body);
         Fate::Lives
     }
 
@@ -478,21 +341,21 @@ impl Call {
         if setup.answered_early {
             return self.a.negotiation.last_local().cloned();
         }
-        let answer = answer.answer_for(&setup.offer).ok()?;
+        let answer = answer.answer_for(&setup.invitation.offer).ok()?;
         self.a.negotiation.make_answer(&answer).ok().map(|(body, _)| body)
     }
 
-    fn answer_call(&mut self, core: &mut Core, now: Now, body: Bytes) {
+    fn answer_call(&mut self, core: &mut Core, body: Bytes) {
         let Phase::Setup(setup) = &self.phase else { return };
         let mut response = Self::response(&self.a, &setup.request, 200);
         response.set_body(SDP, body);
-        let (server, direction) = (setup.server, setup.offer.direction);
-        self.respond(core, now, server, response);
+        let (server, direction) = (setup.server, setup.invitation.offer.direction);
+        core.respond(server, response);
         self.outcome("200");
         self.record.status = 200;
-        self.record.setup = Some(now.mono.saturating_duration_since(self.began));
+        self.record.setup = Some(core.now.mono.saturating_duration_since(self.began));
         self.phase = Phase::Up(Up {
-            answered: now.mono,
+            answered: core.now.mono,
             acknowledged: false,
             awaits_answer: None,
             reinvite: None,
@@ -503,35 +366,35 @@ impl Call {
     }
 
     /// Refuses leg A's INVITE and ends the call.
-    pub(super) fn fail(&mut self, core: &mut Core, now: Now, status: u16, word: &str) -> Fate {
+    pub(super) fn fail(&mut self, core: &mut Core, status: u16, word: &str) -> Fate {
         if let Phase::Setup(setup) = &self.phase {
             let mut response = Self::response(&self.a, &setup.request, status);
             response.headers.remove(Name::Contact);
             response.headers.push(Name::Reason, cause::reason_of(status));
             let server = setup.server;
             core.servers.remove(&server);
-            self.respond(core, now, server, response);
+            core.respond(server, response);
         }
         self.record.status = status;
-        self.end(core, now, word)
+        self.end(core, word)
     }
 
     /// Refuses leg A's INVITE for a reason of ours.
-    pub(super) fn reject(&mut self, core: &mut Core, now: Now, reason: Reject) -> Fate {
+    pub(super) fn reject(&mut self, core: &mut Core, reason: Reject) -> Fate {
         core.emit(Event::Rejected { tenant: Some(self.tenant.clone()), reason });
-        self.fail(core, now, reason.status(), reason.as_str())
+        self.fail(core, reason.status(), reason.as_str())
     }
 
     /// The caller gives up: CANCEL, or a BYE in the early dialog.
-    pub(crate) fn cancelled(&mut self, core: &mut Core, now: Now, cancel: &Request) -> Fate {
+    pub(crate) fn cancelled(&mut self, core: &mut Core, cancel: &Request) -> Fate {
         if self.setup().is_none() {
             return Fate::Lives;
         }
         let teams = leg::is_teams(&self.plan, self.a.trunk);
         self.note_reason(teams, &cancel.headers);
-        self.abandon(core, now, cause::crossing(&cancel.headers));
+        self.abandon(core, cause::crossing(&cancel.headers));
         self.outcome("cancelled");
-        self.fail(core, now, 487, "cancelled")
+        self.fail(core, 487, "cancelled")
     }
 
     /// Keeps Microsoft's words about the end of the call (TDR-ERR-001).
@@ -540,67 +403,4 @@ impl Call {
             self.record.reason = Some(words);
         }
     }
-}
-
-impl Attempt {
-    /// The early dialog that a response belongs to, made if it is new and there is room.
-    fn fork(&mut self, response: &Response) -> Option<&mut Fork> {
-        let tag = response.headers.to().tag().unwrap_or_default();
-        let known = self.forks.iter().position(|fork| fork.dialog.id().remote_tag == tag);
-        if let Some(at) = known {
-            return self.forks.get_mut(at);
-        }
-        if self.forks.len() >= FORKS_MAX && response.status < 200 {
-            return None;
-        }
-        let dialog = Dialog::uac(&self.request, response).ok()?;
-        let negotiation = self.negotiation.clone();
-        self.forks.push(Fork { dialog, negotiation, answer: None });
-        self.forks.last_mut()
-    }
-
-    /// What the fork of this response has answered.
-    fn early_media(&self, response: &Response) -> Option<(sdp::Stream, Media)> {
-        let tag = response.headers.to().tag().unwrap_or_default();
-        let fork = self.forks.iter().find(|fork| fork.dialog.id().remote_tag == tag)?;
-        Some((fork.negotiation.stream()?.clone(), fork.answer.clone()?))
-    }
-}
-
-impl Fork {
-    /// Takes the answer; whether it can be used.
-    fn take_answer(&mut self, body: &[u8]) -> bool {
-        match self.negotiation.receive_answer(body) {
-            Ok((media, _)) => {
-                self.answer = Some(media);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-}
-
-/// A 2xx to an INVITE that nobody waits for: acknowledge it and hang up (RFC 3261, 13.2.2.4).
-pub(crate) fn hang_up_late(
-    core: &mut Core,
-    now: Now,
-    client: ClientId,
-    from: &Hop,
-    response: &Response,
-) {
-    // First of all, as a 2xx without Contact, which nobody can acknowledge, is an end too.
-    core.timers.arm(now.mono + GIVE_UP, Timer::Forget(client));
-    let Some(Owner::Abandoned(abandoned)) = core.clients.get_mut(&client) else { return };
-    abandoned.answered = true;
-    let Ok(mut dialog) = Dialog::uac(&abandoned.request, response) else { return };
-    let cseq = abandoned.request.headers.cseq().number;
-    let identity = abandoned.identity.clone();
-    let hop = match from {
-        Hop::Flow { flow, .. } if flow.transport.reliable() => from.clone(),
-        _ => abandoned.hop.clone(),
-    };
-    let mut ack = dialog.ack(cseq);
-    ack.headers.push_front(Name::Via, identity.via(&core.branch()));
-    core.layer.acknowledge(now.mono, client, hop.clone(), ack);
-    core.bye(now.mono, &mut dialog, hop, &identity, Some("SIP;cause=487"));
 }

@@ -1,15 +1,14 @@
 //! The end of a call: BYE on both legs, the media's last counters, the record.
 
-use super::{Call, Fate, Phase};
+use super::{Ask, Call, Fate, Phase};
 use crate::cause;
 use crate::core::Core;
-use crate::io::{Event, Now, Output, PeerLeg};
+use crate::io::{Event, Output, PeerLeg};
 use crate::leg;
 use crate::record::MediaSummary;
 use crate::reject::Reject;
 use crate::timers::Timer;
-use sip_core::transaction::ServerId;
-use sip_core::{Request, Response};
+use sip_core::Response;
 use std::time::Duration;
 
 /// How long the media engine may take to confirm a close; after it the record goes out without
@@ -18,16 +17,9 @@ const MEDIA_CLOSE_MAX: Duration = Duration::from_secs(5);
 
 impl Call {
     /// BYE on one leg ends the other.
-    pub(crate) fn bye(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        which: PeerLeg,
-        server: ServerId,
-        request: &Request,
-    ) -> Fate {
-        let response = Response::to(request, 200, None);
-        self.respond(core, now, server, response);
+    pub(super) fn bye(&mut self, core: &mut Core, ask: &Ask) -> Fate {
+        let (which, request) = (ask.leg, &ask.request);
+        core.respond(ask.server, Response::to(request, 200, None));
         let trunk = match which {
             PeerLeg::A => self.a.trunk,
             PeerLeg::B => self.b.as_ref().map_or(self.a.trunk, |leg| leg.trunk),
@@ -35,14 +27,14 @@ impl Call {
         self.note_reason(leg::is_teams(&self.plan, trunk), &request.headers);
         match (&self.phase, which) {
             // RFC 3261, 15: the caller may end an early dialog with BYE; its INVITE gets 487.
-            (Phase::Setup(_), _) => self.cancelled(core, now, request),
+            (Phase::Setup(_), _) => self.cancelled(core, request),
             (Phase::Up(_), _) => {
                 let word = match which {
                     PeerLeg::A => "caller_hangup",
                     PeerLeg::B => "callee_hangup",
                 };
                 let reason = cause::crossing(&request.headers);
-                self.hang_up(core, now, Some(which), reason.as_deref(), word)
+                self.hang_up(core, Some(which), reason.as_deref(), word)
             }
             (Phase::Ending, _) => Fate::Lives,
         }
@@ -52,60 +44,59 @@ impl Call {
     pub(super) fn hang_up(
         &mut self,
         core: &mut Core,
-        now: Now,
         but: Option<PeerLeg>,
         reason: Option<&str>,
         word: &str,
     ) -> Fate {
         let plan = std::sync::Arc::clone(&self.plan);
-        self.refuse_reinvite(core, now);
+        self.refuse_reinvite(core);
         for which in [PeerLeg::A, PeerLeg::B] {
             if but != Some(which)
                 && let Some(leg) = self.leg(which)
             {
-                leg.bye(core, now.mono, &plan, reason);
+                leg.bye(core, &plan, reason);
             }
         }
-        self.end(core, now, word)
+        self.end(core, word)
     }
 
     /// The host stops: whatever phase the call is in, both sides learn of it.
-    pub(crate) fn shut_down(&mut self, core: &mut Core, now: Now) -> Fate {
+    pub(crate) fn shut_down(&mut self, core: &mut Core) -> Fate {
         match &self.phase {
             Phase::Setup(_) => {
-                self.abandon(core, now, None);
-                self.reject(core, now, Reject::Draining)
+                self.abandon(core, None);
+                self.reject(core, Reject::Draining)
             }
-            Phase::Up(_) => self.hang_up(core, now, None, Some("SIP;cause=503"), "shutdown"),
+            Phase::Up(_) => self.hang_up(core, None, Some("SIP;cause=503"), "shutdown"),
             Phase::Ending => Fate::Lives,
         }
     }
 
     /// Our 200 was never acknowledged (RFC 3261, 13.3.1.4). For a re-INVITE likewise: the far side
     /// is not there any more.
-    pub(crate) fn ack_missing(&mut self, core: &mut Core, now: Now) -> Fate {
+    pub(crate) fn ack_missing(&mut self, core: &mut Core) -> Fate {
         match &self.phase {
-            Phase::Up(_) => self.hang_up(core, now, None, Some("SIP;cause=408"), "ack_missing"),
+            Phase::Up(_) => self.hang_up(core, None, Some("SIP;cause=408"), "ack_missing"),
             Phase::Setup(_) | Phase::Ending => Fate::Lives,
         }
     }
 
     /// The media could not be opened.
-    pub(crate) fn media_failed(&mut self, core: &mut Core, now: Now) -> Fate {
+    pub(crate) fn media_failed(&mut self, core: &mut Core) -> Fate {
         match &self.phase {
             Phase::Setup(_) => {
-                self.abandon(core, now, None);
-                self.fail(core, now, 500, "media_failed")
+                self.abandon(core, None);
+                self.fail(core, 500, "media_failed")
             }
-            Phase::Up(_) => self.hang_up(core, now, None, Some("SIP;cause=500"), "media_failed"),
+            Phase::Up(_) => self.hang_up(core, None, Some("SIP;cause=500"), "media_failed"),
             Phase::Ending => Fate::Lives,
         }
     }
 
     /// Both dialogs are over; the call waits for its counters.
-    pub(super) fn end(&mut self, core: &mut Core, now: Now, word: &str) -> Fate {
+    pub(super) fn end(&mut self, core: &mut Core, word: &str) -> Fate {
         if let Phase::Up(up) = &self.phase {
-            self.record.talk = now.mono.saturating_duration_since(up.answered);
+            self.record.talk = core.now.mono.saturating_duration_since(up.answered);
         }
         self.record.cause = word.to_owned();
         self.phase = Phase::Ending;
@@ -115,33 +106,28 @@ impl Call {
         }
         self.count_out(core, None);
         core.admission.end(&self.record.trunk_in, &self.tenant);
-        let Some(ports) = self.media.ports else { return self.finish(core, now, None) };
+        let Some(ports) = self.media.ports else { return self.finish(core, None) };
         core.outputs.push_back(Output::CloseMedia { call: self.id, worker: ports.worker });
-        core.timers.arm(now.mono + MEDIA_CLOSE_MAX, Timer::MediaClose(self.id));
+        core.arm(MEDIA_CLOSE_MAX, Timer::MediaClose(self.id));
         Fate::Lives
     }
 
     /// The media engine has closed the call's ports, or has had its time.
-    pub(crate) fn media_closed(
-        &mut self,
-        core: &mut Core,
-        now: Now,
-        summary: Option<MediaSummary>,
-    ) -> Fate {
+    pub(crate) fn media_closed(&mut self, core: &mut Core, summary: Option<MediaSummary>) -> Fate {
         if summary.is_some() && self.media.moves > 0 {
             self.media.moves -= 1;
             return Fate::Lives;
         }
         match self.phase {
-            Phase::Ending => self.finish(core, now, summary),
+            Phase::Ending => self.finish(core, summary),
             Phase::Setup(_) | Phase::Up(_) => Fate::Lives,
         }
     }
 
-    fn finish(&mut self, core: &mut Core, now: Now, summary: Option<MediaSummary>) -> Fate {
+    fn finish(&mut self, core: &mut Core, summary: Option<MediaSummary>) -> Fate {
         if let Some(ports) = self.media.ports.take() {
-            core.ports.release(now.mono, ports.a.0, ports.a.1);
-            core.ports.release(now.mono, ports.b.0, ports.b.1);
+            core.ports.release(core.now.mono, ports.a.0, ports.a.1);
+            core.ports.release(core.now.mono, ports.b.0, ports.b.1);
         }
         self.record.media = summary;
         let answered = self.record.status == 200;
