@@ -4,7 +4,8 @@
 //! makes no difference to what comes out.
 
 use crate::message::{
-    Fault, MAX_BODY, MAX_HEAD, MAX_MESSAGE, ParseError, content_length, is_content_length, refuse,
+    Fault, MAX_BODY, MAX_HEAD, MAX_MESSAGE, ParseError, content_length, is_content_length,
+    line_end, refuse,
 };
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
@@ -179,18 +180,6 @@ fn body_len(head: &[u8]) -> Result<usize, Fault> {
     match length {
         Some(len) if len > MAX_BODY => Err(Fault::too_large("body is too long", head.len())),
         Some(len) => Ok(len),
-        None => Err(Fault::bad("Content-Length is missing", head.len())),
+        None => Err(Fault::bad("Content-Length is missing", head.len()).named("Content-Length")),
     }
-}
-
-/// Where the line with its folds ends (RFC 3261, 7.3.1).
-fn line_end(head: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while let Some(found) = memmem::find(&head[at..], b"\r\n") {
-        at += found + 2;
-        if !matches!(head.get(at), Some(b' ' | b'\t')) {
-            return at;
-        }
-    }
-    head.len()
 }

@@ -231,6 +231,58 @@ fn refusal_says_what_and_where_and_is_the_same_for_a_repeat() {
 }
 
 #[test]
+fn refusal_names_the_header_at_fault_and_where_it_is() {
+    let changed = |from: &str, to: &str| INVITE.replacen(from, to, 1);
+    for (text, header, at) in [
+        (changed("SIP/2.0\r", "SIP/3.0\r"), "start line", "SIP/3.0"),
+        (changed("192.0.2.9;user", "[::g];user"), "Request-URI", "[::g]"),
+        (changed("SIP/2.0/UDP p1", "SIP/2.0/UDP :"), "v", ":\r\nMax"),
+        (changed("t:<sip:bob@192.0.2.9>", "t:<sip:bob@[1]>"), "t", "[1]"),
+        (changed("m: <sip:alice@192.0.2.1>", "m: <sip:a@b>, c d"), "m", "d\r\nSupp"),
+        (changed("X-Folded : one", "X-Folded : o\0e"), "X-Folded", "\0e"),
+        (changed("X-Folded : one", "X-Folded : o\ne"), "X-Folded", "\ne"),
+        (changed("  two", "  t\rwo"), "X-Folded", "\rwo"),
+        (changed("Supported: 100rel", "Supported 100rel"), "Supported 100rel , timer", "100rel"),
+        (changed("Call-ID: c1@192.0.2.1\r\n", ""), "Call-ID", "\r\nv=0"),
+        (changed("l: 5", "l: 6"), "l", "6\r\n\r\nv"),
+        (changed("l: 5", "l: 5\r\nContent-Length: 6"), "Content-Length", "Content-Length: 6"),
+    ] {
+        let error = parse(&text).unwrap_err();
+        let name = error.header_name().map(String::from_utf8_lossy).unwrap();
+        assert_eq!(name, header, "{error}");
+        assert_eq!(error.offset, text.find(at).unwrap(), "{header}: {error}");
+    }
+}
+
+#[test]
+fn judgement_names_the_header_at_fault_and_where_it_is() {
+    let changed = |from: &str, to: &str| format!("\r\n{}", INVITE.replace(from, to));
+    for (text, status, header, at) in [
+        (changed("INVITE", "PUBLISH"), 405, "method", "PUBLISH"),
+        (changed("INVITE", "DANCE"), 501, "method", "DANCE"),
+        (changed("sip:+49", "h323:+49"), 416, "Request-URI", "h323"),
+        (changed("Forwards: 70", "Forwards: 0"), 483, "Max-Forwards", "0\r\nFrom"),
+        (changed("X-Folded : one", "Require: a,b\r\nRequire: c"), 420, "Require", "a,b"),
+        (changed("X-Folded : one", "Proxy-Require: z"), 420, "Proxy-Require", "z\r\n"),
+        (changed("c: application/sdp", "c: a/b"), 415, "Content-Type", "a/b"),
+        (
+            changed("c: application/sdp", "e: zip\r\nc: application/sdp"),
+            415,
+            "Content-Encoding",
+            "zip",
+        ),
+        (changed("c: application/sdp\r\n", ""), 415, "Content-Type", "v=0"),
+        (changed("X-Folded : one", "Accept: a/b"), 406, "Accept", "a/b"),
+    ] {
+        let request = request(&text);
+        let rejection = judge(&request, &NOTHING_SUPPORTED).unwrap_err();
+        assert_eq!(rejection.status(), status);
+        let place = rejection.place(&request, &NOTHING_SUPPORTED);
+        assert_eq!(place, (header, text.find(at).unwrap()), "{rejection}");
+    }
+}
+
+#[test]
 fn neither_ack_nor_a_response_is_answered() {
     let ack = INVITE.replace("INVITE", "ACK").replace("Max-Forwards: 70", "Max-Forwards: 700");
     let response = INVITE

@@ -7,10 +7,11 @@ use crate::identity::{ALLOW, Identity, PRODUCT};
 use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
 use crate::plan::{Plan, TargetName, TrunkKind};
 use crate::port_pool::PortPool;
+use crate::supported::SUPPORTED;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
 use rand_chacha::ChaCha20Rng;
-use sip_core::message::{Supported, judge};
+use sip_core::message::judge;
 use sip_core::transaction::{Event as Transaction, Layer, ServerId};
 use sip_core::{Dialog, Message, Method, Name, Request, Response};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -416,20 +417,3 @@ impl B2bua {
 
 /// The word for a request that was never answered.
 pub(crate) const TIMEOUT: &str = "timeout";
-
-/// What we take as a user agent server.
-const SUPPORTED: Supported<'_> = Supported {
-    methods: &[
-        Method::Invite,
-        Method::Ack,
-        Method::Bye,
-        Method::Cancel,
-        Method::Options,
-        Method::Notify,
-    ],
-    schemes: &["sip", "tel"],
-    extensions: &[],
-    content_types: &["application/sdp", "multipart/mixed"],
-    // A call goes on to another hop, but its Max-Forwards is judged with its route.
-    forwards: false,
-};

@@ -18,6 +18,7 @@ mod port_pool;
 pub mod record;
 pub mod reject;
 pub mod routing;
+mod supported;
 mod timers;
 mod trunk;
 
@@ -26,3 +27,4 @@ pub use io::{CallId, Input, MediaPorts, Now, Output, PeerLeg};
 pub use plan::Plan;
 pub use record::Record;
 pub use reject::Reject;
+pub use supported::SUPPORTED;

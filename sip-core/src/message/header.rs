@@ -165,6 +165,12 @@ impl Headers {
         self.lines.is_empty()
     }
 
+    /// Where `part` stands in the message as it was received; `None` for what is not of it.
+    pub fn offset(&self, part: &[u8]) -> Option<usize> {
+        let at = (part.as_ptr() as usize).checked_sub(self.raw.as_ptr() as usize)?;
+        (at + part.len() <= self.raw.len()).then_some(at)
+    }
+
     /// `part` of this message as `Bytes` of its own; shares the received octets where it can.
     pub fn share(&self, part: &[u8]) -> Bytes {
         let raw = self.raw.as_ptr_range();

@@ -58,6 +58,36 @@ impl Rejection {
         }
     }
 
+    /// The name of the header at fault, and where in the received message its value (for an
+    /// extension: the tag) stands.
+    pub fn place(&self, request: &Request, supported: &Supported<'_>) -> (&'static str, usize) {
+        let headers = &request.headers;
+        let offset = |part: &[u8]| headers.offset(part).unwrap_or_default();
+        let first = |name: Name| {
+            let value = headers.get(name).unwrap_or_default();
+            (name.as_str(), headers.offset(value).unwrap_or_else(|| offset(request.body())))
+        };
+        match self {
+            // The method stands right before the Request-URI, one space apart.
+            Self::MethodNotAllowed | Self::NotImplemented => {
+                let before = request.method.as_bytes().len() + 1;
+                ("method", offset(&request.uri).saturating_sub(before))
+            }
+            Self::UriScheme => ("Request-URI", offset(&request.uri)),
+            Self::TooManyHops => first(Name::MaxForwards),
+            Self::BadExtension(_) => {
+                let mut unknown = unknown_extensions(request, supported);
+                unknown.next().map_or_else(
+                    || first(Name::Require),
+                    |(name, tag)| (name.as_str(), offset(tag)),
+                )
+            }
+            Self::MediaType if is_encoded(request) => first(Name::ContentEncoding),
+            Self::MediaType => first(Name::ContentType),
+            Self::NotAcceptable => first(Name::Accept),
+        }
+    }
+
     /// The refusing response with the headers that its status calls for.
     pub fn response(
         &self,
@@ -116,17 +146,23 @@ fn check_method(request: &Request, supported: &Supported<'_>) -> Result<(), Reje
 }
 
 fn check_extensions(request: &Request, supported: &Supported<'_>) -> Result<(), Rejection> {
-    let proxied = request.headers.list(Name::ProxyRequire).filter(|_| supported.forwards);
-    let unknown: Vec<&[u8]> = request
-        .headers
-        .list(Name::Require)
-        .chain(proxied)
-        .filter(|tag| !supported.extensions.iter().any(|have| same(tag, have)))
-        .collect();
+    let unknown: Vec<&[u8]> = unknown_extensions(request, supported).map(|(_, tag)| tag).collect();
     if unknown.is_empty() {
         return Ok(());
     }
     Err(Rejection::BadExtension(unknown.join(&b", "[..])))
+}
+
+/// Option tags that are required and not there, each with the header that requires it.
+fn unknown_extensions<'a>(
+    request: &'a Request,
+    supported: &'a Supported<'_>,
+) -> impl Iterator<Item = (Name, &'a [u8])> {
+    let required = |name| request.headers.list(name).map(move |tag| (name, tag));
+    let proxied = required(Name::ProxyRequire).filter(|_| supported.forwards);
+    required(Name::Require)
+        .chain(proxied)
+        .filter(|(_, tag)| !supported.extensions.iter().any(|have| same(tag, have)))
 }
 
 /// A body that we cannot read is refused unless its sender does not mind (RFC 3261, 20.11).
@@ -140,12 +176,15 @@ fn check_body(request: &Request, supported: &Supported<'_>) -> Result<(), Reject
         .and_then(|value| value.iter().position(|&b| b == b';').map(|at| &value[at + 1..]))
         .and_then(|params| super::Params::new(params).value("handling"))
         .is_some_and(|handling| handling.eq_ignore_ascii_case(b"optional"));
-    let encoded = headers.list(Name::ContentEncoding).any(|coding| !same(coding, "identity"));
     let known = headers.get(Name::ContentType).is_some_and(|value| {
         let media = media_type(value);
         supported.content_types.iter().any(|have| same(media, have))
     });
-    if optional || (known && !encoded) { Ok(()) } else { Err(Rejection::MediaType) }
+    if optional || (known && !is_encoded(request)) { Ok(()) } else { Err(Rejection::MediaType) }
+}
+
+fn is_encoded(request: &Request) -> bool {
+    request.headers.list(Name::ContentEncoding).any(|coding| !same(coding, "identity"))
 }
 
 /// An INVITE is answered with a body, so its Accept must leave us one of our types.

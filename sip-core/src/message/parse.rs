@@ -3,7 +3,7 @@
 
 use super::header::{Line, in_set, scan_line};
 use super::name::OTHER;
-use super::text::{Elements, decimal, split_element, token_len, trim};
+use super::text::{Elements, decimal, split_element, token_len, trim, trim_start};
 use super::write::StartLine;
 use super::{
     Headers, MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, MAX_VIAS, Message, Method,
@@ -20,7 +20,8 @@ pub struct ParseError {
     pub what: &'static str,
     /// Where in the message.
     pub offset: usize,
-    /// The header at fault, as written, if one is.
+    /// The header line at fault, as written; the bare name of one that is missing, or of the part
+    /// of the start line.
     pub header: Option<Bytes>,
     /// The status that a UAS answers a request with; `None`: drop without an answer.
     pub status: Option<u16>,
@@ -31,6 +32,13 @@ pub struct ParseError {
 impl ParseError {
     pub(super) fn new(what: &'static str, offset: usize) -> Self {
         Self { what, offset, header: None, status: Some(400), response: None }
+    }
+
+    /// The name of the header at fault, as written: without its value.
+    pub fn header_name(&self) -> Option<&[u8]> {
+        let line = self.header.as_deref()?;
+        let end = memchr::memchr(b':', line).unwrap_or(line.len());
+        Some(trim(&line[..end]))
     }
 
     /// The same error in a text that starts `by` octets earlier.
@@ -44,17 +52,30 @@ pub(crate) struct Fault {
     what: &'static str,
     offset: usize,
     status: u16,
-    /// The header line at fault.
-    line: Option<(usize, usize)>,
+    at: Part,
+}
+
+/// The part of a message that is at fault.
+enum Part {
+    /// The line that the offset is in, if it is a header's.
+    Offset,
+    /// The header line with these bounds.
+    Line(usize, usize),
+    /// What has no line of its own.
+    Named(&'static str),
 }
 
 impl Fault {
     pub(crate) fn bad(what: &'static str, offset: usize) -> Self {
-        Self { what, offset, status: 400, line: None }
+        Self { what, offset, status: 400, at: Part::Offset }
     }
 
     pub(crate) fn too_large(what: &'static str, offset: usize) -> Self {
-        Self { what, offset, status: 513, line: None }
+        Self { what, offset, status: 513, at: Part::Offset }
+    }
+
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { at: Part::Named(name), ..self }
     }
 
     pub(crate) fn shifted(self, by: usize) -> Self {
@@ -62,7 +83,7 @@ impl Fault {
     }
 
     fn in_line(self, line: &Line) -> Self {
-        Self { line: Some((line.start as usize, line.end as usize)), ..self }
+        Self { at: Part::Line(line.start as usize, line.end as usize), ..self }
     }
 }
 
@@ -114,14 +135,19 @@ fn read(bytes: &Bytes) -> Result<Message, Fault> {
     }
 
     let headers = Headers::received(bytes.clone(), lines);
-    let found = check(bytes, &headers, &start_line)?;
+    let found = check(bytes, at, &headers, &start_line)?;
     let available = bytes.len() - body_start;
     let body_len = found.content_length.unwrap_or(available);
     if body_len > MAX_BODY {
-        return Err(Fault::too_large("body is too long", body_start));
+        return Err(Fault::too_large("body is too long", body_start).named(BODY));
     }
     if body_len > available {
-        return Err(Fault::bad("Content-Length is above what came", body_start));
+        let what = "Content-Length is above what came";
+        let line = headers.lines().iter().find(|line| line.code == CONTENT_LENGTH);
+        return Err(match line {
+            Some(line) => Fault::bad(what, line.value_start as usize).in_line(line),
+            None => Fault::bad(what, body_start).named(BODY),
+        });
     }
     let body = bytes.slice(body_start..body_start + body_len);
     Ok(match start_line {
@@ -157,8 +183,15 @@ enum Start {
     Response { status: u16, reason: (usize, usize), line: StartLine },
 }
 
-/// Reads the start line (RFC 3261, 7.1 and 7.2); elements are one space apart.
 fn read_start_line(bytes: &[u8], start: usize) -> Result<(Start, usize), Fault> {
+    start_line(bytes, start).map_err(|fault| match fault.at {
+        Part::Offset => fault.named(START_LINE),
+        Part::Line(..) | Part::Named(_) => fault,
+    })
+}
+
+/// Reads the start line (RFC 3261, 7.1 and 7.2); elements are one space apart.
+fn start_line(bytes: &[u8], start: usize) -> Result<(Start, usize), Fault> {
     let end = start
         + memchr2(b'\r', b'\n', &bytes[start..])
             .ok_or(Fault::bad("start line has no end", bytes.len()))?;
@@ -197,7 +230,7 @@ fn read_request_line(text: &[u8], start: usize) -> Result<Start, Fault> {
         });
     };
     Uri::parse(&text[uri_start..uri_end])
-        .map_err(|error| Fault::bad(error.what, start + uri_start + error.offset))?;
+        .map_err(|error| inner(error).shifted(start + uri_start).named(REQUEST_URI))?;
     Ok(Start::Request {
         method: (start, start + method_len),
         uri: (start + uri_start, start + uri_end),
@@ -268,15 +301,20 @@ const SINGLE: u64 = bit(FROM)
     | bit(CONTENT_TYPE);
 
 /// Headers without which nothing can be matched or answered (RFC 3261, 8.1.1).
-const MANDATORY: [(u8, &str); 5] = [
-    (VIA, "Via is missing"),
-    (FROM, "From is missing"),
-    (TO, "To is missing"),
-    (CALL_ID, "Call-ID is missing"),
-    (CSEQ, "CSeq is missing"),
+const MANDATORY: [(u8, &str, &str); 5] = [
+    (VIA, "Via", "Via is missing"),
+    (FROM, "From", "From is missing"),
+    (TO, "To", "To is missing"),
+    (CALL_ID, "Call-ID", "Call-ID is missing"),
+    (CSEQ, "CSeq", "CSeq is missing"),
 ];
 
-fn check(bytes: &[u8], headers: &Headers, start: &Start) -> Result<Found, Fault> {
+/// What is named as at fault where no header line is.
+const START_LINE: &str = "start line";
+const REQUEST_URI: &str = "Request-URI";
+const BODY: &str = "body";
+
+fn check(bytes: &[u8], head_end: usize, headers: &Headers, start: &Start) -> Result<Found, Fault> {
     let mut seen = 0_u64;
     let mut vias = 0;
     let mut found = Found { content_length: None };
@@ -292,9 +330,7 @@ fn check(bytes: &[u8], headers: &Headers, start: &Start) -> Result<Found, Fault>
         let value = headers.value(line);
         let checked = match line.code {
             VIA => check_vias(value, &mut vias, start),
-            FROM | TO => {
-                NameAddr::parse(value).and_then(|address| address.uri()).map(|_| ()).map_err(inner)
-            }
+            FROM | TO => check_address(value),
             CALL_ID => check_call_id(value),
             CSEQ => check_cseq(value, bytes, start),
             MAX_FORWARDS if matches!(start, Start::Request { .. }) => {
@@ -303,16 +339,17 @@ fn check(bytes: &[u8], headers: &Headers, start: &Start) -> Result<Found, Fault>
                     None => Err(Fault::bad("Max-Forwards is not in 0 to 255", 0)),
                 }
             }
-            CONTACT => Elements { rest: Some(value) }
-                .try_for_each(|contact| NameAddr::parse(contact).map(|_| ()))
-                .map_err(inner),
+            CONTACT => Elements { rest: Some(value) }.try_for_each(|contact| {
+                let offset = offset_in(value, contact);
+                NameAddr::parse(contact).map(|_| ()).map_err(|error| inner(error).shifted(offset))
+            }),
             CONTENT_LENGTH => content_length(value).map(|len| found.content_length = Some(len)),
             _ => Ok(()),
         };
         checked.map_err(|fault| fault.shifted(line.value_start as usize).in_line(line))?;
     }
-    match MANDATORY.iter().find(|(code, _)| !in_set(seen, *code)) {
-        Some((_, what)) => Err(Fault::bad(what, bytes.len())),
+    match MANDATORY.iter().find(|(code, ..)| !in_set(seen, *code)) {
+        Some((_, name, what)) => Err(Fault::bad(what, head_end).named(name)),
         None => Ok(found),
     }
 }
@@ -321,13 +358,26 @@ fn inner(error: ParseError) -> Fault {
     Fault::bad(error.what, error.offset)
 }
 
+/// From and To: an address whose URI we can read.
+fn check_address(value: &[u8]) -> Result<(), Fault> {
+    let address = NameAddr::parse(value).map_err(inner)?;
+    let offset = offset_in(value, address.uri);
+    address.uri().map(|_| ()).map_err(|error| inner(error).shifted(offset))
+}
+
+/// Where `part` stands in the text that it was cut from.
+fn offset_in(text: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+}
+
 fn check_vias(value: &[u8], vias: &mut usize, start: &Start) -> Result<(), Fault> {
     let mut rest = Some(value);
     while let Some(text) = rest {
         let (element, after) = split_element(text);
         let offset = value.len() - text.len();
         rest = after;
-        let via = Via::parse(element).map_err(|error| Fault::bad(error.what, offset))?;
+        let via = Via::parse(element)
+            .map_err(|error| inner(error).shifted(offset_in(value, trim_start(element))))?;
         *vias += 1;
         if *vias > MAX_VIAS {
             return Err(Fault::too_large("too many Vias", offset));
@@ -381,12 +431,44 @@ pub(crate) fn content_length(value: &[u8]) -> Result<usize, Fault> {
 pub(crate) fn refuse(bytes: &Bytes, fault: Fault) -> ParseError {
     let text = &bytes[leading_crlf(bytes)..];
     let answerable = !text.is_empty() && !is_response(text) && !text.starts_with(b"ACK ");
-    let header = fault.line.map(|(start, end)| bytes.slice_ref(trim(&bytes[start..end])));
+    let header = match fault.at {
+        Part::Named(name) => Some(Bytes::from_static(name.as_bytes())),
+        Part::Line(start, end) => Some(bytes.slice_ref(trim(&bytes[start..end]))),
+        Part::Offset => header_at(bytes, fault.offset).map(|line| bytes.slice_ref(trim(line))),
+    };
     let mut error = ParseError { header, ..ParseError::new(fault.what, fault.offset) };
     error.status = answerable.then_some(fault.status);
     error.response =
         error.status.and_then(|status| salvage(text, status, fault.what)).map(Box::new);
     error
+}
+
+/// The line of the header section that holds `offset`, folds and all; what only CR or LF ends is
+/// part of the line that it would hide in.
+fn header_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
+    let mut at = leading_crlf(bytes);
+    let mut start_line = true;
+    while at <= offset && !bytes[at..].starts_with(b"\r\n") {
+        let end = line_end(bytes, at);
+        if offset < end || end == bytes.len() {
+            return (!start_line).then(|| &bytes[at..end]);
+        }
+        start_line = false;
+        at = end;
+    }
+    None
+}
+
+/// Where the line with its folds ends (RFC 3261, 7.3.1).
+pub(crate) fn line_end(text: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(found) = memchr::memmem::find(&text[at..], b"\r\n") {
+        at += found + 2;
+        if !matches!(text.get(at), Some(b' ' | b'\t')) {
+            return at;
+        }
+    }
+    text.len()
 }
 
 /// A response made of the Via, From, To, Call-ID and CSeq of a request that does not parse. They
@@ -429,7 +511,7 @@ fn salvage(text: &[u8], status: u16, what: &'static str) -> Option<Response> {
         seen |= bit(line.code);
         response.headers.push(name, Bytes::copy_from_slice(value));
     }
-    let whole = MANDATORY.iter().all(|(code, _)| in_set(seen, *code));
+    let whole = MANDATORY.iter().all(|(code, ..)| in_set(seen, *code));
     if !whole || response.headers.cseq().method == Method::Ack {
         return None;
     }

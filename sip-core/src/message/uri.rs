@@ -66,7 +66,8 @@ impl<'a> Uri<'a> {
             Some((user, password)) => (Some(user), password),
             None => (None, None),
         };
-        let HostPort { host, port, rest } = read_host(hostport)?;
+        let HostPort { host, port, rest } =
+            read_host(hostport).map_err(|error| error.shifted(text.len() - hostport.len()))?;
         let (params, headers) = match rest.first() {
             None => (&b""[..], None),
             Some(b';') => cut(&rest[1..], b'?'),

@@ -1,0 +1,36 @@
+//! What we take as a user agent server: the one list for the daemon and for `tollgate sip`.
+
+use sip_core::Method;
+use sip_core::message::Supported;
+
+/// What we take as a user agent server.
+pub const SUPPORTED: Supported<'_> = Supported {
+    methods: &[
+        Method::Invite,
+        Method::Ack,
+        Method::Bye,
+        Method::Cancel,
+        Method::Options,
+        Method::Notify,
+    ],
+    schemes: &["sip", "tel"],
+    extensions: &[],
+    content_types: &["application/sdp", "multipart/mixed"],
+    // A call goes on to another hop, but its Max-Forwards is judged with its route.
+    forwards: false,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::SUPPORTED;
+    use crate::identity::ALLOW;
+
+    #[test]
+    fn what_we_allow_is_what_we_take() {
+        let mut allowed: Vec<&[u8]> = ALLOW.split(", ").map(str::as_bytes).collect();
+        let mut taken: Vec<&[u8]> = SUPPORTED.methods.iter().map(|m| m.as_bytes()).collect();
+        allowed.sort_unstable();
+        taken.sort_unstable();
+        assert_eq!(allowed, taken);
+    }
+}
