@@ -1,9 +1,10 @@
-//! SIP messages, stream framing, transactions and dialogs, without I/O.
+//! SIP messages, stream framing, transactions, dialogs and digest authentication, without I/O.
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number: bytes, `now` and branches
 //! come in, bytes and events go out.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod dialog;
 pub mod framing;
 pub mod message;

@@ -25,7 +25,7 @@ pub(super) fn is_lws(b: u8) -> bool {
 }
 
 /// How many token characters `text` starts with.
-pub(super) fn token_len(text: &[u8]) -> usize {
+pub(crate) fn token_len(text: &[u8]) -> usize {
     text.iter().position(|&b| !is_token(b)).unwrap_or(text.len())
 }
 
@@ -39,12 +39,12 @@ pub(super) fn trim_end(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
-pub(super) fn trim(text: &[u8]) -> &[u8] {
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
     trim_end(trim_start(text))
 }
 
 /// The length of the quoted string that `text` starts with, both quotes counted.
-pub(super) fn quoted_len(text: &[u8]) -> Option<usize> {
+pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
