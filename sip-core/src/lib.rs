@@ -6,6 +6,8 @@
 
 pub mod auth;
 pub mod dialog;
+#[cfg(test)]
+mod drawing;
 pub mod framing;
 pub mod message;
 #[cfg(feature = "rsip")]

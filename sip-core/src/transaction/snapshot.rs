@@ -7,9 +7,8 @@ use super::non_invite_client::{self, NonInviteClient};
 use super::non_invite_server::{self, NonInviteServer};
 use super::timer::Timer::{self, *};
 use super::timer::{Backoff, GIVE_UP, T1, T4};
-use std::collections::BTreeMap;
-use std::fmt::{Debug, Write};
-use std::path::Path;
+use crate::drawing::{self, Row, event_words, first_word, words};
+use std::fmt::Debug;
 use std::time::Instant;
 
 #[test]
@@ -138,15 +137,11 @@ struct Machine<S, E, A: 'static> {
     timer: fn(Timer) -> E,
 }
 
-/// From a state, on an event, over a hop, to a state, doing something.
-type Row = [String; 5];
-
 impl<S: Debug, E: Copy + Debug, A: Debug> Machine<S, E, A> {
     fn check(&self, now: Instant) {
         self.check_deadlines(now);
-        let rows = self.rows(now);
-        compare(&format!("{}.txt", self.name), &self.table(&rows));
-        compare(&format!("{}.dot", self.name), &self.graph(&rows));
+        let columns = ["state", "event", "hop", "next", "actions"];
+        drawing::compare(self.name, self.title, columns, &self.rows(now));
     }
 
     /// Each deadline a state shows is one it acts upon, and then not the same one again at once.
@@ -191,38 +186,6 @@ impl<S: Debug, E: Copy + Debug, A: Debug> Machine<S, E, A> {
         }
         rows
     }
-
-    fn table(&self, rows: &[Row]) -> String {
-        let head = ["state", "event", "hop", "next", "actions"].map(str::to_owned);
-        let all = || std::iter::once(&head).chain(rows);
-        let width = |column: usize| all().map(|row| row[column].len()).max().unwrap_or(0);
-        let mut text = format!("{}\n\n", self.title);
-        for row in all() {
-            let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                write!(line, "{cell:width$}  ", width = width(column)).unwrap();
-            }
-            text += line.trim_end();
-            text.push('\n');
-        }
-        text + "\nAny other event in any state is counted as unexpected and changes nothing.\n"
-    }
-
-    fn graph(&self, rows: &[Row]) -> String {
-        let mut edges: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
-        for [before, event, hop, after, actions] in rows {
-            let hop = if hop == "any" { String::new() } else { format!(" ({hop})") };
-            let actions = if actions == "-" { String::new() } else { format!(" / {actions}") };
-            edges.entry((before, after)).or_default().push(format!("{event}{hop}{actions}"));
-        }
-        let mut text = format!("// {}\ndigraph \"{}\" {{\n", self.title, self.name);
-        text += "    node [shape=box, style=rounded];\n";
-        for ((before, after), labels) in edges {
-            let label = labels.join("\\l");
-            writeln!(text, "    {before} -> {after} [label=\"{label}\\l\"];").unwrap();
-        }
-        text + "}\n"
-    }
 }
 
 fn with_timers<E: Copy>(events: &[E], timers: &[Timer], timer: fn(Timer) -> E) -> Vec<E> {
@@ -231,34 +194,6 @@ fn with_timers<E: Copy>(events: &[E], timers: &[Timer], timer: fn(Timer) -> E) -
 
 fn is_unexpected<A: Debug>(actions: &[A]) -> bool {
     words(actions) == "Unexpected"
-}
-
-/// The variant's name.
-fn first_word(state: &impl Debug) -> String {
-    let text = format!("{state:?}");
-    text.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()
-}
-
-/// `Timer(A)` reads `timer A`.
-fn event_words(event: &impl Debug) -> String {
-    format!("{event:?}").replace("Timer(", "timer ").replace(')', "")
-}
-
-fn words<A: Debug>(actions: &[A]) -> String {
-    match actions {
-        [] => "-".to_owned(),
-        _ => actions.iter().map(|action| format!("{action:?}")).collect::<Vec<_>>().join(", "),
-    }
-}
-
-fn compare(file: &str, drawn: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/state-machines").join(file);
-    if std::env::var_os("TOLLGATE_BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, drawn).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(committed, drawn, "{file} is out of date: TOLLGATE_BLESS=1 draws it anew");
 }
 
 /// Virtual time zero.
