@@ -3,7 +3,7 @@
 use crate::call::incoming::{self, NewCall};
 use crate::call::{Ask, Call, Fate, hang_up_late};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
-use crate::identity::{ALLOW, Identity, PRODUCT};
+use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
 use crate::plan::{Plan, TargetName, TrunkKind};
 use crate::port_pool::PortPool;
@@ -367,9 +367,6 @@ impl B2bua {
     fn refuse(&mut self, server: ServerId, request: &Request, status: u16) {
         let mut response = Response::to(request, status, Some(self.core.token().as_bytes()));
         response.headers.push(Name::Server, PRODUCT);
-        if status == 405 {
-            response.headers.push(Name::Allow, ALLOW);
-        }
         self.core.respond(server, response);
     }
 
@@ -395,7 +392,7 @@ impl B2bua {
         let us = Identity::new(&plan, trunk, fqdn);
         let mut response = Response::to(request, 200, Some(self.core.token().as_bytes()));
         response.headers.push(Name::Contact, us.contact(""));
-        response.headers.push(Name::Allow, ALLOW);
+        response.headers.push(Name::Allow, us.allow());
         response.headers.push(Name::Accept, "application/sdp");
         response.headers.push(Name::Server, PRODUCT);
         self.core.respond(server, response);

@@ -8,8 +8,14 @@ use crate::plan::{Plan, Transport, TrunkKind};
 use bytes::Bytes;
 use std::net::SocketAddr;
 
-/// The methods we take (RFC 3261, 20.5). NOTIFY must be named towards Teams (TDR-OUT-012).
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY";
+/// The methods we take on a trunk of this kind (RFC 3261, 20.5). NOTIFY must be named towards Teams
+/// (TDR-OUT-012).
+pub(crate) const fn allow(kind: TrunkKind) -> &'static str {
+    match kind {
+        TrunkKind::Teams | TrunkKind::Carrier => "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY",
+    }
+}
+
 /// What we call ourselves in User-Agent and Server.
 pub(crate) const PRODUCT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
 
@@ -19,6 +25,7 @@ pub(crate) struct Identity {
     host: String,
     port: u16,
     transport: Transport,
+    kind: TrunkKind,
 }
 
 impl Identity {
@@ -28,11 +35,12 @@ impl Identity {
         let listener = of.and_then(|trunk| plan.listeners.get(trunk.listener));
         let advertise = listener.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |l| l.advertise);
         let transport = listener.map_or(Transport::Tls, |l| l.transport);
-        let host = match of.map(|trunk| trunk.kind) {
-            Some(TrunkKind::Teams) => fqdn.unwrap_or(&plan.node.fqdn).to_owned(),
-            _ => uri_host(advertise),
+        let kind = of.map_or(TrunkKind::Carrier, |trunk| trunk.kind);
+        let host = match kind {
+            TrunkKind::Teams => fqdn.unwrap_or(&plan.node.fqdn).to_owned(),
+            TrunkKind::Carrier => uri_host(advertise),
         };
-        Self { host, port: advertise.port(), transport }
+        Self { host, port: advertise.port(), transport, kind }
     }
 
     /// `host:port`.
@@ -51,6 +59,11 @@ impl Identity {
     pub(crate) fn contact(&self, user: &str) -> Bytes {
         let at = if user.is_empty() { "" } else { "@" };
         format!("<sip:{user}{at}{};transport={}>", self.sent_by(), self.transport.param()).into()
+    }
+
+    /// The methods we take there.
+    pub(crate) const fn allow(&self) -> &'static str {
+        allow(self.kind)
     }
 
     /// The host alone, for From and To.

@@ -85,7 +85,7 @@ impl Leg {
         let mut request = self.dialog.request(method);
         request.headers.push_front(Name::Via, self.identity.via(&core.branch()));
         request.headers.push(Name::Contact, self.contact.clone());
-        request.headers.push(Name::Allow, crate::identity::ALLOW);
+        request.headers.push(Name::Allow, self.identity.allow());
         request.headers.push(Name::UserAgent, PRODUCT);
         request
     }

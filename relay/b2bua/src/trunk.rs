@@ -1,7 +1,7 @@
 //! A trunk's targets: whether each is up, told by the OPTIONS we send (TDR-OPT-001, TDR-FO-005).
 
 use crate::core::{Core, Owner};
-use crate::identity::{ALLOW, Identity, PRODUCT};
+use crate::identity::{Identity, PRODUCT};
 use crate::io::{Event, Hop, Output, Target, TargetView};
 use crate::plan::{Plan, TargetName, TrunkKind};
 use crate::timers::Timer;
@@ -238,7 +238,7 @@ fn options(core: &mut Core, plan: &Plan, trunk: usize, target: &TargetName) -> R
     headers.push(Name::CallId, core.token());
     headers.push(Name::CSeq, "1 OPTIONS");
     headers.push(Name::Contact, us.contact(""));
-    headers.push(Name::Allow, ALLOW);
+    headers.push(Name::Allow, us.allow());
     headers.push(Name::Accept, "application/sdp");
     headers.push(Name::UserAgent, PRODUCT);
     request

@@ -72,7 +72,7 @@ impl Invitation {
         let contact = identity.contact(self.caller.contact_user());
         let mut request = self.request(core, plan, candidate, &hop, &identity);
         request.headers.push(Name::Contact, contact.clone());
-        request.headers.push(Name::Allow, crate::identity::ALLOW);
+        request.headers.push(Name::Allow, identity.allow());
         request.headers.push(Name::UserAgent, PRODUCT);
         let offer = self.offer.for_other_leg(None).unwrap_or_else(|_| self.offer.clone());
         request.set_body(SDP, negotiation.make_offer(&offer));

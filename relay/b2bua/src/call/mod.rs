@@ -121,7 +121,7 @@ impl Call {
     fn response(leg: &Leg, request: &Request, status: u16) -> Response {
         let mut response = Response::to(request, status, Some(&leg.dialog.id().local_tag));
         response.headers.push(Name::Contact, leg.contact.clone());
-        response.headers.push(Name::Allow, crate::identity::ALLOW);
+        response.headers.push(Name::Allow, leg.identity.allow());
         response.headers.push(Name::Server, crate::identity::PRODUCT);
         response
     }
