@@ -10,6 +10,7 @@ pub mod daemon;
 mod demo;
 mod dns;
 mod http;
+pub mod judgement;
 pub mod logging;
 mod record_file;
 mod shard;

@@ -469,6 +469,7 @@ const NOTHING_SUPPORTED: Supported<'_> = Supported {
     schemes: &["sip"],
     extensions: &[],
     content_types: &["application/sdp"],
+    unread_types: &[],
     forwards: true,
 };
 

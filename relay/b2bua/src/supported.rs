@@ -16,6 +16,8 @@ pub const SUPPORTED: Supported<'_> = Supported {
     schemes: &["sip", "tel"],
     extensions: &[],
     content_types: &["application/sdp", "multipart/mixed"],
+    // A call is better carried without its note than refused for it.
+    unread_types: &["text/plain"],
     // A call goes on to another hop, but its Max-Forwards is judged with its route.
     forwards: false,
 };

@@ -7,6 +7,7 @@ mod ask;
 mod check;
 mod demo;
 mod run;
+mod sip;
 
 use crate::config;
 pub(crate) use ask::table;
@@ -28,6 +29,7 @@ enum Verb {
     Run(run::Run),
     Check(check::Check),
     Demo(demo::Demo),
+    Sip(sip::Sip),
     Calls(ask::Calls),
     Trunks(ask::Trunks),
     Reload(ask::Reload),
@@ -39,6 +41,7 @@ impl Verb {
             Self::Run(run) => run.run(),
             Self::Check(check) => check.run(),
             Self::Demo(demo) => demo.run(),
+            Self::Sip(sip) => sip.run(),
             Self::Calls(calls) => calls.run(),
             Self::Trunks(trunks) => trunks.run(),
             Self::Reload(reload) => reload.run(),

@@ -14,6 +14,8 @@ pub struct Supported<'a> {
     pub extensions: &'a [&'a str],
     /// Media types of bodies that are read, and of those sent in answer to INVITE.
     pub content_types: &'a [&'a str],
+    /// Media types of bodies that are taken and left unread: notes to a person, where no person is.
+    pub unread_types: &'a [&'a str],
     /// Whether requests go on to another hop: then Max-Forwards and Proxy-Require count.
     pub forwards: bool,
 }
@@ -178,7 +180,8 @@ fn check_body(request: &Request, supported: &Supported<'_>) -> Result<(), Reject
         .is_some_and(|handling| handling.eq_ignore_ascii_case(b"optional"));
     let known = headers.get(Name::ContentType).is_some_and(|value| {
         let media = media_type(value);
-        supported.content_types.iter().any(|have| same(media, have))
+        let taken = supported.content_types.iter().chain(supported.unread_types);
+        taken.into_iter().any(|have| same(media, have))
     });
     if optional || (known && !is_encoded(request)) { Ok(()) } else { Err(Rejection::MediaType) }
 }

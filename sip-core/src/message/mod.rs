@@ -53,9 +53,8 @@ pub const MAX_HEADERS: usize = 200;
 /// Via elements of a message: RFC 4475, 3.1.1.7 has 34, and Max-Forwards starts at 70.
 pub const MAX_VIAS: usize = 64;
 
-/// The long form of a header name as written.
-#[cfg(feature = "rsip")]
-pub(crate) fn long_name(name: &[u8]) -> &[u8] {
+/// The long form of a header name as written; what is not known stays as it is.
+pub fn long_name(name: &[u8]) -> &[u8] {
     name::long_of(name)
 }
 

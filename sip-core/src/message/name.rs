@@ -136,7 +136,6 @@ pub(super) const fn code_of(text: &[u8]) -> u8 {
 }
 
 /// The long form of a name as written; what is not known stays as it is.
-#[cfg(feature = "rsip")]
 pub(super) fn long_of(text: &[u8]) -> &[u8] {
     LONG.get(usize::from(code_of(text))).map_or(text, |long| long.as_bytes())
 }
