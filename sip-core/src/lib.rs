@@ -13,6 +13,7 @@ pub mod message;
 #[cfg(feature = "rsip")]
 pub mod rsip;
 pub mod transaction;
+pub mod usage;
 
 pub use dialog::{Dialog, DialogError, DialogId};
 pub use message::{

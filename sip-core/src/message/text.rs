@@ -133,7 +133,7 @@ impl<'a> Params<'a> {
     }
 
     /// The value under `name`, compared without case: `Some(b"")` if it has no value.
-    pub(super) fn value(self, name: &str) -> Option<&'a [u8]> {
+    pub(crate) fn value(self, name: &str) -> Option<&'a [u8]> {
         let mut params = self;
         params
             .find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
