@@ -1,4 +1,4 @@
-//! SIP messages, stream framing, transactions, dialogs and digest authentication, without I/O.
+//! SIP messages, stream framing, transactions, dialogs, digest and registrations, without I/O.
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number: bytes, `now` and branches
 //! come in, bytes and events go out.

@@ -90,6 +90,33 @@ impl Standing {
         self.realms.retain(|realm| realm.nc > 0 || !realm.challenge.algorithm.0.is_session());
     }
 
+    /// A request signed with this (or not at all) was answered 401 or 407: whether the next one
+    /// may be signed with the new challenge. On `Err` nothing stands any more, unless there was
+    /// nothing for us to answer.
+    pub fn challenged(
+        &mut self,
+        response: &Response,
+        account: &Account,
+        cnonce: &str,
+    ) -> Result<(), Refusal> {
+        let asked = challenges(&response.headers);
+        if asked.is_empty() {
+            return Err(Refusal::NothingToAnswer);
+        }
+        let ours = |challenge: &Challenge| {
+            account.realm.as_ref().is_none_or(|realm| realm.as_bytes() == challenge.realm)
+        };
+        let mut noted = false;
+        for challenge in asked.into_iter().filter(ours) {
+            if let Err(refusal) = self.note(challenge, cnonce) {
+                self.realms.clear();
+                return Err(refusal);
+            }
+            noted = true;
+        }
+        if noted { Ok(()) } else { Err(Refusal::OtherRealm) }
+    }
+
     /// Takes note of a challenge; whether it may be answered.
     fn note(&mut self, challenge: Challenge, cnonce: &str) -> Result<(), Refusal> {
         let known = self
@@ -127,8 +154,7 @@ impl Realm {
 
 /// Puts credentials into `request`, which was answered 401 or 407 by `response`. `cnonce` is a
 /// fresh random token; `standing` is that of the far side, or an empty one where only this request
-/// and its repeats count. On `Err` the request is as it was, and `standing` is empty unless there
-/// was nothing for us to answer.
+/// and its repeats count. On `Err` the request is as it was.
 pub fn answer(
     request: &mut Request,
     response: &Response,
@@ -136,24 +162,7 @@ pub fn answer(
     standing: &mut Standing,
     cnonce: &str,
 ) -> Result<(), Refusal> {
-    let asked = challenges(&response.headers);
-    if asked.is_empty() {
-        return Err(Refusal::NothingToAnswer);
-    }
-    let ours = |challenge: &Challenge| {
-        account.realm.as_ref().is_none_or(|realm| realm.as_bytes() == challenge.realm)
-    };
-    let mut answered = false;
-    for challenge in asked.into_iter().filter(ours) {
-        if let Err(refusal) = standing.note(challenge, cnonce) {
-            standing.realms.clear();
-            return Err(refusal);
-        }
-        answered = true;
-    }
-    if !answered {
-        return Err(Refusal::OtherRealm);
-    }
+    standing.challenged(response, account, cnonce)?;
     standing.sign(request, account);
     Ok(())
 }

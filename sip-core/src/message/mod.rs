@@ -22,7 +22,7 @@ pub use multipart::{MAX_PARTS, body_part};
 pub use name::Name;
 pub use parse::ParseError;
 pub(crate) use parse::{Fault, content_length, line_end, refuse};
-pub(crate) use text::{quoted_len, token_len, trim};
+pub(crate) use text::{decimal, quoted_len, token_len, trim};
 
 /// Whether a header name as written is that of Content-Length.
 pub(crate) fn is_content_length(name: &[u8]) -> bool {

@@ -102,7 +102,7 @@ pub(super) fn has_non_uri_octet(text: &[u8]) -> bool {
 }
 
 /// A decimal number; `None` for anything but digits, or above `limit`.
-pub(super) fn decimal(text: &[u8], limit: u32) -> Option<u32> {
+pub(crate) fn decimal(text: &[u8], limit: u32) -> Option<u32> {
     if text.is_empty() {
         return None;
     }

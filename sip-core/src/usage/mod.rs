@@ -1,4 +1,7 @@
-//! What users of a dialog share beyond it: extensions whose rules stand in an RFC of their own.
+//! What a user agent does beside transactions and dialogs: extensions whose rules stand in an RFC of
+//! their own, and registrations on both sides (RFC 3261, 10).
 
+pub mod bindings;
 pub mod prack;
+pub mod registration;
 pub mod session_timer;
