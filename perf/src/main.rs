@@ -1,4 +1,5 @@
-//! Benchmarks of Tollgate: what a packet costs, beside the least that any relay can do.
+//! Benchmarks of Tollgate: what a packet costs, beside the least that any relay can do, and what a call
+//! costs, beside a plain proxy.
 
 #![deny(unsafe_code)]
 
@@ -7,6 +8,7 @@ mod cpu;
 mod floor;
 mod generator;
 mod media;
+mod sip;
 #[expect(unsafe_code, reason = "system calls that std does not offer")]
 mod sys;
 
@@ -24,13 +26,21 @@ struct Arguments {
 enum Verb {
     /// Forwards calls through the media engine and through the floor in turn, on the loopback
     Media(media::Plan),
+    /// Drives calls through `tollgate run`, and through Kamailio as a plain proxy, on the loopback
+    Sip(sip::Plan),
 }
 
 fn main() -> ExitCode {
-    let Verb::Media(plan) = Arguments::parse().verb;
-    match media::run(&plan) {
+    let report = match Arguments::parse().verb {
+        Verb::Media(plan) => media::run(&plan)
+            .map(|report| if plan.json { report.json() } else { report.to_string() }),
+        Verb::Sip(plan) => {
+            sip::run(&plan).map(|report| if plan.json { report.json() } else { report.to_string() })
+        }
+    };
+    match report {
         Ok(report) => {
-            say(&if plan.json { report.json() } else { report.to_string() });
+            say(&report);
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -4,6 +4,7 @@ use std::io;
 use std::mem;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// A level-triggered epoll for the floor.
 pub(crate) struct Epoll(OwnedFd);
@@ -125,6 +126,42 @@ pub(crate) fn receive_stamped(fd: RawFd, packet: &mut [u8]) -> Option<(usize, u6
     // SAFETY: this kind of control message carries a `timespec`, not necessarily aligned.
     let at = unsafe { libc::CMSG_DATA(header).cast::<libc::timespec>().read_unaligned() };
     Some((len, at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64))
+}
+
+/// Gives a socket room for `octets`, beyond the system's limit where we are privileged.
+pub(crate) fn enlarge(fd: RawFd, octets: i32) {
+    for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE] {
+        let len = mem::size_of_val(&octets) as libc::socklen_t;
+        // SAFETY: the kernel reads one integer, which outlives the call. What is not granted shows
+        // as lost messages.
+        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, option, (&raw const octets).cast(), len) };
+    }
+}
+
+/// Waits until one of `watched` can be read, for `longest` at most.
+pub(crate) fn wait(watched: &[RawFd], longest: Duration) {
+    let mut watched: Vec<libc::pollfd> =
+        watched.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    let longest = libc::timespec {
+        tv_sec: longest.as_secs() as libc::time_t,
+        tv_nsec: longest.subsec_nanos().into(),
+    };
+    // SAFETY: the kernel writes into as many places as there are, which outlive the call; no signal
+    // mask is given.
+    unsafe {
+        libc::ppoll(
+            watched.as_mut_ptr(),
+            watched.len() as libc::nfds_t,
+            &longest,
+            std::ptr::null(),
+        );
+    }
+}
+
+/// Asks a process that we have started to end.
+pub(crate) fn terminate(id: u32) {
+    // SAFETY: takes numbers and touches no memory of ours.
+    unsafe { libc::kill(id as libc::pid_t, libc::SIGTERM) };
 }
 
 /// Lets this thread's sleeps end on time.
