@@ -3,5 +3,8 @@
 
 pub mod bindings;
 pub mod prack;
+pub mod refer;
 pub mod registration;
+pub mod replaces;
 pub mod session_timer;
+pub mod subscription;
