@@ -7,10 +7,11 @@
     reason = "a test input that does not parse fails the test"
 )]
 
-mod common;
+mod invite;
 
 use bytes::Bytes;
-use common::{INVITE, Random, corpus_messages};
+
+use invite::INVITE;
 use proptest::prelude::*;
 use sip_core::message::{
     CSeq, MAX_BODY, MAX_HEADERS, MAX_LINE, MAX_VIAS, Message, Method, Name, ParseError, Request,
@@ -367,101 +368,6 @@ fn what_is_no_message_is_dropped_or_refused_without_a_panic() {
         let error = parse(text).unwrap_err();
         assert!(error.response.is_none(), "{text:?}");
     }
-}
-
-/// Flips, inserts, deletes, doubles and joins octets of corpus messages.
-#[test]
-fn no_mutation_panics_or_is_written_back_otherwise() {
-    let corpus = corpus_messages();
-    let mut random = Random(0x5eed);
-    let mut parsed = 0;
-    for _ in 0..20_000 {
-        let mut text = corpus[random.below(corpus.len())].to_vec();
-        text.truncate(6000);
-        for _ in 0..=random.below(3) {
-            mutate(&mut text, &corpus, &mut random);
-        }
-        let bytes = Bytes::from(text);
-        match Message::parse(bytes.clone()) {
-            Ok(message) => {
-                parsed += 1;
-                holds_what_a_parsed_message_promises(&bytes, message);
-            }
-            Err(error) => {
-                assert!(error.offset <= bytes.len());
-                if let Some(response) = error.response {
-                    let text = written_lossy(*response);
-                    assert_eq!(text.matches("\r\n\r\n").count(), 1, "{text}");
-                }
-            }
-        }
-    }
-    assert!(parsed > 2_000, "only {parsed} mutations still parse: the test has lost its bite");
-}
-
-fn mutate(text: &mut Vec<u8>, corpus: &[Bytes], random: &mut Random) {
-    const TELLING: &[u8] = b"\r\n\0 \t:;,<>\"\\@[]=?%SIP/2.0vV0123456789\xff";
-    let at = random.below(text.len() + 1);
-    let octet = TELLING[random.below(TELLING.len())];
-    match random.below(7) {
-        0 if at < text.len() => text[at] ^= 1 << random.below(8),
-        1 if at < text.len() => text[at] = octet,
-        2 => text.insert(at, octet),
-        3 if at < text.len() => {
-            text.remove(at);
-        }
-        4 => text.truncate(at),
-        5 => {
-            let len = random.below(200).min(text.len() - at);
-            let part = text[at..at + len].to_vec();
-            text.splice(at..at, part);
-        }
-        _ => {
-            let other = &corpus[random.below(corpus.len())];
-            let from = random.below(other.len());
-            let len = random.below(100).min(other.len() - from);
-            text.splice(at..at, other[from..from + len].iter().copied());
-        }
-    }
-}
-
-fn holds_what_a_parsed_message_promises(bytes: &Bytes, mut message: Message) {
-    let skipped = bytes.chunks(2).take_while(|pair| pair == b"\r\n").count() * 2;
-    let printed = message.to_bytes();
-    assert!(bytes[skipped..].starts_with(&printed), "{}", bytes.escape_ascii());
-    assert_eq!(Message::parse(printed.clone()).unwrap().to_bytes(), printed);
-
-    let headers = message.headers();
-    assert!(!headers.call_id().is_empty() && !headers.from().uri.is_empty());
-    assert!(headers.to().uri().is_ok() && !headers.top_via().host.is_empty());
-    assert!(!headers.cseq().method.as_bytes().is_empty());
-    let lines = headers.len();
-    if let Message::Request(request) = &message {
-        let _ = judge(request, &NOTHING_SUPPORTED);
-        let response = Response::to(request, 200, Some(b"tag"));
-        let text = Message::Response(response).to_bytes();
-        // One of the corpus has a broadcast address in Via, which no response may have.
-        if !text.windows(15).any(|part| part == b"255.255.255.255") {
-            let again = Message::parse(text).unwrap();
-            assert!(again.headers().to().tag().is_some());
-        }
-    }
-    message.headers_mut().push(Name::Other("X-Mark"), "1");
-    let again = Message::parse(message.to_bytes()).unwrap();
-    assert_eq!(again.headers().get(Name::Other("x-mark")), Some(&b"1"[..]));
-    let length_added = usize::from(headers_lack_length(&message));
-    assert_eq!(again.headers().len(), lines + 1 + length_added);
-    assert_eq!(again.body(), message.body());
-    message.headers_mut().pop(Name::Via);
-    message.headers_mut().pop(Name::Contact);
-}
-
-fn headers_lack_length(message: &Message) -> bool {
-    message.headers().get(Name::ContentLength).is_none()
-}
-
-fn written_lossy(response: Response) -> String {
-    String::from_utf8_lossy(&Message::Response(response).to_bytes()).into_owned()
 }
 
 const NOTHING_SUPPORTED: Supported<'_> = Supported {

@@ -1,5 +1,9 @@
 //! SDP and offer/answer from outside the crate.
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod offer_answer;
 #[cfg(test)]
 mod oracle;
