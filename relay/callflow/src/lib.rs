@@ -11,11 +11,13 @@
     reason = "this crate serves tests: what goes wrong ends the test, with the ladder"
 )]
 
+pub mod chance;
 mod clock;
 mod emulated;
 mod ladder;
 pub mod laws;
 mod media_plane;
+mod mischief;
 pub mod net;
 mod peer;
 pub mod plan;

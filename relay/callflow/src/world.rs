@@ -245,6 +245,11 @@ impl World {
         self.packets.remove(&to).unwrap_or_default()
     }
 
+    /// Every message so far.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Our media address and port.
     pub fn our_media(port: u16) -> SocketAddr {
         (OURS, port).into()

@@ -13,6 +13,7 @@ mod fail;
 mod interop;
 mod licence;
 mod packages;
+mod simulate;
 mod sources;
 mod tally;
 mod watched;
@@ -21,11 +22,13 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask test [--strict] [--only NAME]
+       cargo xtask simulate [--flows N [--first SEED] | --seed SEED]
        cargo xtask list
 
-test   runs every check; --strict makes a skipped check a failure,
-       --only runs the checks whose name contains NAME
-list   names the checks";
+test      runs every check; --strict makes a skipped check a failure,
+          --only runs the checks whose name contains NAME
+simulate  plays many random call flows in virtual time, or one again by its seed
+list      names the checks";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
             Some(options) => checks::run(&options),
             None => usage(),
         },
+        ["simulate", words @ ..] => simulate::run(words),
         ["list"] => {
             checks::list();
             ExitCode::SUCCESS
