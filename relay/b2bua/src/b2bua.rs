@@ -43,6 +43,7 @@ impl B2bua {
             clients: HashMap::new(),
             servers: HashMap::new(),
             dialogs: HashMap::new(),
+            farewells: HashMap::new(),
             failures: HashMap::new(),
             stopping: false,
             plan,
@@ -102,6 +103,7 @@ impl B2bua {
                 Timer::Reinvite { call, client } => {
                     self.with(call, |call, core| call.reinvite_overdue(core, client));
                 }
+                Timer::Again(call) => self.with(call, |call, core| call.try_again(core)),
                 Timer::Forget(client) => {
                     self.core.clients.remove(&client);
                 }
@@ -145,7 +147,7 @@ impl B2bua {
             calls: self.calls.len(),
             transactions: self.core.layer.len(),
             clients: self.core.clients.len(),
-            servers: self.core.servers.len(),
+            servers: self.core.servers.len() + self.core.farewells.len(),
             dialogs: self.core.dialogs.len(),
         }
     }
@@ -200,6 +202,9 @@ impl B2bua {
     /// Whether a far side has yet to confirm that a call is over there: BYE, or the INVITE that was
     /// cancelled, whose 200 may be on its way and must be followed by BYE.
     fn awaits_end(&self) -> bool {
+        if !self.core.farewells.is_empty() {
+            return true;
+        }
         self.core.clients.values().any(|owner| match owner {
             Owner::Bye => true,
             Owner::Abandoned(invite) => !invite.answered,
@@ -248,8 +253,9 @@ impl B2bua {
         match event {
             Transaction::Request { server, hop, request } => self.request(server, &hop, request),
             Transaction::Ack { server: Some(server), request } => {
+                self.core.take_leave(server);
                 if let Some(id) = self.core.servers.remove(&server) {
-                    self.with(id, |call, core| call.acknowledged(core, &request));
+                    self.with(id, |call, core| call.acknowledged(core, server, &request));
                 }
             }
             // A repeat of an ACK whose INVITE is forgotten: there is nothing to do.
@@ -268,8 +274,9 @@ impl B2bua {
                 self.lost(client, why.as_deref().unwrap_or("refused"));
             }
             Transaction::AckMissing { server } => {
+                self.core.take_leave(server);
                 if let Some(id) = self.core.servers.remove(&server) {
-                    self.with(id, |call, core| call.ack_missing(core));
+                    self.with(id, |call, core| call.ack_missing(core, server));
                 }
             }
         }

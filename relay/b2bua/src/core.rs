@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) servers: HashMap<ServerId, CallId>,
     /// Our Call-ID and tag to call and leg.
     pub(crate) dialogs: HashMap<DialogKey, (CallId, PeerLeg)>,
+    /// BYEs that wait for the ACK of our 200 to the INVITE.
+    pub(crate) farewells: HashMap<ServerId, Box<Farewell>>,
     /// Why a request could not be sent, until its transaction reports it.
     pub(crate) failures: HashMap<ClientId, String>,
     pub(crate) stopping: bool,
@@ -77,7 +79,25 @@ pub(crate) struct Abandoned {
     pub(crate) answered: bool,
 }
 
+/// A BYE that may not go out yet: the callee sends none before the ACK for its 2xx, or the end of
+/// the wait for it (RFC 3261, 15).
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    pub(crate) dialog: Dialog,
+    pub(crate) hop: Hop,
+    pub(crate) identity: crate::identity::Identity,
+    pub(crate) reason: Option<String>,
+}
+
 impl Core {
+    /// The ACK of this INVITE has come, or will not come: sends the BYE that waited for it.
+    pub(crate) fn take_leave(&mut self, server: ServerId) {
+        if let Some(farewell) = self.farewells.remove(&server) {
+            let Farewell { mut dialog, hop, identity, reason } = *farewell;
+            self.bye(&mut dialog, hop, &identity, reason.as_deref());
+        }
+    }
+
     /// A fresh token for a tag or a Call-ID: 128 random bits, so that it is also unguessable
     /// (RFC 3261, 19.3).
     pub(crate) fn token(&mut self) -> String {

@@ -1,12 +1,13 @@
 //! One side of a call: its dialog, its offer/answer state, and who we are there.
 
-use crate::core::{Core, DialogKey};
+use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, Hop, LegMedia, Target};
 use crate::plan::{Plan, SrtpPolicy, TrunkKind};
 use bytes::Bytes;
 use rand_core::RngCore;
 use sdp::{Ability, Local, Negotiation, SrtpKey, Suite};
+use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
 
@@ -31,6 +32,18 @@ pub(crate) struct Leg {
     pub(crate) flow: Option<Flow>,
     /// Where its INVITE went, if it was ours.
     pub(crate) invited: Option<Target>,
+    /// Our last 200 to an INVITE there, as long as its ACK has not come.
+    pub(crate) unacknowledged: Option<Unacknowledged>,
+}
+
+/// A 200 of ours whose ACK is to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unacknowledged {
+    pub(crate) server: ServerId,
+    /// It has made the dialog.
+    pub(crate) opening: bool,
+    /// The ACK will hold the answer to our offer.
+    pub(crate) with_answer: bool,
 }
 
 impl Leg {
@@ -99,8 +112,15 @@ impl Leg {
 
     /// Ends the dialog from our side.
     pub(crate) fn bye(&mut self, core: &mut Core, plan: &Plan, reason: Option<&str>) {
-        if let Some(hop) = self.hop(core, plan) {
-            core.bye(&mut self.dialog, hop, &self.identity, reason);
+        let Some(hop) = self.hop(core, plan) else { return };
+        match self.unacknowledged {
+            Some(Unacknowledged { server, opening: true, .. }) => {
+                let (dialog, identity) = (self.dialog.clone(), self.identity.clone());
+                let reason = reason.map(str::to_owned);
+                let farewell = Farewell { dialog, hop, identity, reason };
+                core.farewells.insert(server, Box::new(farewell));
+            }
+            _ => core.bye(&mut self.dialog, hop, &self.identity, reason),
         }
     }
 

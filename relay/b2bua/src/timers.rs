@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     MediaClose(CallId),
     /// Our re-INVITE has no final response yet.
     Reinvite { call: CallId, client: ClientId },
+    /// Our re-INVITE has met one of theirs and is tried again.
+    Again(CallId),
     /// No other fork can answer this INVITE any more (RFC 6026, timer M).
     Forget(ClientId),
     /// OPTIONS is due.

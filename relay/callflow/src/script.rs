@@ -207,33 +207,34 @@ impl Party {
 
     /// Sends the ACK for this failure of its first INVITE.
     pub fn acknowledges_failure(&self, world: &mut World, response: &Response) {
+        self.acknowledges_failure_of(world, &self.invite, response);
+    }
+
+    /// Sends the ACK for this failure of that INVITE.
+    pub fn acknowledges_failure_of(
+        &self,
+        world: &mut World,
+        invite: &Request,
+        response: &Response,
+    ) {
         let to = response.headers.get(Name::To).unwrap_or_default().to_vec();
-        let ack = self.about_invite(Method::Ack, to);
-        world.send(self.who, ack);
+        world.send(self.who, about(invite, Method::Ack, to));
+    }
+
+    /// Cancels this INVITE of its own.
+    pub fn cancels_this(&self, world: &mut World, invite: &Request) {
+        let to = invite.headers.get(Name::To).unwrap_or_default().to_vec();
+        world.send(self.who, about(invite, Method::Cancel, to));
     }
 
     /// Cancels its first INVITE.
     pub fn cancels(&self, world: &mut World, reason: Option<&str>) {
         let to = self.invite.headers.get(Name::To).unwrap_or_default().to_vec();
-        let mut cancel = self.about_invite(Method::Cancel, to);
+        let mut cancel = about(&self.invite, Method::Cancel, to);
         if let Some(reason) = reason {
             cancel.headers.push(Name::Reason, reason.to_owned());
         }
         world.send(self.who, cancel);
-    }
-
-    fn about_invite(&self, method: Method, to: Vec<u8>) -> Request {
-        let name = String::from_utf8_lossy(method.as_bytes()).into_owned();
-        let number = self.invite.headers.cseq().number;
-        let mut request = Request::new(method, self.invite.uri.clone());
-        let headers = &mut request.headers;
-        for copied in [Name::Via, Name::MaxForwards, Name::From] {
-            headers.copy_from(&self.invite.headers, copied);
-        }
-        headers.push(Name::To, to);
-        headers.copy_from(&self.invite.headers, Name::CallId);
-        headers.push(Name::CSeq, format!("{number} {name}"));
-        request
     }
 
     /// Hangs up and hears that it was heard.
@@ -256,6 +257,21 @@ impl Party {
         self.reply(world, 487);
         cancel
     }
+}
+
+/// A request that belongs to the transaction of this INVITE.
+fn about(invite: &Request, method: Method, to: Vec<u8>) -> Request {
+    let name = String::from_utf8_lossy(method.as_bytes()).into_owned();
+    let number = invite.headers.cseq().number;
+    let mut request = Request::new(method, invite.uri.clone());
+    let headers = &mut request.headers;
+    for copied in [Name::Via, Name::MaxForwards, Name::From] {
+        headers.copy_from(&invite.headers, copied);
+    }
+    headers.push(Name::To, to);
+    headers.copy_from(&invite.headers, Name::CallId);
+    headers.push(Name::CSeq, format!("{number} {name}"));
+    request
 }
 
 /// A call from the carrier to Teams that is up: the caller and the callee.

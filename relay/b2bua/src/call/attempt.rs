@@ -173,6 +173,7 @@ impl Attempt {
                 Hop::Target(target) => Some(target.clone()),
                 Hop::Flow { .. } => None,
             },
+            unacknowledged: None,
         };
         let ack = leg.ack(core, self.request.headers.cseq().number);
         if let Some(to) = leg.hop(core, plan) {

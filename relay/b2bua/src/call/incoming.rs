@@ -193,6 +193,7 @@ impl Arrival {
             negotiation,
             flow: Some(self.new.flow.clone()),
             invited: None,
+            unacknowledged: None,
         };
         let invitation = Invitation {
             caller: self.caller.clone(),

@@ -3,6 +3,7 @@
 mod attempt;
 pub(crate) mod incoming;
 mod reinvite;
+mod renegotiate;
 mod setup;
 mod teardown;
 
@@ -14,7 +15,7 @@ use crate::leg::Leg;
 use crate::plan::{Plan, RouteFrom};
 use crate::record::Record;
 use bytes::Bytes;
-use reinvite::Reinvite;
+use renegotiate::Renegotiation;
 use sdp::Direction;
 use setup::Setup;
 use sip_core::transaction::ServerId;
@@ -55,11 +56,8 @@ enum Phase {
 /// An answered call.
 struct Up {
     answered: Instant,
-    /// The ACK for our last 200 to an INVITE has come.
-    acknowledged: bool,
-    /// That ACK will hold the answer of this leg to our offer.
-    awaits_answer: Option<PeerLeg>,
-    reinvite: Option<Reinvite>,
+    /// Our re-INVITE, one at a time.
+    ours: Option<Renegotiation>,
     /// The direction that leg A has asked of leg B by its offers, and leg B of leg A.
     asked: (Direction, Direction),
     held: bool,

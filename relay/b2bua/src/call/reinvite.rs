@@ -5,37 +5,17 @@
 //! that is no longer offered.
 
 use super::incoming::reject_of;
+use super::renegotiate::{Asker, Why};
 use super::{Ask, Call, Fate, Phase};
-use crate::cause;
-use crate::core::{Core, Owner};
-use crate::io::{Hop, PeerLeg};
-use crate::leg::{self, SDP};
+use crate::core::Core;
+use crate::io::PeerLeg;
+use crate::leg::{self, SDP, Unacknowledged};
 use crate::plan::HoldPolicy;
-use crate::timers::Timer;
 use bytes::Bytes;
 use sdp::{Direction, Media, Refusal};
-use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
-use sip_core::{Method, Name, Request, Response};
+use sip_core::transaction::ServerId;
+use sip_core::{Name, Request};
 use std::sync::Arc;
-
-/// A re-INVITE of ours that has not been answered yet.
-pub(super) struct Reinvite {
-    /// The leg on whose account it is sent to the other one.
-    from: PeerLeg,
-    /// Who waits for its outcome; nobody after a re-INVITE without SDP, which has its 200.
-    asker: Option<Asker>,
-    client: ClientId,
-    /// Where its ACK goes if the call ends before its answer comes, and the ACK.
-    parting: Box<(Hop, Request)>,
-    /// The direction that leg was offered.
-    offered: Direction,
-}
-
-/// A re-INVITE of theirs that has not been answered yet.
-struct Asker {
-    ask: Ask,
-    offer: Media,
-}
 
 impl PeerLeg {
     pub(super) const fn other(self) -> Self {
@@ -76,20 +56,33 @@ impl Call {
             return self.accept(core, &ask, answer.map(|(body, _)| body));
         }
         match self.crossing(which, &offer) {
-            Some(out) => self.forward(core, which, Some(Asker { ask, offer }), out),
+            // Something is under way on the other leg, or its 200 has no ACK yet.
+            Some(_) if self.is_busy(which.other()) => self.refuse_for_now(core, &ask),
+            Some(out) => {
+                let why = Why::Asked(Box::new(Asker { ask, offer }));
+                self.renegotiate(core, which.other(), why, out)
+            }
             None => self.absorb(core, &ask, &offer),
         }
     }
 
-    /// Whether a re-INVITE must wait: 491 while ours is out or the call is not yet acknowledged,
-    /// 500 while an earlier one of theirs is unanswered (RFC 3261, 14.2; TDR-DLG-018).
+    /// Whether a re-INVITE must wait: 491 while ours is out or our 200 is not yet acknowledged, 500
+    /// while an earlier one of theirs is unanswered (RFC 3261, 14.2; TDR-DLG-018).
     fn not_now(&self, which: PeerLeg) -> Option<u16> {
         let Phase::Up(up) = &self.phase else { return Some(491) };
-        match &up.reinvite {
-            Some(pending) if pending.from == which && pending.asker.is_some() => Some(500),
-            Some(_) => Some(491),
-            None => (!up.acknowledged).then_some(491),
+        if up.ours.as_ref().is_some_and(|ours| ours.is_asked_by(which)) {
+            return Some(500);
         }
+        let out = up.ours.as_ref().is_some_and(|ours| ours.is_out_on(which));
+        (out || self.is_unacknowledged(which)).then_some(491)
+    }
+
+    /// 491 for an offer that was taken already.
+    fn refuse_for_now(&mut self, core: &mut Core, ask: &Ask) -> Fate {
+        if let Some(leg) = self.leg(ask.leg) {
+            leg.negotiation.rollback();
+        }
+        self.answer(core, ask, 491)
     }
 
     /// A re-INVITE without SDP asks for our offer: all that this leg has, in the direction that the
@@ -105,20 +98,33 @@ impl Call {
         let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
         core.respond(ask.server, response);
-        core.servers.insert(ask.server, self.id);
-        if let Phase::Up(up) = &mut self.phase {
-            up.acknowledged = false;
-            up.awaits_answer = Some(which);
-        }
+        self.awaits_ack(core, ask, true);
         Fate::Lives
+    }
+
+    /// Our 200 has gone out; its ACK is to come.
+    fn awaits_ack(&mut self, core: &mut Core, ask: &Ask, with_answer: bool) {
+        core.servers.insert(ask.server, self.id);
+        let unacknowledged = Unacknowledged { server: ask.server, opening: false, with_answer };
+        if let Some(leg) = self.leg(ask.leg) {
+            leg.unacknowledged = Some(unacknowledged);
+        }
     }
 
     /// The ACK for our 200 has come, with the answer if the 200 held the offer. Without a usable
     /// one all stays as it was.
-    pub(crate) fn acknowledged(&mut self, core: &mut Core, ack: &Request) -> Fate {
-        let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
-        up.acknowledged = true;
-        let Some(which) = up.awaits_answer.take() else { return Fate::Lives };
+    pub(crate) fn acknowledged(
+        &mut self,
+        core: &mut Core,
+        server: ServerId,
+        ack: &Request,
+    ) -> Fate {
+        let of = |leg: &mut leg::Leg| leg.unacknowledged.take_if(|it| it.server == server);
+        let legs = [(PeerLeg::A, Some(&mut self.a)), (PeerLeg::B, self.b.as_mut())];
+        let found = legs.into_iter().find_map(|(which, leg)| Some((which, of(leg?)?)));
+        let Some((which, Unacknowledged { with_answer: true, .. })) = found else {
+            return Fate::Lives;
+        };
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let Ok((answer, _)) =
             leg.negotiation.receive_answer(&leg::sdp_of(&ack.headers, ack.body()))
@@ -128,7 +134,7 @@ impl Call {
         };
         self.agreed(core);
         match self.crossing(which, &answer) {
-            Some(out) => self.forward(core, which, None, out),
+            Some(out) => self.renegotiate(core, which.other(), Why::Told, out),
             None => Fate::Lives,
         }
     }
@@ -208,7 +214,12 @@ impl Call {
     }
 
     /// Answers leg `which` with `body` and connects what was agreed, or refuses and rolls back.
-    fn accept(&mut self, core: &mut Core, ask: &Ask, body: Result<Bytes, Refusal>) -> Fate {
+    pub(super) fn accept(
+        &mut self,
+        core: &mut Core,
+        ask: &Ask,
+        body: Result<Bytes, Refusal>,
+    ) -> Fate {
         let body = match body {
             Ok(body) => body,
             Err(refusal) => return self.refuse(core, ask, &refusal),
@@ -216,16 +227,13 @@ impl Call {
         let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
         core.respond(ask.server, response);
-        core.servers.insert(ask.server, self.id);
-        if let Phase::Up(up) = &mut self.phase {
-            up.acknowledged = false;
-        }
+        self.awaits_ack(core, ask, false);
         self.agreed(core);
         Fate::Lives
     }
 
     /// Something new is agreed on a leg: the media follows.
-    fn agreed(&mut self, core: &mut Core) {
+    pub(super) fn agreed(&mut self, core: &mut Core) {
         let plan = Arc::clone(&self.plan);
         let a = self.a.media(&plan);
         let b = self.b.as_ref().and_then(|leg| leg.media(&plan));
@@ -233,7 +241,7 @@ impl Call {
         self.note_hold();
     }
 
-    fn refuse(&mut self, core: &mut Core, ask: &Ask, refusal: &Refusal) -> Fate {
+    pub(super) fn refuse(&mut self, core: &mut Core, ask: &Ask, refusal: &Refusal) -> Fate {
         if let Some(leg) = self.leg(ask.leg) {
             leg.negotiation.rollback();
         }
@@ -243,178 +251,6 @@ impl Call {
         core.servers.remove(&ask.server);
         core.respond(ask.server, response);
         Fate::Lives
-    }
-
-    /// Sends a re-INVITE on the other leg; its answer makes ours.
-    fn forward(
-        &mut self,
-        core: &mut Core,
-        which: PeerLeg,
-        asker: Option<Asker>,
-        out: Media,
-    ) -> Fate {
-        let plan = Arc::clone(&self.plan);
-        let id = self.id;
-        let Some(other) = self.leg(which.other()) else { return Fate::Lives };
-        let Some(hop) = other.hop(core, &plan) else {
-            let Some(Asker { ask, .. }) = asker else { return Fate::Lives };
-            return self.refuse(core, &ask, &Refusal::OutOfTurn);
-        };
-        let mut invite = other.request(core, Method::Invite);
-        invite.set_body(SDP, other.negotiation.make_offer(&out));
-        let parting = Box::new((hop.clone(), other.ack(core, invite.headers.cseq().number)));
-        let client = core.request(hop, invite, Owner::Reinvite(id, which.other()));
-        if let Some(asker) = &asker {
-            core.servers.insert(asker.ask.server, id);
-        }
-        core.arm(GIVE_UP, Timer::Reinvite { call: id, client });
-        let offered = out.direction;
-        if let Phase::Up(up) = &mut self.phase {
-            up.reinvite = Some(Reinvite { from: which, asker, client, parting, offered });
-        }
-        Fate::Lives
-    }
-
-    /// A response to our re-INVITE on leg `which`.
-    pub(crate) fn reinvite_response(
-        &mut self,
-        core: &mut Core,
-        which: PeerLeg,
-        client: ClientId,
-        hop: &Hop,
-        response: &Response,
-    ) -> Fate {
-        if response.status < 200 {
-            return Fate::Lives;
-        }
-        if let Hop::Flow { flow, .. } = hop {
-            self.heard_on(which, flow);
-        }
-        core.clients.remove(&client);
-        if response.status < 300 {
-            self.acknowledge(core, which, client, response);
-        }
-        let Some(pending) = self.take_pending(client) else { return Fate::Lives };
-        if response.status >= 300 {
-            return self.reinvite_failed(core, pending, response.status);
-        }
-        let Some(leg) = self.leg(which) else { return Fate::Lives };
-        let Reinvite { from, asker, offered, .. } = pending;
-        let answer =
-            leg.negotiation.receive_answer(&leg::sdp_of(&response.headers, response.body()));
-        if answer.is_err() {
-            leg.negotiation.rollback();
-        }
-        if let Phase::Up(up) = &mut self.phase {
-            match from {
-                PeerLeg::A => up.asked.0 = offered,
-                PeerLeg::B => up.asked.1 = offered,
-            }
-        }
-        let Some(Asker { ask, offer }) = asker else {
-            self.agreed(core);
-            return Fate::Lives;
-        };
-        let body = answer.and_then(|(media, _)| {
-            let mut answer = media.answer_for(&offer)?;
-            // A hold was translated, so its answer is translated back (TDR-HLD-001).
-            if offered != offer.direction {
-                answer.direction = offer.direction.reversed();
-            }
-            let leg = self.leg(from).ok_or(Refusal::OutOfTurn)?;
-            leg.negotiation.make_answer(&answer).map(|(body, _)| body)
-        });
-        self.accept(core, &ask, body)
-    }
-
-    fn acknowledge(
-        &mut self,
-        core: &mut Core,
-        which: PeerLeg,
-        client: ClientId,
-        response: &Response,
-    ) {
-        let plan = Arc::clone(&self.plan);
-        let Some(leg) = self.leg(which) else { return };
-        leg.dialog.refresh(response);
-        let ack = leg.ack(core, response.headers.cseq().number);
-        if let Some(to) = leg.hop(core, &plan) {
-            core.acknowledge(client, to, ack);
-        }
-    }
-
-    fn take_pending(&mut self, client: ClientId) -> Option<Reinvite> {
-        let Phase::Up(up) = &mut self.phase else { return None };
-        up.reinvite.take_if(|pending| pending.client == client)
-    }
-
-    /// The other side refused: the call stays as it was (TDR-DLG-017), unless it is gone there.
-    fn reinvite_failed(&mut self, core: &mut Core, pending: Reinvite, status: u16) -> Fate {
-        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
-            leg.negotiation.rollback();
-        }
-        let gone = matches!(status, 408 | 481);
-        let status = if gone { 481 } else { cause::across(status) };
-        self.answer_asker(core, pending.asker, status);
-        if gone {
-            let word = "dialog_gone";
-            return self.hang_up(core, None, Some("SIP;cause=481"), word);
-        }
-        Fate::Lives
-    }
-
-    /// Our re-INVITE was never answered (408), or could not be sent, which counts as 503 and does
-    /// not end the call (RFC 3261, 8.1.3.1 and 12.2.1.2).
-    pub(crate) fn reinvite_lost(&mut self, core: &mut Core, client: ClientId, status: u16) -> Fate {
-        match self.take_pending(client) {
-            Some(pending) => self.reinvite_failed(core, pending, status),
-            None => Fate::Lives,
-        }
-    }
-
-    /// CANCEL of a re-INVITE: it goes on, and what the other side makes of it is the answer. Its
-    /// 487 leaves the state before; its 200 may have crossed the CANCEL, and then both sides have
-    /// what they agreed.
-    pub(crate) fn reinvite_cancelled(&mut self, core: &mut Core, server: ServerId) -> Fate {
-        let asks =
-            |it: &&Reinvite| it.asker.as_ref().is_some_and(|asker| asker.ask.server == server);
-        let pending = self.pending().filter(asks);
-        if let Some(client) = pending.map(|pending| pending.client) {
-            core.cancel(client, None);
-        }
-        Fate::Lives
-    }
-
-    /// Our re-INVITE was heard and never answered: it is cancelled, which ends it in time.
-    pub(crate) fn reinvite_overdue(&mut self, core: &mut Core, client: ClientId) -> Fate {
-        if self.pending().is_some_and(|pending| pending.client == client) {
-            core.cancel(client, None);
-        }
-        Fate::Lives
-    }
-
-    fn pending(&self) -> Option<&Reinvite> {
-        match &self.phase {
-            Phase::Up(up) => up.reinvite.as_ref(),
-            Phase::Setup(_) | Phase::Ending => None,
-        }
-    }
-
-    /// The call ends while a re-INVITE is unanswered.
-    pub(super) fn refuse_reinvite(&mut self, core: &mut Core) {
-        let Phase::Up(up) = &mut self.phase else { return };
-        let Some(pending) = up.reinvite.take() else { return };
-        self.answer_asker(core, pending.asker, 487);
-        core.cancel(pending.client, None);
-        core.clients.insert(pending.client, Owner::Ended(pending.parting));
-    }
-
-    /// Refuses the re-INVITE that waits for one of ours, if there is one.
-    fn answer_asker(&self, core: &mut Core, asker: Option<Asker>, status: u16) {
-        if let Some(Asker { ask, .. }) = asker {
-            core.servers.remove(&ask.server);
-            self.answer(core, &ask, status);
-        }
     }
 
     fn note_hold(&mut self) {

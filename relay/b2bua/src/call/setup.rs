@@ -6,7 +6,7 @@ use crate::cause;
 use crate::core::Core;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, LegMedia, MediaPorts, Output, PeerLeg};
-use crate::leg::{self, SDP};
+use crate::leg::{self, SDP, Unacknowledged};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
@@ -351,14 +351,13 @@ impl Call {
         response.set_body(SDP, body);
         let (server, direction) = (setup.server, setup.invitation.offer.direction);
         core.respond(server, response);
+        self.a.unacknowledged = Some(Unacknowledged { server, opening: true, with_answer: false });
         self.outcome("200");
         self.record.status = 200;
         self.record.setup = Some(core.now.mono.saturating_duration_since(self.began));
         self.phase = Phase::Up(Up {
             answered: core.now.mono,
-            acknowledged: false,
-            awaits_answer: None,
-            reinvite: None,
+            ours: None,
             // The first offer need not be sendrecv (TDR-HLD-008).
             asked: (direction, Direction::SendRecv),
             held: false,

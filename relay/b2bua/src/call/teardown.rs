@@ -9,6 +9,7 @@ use crate::record::MediaSummary;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use sip_core::Response;
+use sip_core::transaction::ServerId;
 use std::time::Duration;
 
 /// How long the media engine may take to confirm a close; after it the record goes out without
@@ -49,7 +50,7 @@ impl Call {
         word: &str,
     ) -> Fate {
         let plan = std::sync::Arc::clone(&self.plan);
-        self.refuse_reinvite(core);
+        self.drop_renegotiation(core);
         for which in [PeerLeg::A, PeerLeg::B] {
             if but != Some(which)
                 && let Some(leg) = self.leg(which)
@@ -74,7 +75,10 @@ impl Call {
 
     /// Our 200 was never acknowledged (RFC 3261, 13.3.1.4). For a re-INVITE likewise: the far side
     /// is not there any more.
-    pub(crate) fn ack_missing(&mut self, core: &mut Core) -> Fate {
+    pub(crate) fn ack_missing(&mut self, core: &mut Core, server: ServerId) -> Fate {
+        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
+            leg.unacknowledged.take_if(|it| it.server == server);
+        }
         match &self.phase {
             Phase::Up(_) => self.hang_up(core, None, Some("SIP;cause=408"), "ack_missing"),
             Phase::Setup(_) | Phase::Ending => Fate::Lives,

@@ -75,6 +75,8 @@ fn the_connection_of_a_call_breaks_and_bye_takes_another() {
 fn teams_calls_and_closes_its_connection_and_bye_goes_where_new_calls_go() {
     let mut world = World::new(1);
     let (caller, mut subscriber) = teams_calls_carrier(&mut world);
+    // Its ACK is here by then.
+    world.run_for(ms(20));
     world.drop_connections(Who::Sip);
     // Its Contact names a host that we have no address for.
     hang_up(&mut world, &mut subscriber, &caller);

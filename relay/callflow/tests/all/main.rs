@@ -6,6 +6,7 @@ mod carrier_calls_teams;
 mod datagrams_lost;
 mod early_media_then_answer;
 mod ending;
+mod glare;
 mod next_target;
 mod options;
 mod random_flows;

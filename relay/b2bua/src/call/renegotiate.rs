@@ -1,0 +1,382 @@
+//! Our own re-INVITEs: what one leg asks of the other, tried again after a glare, and what becomes of
+//! who waits for the outcome (RFC 3261, 14.1).
+
+use super::{Ask, Call, Fate, Phase};
+use crate::cause;
+use crate::core::{Core, Owner};
+use crate::io::{Hop, PeerLeg};
+use crate::leg::{self, SDP};
+use crate::timers::Timer;
+use sdp::{Media, Refusal};
+use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
+use sip_core::{Method, Name, Request, Response};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a re-INVITE that met one of theirs is sent again: each pause is at most 4 s, and the
+/// side that asked does not wait much longer than ten.
+const GLARES_MAX: u32 = 3;
+/// The longest Retry-After that is waited for: RFC 3261, 14.2 asks for 0 to 10 s.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// A re-INVITE of ours that has no outcome yet.
+pub(super) struct Renegotiation {
+    /// The leg it is for.
+    on: PeerLeg,
+    why: Why,
+    /// What it offers.
+    out: Media,
+    stage: Stage,
+    /// How often it met one of theirs.
+    glares: u32,
+    /// It was answered 500 with Retry-After once.
+    waited: bool,
+}
+
+/// On whose account it is sent.
+pub(super) enum Why {
+    /// The other leg asks, and waits for the outcome.
+    Asked(Box<Asker>),
+    /// The other leg has what it wants already.
+    Told,
+}
+
+/// A re-INVITE of theirs that has not been answered yet.
+pub(super) struct Asker {
+    pub(super) ask: Ask,
+    pub(super) offer: Media,
+}
+
+enum Stage {
+    /// It is out. Where its ACK goes if the call ends before its answer comes, and the ACK.
+    Sent { client: ClientId, parting: Box<(Hop, Request)> },
+    /// It is sent again then.
+    Waits { until: Instant },
+}
+
+impl Renegotiation {
+    /// Whether a request of this leg waits for it.
+    pub(super) fn is_asked_by(&self, which: PeerLeg) -> bool {
+        self.on == which.other() && matches!(self.why, Why::Asked(_))
+    }
+
+    /// Whether it is on its way to this leg.
+    pub(super) fn is_out_on(&self, which: PeerLeg) -> bool {
+        self.on == which && matches!(self.stage, Stage::Sent { .. })
+    }
+
+    fn is_of(&self, client: ClientId) -> bool {
+        matches!(self.stage, Stage::Sent { client: ours, .. } if ours == client)
+    }
+
+    fn asker(self) -> Option<Asker> {
+        match self.why {
+            Why::Asked(asker) => Some(*asker),
+            Why::Told => None,
+        }
+    }
+}
+
+impl Call {
+    /// Whether nothing new can be begun on leg `which`: a re-INVITE of ours has no outcome yet, or
+    /// the last 200 of ours there no ACK.
+    pub(super) fn is_busy(&self, which: PeerLeg) -> bool {
+        let free = matches!(&self.phase, Phase::Up(up) if up.ours.is_none());
+        !free || self.is_unacknowledged(which)
+    }
+
+    pub(super) fn is_unacknowledged(&self, which: PeerLeg) -> bool {
+        let leg = match which {
+            PeerLeg::A => Some(&self.a),
+            PeerLeg::B => self.b.as_ref(),
+        };
+        leg.is_some_and(|leg| leg.unacknowledged.is_some())
+    }
+
+    /// Sends a re-INVITE on leg `on`; its answer makes that of who asked.
+    pub(super) fn renegotiate(
+        &mut self,
+        core: &mut Core,
+        on: PeerLeg,
+        why: Why,
+        out: Media,
+    ) -> Fate {
+        if let Why::Asked(asker) = &why {
+            core.servers.insert(asker.ask.server, self.id);
+        }
+        self.offer(core, Draft { on, why, out, glares: 0, waited: false })
+    }
+
+    fn offer(&mut self, core: &mut Core, draft: Draft) -> Fate {
+        let plan = Arc::clone(&self.plan);
+        let id = self.id;
+        let Draft { on, why, out, glares, waited } = draft;
+        let Some(leg) = self.leg(on) else { return Fate::Lives };
+        let Some(hop) = leg.hop(core, &plan) else {
+            let Why::Asked(asker) = why else { return Fate::Lives };
+            return self.refuse(core, &asker.ask, &Refusal::OutOfTurn);
+        };
+        let mut invite = leg.request(core, Method::Invite);
+        invite.set_body(SDP, leg.negotiation.make_offer(&out));
+        let parting = Box::new((hop.clone(), leg.ack(core, invite.headers.cseq().number)));
+        let client = core.request(hop, invite, Owner::Reinvite(id, on));
+        core.arm(GIVE_UP, Timer::Reinvite { call: id, client });
+        let stage = Stage::Sent { client, parting };
+        if let Phase::Up(up) = &mut self.phase {
+            up.ours = Some(Renegotiation { on, why, out, stage, glares, waited });
+        }
+        Fate::Lives
+    }
+
+    /// A response to our re-INVITE on leg `which`.
+    pub(crate) fn reinvite_response(
+        &mut self,
+        core: &mut Core,
+        which: PeerLeg,
+        client: ClientId,
+        hop: &Hop,
+        response: &Response,
+    ) -> Fate {
+        if response.status < 200 {
+            return Fate::Lives;
+        }
+        if let Hop::Flow { flow, .. } = hop {
+            self.heard_on(which, flow);
+        }
+        core.clients.remove(&client);
+        if response.status < 300 {
+            self.acknowledge(core, which, client, response);
+        }
+        let Some(pending) = self.take_ours(client) else { return Fate::Lives };
+        match response.status {
+            200..=299 => self.renegotiated(core, pending, response),
+            status => match self.pause(core, &pending, response) {
+                Some(pause) => self.wait(core, pending, status, pause),
+                None => self.renegotiation_failed(core, pending, status),
+            },
+        }
+    }
+
+    /// The other side has accepted.
+    fn renegotiated(
+        &mut self,
+        core: &mut Core,
+        pending: Renegotiation,
+        response: &Response,
+    ) -> Fate {
+        let (on, offered) = (pending.on, pending.out.direction);
+        let Some(leg) = self.leg(on) else { return Fate::Lives };
+        let answer =
+            leg.negotiation.receive_answer(&leg::sdp_of(&response.headers, response.body()));
+        if answer.is_err() {
+            leg.negotiation.rollback();
+        }
+        if let Phase::Up(up) = &mut self.phase {
+            match on {
+                PeerLeg::A => up.asked.1 = offered,
+                PeerLeg::B => up.asked.0 = offered,
+            }
+        }
+        let Some(Asker { ask, offer }) = pending.asker() else {
+            self.agreed(core);
+            return Fate::Lives;
+        };
+        let body = answer.and_then(|(media, _)| {
+            let mut answer = media.answer_for(&offer)?;
+            // A hold was translated, so its answer is translated back (TDR-HLD-001).
+            if offered != offer.direction {
+                answer.direction = offer.direction.reversed();
+            }
+            let leg = self.leg(on.other()).ok_or(Refusal::OutOfTurn)?;
+            leg.negotiation.make_answer(&answer).map(|(body, _)| body)
+        });
+        self.accept(core, &ask, body)
+    }
+
+    fn acknowledge(
+        &mut self,
+        core: &mut Core,
+        which: PeerLeg,
+        client: ClientId,
+        response: &Response,
+    ) {
+        let plan = Arc::clone(&self.plan);
+        let Some(leg) = self.leg(which) else { return };
+        leg.dialog.refresh(response);
+        let ack = leg.ack(core, response.headers.cseq().number);
+        if let Some(to) = leg.hop(core, &plan) {
+            core.acknowledge(client, to, ack);
+        }
+    }
+
+    fn take_ours(&mut self, client: ClientId) -> Option<Renegotiation> {
+        let Phase::Up(up) = &mut self.phase else { return None };
+        up.ours.take_if(|ours| ours.is_of(client))
+    }
+
+    /// How long to wait before the re-INVITE is tried again, if it is to be (RFC 3261, 14.1): the
+    /// owner of the Call-ID waits longer, so that one of two succeeds.
+    fn pause(
+        &self,
+        core: &mut Core,
+        pending: &Renegotiation,
+        response: &Response,
+    ) -> Option<Duration> {
+        match response.status {
+            491 if pending.glares < GLARES_MAX => {
+                let leg = match pending.on {
+                    PeerLeg::A => &self.a,
+                    PeerLeg::B => self.b.as_ref()?,
+                };
+                let tens = match leg.invited.is_some() {
+                    true => 210 + tens_below(core, 191),
+                    false => tens_below(core, 201),
+                };
+                Some(Duration::from_millis(tens * 10))
+            }
+            500 if !pending.waited => {
+                let value = response.headers.get(Name::RetryAfter)?;
+                let value = std::str::from_utf8(value).ok()?;
+                let digits = value.split([';', '(']).next()?.trim();
+                let after = Duration::from_secs(digits.parse().ok()?);
+                (after <= RETRY_AFTER_MAX).then_some(after)
+            }
+            _ => None,
+        }
+    }
+
+    /// It is tried again later. Until then theirs may go first.
+    fn wait(
+        &mut self,
+        core: &mut Core,
+        pending: Renegotiation,
+        status: u16,
+        pause: Duration,
+    ) -> Fate {
+        if let Some(leg) = self.leg(pending.on) {
+            leg.negotiation.rollback();
+        }
+        let stage = Stage::Waits { until: core.now.mono + pause };
+        core.arm(pause, Timer::Again(self.id));
+        if let Phase::Up(up) = &mut self.phase {
+            let glares = pending.glares + u32::from(status == 491);
+            let waited = pending.waited || status == 500;
+            up.ours = Some(Renegotiation { stage, glares, waited, ..pending });
+        }
+        Fate::Lives
+    }
+
+    /// The pause after a glare is over.
+    pub(crate) fn try_again(&mut self, core: &mut Core) -> Fate {
+        let now = core.now.mono;
+        let due =
+            |ours: &mut Renegotiation| matches!(ours.stage, Stage::Waits { until } if until <= now);
+        let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
+        let Some(ours) = up.ours.take_if(due) else { return Fate::Lives };
+        if self.is_unacknowledged(ours.on) {
+            // Theirs went first, and its ACK is not here yet.
+            return self.wait(core, ours, 0, ACK_PAUSE);
+        }
+        let Renegotiation { on, why, out, glares, waited, .. } = ours;
+        self.offer(core, Draft { on, why, out, glares, waited })
+    }
+
+    /// The other side refused: the call stays as it was (TDR-DLG-017), unless it is gone there.
+    fn renegotiation_failed(
+        &mut self,
+        core: &mut Core,
+        pending: Renegotiation,
+        status: u16,
+    ) -> Fate {
+        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
+            leg.negotiation.rollback();
+        }
+        let gone = matches!(status, 408 | 481);
+        let status = if gone { 481 } else { cause::across(status) };
+        self.answer_asker(core, pending.asker(), status);
+        if gone {
+            let word = "dialog_gone";
+            return self.hang_up(core, None, Some("SIP;cause=481"), word);
+        }
+        Fate::Lives
+    }
+
+    /// Our re-INVITE was never answered (408), or could not be sent, which counts as 503 and does
+    /// not end the call (RFC 3261, 8.1.3.1 and 12.2.1.2).
+    pub(crate) fn reinvite_lost(&mut self, core: &mut Core, client: ClientId, status: u16) -> Fate {
+        match self.take_ours(client) {
+            Some(pending) => self.renegotiation_failed(core, pending, status),
+            None => Fate::Lives,
+        }
+    }
+
+    /// CANCEL of a re-INVITE: ours goes on, and what the other side makes of it is the answer. Its
+    /// 487 leaves the state before; its 200 may have crossed the CANCEL, and then both sides have
+    /// what they agreed. One that waits for its next try is given up.
+    pub(crate) fn reinvite_cancelled(&mut self, core: &mut Core, server: ServerId) -> Fate {
+        let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
+        let asks = |why: &Why| matches!(why, Why::Asked(asker) if asker.ask.server == server);
+        let Some(ours) = up.ours.take_if(|ours| asks(&ours.why)) else { return Fate::Lives };
+        match &ours.stage {
+            Stage::Sent { client, .. } => {
+                core.cancel(*client, None);
+                up.ours = Some(ours);
+                Fate::Lives
+            }
+            Stage::Waits { .. } => self.renegotiation_failed(core, ours, 487),
+        }
+    }
+
+    /// Our re-INVITE was heard and never answered: it is cancelled, which ends it in time.
+    pub(crate) fn reinvite_overdue(&mut self, core: &mut Core, client: ClientId) -> Fate {
+        if let Phase::Up(up) = &self.phase
+            && up.ours.as_ref().is_some_and(|ours| ours.is_of(client))
+        {
+            core.cancel(client, None);
+        }
+        Fate::Lives
+    }
+
+    /// The call ends while a re-INVITE of ours has no outcome.
+    pub(super) fn drop_renegotiation(&mut self, core: &mut Core) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let Some(Renegotiation { why, stage, .. }) = up.ours.take() else { return };
+        if let Why::Asked(asker) = why {
+            self.answer_asker(core, Some(*asker), 487);
+        }
+        if let Stage::Sent { client, parting } = stage {
+            core.cancel(client, None);
+            core.clients.insert(client, Owner::Ended(parting));
+        }
+    }
+
+    /// Refuses the re-INVITE that waits for one of ours, if there is one.
+    fn answer_asker(&self, core: &mut Core, asker: Option<Asker>, status: u16) {
+        if let Some(Asker { ask, .. }) = asker {
+            core.servers.remove(&ask.server);
+            self.answer(core, &ask, status);
+        }
+    }
+}
+
+/// A re-INVITE before it is sent.
+struct Draft {
+    on: PeerLeg,
+    why: Why,
+    out: Media,
+    glares: u32,
+    waited: bool,
+}
+
+/// How long to wait for the ACK of who went first: a round trip or two.
+const ACK_PAUSE: Duration = Duration::from_millis(500);
+
+/// A number below `bound` by chance: tens of milliseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a fraction of a small bound"
+)]
+fn tens_below(core: &mut Core, bound: u32) -> u64 {
+    (core.random_fraction() * f64::from(bound)) as u64
+}
