@@ -103,6 +103,9 @@ impl B2bua {
                 Timer::Reinvite { call, client } => {
                     self.with(call, |call, core| call.reinvite_overdue(core, client));
                 }
+                Timer::Session { call, leg } => {
+                    self.with(call, |call, core| call.session_due(core, leg));
+                }
                 Timer::Again(call) => self.with(call, |call, core| call.try_again(core)),
                 Timer::Forget(client) => {
                     self.core.clients.remove(&client);
@@ -191,12 +194,28 @@ impl B2bua {
             let (hop, bytes, client) = (transmit.hop, transmit.bytes, transmit.client);
             self.core.outputs.push_back(Output::Send { hop, bytes, client });
         }
+        self.sweep_timers();
         // Whoever was to learn why has learnt it.
         self.core.failures.clear();
         if self.core.stopping && !self.stopped && self.calls.is_empty() && !self.awaits_end() {
             self.stopped = true;
             self.core.outputs.push_back(Output::Stopped);
         }
+    }
+
+    /// Deadlines of calls that are over are not kept: a session's is half an hour away.
+    fn sweep_timers(&mut self) {
+        let (calls, clients) = (&self.calls, &self.core.clients);
+        self.core.timers.sweep(calls.len() + clients.len(), |timer| match timer {
+            Timer::Silence { call, .. }
+            | Timer::NoAnswer(call)
+            | Timer::MediaClose(call)
+            | Timer::Reinvite { call, .. }
+            | Timer::Session { call, .. }
+            | Timer::Again(call) => calls.contains_key(&call),
+            Timer::Forget(client) => clients.contains_key(&client),
+            Timer::Probe(_) => true,
+        });
     }
 
     /// Whether a far side has yet to confirm that a call is over there: BYE, or the INVITE that was
@@ -208,7 +227,11 @@ impl B2bua {
         self.core.clients.values().any(|owner| match owner {
             Owner::Bye => true,
             Owner::Abandoned(invite) => !invite.answered,
-            Owner::Invite(_) | Owner::Reinvite(..) | Owner::Ended(_) | Owner::Probe(_) => false,
+            Owner::Invite(_)
+            | Owner::Reinvite(..)
+            | Owner::Update(..)
+            | Owner::Ended(_)
+            | Owner::Probe(_) => false,
         })
     }
 
@@ -295,6 +318,10 @@ impl B2bua {
                     call.reinvite_response(core, leg, client, &hop, response)
                 });
             }
+            Some(Owner::Update(id, leg)) => {
+                let (id, leg) = (*id, *leg);
+                self.with(id, |call, core| call.update_response(core, leg, client, &hop, response));
+            }
             Some(Owner::Abandoned(_)) if (200..300).contains(&response.status) => {
                 hang_up_late(&mut self.core, client, &hop, response);
             }
@@ -325,6 +352,10 @@ impl B2bua {
             Some(Owner::Reinvite(id, _)) => {
                 let status = if why == TIMEOUT { 408 } else { 503 };
                 self.with(id, |call, core| call.reinvite_lost(core, client, status));
+            }
+            Some(Owner::Update(id, leg)) => {
+                let status = if why == TIMEOUT { 408 } else { 503 };
+                self.with(id, |call, core| call.refresh_refused(core, leg, status));
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, id, why.to_owned()),
             Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}

@@ -9,7 +9,7 @@ use sip_core::{Headers, Name};
 /// (TDR-XFR-040), and becomes 503 so that another SBC may try (TDR-FO-011).
 pub(crate) const fn across(status: u16) -> u16 {
     match status {
-        300..=399 | 401 | 407 | 503 => 503,
+        300..=399 | 401 | 407 | 422 | 503 => 503,
         408 | 504 => 504,
         400..=699 => status,
         _ => 500,

@@ -56,6 +56,8 @@ pub(crate) enum Owner {
     Invite(CallId),
     /// A re-INVITE on this leg.
     Reinvite(CallId, PeerLeg),
+    /// An UPDATE on this leg.
+    Update(CallId, PeerLeg),
     /// An INVITE given up (silent target, cancelled, lost fork): a late 2xx is ACKed and BYEd.
     Abandoned(Box<Abandoned>),
     /// A re-INVITE whose dialog has ended meanwhile: its 2xx is ACKed all the same.

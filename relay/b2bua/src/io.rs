@@ -86,8 +86,8 @@ impl SipHop for Hop {
     }
 }
 
-/// One side of a call, for media.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// One side of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PeerLeg {
     /// The leg the call came in on.
     A,

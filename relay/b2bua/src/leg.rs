@@ -4,6 +4,7 @@ use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, Hop, LegMedia, Target};
 use crate::plan::{Plan, SrtpPolicy, TrunkKind};
+use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
 use sdp::{Ability, Local, Negotiation, SrtpKey, Suite};
@@ -32,6 +33,7 @@ pub(crate) struct Leg {
     pub(crate) flow: Option<Flow>,
     /// Where its INVITE went, if it was ours.
     pub(crate) invited: Option<Target>,
+    pub(crate) session: Session,
     /// Our last 200 to an INVITE there, as long as its ACK has not come.
     pub(crate) unacknowledged: Option<Unacknowledged>,
 }

@@ -18,6 +18,7 @@ mod port_pool;
 pub mod record;
 pub mod reject;
 pub mod routing;
+mod session;
 mod supported;
 mod timers;
 mod trunk;

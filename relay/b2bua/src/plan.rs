@@ -3,6 +3,7 @@
 //! Configuration files become a [`Plan`] or a list of problems; nothing below this point meets a
 //! wrong value. Indices (`trunk`, `listener`, `media`) always point into the same plan.
 
+use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -170,6 +171,8 @@ pub struct Trunk {
     pub srtp: SrtpPolicy,
     /// How often OPTIONS is sent to each target; `None`: never, and every target counts as up.
     pub options_interval: Option<Duration>,
+    /// Session timers (RFC 4028) on its legs; `None`: none are kept.
+    pub session_timer: Option<Terms>,
     /// The media address.
     pub media: usize,
     /// Bounds on calls.

@@ -19,6 +19,8 @@ pub enum Reject {
     NoCommonCodec,
     /// SRTP is required and was not offered (TDR-MED-001).
     SrtpRequired,
+    /// The session interval is below our minimum (RFC 4028, 6).
+    SessionTooShort,
     /// Max-Forwards ran out.
     Loop,
     /// A bound of the host was hit.
@@ -42,6 +44,7 @@ impl Reject {
             | Self::Overload
             | Self::Draining => 503,
             Self::NoCommonCodec | Self::SrtpRequired => 488,
+            Self::SessionTooShort => 422,
             Self::Loop => 483,
         }
     }
@@ -56,6 +59,7 @@ impl Reject {
             Self::RateLimit => "rate_limit",
             Self::NoCommonCodec => "no_common_codec",
             Self::SrtpRequired => "srtp_required",
+            Self::SessionTooShort => "session_too_short",
             Self::Loop => "loop",
             Self::Overload => "overload",
             Self::Draining => "draining",

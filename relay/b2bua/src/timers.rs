@@ -1,6 +1,6 @@
 //! Deadlines of calls and trunks, in a heap; each carries which timer it is.
 
-use crate::io::CallId;
+use crate::io::{CallId, PeerLeg};
 use crate::trunk::ProbeId;
 use sip_core::transaction::ClientId;
 use std::cmp::Reverse;
@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     MediaClose(CallId),
     /// Our re-INVITE has no final response yet.
     Reinvite { call: CallId, client: ClientId },
+    /// A leg's session is to be refreshed, or has expired.
+    Session { call: CallId, leg: PeerLeg },
     /// Our re-INVITE has met one of theirs and is tried again.
     Again(CallId),
     /// No other fork can answer this INVITE any more (RFC 6026, timer M).
@@ -25,6 +27,11 @@ pub(crate) enum Timer {
     /// OPTIONS is due.
     Probe(ProbeId),
 }
+
+/// Deadlines for each that stands before stale ones are swept out: a call has a handful.
+const STALE_FACTOR: usize = 16;
+/// Below this many sweeping is not worth it.
+const STALE_FLOOR: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -34,6 +41,14 @@ pub(crate) struct Timers {
 impl Timers {
     pub(crate) fn arm(&mut self, due: Instant, timer: Timer) {
         self.heap.push(Reverse((due, timer)));
+    }
+
+    /// Drops deadlines that mean nothing any more, once they may outnumber the others: each sweep is
+    /// paid for by as many that were armed. `live` is about how many stand.
+    pub(crate) fn sweep(&mut self, live: usize, stands: impl Fn(Timer) -> bool) {
+        if self.heap.len() > live.saturating_mul(STALE_FACTOR).saturating_add(STALE_FLOOR) {
+            self.heap.retain(|Reverse((_, timer))| stands(*timer));
+        }
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {

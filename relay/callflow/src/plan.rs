@@ -6,6 +6,7 @@ use b2bua::plan::{
     Cidr, HoldPolicy, Limits, Listener, MediaAddress, Node, NumberIndex, NumberRange, Pattern,
     Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, Trunk, TrunkKind,
 };
+use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub const TEAMS: usize = 0;
 pub const COLT: usize = 1;
 /// The trunk of the second carrier, by index.
 pub const BT: usize = 2;
+
+/// Sessions of half an hour, on all trunks.
+pub const TERMS: Terms = Terms { interval_s: 1800, min_s: 90 };
 
 /// The plan: contoso's calls go out by colt, then bt; fabrikam's by bt alone.
 pub fn plan() -> Plan {
@@ -98,6 +102,7 @@ fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
         sources: targets.iter().map(source).collect(),
         srtp: if teams { SrtpPolicy::Required } else { SrtpPolicy::Off },
         options_interval: None,
+        session_timer: Some(TERMS),
         media: if teams { OUTSIDE } else { INSIDE },
         limits: Limits::default(),
         symmetric_rtp: false,

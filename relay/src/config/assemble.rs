@@ -325,6 +325,7 @@ fn trunk(
         sources: draft.source_blocks(),
         srtp: draft.srtp,
         options_interval: draft.options_interval,
+        session_timer: draft.session_timer,
         media,
         limits: draft.limits,
         symmetric_rtp: draft.symmetric_rtp,

@@ -5,7 +5,9 @@ use super::reader::{Reader, Wrong};
 use super::teams::{self, CLOUDS, Cloud};
 use super::value;
 use b2bua::plan::{Cidr, Limits, SrtpPolicy, TargetName, TrunkKind};
+use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -18,6 +20,8 @@ const PEER_NAMES_MAX: usize = 16;
 /// Concurrent calls, or calls per second, that a limit may name.
 const LIMIT_MAX: u32 = 1_000_000;
 const OPTIONS_INTERVAL: Duration = Duration::from_secs(60);
+/// What Microsoft offers too (TDR-DLG-030).
+const SESSION_INTERVAL: Duration = Duration::from_secs(1800);
 /// Port of a carrier's target without one (RFC 3261, 19.1.2).
 pub(crate) const CARRIER_PORT: u16 = 5060;
 /// The same over TLS.
@@ -34,6 +38,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) sources: Vec<At<Cidr>>,
     pub(crate) srtp: SrtpPolicy,
     pub(crate) options_interval: Option<Duration>,
+    pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
     pub(crate) limits: Limits,
     pub(crate) symmetric_rtp: bool,
@@ -114,6 +119,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         sources: sources.unwrap_or_default(),
         srtp: srtp.map_or(default, |at| at.value),
         options_interval: options_interval(table, teams),
+        session_timer: session_timer(table),
         media: table.optional("media", value::name),
         limits: table.section("limits", limits).unwrap_or_default(),
         symmetric_rtp: symmetric_rtp(table, teams),
@@ -136,15 +142,8 @@ pub(crate) fn limits(table: &mut Reader<'_>) -> Limits {
 }
 
 fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {
-    let interval = value::duration(Duration::from_secs(1)..=Duration::from_secs(3600));
-    let off_or_interval = |value: &DeValue<'_>| match value {
-        DeValue::String(off) if off == "off" => Ok(None),
-        DeValue::Boolean(false) => {
-            Err(Wrong::new("is not a duration").hint("did you mean \"off\"?"))
-        }
-        other => interval(other).map(Some),
-    };
-    let Some(written) = table.optional("options_interval", off_or_interval) else {
+    let interval = off_or_duration(Duration::from_secs(1)..=Duration::from_secs(3600));
+    let Some(written) = table.optional("options_interval", interval) else {
         return Some(OPTIONS_INTERVAL);
     };
     let known = written.value.is_some_and(|interval| teams::OPTIONS_INTERVAL.contains(&interval));
@@ -153,6 +152,37 @@ fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {
         table.warning(written.place, said, Some("options_interval = \"60s\"".to_owned()));
     }
     written.value
+}
+
+/// A duration in `range`, or `off`.
+fn off_or_duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&DeValue<'_>) -> Result<Option<Duration>, Wrong> {
+    let duration = value::duration(range);
+    move |value| match value {
+        DeValue::String(off) if off == "off" => Ok(None),
+        DeValue::Boolean(false) => {
+            Err(Wrong::new("is not a duration").hint("did you mean \"off\"?"))
+        }
+        other => duration(other).map(Some),
+    }
+}
+
+/// `session_timer` and the smallest interval that the far side may ask for.
+fn session_timer(table: &mut Reader<'_>) -> Option<Terms> {
+    let least = Duration::from_secs(u64::from(MIN_SE_S));
+    let most = Duration::from_secs(u64::from(INTERVAL_MAX_S));
+    let written = table.optional("session_timer", off_or_duration(least..=most));
+    let Some(interval) = written.map_or(Some(SESSION_INTERVAL), |at| at.value) else {
+        table.idle("session_timer_min", "session_timer is \"off\"");
+        return None;
+    };
+    let min = table.optional("session_timer_min", value::duration(least..=interval));
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(INTERVAL_MAX_S);
+    Some(Terms {
+        interval_s: seconds(interval),
+        min_s: min.map_or(MIN_SE_S, |at| seconds(at.value)),
+    })
 }
 
 /// Media bypass asks for ICE, which Teams clients check us by (TDR-ICE-001).

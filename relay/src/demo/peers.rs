@@ -309,6 +309,7 @@ fn plan(access: &Access) -> Plan {
         sources: vec![Cidr { network: sbc, length: 32 }],
         srtp: SrtpPolicy::Preferred,
         options_interval: None,
+        session_timer: None,
         media: 0,
         limits: Limits::default(),
         symmetric_rtp: false,

@@ -169,6 +169,7 @@ fn trunk(name: &str, listener: usize, kind: TrunkKind, roots: Roots) -> Trunk {
         sources: vec![Cidr { network: IpAddr::from([127, 0, 0, 1]), length: 32 }],
         srtp: SrtpPolicy::Off,
         options_interval: None,
+        session_timer: None,
         media: 0,
         limits: Limits::default(),
         symmetric_rtp: false,

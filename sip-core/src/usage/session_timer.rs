@@ -70,7 +70,8 @@ impl SessionTimer {
         self.terms.is_some()
     }
 
-    /// Writes what a session refresh request of ours, or its first INVITE, offers.
+    /// Writes what a session refresh request of ours, or its first INVITE, offers; over what it
+    /// offered before, if it is tried again.
     pub fn offer(&self, headers: &mut Headers) {
         let Some(terms) = self.terms else { return };
         let interval_s = terms.interval_s.max(self.min_s);
@@ -80,11 +81,13 @@ impl SessionTimer {
             Some(false) => ";refresher=uas",
             None => "",
         };
-        headers.push(Name::Supported, OPTION);
-        headers.push(Name::SessionExpires, format!("{interval_s}{refresher}"));
+        if !headers.has_token(Name::Supported, OPTION) {
+            headers.push(Name::Supported, OPTION);
+        }
+        headers.set(Name::SessionExpires, format!("{interval_s}{refresher}"));
         let min_s = self.min_s.max(terms.min_s);
         if min_s > MIN_SE_S {
-            headers.push(Name::MinSe, min_s.to_string());
+            headers.set(Name::MinSe, min_s.to_string());
         }
     }
 
@@ -165,6 +168,11 @@ impl SessionTimer {
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.clock.due()
+    }
+
+    /// Whether the next deadline is that of a refresh.
+    pub fn wants_refresh(&self) -> bool {
+        self.clock.wants_refresh()
     }
 
     /// What is due by now.

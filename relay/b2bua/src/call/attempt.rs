@@ -7,6 +7,7 @@ use crate::io::{CallId, Hop};
 use crate::leg::{self, Leg, SDP};
 use crate::party::{Called, Caller, is_telephone};
 use crate::plan::{Plan, TargetName};
+use crate::session::Session;
 use crate::timers::Timer;
 use bytes::Bytes;
 use sdp::{Media, Negotiation, Stream};
@@ -42,6 +43,7 @@ pub(super) struct Attempt {
     hop: Hop,
     identity: Identity,
     contact: Bytes,
+    session: Session,
     /// Our offer, before any answer: each fork answers its own copy.
     negotiation: Negotiation,
     forks: Vec<Fork>,
@@ -74,6 +76,8 @@ impl Invitation {
         request.headers.push(Name::Contact, contact.clone());
         request.headers.push(Name::Allow, identity.allow());
         request.headers.push(Name::UserAgent, PRODUCT);
+        let session = Session::new(plan, candidate.trunk);
+        session.timer.offer(&mut request.headers);
         let offer = self.offer.for_other_leg(None).unwrap_or_else(|_| self.offer.clone());
         request.set_body(SDP, negotiation.make_offer(&offer));
         let client = core.request(hop.clone(), request.clone(), Owner::Invite(call));
@@ -85,6 +89,7 @@ impl Invitation {
             hop,
             identity,
             contact,
+            session,
             negotiation,
             forks: Vec::new(),
         }
@@ -159,8 +164,11 @@ impl Attempt {
         fork.dialog.confirm(response);
         let sdp = leg::sdp_of(&response.headers, response.body());
         let usable = sdp.is_empty() || fork.take_answer(&sdp);
+        let mut session = self.session.clone();
+        session.accepted(core.now.mono, &response.headers);
         let leg = Leg {
             trunk: self.trunk,
+            session,
             identity: self.identity.clone(),
             contact: self.contact.clone(),
             dialog: fork.dialog,
@@ -182,6 +190,24 @@ impl Attempt {
         core.arm(GIVE_UP, Timer::Forget(self.client));
         self.leave(core, true);
         Ok((leg, fork.answer.filter(|_| usable)))
+    }
+
+    /// A 422: sends it once more with the interval that was asked for, CSeq one higher
+    /// (RFC 4028, 7.3; TDR-DLG-032). Whether it was.
+    pub(super) fn raise(&mut self, core: &mut Core, call: CallId, response: &Response) -> bool {
+        if !self.session.raise(&response.headers) {
+            return false;
+        }
+        core.clients.remove(&self.client);
+        let headers = &mut self.request.headers;
+        let number = headers.cseq().number + 1;
+        headers.set(Name::CSeq, format!("{number} INVITE"));
+        headers.set(Name::Via, self.identity.via(&core.branch()));
+        self.session.timer.offer(headers);
+        self.forks.clear();
+        self.heard = false;
+        self.client = core.request(self.hop.clone(), self.request.clone(), Owner::Invite(call));
+        true
     }
 
     /// Cancels it. Should its 2xx come all the same, it is acknowledged and hung up.

@@ -12,6 +12,7 @@ use crate::plan::{Plan, RouteFrom};
 use crate::record::Record;
 use crate::reject::Reject;
 use crate::routing;
+use crate::session::Session;
 use sdp::Refusal;
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Name, Request, Response};
@@ -153,6 +154,11 @@ impl Arrival {
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
         };
+        let mut session = Session::new(&self.plan, self.trunk);
+        session.note(&request.headers);
+        if let Err(small) = session.timer.judge(&request.headers) {
+            return Err(refused(Reject::SessionTooShort, &small.to_string()));
+        }
         // The ports come first: the offer cannot be read into a leg that has no address.
         let media_of = |trunk: usize| self.plan.trunks.get(trunk).map_or(0, |trunk| trunk.media);
         let (address_a, address_b) = (media_of(self.trunk), media_of(first.trunk));
@@ -193,6 +199,7 @@ impl Arrival {
             negotiation,
             flow: Some(self.new.flow.clone()),
             invited: None,
+            session,
             unacknowledged: None,
         };
         let invitation = Invitation {
@@ -274,6 +281,11 @@ impl Arrival {
         let mut response = Response::to(&self.new.request, status, Some(core.token().as_bytes()));
         response.headers.push(Name::Server, crate::identity::PRODUCT);
         response.headers.push(Name::Reason, crate::cause::reason_of(status));
+        if refused.reject == Reject::SessionTooShort
+            && let Some(terms) = self.plan.trunks.get(self.trunk).and_then(|t| t.session_timer)
+        {
+            response.headers.push(Name::MinSe, terms.min_s.to_string());
+        }
         let quoted: String = refused.why.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
         let agent = &self.plan.node.fqdn;
         response.headers.push(Name::Warning, format!("399 {agent} \"{quoted}\""));

@@ -4,6 +4,7 @@ mod attempt;
 pub(crate) mod incoming;
 mod reinvite;
 mod renegotiate;
+mod session;
 mod setup;
 mod teardown;
 
@@ -148,6 +149,9 @@ impl Call {
             // RFC 3261, 12.2.2: an older CSeq than the last.
             core.respond(ask.server, Response::to(&ask.request, 500, None));
             return Fate::Lives;
+        }
+        if let Some(leg) = self.leg(ask.leg) {
+            leg.session.note(&ask.request.headers);
         }
         match ask.request.method {
             Method::Invite => self.reinvite(core, ask),

@@ -40,6 +40,9 @@ impl Call {
             core.respond(ask.server, response);
             return Fate::Lives;
         }
+        if self.refuse_interval(core, &ask) {
+            return Fate::Lives;
+        }
         let offered = leg::sdp_of(&ask.request.headers, ask.request.body());
         if offered.is_empty() {
             return self.offer_ours(core, &ask);
@@ -97,6 +100,7 @@ impl Call {
         let body = leg.negotiation.make_offer(&Media { direction, ..last });
         let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
+        self.session_answered(core, ask, &mut response);
         core.respond(ask.server, response);
         self.awaits_ack(core, ask, true);
         Fate::Lives
@@ -226,6 +230,7 @@ impl Call {
         };
         let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
+        self.session_answered(core, ask, &mut response);
         core.respond(ask.server, response);
         self.awaits_ack(core, ask, false);
         self.agreed(core);

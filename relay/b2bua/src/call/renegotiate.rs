@@ -39,6 +39,8 @@ pub(super) enum Why {
     Asked(Box<Asker>),
     /// The other leg has what it wants already.
     Told,
+    /// Nobody: it changes nothing and asks whether the far side is there.
+    Refresh,
 }
 
 /// A re-INVITE of theirs that has not been answered yet.
@@ -72,7 +74,7 @@ impl Renegotiation {
     fn asker(self) -> Option<Asker> {
         match self.why {
             Why::Asked(asker) => Some(*asker),
-            Why::Told => None,
+            Why::Told | Why::Refresh => None,
         }
     }
 }
@@ -113,10 +115,14 @@ impl Call {
         let Draft { on, why, out, glares, waited } = draft;
         let Some(leg) = self.leg(on) else { return Fate::Lives };
         let Some(hop) = leg.hop(core, &plan) else {
-            let Why::Asked(asker) = why else { return Fate::Lives };
-            return self.refuse(core, &asker.ask, &Refusal::OutOfTurn);
+            return match why {
+                Why::Asked(asker) => self.refuse(core, &asker.ask, &Refusal::OutOfTurn),
+                Why::Refresh => self.refresh_refused(core, on, 503),
+                Why::Told => Fate::Lives,
+            };
         };
         let mut invite = leg.request(core, Method::Invite);
+        leg.session.timer.offer(&mut invite.headers);
         invite.set_body(SDP, leg.negotiation.make_offer(&out));
         let parting = Box::new((hop.clone(), leg.ack(core, invite.headers.cseq().number)));
         let client = core.request(hop, invite, Owner::Reinvite(id, on));
@@ -171,7 +177,11 @@ impl Call {
         if answer.is_err() {
             leg.negotiation.rollback();
         }
-        if let Phase::Up(up) = &mut self.phase {
+        self.session_accepted(core, on, response);
+        let told = !matches!(pending.why, Why::Refresh);
+        if let Phase::Up(up) = &mut self.phase
+            && told
+        {
             match on {
                 PeerLeg::A => up.asked.1 = offered,
                 PeerLeg::B => up.asked.0 = offered,
@@ -217,22 +227,22 @@ impl Call {
     /// How long to wait before the re-INVITE is tried again, if it is to be (RFC 3261, 14.1): the
     /// owner of the Call-ID waits longer, so that one of two succeeds.
     fn pause(
-        &self,
+        &mut self,
         core: &mut Core,
         pending: &Renegotiation,
         response: &Response,
     ) -> Option<Duration> {
         match response.status {
             491 if pending.glares < GLARES_MAX => {
-                let leg = match pending.on {
-                    PeerLeg::A => &self.a,
-                    PeerLeg::B => self.b.as_ref()?,
-                };
-                let tens = match leg.invited.is_some() {
+                let tens = match self.leg(pending.on)?.invited.is_some() {
                     true => 210 + tens_below(core, 191),
                     false => tens_below(core, 201),
                 };
                 Some(Duration::from_millis(tens * 10))
+            }
+            422 => {
+                let raised = self.leg(pending.on)?.session.raise(&response.headers);
+                raised.then_some(Duration::ZERO)
             }
             500 if !pending.waited => {
                 let value = response.headers.get(Name::RetryAfter)?;
@@ -290,6 +300,9 @@ impl Call {
     ) -> Fate {
         for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
             leg.negotiation.rollback();
+        }
+        if matches!(pending.why, Why::Refresh) {
+            return self.refresh_refused(core, pending.on, status);
         }
         let gone = matches!(status, 408 | 481);
         let status = if gone { 481 } else { cause::across(status) };

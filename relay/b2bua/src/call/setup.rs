@@ -205,6 +205,7 @@ impl Call {
         response: &Response,
     ) -> Fate {
         let plan = Arc::clone(&self.plan);
+        let id = self.id;
         let Some(attempt) = self.setup().and_then(|setup| setup.attempt.as_mut()) else {
             return Fate::Lives;
         };
@@ -212,6 +213,11 @@ impl Call {
             return Fate::Lives;
         }
         attempt.heard = true;
+        if response.status == 422 && attempt.raise(core, id, response) {
+            let client = attempt.client;
+            core.arm(SILENCE_MAX, Timer::Silence { call: id, client });
+            return Fate::Lives;
+        }
         match response.status {
             100 => Fate::Lives,
             101..=199 => self.ringing(core, response),
@@ -327,6 +333,7 @@ impl Call {
             return self.reject(core, Reject::NoCommonCodec);
         };
         core.dialogs.insert(b.key(), (self.id, PeerLeg::B));
+        b.session.arm(core, self.id, PeerLeg::B);
         let (media_a, media_b) = (self.a.media(&plan), b.media(&plan));
         self.b = Some(b);
         self.connect(core, media_a, media_b);
@@ -349,6 +356,9 @@ impl Call {
         let Phase::Setup(setup) = &self.phase else { return };
         let mut response = Self::response(&self.a, &setup.request, 200);
         response.set_body(SDP, body);
+        let session = &mut self.a.session;
+        session.timer.answer(core.now.mono, &setup.request.headers, &mut response.headers);
+        session.arm(core, self.id, PeerLeg::A);
         let (server, direction) = (setup.server, setup.invitation.offer.direction);
         core.respond(server, response);
         self.a.unacknowledged = Some(Unacknowledged { server, opening: true, with_answer: false });

@@ -12,5 +12,6 @@ mod options;
 mod random_flows;
 mod refused;
 mod reinvite;
+mod session_timers;
 mod sound;
 mod teams_calls_carrier_and_hangs_up;

@@ -105,6 +105,11 @@ impl Clock {
         }
     }
 
+    /// Whether what is due next is a refresh.
+    pub(super) const fn wants_refresh(&self) -> bool {
+        matches!(self, Self::Ours { .. } | Self::Alone { .. })
+    }
+
     /// Whether the next refresh is ours; `None` as long as nothing is agreed.
     pub(super) fn is_ours(&self) -> Option<bool> {
         match self {
