@@ -104,7 +104,7 @@ pub struct Daemon {
     identities: Identities,
     transports: Transports,
     orders: mpsc::Sender<Order>,
-    names: watch::Sender<Vec<String>>,
+    names: watch::Sender<dns::Wanted>,
     ready: Arc<AtomicBool>,
     shard: JoinHandle<Shard>,
     asked: mpsc::Receiver<Asked>,
@@ -164,8 +164,8 @@ impl Daemon {
         let (media_events, media) = mpsc::channel(MEDIA_EVENTS_MAX);
         let engine = start_engine(&plan, media_events)?;
         let (orders, order) = mpsc::channel(ORDERS_MAX);
-        let (found, resolved) = mpsc::channel(ORDERS_MAX);
-        let (names, wanted) = watch::channel(B2bua::names_to_resolve(&plan));
+        let (found, located) = mpsc::channel(ORDERS_MAX);
+        let (names, wanted) = watch::channel(dns::Wanted::of(&plan));
         let (ask, asked) = mpsc::channel(ORDERS_MAX);
         let ready = Arc::new(AtomicBool::new(false));
         let metrics_error = |error| DaemonError::Metrics { address: loaded.metrics, error };
@@ -182,7 +182,7 @@ impl Daemon {
                 }
             }),
             tokio::spawn(admin::serve(socket, ask)),
-            tokio::spawn(dns::keep_resolved(wanted, found)),
+            tokio::spawn(dns::keep_located(wanted, found)),
             tokio::spawn(keep_up(recorder)),
         ];
         let b2bua = B2bua::new(clock::now(), plan, ChaCha20Rng::from_os_rng());
@@ -193,7 +193,7 @@ impl Daemon {
             records,
             telemetry: Telemetry::default(),
         };
-        let inbox = Inbox { sip, media, names: resolved, orders: order };
+        let inbox = Inbox { sip, media, names: located, orders: order };
         let shard = tokio::spawn(shard.run(inbox));
         show_configuration(&loaded, generation);
         ready.store(true, Ordering::Relaxed);
@@ -352,7 +352,7 @@ impl Daemon {
             self.identities.replace(named(&self.loaded));
             return Err(vec![error.to_string()]);
         }
-        self.names.send_replace(B2bua::names_to_resolve(&plan));
+        self.names.send_replace(dns::Wanted::of(&plan));
         let mut orders = vec![Order::Plan(plan)];
         orders.extend(records.map(Order::Records));
         for order in orders {

@@ -2,7 +2,7 @@
 
 use crate::admin::{Answer, CallRow, Request, TargetRow};
 use crate::clock;
-use crate::dns::Resolved;
+use crate::dns::Found;
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
@@ -36,7 +36,7 @@ pub(crate) struct Inbox {
     /// From the media engine.
     pub(crate) media: mpsc::Receiver<media_engine::Event>,
     /// From DNS.
-    pub(crate) names: mpsc::Receiver<Resolved>,
+    pub(crate) names: mpsc::Receiver<Found>,
     /// From the supervisor.
     pub(crate) orders: mpsc::Receiver<Order>,
 }
@@ -66,8 +66,8 @@ impl Shard {
                 Some(event) = inbox.sip.recv() => self.sip(event),
                 Some(event) = inbox.media.recv() => self.media(event),
                 Some(order) = inbox.orders.recv() => self.order(order),
-                Some(Resolved { name, addresses }) = inbox.names.recv() => {
-                    self.b2bua.handle_input(clock::now(), Input::Resolved { name, addresses });
+                Some(Found { sought, located }) = inbox.names.recv() => {
+                    self.b2bua.handle_input(clock::now(), Input::Located { sought, located });
                 }
                 () = sleep_until(due) => self.b2bua.handle_timeout(clock::now()),
                 _ = refresh.tick() => self.refresh(),
@@ -134,6 +134,7 @@ impl Shard {
         while let Some(output) = self.b2bua.poll_output() {
             match output {
                 Output::Send { hop, bytes, client } => self.transports.send(hop, bytes, client),
+                Output::CloseFlow(flow) => self.transports.close(flow),
                 Output::OpenMedia { call, ports, seed } => self.open_media(call, ports, seed),
                 Output::ConnectMedia { call, worker, a, b } => {
                     let (a, b) = (a.map(leg), b.map(leg));

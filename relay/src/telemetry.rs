@@ -53,7 +53,16 @@ fn describe() {
     describe_counter!("tollgate_records_lost_total", "Call records that could not be written");
     describe_gauge!(
         "tollgate_alarm_active",
-        "1 while the alarm stands; config_refused: the files on disk do not hold"
+        "1 while the alarm stands; config_refused: the files on disk do not hold; dns_stale: a name \
+         of a target does not resolve"
+    );
+    describe_gauge!(
+        "tollgate_dns_age_seconds",
+        "Seconds since all that leads to a target's name was last looked up well"
+    );
+    describe_counter!(
+        "tollgate_dns_failures_total",
+        "Look-ups for a target's name that failed or led to nothing"
     );
     // A counter that has not risen yet should still be there to alert on.
     for result in ["applied", "refused"] {

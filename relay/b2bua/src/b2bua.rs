@@ -3,9 +3,12 @@
 use crate::call::incoming::{self, NewCall};
 use crate::call::{Ask, Call, Fate, hang_up_late};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
+use crate::endpoint::Endpoints;
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
-use crate::plan::{Plan, TargetName, TrunkKind};
+use crate::locate::Sought;
+use crate::nat;
+use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
 use crate::supported::SUPPORTED;
 use crate::timers::{Timer, Timers};
@@ -14,7 +17,7 @@ use rand_chacha::ChaCha20Rng;
 use sip_core::message::judge;
 use sip_core::transaction::{Event as Transaction, Layer, ServerId};
 use sip_core::{Dialog, Message, Method, Name, Request, Response};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +43,8 @@ impl B2bua {
             health: Health::default(),
             admission: crate::admission::Admission::default(),
             names: HashMap::new(),
+            endpoints: Endpoints::default(),
+            closing: Vec::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
             dialogs: HashMap::new(),
@@ -65,11 +70,8 @@ impl B2bua {
                 self.note_failure(client, &why);
                 self.core.layer.transport_failed(self.core.now.mono, client);
             }
-            Input::Resolved { name, addresses } => {
-                // A name that resolves to nothing keeps its last good addresses (TDR-DNS-004).
-                if !addresses.is_empty() {
-                    self.core.names.insert(name, addresses);
-                }
+            Input::Located { sought, located } => {
+                self.core.names.insert(sought, located);
             }
             Input::MediaFailed { call, why } => {
                 self.core.emit(Event::MediaFailed { call, why });
@@ -79,6 +81,8 @@ impl B2bua {
                 self.with(call, |call, core| call.media_closed(core, Some(summary)));
             }
             Input::Plan(plan) => {
+                let wanted: HashSet<Sought> = Sought::all(&plan).into_iter().collect();
+                self.core.names.retain(|sought, _| wanted.contains(sought));
                 self.core.plan = plan;
                 Health::follow(&mut self.core);
             }
@@ -154,19 +158,6 @@ impl B2bua {
             dialogs: self.core.dialogs.len(),
         }
     }
-
-    /// Every name that the plan needs addresses for and `[resolve]` does not give.
-    pub fn names_to_resolve(plan: &Plan) -> Vec<String> {
-        let targets = plan.trunks.iter().flat_map(|trunk| &trunk.targets);
-        let mut names: Vec<String> = targets
-            .filter(|target: &&TargetName| target.host.parse::<IpAddr>().is_err())
-            .filter(|target| !plan.resolve.contains_key(&target.host))
-            .map(|target| target.host.clone())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
 }
 
 /// Sizes of the tables; all but `transactions` are zero when no call is up.
@@ -195,6 +186,10 @@ impl B2bua {
             self.core.outputs.push_back(Output::Send { hop, bytes, client });
         }
         self.sweep_timers();
+        // After what was queued for them, the ACK that belongs to them among it.
+        for flow in std::mem::take(&mut self.core.closing) {
+            self.core.outputs.push_back(Output::CloseFlow(flow));
+        }
         // Whoever was to learn why has learnt it.
         self.core.failures.clear();
         if self.core.stopping && !self.stopped && self.calls.is_empty() && !self.awaits_end() {
@@ -225,7 +220,7 @@ impl B2bua {
             return true;
         }
         self.core.clients.values().any(|owner| match owner {
-            Owner::Bye => true,
+            Owner::Bye(_) => true,
             Owner::Abandoned(invite) => !invite.answered,
             Owner::Invite(_)
             | Owner::Reinvite(..)
@@ -245,12 +240,24 @@ impl B2bua {
 
     /// Where answers to a message from `flow` go: back on the flow, and if that is gone, for a
     /// connection, to the Via's sent-by (RFC 3261, 18.2.2; TDR-IN-007).
-    fn answer_hop(&self, flow: Flow, message: &Message) -> Hop {
-        let otherwise = match message {
-            Message::Request(request) if flow.transport.reliable() => self.sent_by(&flow, request),
-            _ => None,
-        };
-        Hop::Flow { flow, otherwise }
+    ///
+    /// Over UDP the flow is the address a request came from, and its port too if the request asks for
+    /// that by `rport` (RFC 3581, 4); else the port is that of the sent-by, unless the far side sits
+    /// behind NAT, where nothing would arrive at that port.
+    fn answer_hop(&self, mut flow: Flow, message: &Message) -> Hop {
+        let Message::Request(request) = message else { return Hop::Flow { flow, otherwise: None } };
+        if flow.transport.reliable() {
+            let otherwise = self.sent_by(&flow, request);
+            return Hop::Flow { flow, otherwise };
+        }
+        let via = request.headers.top_via();
+        let sent_by = std::str::from_utf8(via.host).ok().and_then(|host| host.parse().ok());
+        let nat = nat::is_configured(&self.core.plan, &flow.trunk)
+            || sent_by.is_some_and(|sent_by| nat::shows(sent_by, flow.remote.ip()));
+        if via.param("rport").is_none() && !nat {
+            flow.remote.set_port(via.port.unwrap_or(flow.transport.default_port()));
+        }
+        Hop::Flow { flow, otherwise: None }
     }
 
     fn sent_by(&self, flow: &Flow, request: &Request) -> Option<crate::io::Target> {
@@ -258,12 +265,11 @@ impl B2bua {
         let host: IpAddr = std::str::from_utf8(via.host).ok()?.parse().ok()?;
         let trunk = self.core.plan.trunk_named(&flow.trunk)?;
         let peer = self.core.plan.trunks.get(trunk)?.peer_names.first();
-        let default = if flow.transport == crate::plan::Transport::Tls { 5061 } else { 5060 };
         Some(crate::io::Target {
             trunk: Arc::clone(&flow.trunk),
             listener: Arc::clone(&flow.listener),
             transport: flow.transport,
-            address: (host, via.port.unwrap_or(default)).into(),
+            address: (host, via.port.unwrap_or(flow.transport.default_port())).into(),
             server_name: peer.map(|name| name.as_str().into()),
         })
     }
@@ -307,6 +313,7 @@ impl B2bua {
 
     fn response(&mut self, client: sip_core::transaction::ClientId, hop: Hop, response: &Response) {
         let last = response.status >= 200;
+        self.close_draining(&hop, response);
         match self.core.clients.get(&client) {
             Some(Owner::Invite(id)) => {
                 let id = *id;
@@ -331,7 +338,7 @@ impl B2bua {
                     self.core.acknowledge(client, hop, ack);
                 }
             }
-            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) if last => {
+            Some(Owner::Bye(_) | Owner::Abandoned(_) | Owner::Ended(_)) if last => {
                 self.core.clients.remove(&client);
             }
             Some(Owner::Probe(id)) if last => {
@@ -339,7 +346,25 @@ impl B2bua {
                 self.core.clients.remove(&client);
                 Health::answered(&mut self.core, id, response);
             }
-            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_) | Owner::Probe(_)) | None => {}
+            Some(Owner::Bye(_) | Owner::Abandoned(_) | Owner::Ended(_) | Owner::Probe(_))
+            | None => {}
+        }
+    }
+
+    /// Microsoft's proxy that is about to go says 503 with Retry-After, and wants its connection
+    /// closed (TDR-FO-002). Dialogs on it live on over another (TDR-CON-003).
+    fn close_draining(&mut self, hop: &Hop, response: &Response) {
+        let Hop::Flow { flow, .. } = hop else { return };
+        if response.status != 503 || !flow.transport.reliable() {
+            return;
+        }
+        let plan = &self.core.plan;
+        let trunk = plan.trunk_named(&flow.trunk).and_then(|trunk| plan.trunks.get(trunk));
+        if trunk.is_some_and(|trunk| trunk.kind == TrunkKind::Teams)
+            && crate::cause::retry_after(&response.headers).is_some()
+            && !self.core.closing.contains(&flow.id)
+        {
+            self.core.closing.push(flow.id);
         }
     }
 
@@ -358,7 +383,8 @@ impl B2bua {
                 self.with(id, |call, core| call.refresh_refused(core, leg, status));
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, id, why.to_owned()),
-            Some(Owner::Bye | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
+            Some(Owner::Bye(bye)) if why != TIMEOUT => self.core.bye_elsewhere(bye),
+            Some(Owner::Bye(_) | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
         }
     }
 

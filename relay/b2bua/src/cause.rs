@@ -21,6 +21,14 @@ pub(crate) const fn next_target_may_help(status: u16) -> bool {
     matches!(status, 408 | 503 | 504)
 }
 
+/// How long the far side wants no more requests (RFC 3261, 20.33); a comment or parameter after the
+/// number says nothing to us.
+pub(crate) fn retry_after(headers: &Headers) -> Option<std::time::Duration> {
+    let value = std::str::from_utf8(headers.get(Name::RetryAfter)?).ok()?.trim_start();
+    let end = value.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(value.len());
+    value.get(..end)?.parse().ok().map(std::time::Duration::from_secs)
+}
+
 /// The word for a final status in records and metrics.
 pub(crate) const fn word(status: u16) -> &'static str {
     match status {

@@ -1,8 +1,10 @@
 //! What all calls and trunks of one shard share: transactions, randomness, ports, the outputs.
 
 use crate::admission::Admission;
-use crate::io::{CallId, Event, Hop, Now, Output, PeerLeg};
-use crate::plan::Plan;
+use crate::endpoint::Endpoints;
+use crate::io::{CallId, Event, FlowId, Hop, Now, Output, PeerLeg, Target};
+use crate::locate::{Located, Sought};
+use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
 use crate::timers::{Timer, Timers};
 use crate::trunk::{Health, ProbeId};
@@ -13,7 +15,6 @@ use sip_core::transaction::{ClientId, Layer, ServerId};
 use sip_core::{Dialog, Request, Response};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +33,12 @@ pub(crate) struct Core {
     pub(crate) ports: PortPool,
     pub(crate) health: Health,
     pub(crate) admission: Admission,
-    /// Last good DNS answers, by name in lower case.
-    pub(crate) names: HashMap<String, Vec<IpAddr>>,
+    /// Where names are: the last good answers of DNS.
+    pub(crate) names: HashMap<Sought, Arc<Located>>,
+    /// Connections to be closed once what is queued for them is out.
+    pub(crate) closing: Vec<FlowId>,
+    /// Which endpoints failed lately.
+    pub(crate) endpoints: Endpoints,
     pub(crate) clients: HashMap<ClientId, Owner>,
     /// INVITE server transactions that a call has yet to answer, or whose ACK it awaits.
     pub(crate) servers: HashMap<ServerId, CallId>,
@@ -63,10 +68,22 @@ pub(crate) enum Owner {
     /// A re-INVITE whose dialog has ended meanwhile: its 2xx is ACKed all the same.
     Ended(Box<(Hop, Request)>),
     /// A BYE: whatever comes, the call is over.
-    Bye,
+    Bye(Box<Bye>),
     /// OPTIONS to a target.
     Probe(ProbeId),
 }
+
+/// A BYE, with what is needed to send it elsewhere.
+#[derive(Debug)]
+pub(crate) struct Bye {
+    request: Request,
+    identity: crate::identity::Identity,
+    elsewhere: VecDeque<Target>,
+}
+
+/// Endpoints that a BYE is sent to after the first: the call is over for us, and its far side has
+/// timers of its own.
+const BYE_ELSEWHERE_MAX: usize = 3;
 
 /// What is needed to end a dialog that nobody wants any more.
 #[derive(Debug)]
@@ -167,6 +184,35 @@ impl Core {
         if let Some(reason) = reason {
             request.headers.push(sip_core::Name::Reason, reason.to_owned());
         }
-        self.request(hop, request, Owner::Bye);
+        let elsewhere = self.elsewhere(&hop);
+        let bye = Bye { request: request.clone(), identity: identity.clone(), elsewhere };
+        self.request(hop, request, Owner::Bye(Box::new(bye)));
+    }
+
+    /// A BYE that could not be sent goes to the next endpoint of where it should have gone (RFC 3263,
+    /// 4.3), as another transaction.
+    pub(crate) fn bye_elsewhere(&mut self, mut bye: Box<Bye>) {
+        let Some(to) = bye.elsewhere.pop_front() else { return };
+        let via = bye.identity.via(&self.branch());
+        bye.request.headers.pop(sip_core::Name::Via);
+        bye.request.headers.push_front(sip_core::Name::Via, via);
+        let request = bye.request.clone();
+        self.request(Hop::Target(to), request, Owner::Bye(bye));
+    }
+
+    /// The endpoints beside the one that `hop` leads to: of the same name, and for Teams of its other
+    /// names (TDR-FO-007). An address has none.
+    fn elsewhere(&self, hop: &Hop) -> VecDeque<Target> {
+        let (Hop::Target(tried) | Hop::Flow { otherwise: Some(tried), .. }) = hop else {
+            return VecDeque::new();
+        };
+        let plan = Arc::clone(&self.plan);
+        let Some(index) = plan.trunk_named(&tried.trunk) else { return VecDeque::new() };
+        let Some(trunk) = plan.trunks.get(index) else { return VecDeque::new() };
+        let fitting = trunk.targets.iter().filter(|target| {
+            trunk.kind == TrunkKind::Teams || tried.server_name.as_deref() == Some(&target.host)
+        });
+        let others = fitting.flat_map(|target| self.fixed_order(&plan, index, target));
+        others.filter(|to| to.address != tried.address).take(BYE_ELSEWHERE_MAX).collect()
     }
 }

@@ -1,11 +1,12 @@
 //! What goes in and out of the core.
 
+use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
 use crate::record::{MediaSummary, Record};
 use sdp::Stream;
 use sip_core::Message;
 use sip_core::transaction::{ClientId, Hop as SipHop};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -132,12 +133,12 @@ pub enum Input {
         /// Why, in words for the record.
         why: String,
     },
-    /// A name has these addresses now (resolved off the call path).
-    Resolved {
-        /// The name, in lower case.
-        name: String,
-        /// Its addresses, in order of preference.
-        addresses: Vec<IpAddr>,
+    /// A name is there from now on (looked up off the call path).
+    Located {
+        /// The name.
+        sought: Sought,
+        /// Its endpoints.
+        located: Arc<Located>,
     },
     /// The call's media could not be opened.
     MediaFailed {
@@ -171,6 +172,8 @@ pub enum Output {
         /// The transaction to name in [`Input::SendFailed`].
         client: Option<ClientId>,
     },
+    /// Send what is queued for this connection, then close it.
+    CloseFlow(FlowId),
     /// Bind the ports of a call.
     OpenMedia {
         /// The call.

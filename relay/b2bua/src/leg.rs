@@ -3,6 +3,7 @@
 use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, Hop, LegMedia, Target};
+use crate::nat;
 use crate::plan::{Plan, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
@@ -55,21 +56,53 @@ impl Leg {
         (id.call_id.clone(), id.local_tag.clone())
     }
 
-    /// Where the next request of the dialog goes (RFC 3261, 12.2.1.1; TDR-FO-007): over a
-    /// connection the far side uses, else by route set or remote target, else where the INVITE
-    /// went. A far side that called us, closed its connection (TDR-CON-009) and named a host that
-    /// we have no address for is reached like any new call of its trunk.
+    /// Where the next request of the dialog goes (RFC 3261, 12.2.1.1; TDR-FO-007).
+    ///
+    /// Route set and remote target decide, where they can be believed and lead elsewhere than the
+    /// connection last heard from does; else that connection is used again (RFC 5626, 5.3), and if it
+    /// is gone, one to where they lead, or where the INVITE went. A far side that called us, closed
+    /// its connection (TDR-CON-009) and named a host that we have no address for is reached like any
+    /// new call of its trunk.
     pub(crate) fn hop(&self, core: &Core, plan: &Plan) -> Option<Hop> {
-        let routed = self.routed(core, plan).or_else(|| self.invited.clone());
-        match (&self.flow, routed) {
-            (Some(flow), routed) if flow.transport.reliable() => {
-                let otherwise = routed.or_else(|| core.first_target(plan, self.trunk));
-                Some(Hop::Flow { flow: flow.clone(), otherwise })
-            }
-            (_, Some(target)) => Some(Hop::Target(target)),
-            (Some(flow), None) => Some(Hop::Flow { flow: flow.clone(), otherwise: None }),
-            (None, None) => None,
+        let routed = self.routed(core, plan);
+        let Some(flow) = &self.flow else {
+            return routed.or_else(|| self.invited.clone()).map(Hop::Target);
+        };
+        if let Some(to) = &routed
+            && self.leads_away(core, plan, flow, to)
+        {
+            return routed.map(Hop::Target);
         }
+        let flow = flow.clone();
+        if !flow.transport.reliable() {
+            // What we wrote to and what answered may differ in the port; the former is configured.
+            let invited = self.invited.clone().filter(|to| to.address.ip() == flow.remote.ip());
+            let flow = Hop::Flow { flow, otherwise: None };
+            return Some(invited.filter(|_| routed.is_none()).map_or(flow, Hop::Target));
+        }
+        let otherwise = routed.or_else(|| self.invited.clone());
+        let otherwise = otherwise.or_else(|| core.first_target(plan, self.trunk));
+        Some(Hop::Flow { flow, otherwise })
+    }
+
+    /// Whether the route set or remote target `to` is to be gone to, rather than back on `flow`.
+    fn leads_away(&self, core: &Core, plan: &Plan, flow: &Flow, to: &Target) -> bool {
+        let Some(trunk) = plan.trunks.get(self.trunk) else { return false };
+        let (named, heard) = (to.address.ip(), flow.remote.ip());
+        if trunk.symmetric_rtp || nat::shows(named, heard) {
+            return false;
+        }
+        // The far side is where its trunk says it may be: from elsewhere it could not even answer.
+        let of_trunk = trunk.sources.iter().any(|block| block.contains(named))
+            || trunk.targets.iter().any(|target| {
+                core.addresses(plan, self.trunk, target).iter().any(|it| it.ip() == named)
+            });
+        // Microsoft's Contact names a host that is not to be dialled while a connection is open
+        // (TDR-FO-007); its Record-Route is a proxy that wants to be passed.
+        let says = trunk.kind != TrunkKind::Teams || self.dialog.has_routes();
+        // A connection to the same host is the same host, whatever its port; a datagram goes to the
+        // port that is named.
+        of_trunk && says && (named != heard || !flow.transport.reliable())
     }
 
     /// The route set or remote target as an address, where its host is one or is known.
@@ -79,11 +112,15 @@ impl Leg {
         let host = std::str::from_utf8(uri.host).ok()?.to_ascii_lowercase();
         let trunk = plan.trunks.get(self.trunk)?;
         let listener = plan.listeners.get(trunk.listener)?;
-        let default = if listener.transport == crate::plan::Transport::Tls { 5061 } else { 5060 };
-        let name =
-            crate::plan::TargetName { host: host.clone(), port: uri.port.unwrap_or(default) };
-        let literal = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, name.port));
-        let address = literal.or_else(|| core.address(plan, &name))?;
+        let port = uri.port.unwrap_or(listener.transport.default_port());
+        let literal = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
+        let name = crate::plan::TargetName { host: host.clone(), port: uri.port };
+        let heard = self.flow.as_ref().map(|flow| flow.remote.ip());
+        let address = literal.or_else(|| {
+            let known = core.addresses(plan, self.trunk, &name);
+            let same = known.iter().find(|address| Some(address.ip()) == heard);
+            same.or(known.first()).copied()
+        })?;
         // A certificate names hosts, not addresses: for a literal, ask for the name we dialled.
         let dialled = self.invited.as_ref().and_then(|target| target.server_name.clone());
         Some(Target {

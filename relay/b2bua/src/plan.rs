@@ -59,7 +59,7 @@ pub struct MediaAddress {
 }
 
 /// A SIP transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
     /// UDP.
     Udp,
@@ -84,6 +84,13 @@ impl Transport {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+        }
+    }
+    /// The port where none is named (RFC 3261, 19.1.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
         }
     }
     /// Whether the transport retransmits by itself.
@@ -133,8 +140,9 @@ pub enum SrtpPolicy {
 pub struct TargetName {
     /// A name (lower case) or an IP address in text.
     pub host: String,
-    /// The port.
-    pub port: u16,
+    /// The port; a name without one is asked for by NAPTR and SRV ([`crate::locate`]). An address
+    /// has one.
+    pub port: Option<u16>,
 }
 
 impl TargetName {
@@ -146,11 +154,8 @@ impl TargetName {
 
 impl std::fmt::Display for TargetName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        f.write_str(&self.host_part())?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 

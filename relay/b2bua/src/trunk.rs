@@ -8,7 +8,6 @@ use crate::timers::Timer;
 use sip_core::transaction::ClientId;
 use sip_core::{Method, Name, Request, Response};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,8 @@ struct Probe {
     misses: u32,
     answered: Option<Instant>,
     last: String,
-    client: Option<ClientId>,
+    /// The OPTIONS that is out, and where it went.
+    asked: Option<(ClientId, Target)>,
     /// When it is asked next; other timers of it are stale.
     due: Instant,
 }
@@ -71,7 +71,7 @@ impl Health {
                     misses: 0,
                     answered: None,
                     last: "not asked yet".into(),
-                    client: None,
+                    asked: None,
                     due: core.now.mono,
                 };
                 core.health.probes.insert(id, probe);
@@ -115,10 +115,10 @@ impl Health {
             return Self::missed(core, id, why);
         };
         let request = options(core, &plan, index, &target);
-        let client = core.layer.request(core.now.mono, Hop::Target(to), request);
+        let client = core.layer.request(core.now.mono, Hop::Target(to.clone()), request);
         core.clients.insert(client, Owner::Probe(id));
         if let Some(probe) = core.health.probes.get_mut(&id) {
-            probe.client = Some(client);
+            probe.asked = Some((client, to));
         }
     }
 
@@ -126,7 +126,9 @@ impl Health {
     pub(crate) fn answered(core: &mut Core, id: ProbeId, response: &Response) {
         let plan = Arc::clone(&core.plan);
         let Some(probe) = core.health.probes.get_mut(&id) else { return };
-        probe.client = None;
+        if let Some((_, to)) = probe.asked.take() {
+            core.endpoints.heard(&to);
+        }
         let teams = plan
             .trunk_named(&probe.trunk)
             .and_then(|trunk| plan.trunks.get(trunk))
@@ -165,7 +167,10 @@ impl Health {
     /// OPTIONS was refused, timed out or could not be sent.
     pub(crate) fn missed(core: &mut Core, id: ProbeId, why: String) {
         let Some(probe) = core.health.probes.get_mut(&id) else { return };
-        probe.client = None;
+        if let Some((_, to)) = probe.asked.take() {
+            // Nothing came back from there: the next OPTIONS, and the next call, go elsewhere first.
+            core.endpoints.failed(core.now.mono, &to);
+        }
         probe.misses += 1;
         probe.last.clone_from(&why);
         let (trunk, target) = (probe.trunk.clone(), probe.target.to_string());
@@ -195,7 +200,7 @@ impl Health {
                 rows.push(TargetView {
                     trunk: trunk.name.clone(),
                     target: target.to_string(),
-                    address: core.target(&core.plan, index, target).map(|to| to.address),
+                    address: core.addresses(&core.plan, index, target).first().copied(),
                     up: core.health.is_up(&trunk.name, target),
                     answered_ago: probe
                         .and_then(|probe| probe.answered)
@@ -217,7 +222,7 @@ fn ask_again(core: &mut Core, id: ProbeId, due: Instant) {
 }
 
 fn probe_is_busy(core: &Core, id: ProbeId) -> bool {
-    core.health.probes.get(&id).is_some_and(|probe| probe.client.is_some())
+    core.health.probes.get(&id).is_some_and(|probe| probe.asked.is_some())
 }
 
 /// OPTIONS as Microsoft wants them: FQDN in Contact, no user, no Record-Route (TDR-OPT-003, -004, -007).
@@ -242,38 +247,4 @@ fn options(core: &mut Core, plan: &Plan, trunk: usize, target: &TargetName) -> R
     headers.push(Name::Accept, "application/sdp");
     headers.push(Name::UserAgent, PRODUCT);
     request
-}
-
-impl Core {
-    /// The address of a configured target: a literal, `[resolve]`, or the last good DNS answer.
-    pub(crate) fn address(&self, plan: &Plan, target: &TargetName) -> Option<SocketAddr> {
-        let host = target.host.as_str();
-        let ip = host
-            .parse::<IpAddr>()
-            .ok()
-            .or_else(|| plan.resolve.get(host)?.first().copied())
-            .or_else(|| self.names.get(host)?.first().copied())?;
-        Some(SocketAddr::new(ip, target.port))
-    }
-
-    /// The target of `trunk` that a new call would try first.
-    pub(crate) fn first_target(&self, plan: &Plan, trunk: usize) -> Option<Target> {
-        let of = plan.trunks.get(trunk)?;
-        let up = of.targets.iter().filter(|target| self.health.is_up(&of.name, target));
-        up.chain(&of.targets).find_map(|target| self.target(plan, trunk, target))
-    }
-
-    /// Where to send a request for a configured target of `trunk`, if its address is known.
-    pub(crate) fn target(&self, plan: &Plan, trunk: usize, target: &TargetName) -> Option<Target> {
-        let address = self.address(plan, target)?;
-        let trunk = plan.trunks.get(trunk)?;
-        let listener = plan.listeners.get(trunk.listener)?;
-        Some(Target {
-            trunk: trunk.name.as_str().into(),
-            listener: listener.name.as_str().into(),
-            transport: listener.transport,
-            address,
-            server_name: Some(target.host.as_str().into()),
-        })
-    }
 }

@@ -92,7 +92,7 @@ fn listener(name: &str, who: Who) -> Listener {
 
 fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
     let teams = kind == TrunkKind::Teams;
-    let target = |who: &Who| TargetName { host: who.host(), port: who.address().port() };
+    let target = |who: &Who| TargetName { host: who.host(), port: Some(who.address().port()) };
     let source = |who: &Who| Cidr { network: who.address().ip(), length: 32 };
     Trunk {
         name: name.into(),

@@ -9,6 +9,7 @@ use crate::net::{Arrival, Fate, Load, Network, is};
 use crate::peer::{OURS, Who};
 use crate::plan;
 use b2bua::io::{Event, Flow, FlowId, Hop, Target};
+use b2bua::locate::{Located, Service, Sought};
 use b2bua::record::Record;
 use b2bua::{B2bua, Input, Output, Plan};
 use bytes::Bytes;
@@ -66,6 +67,8 @@ struct Association {
     ours: SocketAddr,
     remote: SocketAddr,
     open: bool,
+    /// We closed it: what we had sent still arrives.
+    closed_by_us: bool,
 }
 
 impl World {
@@ -160,6 +163,55 @@ impl World {
         }
     }
 
+    /// How many connections have been opened with this one.
+    pub fn connections(&self, who: Who) -> usize {
+        self.flows.iter().filter(|flow| flow.remote == who.address()).count()
+    }
+
+    /// How many of them are open.
+    pub fn open_connections(&self, who: Who) -> usize {
+        self.flows.iter().filter(|flow| flow.open && flow.remote == who.address()).count()
+    }
+
+    /// Throws away what has come to `who` and nobody has looked at.
+    pub fn forget(&mut self, who: Who) {
+        self.mailboxes.remove(&who);
+    }
+
+    /// DNS has this to say of a carrier's name without a port: priority, weight, and where.
+    pub fn locate(&mut self, host: &str, services: &[(u16, u16, Who)]) {
+        let service = |(priority, weight, who): &(u16, u16, Who)| Service {
+            priority: *priority,
+            weight: *weight,
+            addresses: vec![who.address()],
+        };
+        let located = Arc::new(Located::new(services.iter().map(service)));
+        let trunks = self.plan.trunks.iter().enumerate();
+        let wanting: Vec<Sought> = trunks
+            .flat_map(|(index, trunk)| trunk.targets.iter().map(move |target| (index, target)))
+            .filter(|(_, target)| target.host == host)
+            .filter_map(|(index, target)| Sought::of(&self.plan, index, target))
+            .collect();
+        for sought in wanting {
+            self.input(Input::Located { sought, located: Arc::clone(&located) });
+        }
+    }
+
+    /// Sends a datagram with a message from `who`, but from another port.
+    pub fn send_from_port(&mut self, who: Who, port: u16, message: impl Into<Message>) {
+        let mut from = who.address();
+        from.set_port(port);
+        self.transmit(from, who.ours(), None, &message.into());
+    }
+
+    /// The ports of `who` that messages of ours went to, in order.
+    pub fn ports_sent_to(&self, who: Who, what: &str) -> Vec<u16> {
+        let ours = self.steps.iter().filter(|step| !step.to_us && is(&step.message, what));
+        ours.filter(|step| step.peer.ip() == who.address().ip())
+            .map(|step| step.peer.port())
+            .collect()
+    }
+
     /// No laws are checked at the end: for tests that break them on purpose.
     pub fn without_laws(&mut self) {
         self.lawless = true;
@@ -231,7 +283,8 @@ impl World {
 
     /// Opens another connection from `who`, which it uses from now on.
     pub fn reconnect(&mut self, who: Who) {
-        self.flows.push(Association { ours: who.ours(), remote: who.address(), open: true });
+        let (ours, remote) = (who.ours(), who.address());
+        self.flows.push(Association { ours, remote, open: true, closed_by_us: false });
     }
 
     /// Sends a datagram between media ports.
@@ -292,7 +345,7 @@ impl World {
         let Arrival { from, to, load } = arrival;
         match load {
             Load::Sip { bytes, step, flow } => {
-                if flow.is_some_and(|flow| !self.is_open(flow)) {
+                if flow.is_some_and(|flow| !self.delivers(flow, to)) {
                     return;
                 }
                 if let Some(step) = self.steps.get_mut(step) {
@@ -363,6 +416,12 @@ impl World {
         let now = self.clock.now();
         match output {
             Output::Send { hop, bytes, client } => self.send_out(&hop, bytes, client),
+            Output::CloseFlow(flow) => {
+                if let Some(flow) = self.flows.get_mut(flow.0 as usize) {
+                    flow.open = false;
+                    flow.closed_by_us = true;
+                }
+            }
             Output::OpenMedia { call, ports, seed } => {
                 if self.media_refuses {
                     let why = "address already in use".into();
@@ -448,12 +507,17 @@ impl World {
         self.flows.get(flow as usize).is_some_and(|flow| flow.open)
     }
 
+    fn delivers(&self, flow: u64, to: SocketAddr) -> bool {
+        let ours = self.flows.get(flow as usize).filter(|flow| flow.closed_by_us);
+        self.is_open(flow) || ours.is_some_and(|flow| flow.remote == to)
+    }
+
     /// The newest open association between these two, or a new one.
     pub(crate) fn association(&mut self, ours: SocketAddr, remote: SocketAddr) -> u64 {
         let open = |flow: &Association| flow.open && flow.ours == ours && flow.remote == remote;
         let found = self.flows.iter().rposition(open);
         let index = found.unwrap_or_else(|| {
-            self.flows.push(Association { ours, remote, open: true });
+            self.flows.push(Association { ours, remote, open: true, closed_by_us: false });
             self.flows.len() - 1
         });
         index as u64

@@ -65,7 +65,7 @@ pub(crate) fn assemble(
             trunk(
                 draft,
                 (linked.listener_of_trunk[index]?, linked.media_of_trunk[index]?),
-                tls,
+                transport?,
                 named,
             )
         }));
@@ -314,14 +314,15 @@ fn listener(draft: &ListenerDraft) -> Option<Listener> {
 fn trunk(
     draft: &TrunkDraft,
     (listener, media): (usize, usize),
-    tls: bool,
+    transport: Transport,
     roots: Roots,
 ) -> Option<Trunk> {
+    let tls = transport == Transport::Tls;
     Some(Trunk {
         name: draft.name.as_ref()?.value.clone(),
         kind: draft.kind?,
         listener,
-        targets: draft.target_names(tls),
+        targets: draft.target_names(transport),
         sources: draft.source_blocks(),
         srtp: draft.srtp,
         options_interval: draft.options_interval,

@@ -50,7 +50,7 @@ impl Cloud {
 
     /// The targets if none are written.
     pub(crate) fn targets(self) -> Vec<TargetName> {
-        let target = |name: &&str| TargetName { host: (*name).to_owned(), port: PORT };
+        let target = |name: &&str| TargetName { host: (*name).to_owned(), port: Some(PORT) };
         self.names().iter().map(target).collect()
     }
 

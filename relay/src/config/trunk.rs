@@ -4,7 +4,7 @@ use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::teams::{self, CLOUDS, Cloud};
 use super::value;
-use b2bua::plan::{Cidr, Limits, SrtpPolicy, TargetName, TrunkKind};
+use b2bua::plan::{Cidr, Limits, SrtpPolicy, TargetName, Transport, TrunkKind};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -22,10 +22,6 @@ const LIMIT_MAX: u32 = 1_000_000;
 const OPTIONS_INTERVAL: Duration = Duration::from_secs(60);
 /// What Microsoft offers too (TDR-DLG-030).
 const SESSION_INTERVAL: Duration = Duration::from_secs(1800);
-/// Port of a carrier's target without one (RFC 3261, 19.1.2).
-pub(crate) const CARRIER_PORT: u16 = 5060;
-/// The same over TLS.
-pub(crate) const CARRIER_TLS_PORT: u16 = 5061;
 
 /// One `[[trunk]]`, as read.
 #[derive(Debug)]
@@ -223,13 +219,22 @@ fn peer_name(value: &DeValue<'_>) -> Result<String, Wrong> {
 }
 
 impl TrunkDraft {
-    /// Where it is reached, on a listener with or without TLS.
-    pub(crate) fn target_names(&self, tls: bool) -> Vec<TargetName> {
+    /// Where it is reached, by a listener of this transport. A carrier's name without a port is left
+    /// to NAPTR and SRV; Microsoft has none of these (TDR-DNS-003).
+    pub(crate) fn target_names(&self, transport: Transport) -> Vec<TargetName> {
         if self.kind == Some(TrunkKind::Teams) && self.targets.is_empty() {
             return self.cloud.targets();
         }
-        let port = if tls { CARRIER_TLS_PORT } else { CARRIER_PORT };
-        self.targets.iter().map(|at| value::with_port(at.value.clone(), port)).collect()
+        let asked_by_service =
+            |host: &str| self.kind != Some(TrunkKind::Teams) && host.parse::<IpAddr>().is_err();
+        let target = |(host, port): (String, Option<u16>)| {
+            let port = match asked_by_service(&host) {
+                true => port,
+                false => Some(port.unwrap_or(transport.default_port())),
+            };
+            TargetName { host, port }
+        };
+        self.targets.iter().map(|at| target(at.value.clone())).collect()
     }
 
     /// The addresses its messages may come from.

@@ -2,7 +2,7 @@
 
 use super::nearest::did_you_mean;
 use super::reader::Wrong;
-use b2bua::plan::{Cidr, E164_DIGITS_MAX, NumberRange, Pattern, TargetName};
+use b2bua::plan::{Cidr, E164_DIGITS_MAX, NumberRange, Pattern};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -317,11 +317,6 @@ pub(crate) fn target(value: &DeValue<'_>) -> Result<(String, Option<u16>), Wrong
         true => Ok((lower, port)),
         false => Err(nonsense()),
     }
-}
-
-/// A target with the port it has if none is written.
-pub(crate) fn with_port((host, port): (String, Option<u16>), default: u16) -> TargetName {
-    TargetName { host, port: port.unwrap_or(default) }
 }
 
 /// `+4930123450` or `+4930123450-+4930123459`.

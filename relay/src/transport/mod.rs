@@ -15,7 +15,7 @@ mod via;
 
 use admission::{Bound, CONNECTIONS_PER_LISTENER_MAX, InForce, Socket, Sources};
 use arc_swap::ArcSwap;
-use b2bua::io::{Flow, Hop, Target};
+use b2bua::io::{Flow, FlowId, Hop, Target};
 use b2bua::plan::{Listener, Plan, Transport};
 use bytes::Bytes;
 use certs::Identities;
@@ -209,6 +209,12 @@ impl Transports {
                 }
             }
         }
+    }
+
+    /// Sends what is queued for a connection, then closes it. What is sent to its far side from now on
+    /// opens another.
+    pub fn close(&self, flow: FlowId) {
+        self.shared.flows.remove(flow);
     }
 
     /// The address a listener is bound to.

@@ -122,6 +122,26 @@ async fn other_name_or_renewed_certificate_opens_another_flow() {
 }
 
 #[tokio::test]
+async fn flow_that_we_close_sends_what_is_queued_first_and_the_next_request_opens_another() {
+    let mut world = World::new("draining");
+    let leaf = world.microsoft.leaf(&[TEAMS]).unwrap();
+    let teams = Teams::new(&world, &leaf, &world.microsoft).await;
+    world.send(Hop::Target(teams.target()), "invite;", 1);
+    let mut stream = teams.accept().await.unwrap();
+    expect(&mut stream, "invite;").await;
+    write(&mut stream, &options("503")).await;
+    let (flow, _) = world.message().await;
+    world.send(Hop::Target(teams.target()), "ack;", 2);
+    world.transports.close(flow.id);
+    assert_eq!(rest(&mut stream).await, "ack;");
+
+    world.send(Hop::Flow { flow, otherwise: Some(teams.target()) }, "bye;", 3);
+    let mut stream = teams.accept().await.unwrap();
+    expect(&mut stream, "bye;").await;
+    world.nothing_came_in();
+}
+
+#[tokio::test]
 async fn flow_that_the_far_side_closed_is_opened_again() {
     let mut world = World::new("reopened");
     let carrier = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -146,6 +146,11 @@ impl Dialog {
         self.routes.first().unwrap_or_else(|| self.remote_target.clone())
     }
 
+    /// Whether proxies have asked to stay in the path.
+    pub fn has_routes(&self) -> bool {
+        self.routes.first().is_some()
+    }
+
     /// The remote target as the far side wrote it (TDR-IN-006: byte-exact).
     pub fn remote_target(&self) -> &Bytes {
         &self.remote_target

@@ -3,7 +3,7 @@
 
 use crate::core::{Abandoned, Core, Owner};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{CallId, Hop};
+use crate::io::{CallId, Hop, Target};
 use crate::leg::{self, Leg, SDP};
 use crate::party::{Called, Caller, is_telephone};
 use crate::plan::{Plan, TargetName};
@@ -17,11 +17,13 @@ use sip_core::{Dialog, Method, Name, Request, Response};
 /// Early dialogs of one INVITE: a Teams user has a handful of clients, a queue some twenty agents.
 const FORKS_MAX: usize = 32;
 
-/// A target of the route.
+/// An endpoint of a target of the route.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) trunk: usize,
     pub(super) target: TargetName,
+    /// Where it is, or the word for why it is passed over.
+    pub(super) to: Result<Target, &'static str>,
 }
 
 /// What every target is asked: who calls whom, and with what media.
@@ -132,6 +134,14 @@ impl Invitation {
 }
 
 impl Attempt {
+    /// Where it went.
+    pub(super) const fn to(&self) -> Option<&Target> {
+        match &self.hop {
+            Hop::Target(target) => Some(target),
+            Hop::Flow { .. } => None,
+        }
+    }
+
     /// The Call-ID it went out with.
     pub(super) fn call_id(&self) -> String {
         super::text(self.request.headers.call_id())
@@ -177,10 +187,7 @@ impl Attempt {
                 Hop::Flow { flow, .. } => Some(flow.clone()),
                 Hop::Target(_) => None,
             },
-            invited: match &self.hop {
-                Hop::Target(target) => Some(target.clone()),
-                Hop::Flow { .. } => None,
-            },
+            invited: self.to().cloned(),
             unacknowledged: None,
         };
         let ack = leg.ack(core, self.request.headers.cseq().number);

@@ -4,11 +4,12 @@ use super::attempt::{Candidate, Invitation};
 use super::setup::Setup;
 use super::{Call, Fate, Media, Phase, text};
 use crate::core::Core;
+use crate::endpoint::Standing;
 use crate::identity::Identity;
 use crate::io::{CallId, Event, Flow, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
-use crate::plan::{Plan, RouteFrom};
+use crate::plan::{Plan, RouteFrom, TrunkKind};
 use crate::record::Record;
 use crate::reject::Reject;
 use crate::routing;
@@ -21,6 +22,21 @@ use std::time::Duration;
 
 /// Max-Forwards of an INVITE that came without one (RFC 3261, 16.6).
 const MAX_FORWARDS: u8 = 70;
+
+/// Endpoints of one of Microsoft's names that a call tries: each name leads to a region, and the
+/// next region is tried instead (TDR-FO-006).
+const TEAMS_ENDPOINTS_PER_TARGET: usize = 1;
+/// Endpoints of a carrier's target that a call tries before the next target: three silent ones take
+/// all the time there is.
+const ENDPOINTS_PER_TARGET: usize = 4;
+
+/// How soon a candidate is tried.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Good,
+    Failed,
+    Down,
+}
 
 /// Why an INVITE makes no call.
 struct Refused {
@@ -150,7 +166,7 @@ impl Arrival {
         let number = self.number_to_route();
         let decision = routing::decide(&self.plan, tenant, self.direction, &number)
             .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
-        let candidates = self.candidates(core, &decision.trunks);
+        let candidates = self.candidates(core, &decision.trunks, decision.emergency);
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
         };
@@ -232,24 +248,42 @@ impl Arrival {
         Ok(call)
     }
 
-    /// The targets of the route in the order to try: trunk by trunk, in each the healthy ones
-    /// first. Those that are down are tried last rather than never (TDR-FO-005).
-    fn candidates(&self, core: &Core, trunks: &[usize]) -> Vec<Candidate> {
-        let mut up = Vec::new();
-        let mut down = Vec::new();
+    /// The endpoints of the route's targets in the order to try: trunk by trunk, in each the healthy
+    /// ones first, then those that failed a moment ago, then those of targets that are down. None of
+    /// these is never tried (TDR-FO-005); one that has asked for a pause is (RFC 3261, 21.5.4), but
+    /// for an emergency.
+    fn candidates(&self, core: &mut Core, trunks: &[usize], emergency: bool) -> Vec<Candidate> {
+        let mut ranked = Vec::new();
         for index in trunks {
             let Some(trunk) = self.plan.trunks.get(*index) else { continue };
+            let most = match trunk.kind {
+                TrunkKind::Teams => TEAMS_ENDPOINTS_PER_TARGET,
+                TrunkKind::Carrier => ENDPOINTS_PER_TARGET,
+            };
             for target in &trunk.targets {
-                let candidate = Candidate { trunk: *index, target: target.clone() };
-                if core.health.is_up(&trunk.name, target) {
-                    up.push(candidate);
-                } else {
-                    down.push(candidate);
+                let candidate = |to| Candidate { trunk: *index, target: target.clone(), to };
+                let endpoints = core.endpoints(&self.plan, *index, target);
+                if endpoints.is_empty() {
+                    ranked.push((Rank::Down, candidate(Err("no_address"))));
+                }
+                let up = core.health.is_up(&trunk.name, target);
+                for to in endpoints.into_iter().take(most) {
+                    ranked.push(match core.endpoints.standing(core.now.mono, &to) {
+                        Standing::Resting if !emergency => {
+                            (Rank::Down, candidate(Err("retry_after")))
+                        }
+                        Standing::Good if up => (Rank::Good, candidate(Ok(to))),
+                        Standing::Failed if up => (Rank::Failed, candidate(Ok(to))),
+                        Standing::Good | Standing::Failed | Standing::Resting => {
+                            (Rank::Down, candidate(Ok(to)))
+                        }
+                    });
                 }
             }
         }
-        up.append(&mut down);
-        up
+        // Stable: within a rank, the route's order stays.
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
     fn record(&self, core: &Core) -> Record {

@@ -102,7 +102,11 @@ impl Call {
     /// Remembers the flow the far side used last: in-dialog requests may come over another
     /// connection than the INVITE (TDR-IN-010).
     pub(crate) fn heard_on(&mut self, which: PeerLeg, flow: &Flow) {
-        if let Some(leg) = self.leg(which) {
+        let plan = Arc::clone(&self.plan);
+        if let Some(leg) = self.leg(which)
+            // What another trunk lets in does not move this leg there.
+            && plan.trunks.get(leg.trunk).is_some_and(|trunk| *trunk.name == *flow.trunk)
+        {
             leg.flow = Some(flow.clone());
         }
     }
@@ -144,12 +148,13 @@ impl Call {
 
     /// A request came in on one of the call's dialogs.
     pub(crate) fn asked(&mut self, core: &mut Core, ask: Ask, flow: &Flow) -> Fate {
-        self.heard_on(ask.leg, flow);
         if self.leg(ask.leg).is_none_or(|leg| leg.dialog.receive(&ask.request).is_err()) {
             // RFC 3261, 12.2.2: an older CSeq than the last.
             core.respond(ask.server, Response::to(&ask.request, 500, None));
             return Fate::Lives;
         }
+        // Only now: what is old says nothing of where the far side is.
+        self.heard_on(ask.leg, flow);
         if let Some(leg) = self.leg(ask.leg) {
             leg.session.note(&ask.request.headers);
         }

@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, LegMedia, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, SDP, Unacknowledged};
+use crate::plan::TrunkKind;
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
@@ -123,9 +124,12 @@ impl Call {
                 self.skip(&name, &candidate, passed_over.as_str());
                 continue;
             }
-            let Some(to) = core.target(&self.plan, candidate.trunk, &candidate.target) else {
-                self.skip(&name, &candidate, "no_address");
-                continue;
+            let to = match &candidate.to {
+                Ok(to) => to.clone(),
+                Err(why) => {
+                    self.skip(&name, &candidate, why);
+                    continue;
+                }
             };
             let Some(ports) = self.media.ports else { continue };
             if !self.open_media(core, ports.worker, ports.a, address) {
@@ -213,6 +217,15 @@ impl Call {
             return Fate::Lives;
         }
         attempt.heard = true;
+        if let Some(to) = attempt.to() {
+            core.endpoints.heard(to);
+            if response.status == 503
+                && let Some(pause) = cause::retry_after(&response.headers)
+            {
+                let kind = plan.trunks.get(attempt.trunk).map(|trunk| trunk.kind);
+                core.endpoints.rests(core.now.mono, to, kind.unwrap_or(TrunkKind::Carrier), pause);
+            }
+        }
         if response.status == 422 && attempt.raise(core, id, response) {
             let client = attempt.client;
             core.arm(SILENCE_MAX, Timer::Silence { call: id, client });
@@ -251,6 +264,7 @@ impl Call {
         if ours.is_none_or(|attempt| attempt.client != client) {
             return Fate::Lives;
         }
+        self.endpoint_failed(core);
         let status = if why == crate::b2bua::TIMEOUT { 504 } else { 503 };
         self.target_failed(core, status, why)
     }
@@ -261,8 +275,17 @@ impl Call {
         if setup.attempt.as_ref().is_none_or(|attempt| attempt.client != client || attempt.heard) {
             return Fate::Lives;
         }
+        self.endpoint_failed(core);
         self.abandon(core, None);
         self.target_failed(core, 504, crate::b2bua::TIMEOUT)
+    }
+
+    /// Nothing came from where the INVITE went: the next call goes elsewhere first.
+    fn endpoint_failed(&mut self, core: &mut Core) {
+        let attempt = self.setup().and_then(|setup| setup.attempt.as_ref());
+        if let Some(to) = attempt.filter(|attempt| !attempt.heard).and_then(Attempt::to) {
+            core.endpoints.failed(core.now.mono, to);
+        }
     }
 
     /// Nobody answered.

@@ -178,7 +178,9 @@ fn a_carrier_over_tls_is_believed_by_what_it_is_dialled_by() {
         );
     let colt = &directory.load().plan.trunks[1];
     assert_eq!(colt.peer_names, ["sip.colt.example", "192.0.2.7"]);
-    assert_eq!(colt.targets[0].to_string(), "sip.colt.example:5061");
+    // The name is left to SRV; the address is not.
+    assert_eq!(colt.targets[0].to_string(), "sip.colt.example");
+    assert_eq!(colt.targets[1].to_string(), "192.0.2.7:5061");
 }
 
 #[test]
