@@ -110,6 +110,9 @@ impl B2bua {
                 Timer::Session { call, leg } => {
                     self.with(call, |call, core| call.session_due(core, leg));
                 }
+                Timer::Update { call, server } => {
+                    self.with(call, |call, core| call.update_overdue(core, server));
+                }
                 Timer::Again(call) => self.with(call, |call, core| call.try_again(core)),
                 Timer::Forget(client) => {
                     self.core.clients.remove(&client);
@@ -207,6 +210,7 @@ impl B2bua {
             | Timer::MediaClose(call)
             | Timer::Reinvite { call, .. }
             | Timer::Session { call, .. }
+            | Timer::Update { call, .. }
             | Timer::Again(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
             Timer::Probe(_) => true,

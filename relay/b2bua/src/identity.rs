@@ -9,10 +9,11 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 
 /// The methods we take on a trunk of this kind (RFC 3261, 20.5). NOTIFY must be named towards Teams
-/// (TDR-OUT-012).
+/// (TDR-OUT-012), which takes no UPDATE itself (TDR-DLG-001).
 pub(crate) const fn allow(kind: TrunkKind) -> &'static str {
     match kind {
-        TrunkKind::Teams | TrunkKind::Carrier => "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY",
+        TrunkKind::Teams => "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY",
+        TrunkKind::Carrier => "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, UPDATE",
     }
 }
 

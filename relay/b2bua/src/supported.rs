@@ -12,9 +12,10 @@ pub const SUPPORTED: Supported<'_> = Supported {
         Method::Cancel,
         Method::Options,
         Method::Notify,
+        Method::Update,
     ],
     schemes: &["sip", "tel"],
-    extensions: &[],
+    extensions: &["timer"],
     content_types: &["application/sdp", "multipart/mixed"],
     // A call is better carried without its note than refused for it.
     unread_types: &["text/plain"],

@@ -2,7 +2,7 @@
 
 use crate::io::{CallId, PeerLeg};
 use crate::trunk::ProbeId;
-use sip_core::transaction::ClientId;
+use sip_core::transaction::{ClientId, ServerId};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Reinvite { call: CallId, client: ClientId },
     /// A leg's session is to be refreshed, or has expired.
     Session { call: CallId, leg: PeerLeg },
+    /// The UPDATE in this transaction must be answered.
+    Update { call: CallId, server: ServerId },
     /// Our re-INVITE has met one of theirs and is tried again.
     Again(CallId),
     /// No other fork can answer this INVITE any more (RFC 6026, timer M).

@@ -294,6 +294,11 @@ pub fn teams_calls_carrier(world: &mut World) -> (Party, Party) {
 pub fn connect(world: &mut World, caller: &mut Party, callee: &Party) {
     callee.reply(world, 180);
     caller.hears(world, "180 INVITE");
+    connect_ringing(world, caller, callee);
+}
+
+/// The callee, who has rung before, answers; both ACKs come through.
+pub fn connect_ringing(world: &mut World, caller: &mut Party, callee: &Party) {
     callee.reply(world, 200);
     let answer = caller.hears(world, "200 INVITE");
     caller.acknowledges(world, &answer);

@@ -7,12 +7,13 @@ mod renegotiate;
 mod session;
 mod setup;
 mod teardown;
+mod update;
 
 pub(crate) use attempt::hang_up_late;
 
 use crate::core::Core;
 use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Output, PeerLeg};
-use crate::leg::Leg;
+use crate::leg::{self, Leg};
 use crate::plan::{Plan, RouteFrom};
 use crate::record::Record;
 use bytes::Bytes;
@@ -161,11 +162,21 @@ impl Call {
         match ask.request.method {
             Method::Invite => self.reinvite(core, ask),
             Method::Bye => self.bye(core, &ask),
-            // Asks whether we are there.
-            Method::Options => self.answer(core, &ask, 200),
+            Method::Update => self.update(core, ask),
+            Method::Options => self.options(core, &ask),
+            Method::Info if !leg::is_teams(&self.plan, self.trunk_of(ask.leg)) => {
+                self.info(core, &ask)
+            }
             // It belongs to no subscription of ours.
             Method::Notify => self.answer(core, &ask, 481),
             _ => self.answer(core, &ask, 405),
+        }
+    }
+
+    fn trunk_of(&self, which: PeerLeg) -> usize {
+        match (which, &self.b) {
+            (PeerLeg::B, Some(leg)) => leg.trunk,
+            _ => self.a.trunk,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::plan::HoldPolicy;
 use bytes::Bytes;
 use sdp::{Direction, Media, Refusal};
 use sip_core::transaction::ServerId;
-use sip_core::{Name, Request};
+use sip_core::{Method, Name, Request};
 use std::sync::Arc;
 
 impl PeerLeg {
@@ -31,14 +31,7 @@ impl Call {
     pub(super) fn reinvite(&mut self, core: &mut Core, ask: Ask) -> Fate {
         let which = ask.leg;
         if let Some(status) = self.not_now(which) {
-            let mut response = self.reply(&ask, status);
-            if status == 500 {
-                // RFC 3261, 14.2: between 0 and 10 seconds, chosen at random.
-                let wait = (core.random_fraction() * 10.0).floor();
-                response.headers.push(Name::RetryAfter, format!("{wait}"));
-            }
-            core.respond(ask.server, response);
-            return Fate::Lives;
+            return self.refuse_until_later(core, &ask, status);
         }
         if self.refuse_interval(core, &ask) {
             return Fate::Lives;
@@ -80,6 +73,18 @@ impl Call {
         (out || self.is_unacknowledged(which)).then_some(491)
     }
 
+    /// 491, or 500 with the time to wait.
+    pub(super) fn refuse_until_later(&self, core: &mut Core, ask: &Ask, status: u16) -> Fate {
+        let mut response = self.reply(ask, status);
+        if status == 500 {
+            // RFC 3261, 14.2: between 0 and 10 seconds, chosen at random.
+            let wait = (core.random_fraction() * 10.0).floor();
+            response.headers.push(Name::RetryAfter, format!("{wait}"));
+        }
+        core.respond(ask.server, response);
+        Fate::Lives
+    }
+
     /// 491 for an offer that was taken already.
     fn refuse_for_now(&mut self, core: &mut Core, ask: &Ask) -> Fate {
         if let Some(leg) = self.leg(ask.leg) {
@@ -106,8 +111,11 @@ impl Call {
         Fate::Lives
     }
 
-    /// Our 200 has gone out; its ACK is to come.
+    /// Our 200 has gone out; its ACK is to come, unless it answers an UPDATE.
     fn awaits_ack(&mut self, core: &mut Core, ask: &Ask, with_answer: bool) {
+        if ask.request.method != Method::Invite {
+            return;
+        }
         core.servers.insert(ask.server, self.id);
         let unacknowledged = Unacknowledged { server: ask.server, opening: false, with_answer };
         if let Some(leg) = self.leg(ask.leg) {
@@ -144,7 +152,7 @@ impl Call {
     }
 
     /// What the other leg must be offered, if anything.
-    fn crossing(&self, which: PeerLeg, offer: &Media) -> Option<Media> {
+    pub(super) fn crossing(&self, which: PeerLeg, offer: &Media) -> Option<Media> {
         let other = match which {
             PeerLeg::A => self.b.as_ref()?,
             PeerLeg::B => &self.a,

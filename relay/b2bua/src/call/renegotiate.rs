@@ -39,6 +39,8 @@ pub(super) enum Why {
     Asked(Box<Asker>),
     /// The other leg has what it wants already.
     Told,
+    /// The other leg's UPDATE has asked, and was refused as this took too long.
+    Lapsed,
     /// Nobody: it changes nothing and asks whether the far side is there.
     Refresh,
 }
@@ -74,7 +76,7 @@ impl Renegotiation {
     fn asker(self) -> Option<Asker> {
         match self.why {
             Why::Asked(asker) => Some(*asker),
-            Why::Told | Why::Refresh => None,
+            Why::Told | Why::Lapsed | Why::Refresh => None,
         }
     }
 }
@@ -104,7 +106,10 @@ impl Call {
         out: Media,
     ) -> Fate {
         if let Why::Asked(asker) = &why {
-            core.servers.insert(asker.ask.server, self.id);
+            match asker.ask.request.method {
+                Method::Invite => drop(core.servers.insert(asker.ask.server, self.id)),
+                _ => self.limit_update(core, &asker.ask),
+            }
         }
         self.offer(core, Draft { on, why, out, glares: 0, waited: false })
     }
@@ -118,7 +123,7 @@ impl Call {
             return match why {
                 Why::Asked(asker) => self.refuse(core, &asker.ask, &Refusal::OutOfTurn),
                 Why::Refresh => self.refresh_refused(core, on, 503),
-                Why::Told => Fate::Lives,
+                Why::Told | Why::Lapsed => Fate::Lives,
             };
         };
         let mut invite = leg.request(core, Method::Invite);
@@ -187,9 +192,10 @@ impl Call {
                 PeerLeg::B => up.asked.0 = offered,
             }
         }
+        let lapsed = matches!(pending.why, Why::Lapsed);
         let Some(Asker { ask, offer }) = pending.asker() else {
             self.agreed(core);
-            return Fate::Lives;
+            return if lapsed { self.take_back(core, on) } else { Fate::Lives };
         };
         let body = answer.and_then(|(media, _)| {
             let mut answer = media.answer_for(&offer)?;
@@ -201,6 +207,26 @@ impl Call {
             leg.negotiation.make_answer(&answer).map(|(body, _)| body)
         });
         self.accept(core, &ask, body)
+    }
+
+    /// The other side has agreed to what the asker was refused: it is asked for what holds.
+    fn take_back(&mut self, core: &mut Core, on: PeerLeg) -> Fate {
+        let asker = self.leg(on.other()).and_then(|leg| leg.negotiation.last_remote().cloned());
+        let out = asker.and_then(|holds| self.crossing(on.other(), &holds));
+        out.map_or(Fate::Lives, |out| self.renegotiate(core, on, Why::Told, out))
+    }
+
+    /// Gives up what waits for the request in this transaction; on whose account it was sent.
+    pub(super) fn lapse(&mut self, core: &mut Core, server: ServerId) -> Option<Why> {
+        let Phase::Up(up) = &mut self.phase else { return None };
+        let asks = |why: &Why| matches!(why, Why::Asked(asker) if asker.ask.server == server);
+        let ours = up.ours.as_mut().filter(|ours| asks(&ours.why))?;
+        let why = std::mem::replace(&mut ours.why, Why::Lapsed);
+        match ours.stage {
+            Stage::Sent { client, .. } => core.cancel(client, None),
+            Stage::Waits { .. } => up.ours = None,
+        }
+        Some(why)
     }
 
     fn acknowledge(

@@ -17,3 +17,4 @@ mod reinvite;
 mod session_timers;
 mod sound;
 mod teams_calls_carrier_and_hangs_up;
+mod update;

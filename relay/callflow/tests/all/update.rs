@@ -1,0 +1,248 @@
+//! UPDATE, INFO and OPTIONS within a call: what a carrier may send that Teams never sees.
+
+use callflow::plan::{ANNA, CONTOSO, PSTN};
+use callflow::script::{body, carrier_calls_teams, hang_up, line, teams_calls_carrier, usual_sdp};
+use callflow::{Party, Who, World, ms, sdp_text, secs};
+use sip_core::{Method, Name, Response};
+
+fn held(who: Who) -> String {
+    let direction = if who.is_teams() { "inactive" } else { "sendonly" };
+    sdp_text::turned(&usual_sdp(who), direction)
+}
+
+fn value(response: &Response, name: Name) -> String {
+    String::from_utf8_lossy(response.headers.get(name).unwrap_or_default()).into_owned()
+}
+
+#[test]
+fn carrier_refreshes_by_update() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let anna = Party::called(&mut world, Who::Sip);
+    callflow::script::connect(&mut world, &mut caller, &anna);
+    world.run_for(secs(600));
+    let mut update = caller.request(&mut world, Method::Update);
+    update.headers.push(Name::Supported, "timer");
+    update.headers.push(Name::SessionExpires, "1200;refresher=uac");
+    world.send(Who::Colt, update);
+    let answer = caller.hears(&mut world, "200 UPDATE");
+    assert_eq!(value(&answer, Name::SessionExpires), "1200;refresher=uac");
+    assert!(answer.body().is_empty());
+    assert!(answer.headers.contact().is_some(), "it refreshes the target");
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1, "it is nobody else's business");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn update_moves_the_carriers_target() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let mut update = caller.request(&mut world, Method::Update);
+    let moved = format!("<sip:moved@{}>", Who::Colt.address());
+    update.headers.set(Name::Contact, moved);
+    world.send(Who::Colt, update);
+    caller.hears(&mut world, "200 UPDATE");
+    anna.hangs_up(&mut world);
+    let bye = caller.is_hung_up(&mut world);
+    assert!(bye.uri.starts_with(b"sip:moved@"));
+}
+
+#[test]
+fn update_with_the_same_offer_is_answered_alike_and_stays_on_its_leg() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        caller.asks(&mut world, Method::Update, Some(usual_sdp(Who::Colt)));
+        answers.push(body(&caller.hears(&mut world, "200 UPDATE")));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn update_with_offer_turns_into_reinvite_towards_teams() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    let asked = anna.gets(&mut world, "INVITE");
+    assert_eq!(line(&body(&asked), "a=inactive"), "a=inactive");
+    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    anna.gets(&mut world, "ACK");
+    let answer = caller.hears(&mut world, "200 UPDATE");
+    assert_eq!(line(&body(&answer), "a=recvonly"), "a=recvonly");
+    assert_eq!(world.core().calls(world.now())[0].state, "held");
+    // UPDATE has no ACK: the next one may follow at once.
+    caller.asks(&mut world, Method::Update, Some(usual_sdp(Who::Colt)));
+    let asked = anna.gets(&mut world, "INVITE");
+    let talk = usual_sdp(Who::Sip);
+    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", talk));
+    anna.gets(&mut world, "ACK");
+    caller.hears(&mut world, "200 UPDATE");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn update_with_offer_turns_into_reinvite_towards_teams_and_teams_refuses() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    let asked = anna.gets(&mut world, "INVITE");
+    anna.answer(&mut world, &asked, 488, |_| {});
+    caller.hears(&mut world, "488 UPDATE");
+    assert_eq!(world.core().calls(world.now())[0].state, "answered");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn teams_takes_too_long_over_what_an_update_asks() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    let asked = anna.gets(&mut world, "INVITE");
+    anna.answer(&mut world, &asked, 100, |_| {});
+    world.run_for(secs(19));
+    caller.hears(&mut world, "504 UPDATE");
+    let cancel = anna.gets(&mut world, "CANCEL");
+    anna.answer(&mut world, &cancel, 200, |_| {});
+    anna.answer(&mut world, &asked, 487, |_| {});
+    world.run_for(ms(20));
+    assert_eq!(world.core().calls(world.now())[0].state, "answered");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn teams_agrees_after_the_update_was_given_up_and_is_asked_back() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    let asked = anna.gets(&mut world, "INVITE");
+    anna.answer(&mut world, &asked, 100, |_| {});
+    world.run_for(secs(19));
+    caller.hears(&mut world, "504 UPDATE");
+    let cancel = anna.gets(&mut world, "CANCEL");
+    anna.answer(&mut world, &cancel, 200, |_| {});
+    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    let back = anna.gets(&mut world, "INVITE");
+    assert_eq!(line(&body(&back), "a=sendrecv"), "a=sendrecv");
+    let talk = usual_sdp(Who::Sip);
+    anna.answer(&mut world, &back, 200, |it| it.set_body("application/sdp", talk));
+    anna.gets(&mut world, "ACK");
+    assert_eq!(world.core().calls(world.now())[0].state, "answered");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn a_second_offer_by_update_before_the_first_is_answered() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    let asked = anna.gets(&mut world, "INVITE");
+    caller.asks(&mut world, Method::Update, Some(usual_sdp(Who::Colt)));
+    let refused = caller.hears(&mut world, "500 UPDATE");
+    assert!(refused.headers.get(Name::RetryAfter).is_some());
+    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    caller.hears(&mut world, "200 UPDATE");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn update_meets_our_reinvite() {
+    let mut world = World::new(1);
+    let (mut anna, mut subscriber) = teams_calls_carrier(&mut world);
+    anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+    let asked = subscriber.gets(&mut world, "INVITE");
+    subscriber.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    subscriber.hears(&mut world, "491 UPDATE");
+    let inactive = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
+    subscriber.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", inactive));
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    world.run_for(ms(20));
+    hang_up(&mut world, &mut anna, &subscriber);
+}
+
+#[test]
+fn update_before_the_callers_offer_is_answered_must_wait() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let anna = Party::called(&mut world, Who::Sip);
+    anna.reply(&mut world, 180);
+    caller.hears(&mut world, "180 INVITE");
+    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    let refused = caller.hears(&mut world, "500 UPDATE");
+    assert!(refused.headers.get(Name::RetryAfter).is_some());
+    // Without an offer it just says that it is there.
+    caller.asks(&mut world, Method::Update, None);
+    caller.hears(&mut world, "200 UPDATE");
+    callflow::script::connect_ringing(&mut world, &mut caller, &anna);
+    world.run_for(ms(20));
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn update_after_early_media_is_answered_here() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let anna = Party::called(&mut world, Who::Sip);
+    anna.reply(&mut world, 183);
+    caller.hears(&mut world, "183 INVITE");
+    let mut elsewhere = Who::Colt.media();
+    elsewhere.set_port(40_010);
+    caller.asks(&mut world, Method::Update, Some(sdp_text::carrier(elsewhere)));
+    let answer = caller.hears(&mut world, "200 UPDATE");
+    assert!(line(&body(&answer), "m=audio").starts_with("m=audio "));
+    assert_eq!(world.sent_to(Who::Sip, "UPDATE"), 0);
+    callflow::script::connect_ringing(&mut world, &mut caller, &anna);
+    world.run_for(ms(20));
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn teams_never_sends_update_and_is_told_so() {
+    let mut world = World::new(1);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    world.run_for(ms(20));
+    anna.asks(&mut world, Method::Update, None);
+    let refused = anna.hears(&mut world, "405 UPDATE");
+    assert!(!refused.headers.has_token(Name::Allow, "UPDATE"));
+    assert!(!anna.invite.headers.has_token(Name::Allow, "UPDATE"));
+    assert!(subscriber.invite.headers.has_token(Name::Allow, "UPDATE"));
+    hang_up(&mut world, &mut anna, &subscriber);
+}
+
+#[test]
+fn info_that_we_do_not_honour_is_refused_for_its_body() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    let mut info = caller.request(&mut world, Method::Info);
+    info.set_body("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n");
+    world.send(Who::Colt, info);
+    let refused = caller.hears(&mut world, "415 INFO");
+    assert_eq!(refused.headers.get(Name::Accept), Some(&b""[..]), "none is taken");
+    caller.asks(&mut world, Method::Info, None);
+    caller.hears(&mut world, "200 INFO");
+    let mut info = caller.request(&mut world, Method::Info);
+    info.headers.push(Name::Other("Info-Package"), "conference");
+    world.send(Who::Colt, info);
+    caller.hears(&mut world, "469 INFO");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn options_within_the_call_tells_what_we_can() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let mut subscriber = Party::called(&mut world, Who::Colt);
+    callflow::script::connect(&mut world, &mut anna, &subscriber);
+    world.run_for(ms(20));
+    for (party, update) in [(&mut anna, false), (&mut subscriber, true)] {
+        party.asks(&mut world, Method::Options, None);
+        let answer = party.hears(&mut world, "200 OPTIONS");
+        assert_eq!(answer.headers.has_token(Name::Allow, "UPDATE"), update);
+        assert_eq!(value(&answer, Name::Accept), "application/sdp");
+        assert!(answer.headers.has_token(Name::Supported, "timer"));
+    }
+    hang_up(&mut world, &mut anna, &subscriber);
+}
