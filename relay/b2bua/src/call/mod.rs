@@ -1,5 +1,6 @@
 //! A call: two legs and the rule that pairs them. Each phase has its own file.
 
+mod align;
 mod attempt;
 pub(crate) mod incoming;
 mod reinvite;

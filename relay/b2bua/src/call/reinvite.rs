@@ -134,9 +134,12 @@ impl Call {
         let of = |leg: &mut leg::Leg| leg.unacknowledged.take_if(|it| it.server == server);
         let legs = [(PeerLeg::A, Some(&mut self.a)), (PeerLeg::B, self.b.as_mut())];
         let found = legs.into_iter().find_map(|(which, leg)| Some((which, of(leg?)?)));
-        let Some((which, Unacknowledged { with_answer: true, .. })) = found else {
+        let Some((which, Unacknowledged { opening, with_answer, .. })) = found else {
             return Fate::Lives;
         };
+        if !with_answer {
+            return if opening { self.align(core) } else { Fate::Lives };
+        }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let Ok((answer, _)) =
             leg.negotiation.receive_answer(&leg::sdp_of(&ack.headers, ack.body()))
@@ -188,7 +191,7 @@ impl Call {
     }
 
     /// The direction that leg `which` has asked of the other one so far.
-    fn asked_direction(&self, which: PeerLeg) -> Direction {
+    pub(super) fn asked_direction(&self, which: PeerLeg) -> Direction {
         match &self.phase {
             Phase::Up(up) => match which {
                 PeerLeg::A => up.asked.0,

@@ -1,7 +1,7 @@
 //! What comes before the answer: early media, forks, ringing.
 
 use callflow::plan::{ANNA, CONTOSO, PSTN};
-use callflow::script::{body, hang_up};
+use callflow::script::{body, hang_up, line};
 use callflow::{Party, Who, World};
 
 #[test]
@@ -74,4 +74,33 @@ fn ringing_that_never_ends_is_given_up() {
     world.run_for(callflow::secs(184));
     subscriber.is_cancelled(&mut world);
     anna.hears(&mut world, "480 INVITE");
+}
+
+#[test]
+fn one_fork_gives_early_media_and_another_answers_with_another_codec() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let desk = Party::called(&mut world, Who::Sip);
+    let mobile = desk.fork(&mut world);
+    let invite = desk.invite.clone();
+    let says = |world: &mut World, fork: &Party, status: u16, codec: &str| {
+        let sdp = callflow::sdp_text::secure(Who::Sip.media(), &[codec]);
+        fork.answer(world, &invite, status, |it| it.set_body("application/sdp", sdp));
+    };
+    says(&mut world, &desk, 183, "8 PCMA/8000");
+    caller.hears(&mut world, "183 INVITE");
+    says(&mut world, &mobile, 200, "0 PCMU/8000");
+    let answer = caller.hears(&mut world, "200 INVITE");
+    let told = body(&answer);
+    assert!(line(&told, "m=audio").ends_with(" 8"), "it has its answer already: {told}");
+    caller.acknowledges(&mut world, &answer);
+    let asked = caller.gets(&mut world, "INVITE");
+    assert!(line(&body(&asked), "m=audio").ends_with(" 0"), "{}", body(&asked));
+    let pcmu = callflow::sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
+    caller.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", pcmu));
+    caller.gets(&mut world, "ACK");
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
+    mobile.gets(&mut world, "ACK");
+    world.run_for(callflow::ms(20));
+    hang_up(&mut world, &mut caller, &mobile);
 }
