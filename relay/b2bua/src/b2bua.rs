@@ -1,7 +1,7 @@
 //! One shard of the back-to-back user agent: every message, timer and answer finds its owner here.
 
 use crate::call::incoming::{self, NewCall};
-use crate::call::{Ask, Call, Fate, hang_up_late};
+use crate::call::{Ask, Call, Fate, hang_up_late, lacks_reliable};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
 use crate::endpoint::Endpoints;
 use crate::identity::{Identity, PRODUCT};
@@ -10,12 +10,13 @@ use crate::locate::Sought;
 use crate::nat;
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
-use crate::supported::SUPPORTED;
+use crate::supported;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
 use rand_chacha::ChaCha20Rng;
 use sip_core::message::judge;
 use sip_core::transaction::{Event as Transaction, Layer, ServerId};
+use sip_core::usage::prack::REL100;
 use sip_core::{Dialog, Message, Method, Name, Request, Response};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -114,6 +115,7 @@ impl B2bua {
                     self.with(call, |call, core| call.update_overdue(core, server));
                 }
                 Timer::Again(call) => self.with(call, |call, core| call.try_again(core)),
+                Timer::Prack(call) => self.with(call, |call, core| call.prack_overdue(core)),
                 Timer::Forget(client) => {
                     self.core.clients.remove(&client);
                 }
@@ -211,7 +213,8 @@ impl B2bua {
             | Timer::Reinvite { call, .. }
             | Timer::Session { call, .. }
             | Timer::Update { call, .. }
-            | Timer::Again(call) => calls.contains_key(&call),
+            | Timer::Again(call)
+            | Timer::Prack(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
             Timer::Probe(_) => true,
         });
@@ -230,7 +233,8 @@ impl B2bua {
             | Owner::Reinvite(..)
             | Owner::Update(..)
             | Owner::Ended(_)
-            | Owner::Probe(_) => false,
+            | Owner::Probe(_)
+            | Owner::Prack => false,
         })
     }
 
@@ -342,7 +346,7 @@ impl B2bua {
                     self.core.acknowledge(client, hop, ack);
                 }
             }
-            Some(Owner::Bye(_) | Owner::Abandoned(_) | Owner::Ended(_)) if last => {
+            Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) if last => {
                 self.core.clients.remove(&client);
             }
             Some(Owner::Probe(id)) if last => {
@@ -350,7 +354,13 @@ impl B2bua {
                 self.core.clients.remove(&client);
                 Health::answered(&mut self.core, id, response);
             }
-            Some(Owner::Bye(_) | Owner::Abandoned(_) | Owner::Ended(_) | Owner::Probe(_))
+            Some(
+                Owner::Bye(_)
+                | Owner::Prack
+                | Owner::Abandoned(_)
+                | Owner::Ended(_)
+                | Owner::Probe(_),
+            )
             | None => {}
         }
     }
@@ -388,7 +398,7 @@ impl B2bua {
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, id, why.to_owned()),
             Some(Owner::Bye(bye)) if why != TIMEOUT => self.core.bye_elsewhere(bye),
-            Some(Owner::Bye(_) | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
+            Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
         }
     }
 
@@ -398,13 +408,19 @@ impl B2bua {
         if request.headers.to().tag().is_some() {
             return self.in_dialog(server, &flow, request);
         }
-        if let Err(rejection) = judge(&request, &SUPPORTED) {
+        let plan = Arc::clone(&self.core.plan);
+        let trunk = plan.trunk_named(&flow.trunk).and_then(|trunk| plan.trunks.get(trunk));
+        let supported = supported::on(trunk);
+        if let Err(rejection) = judge(&request, &supported) {
             let mut response =
-                rejection.response(&request, &SUPPORTED, Some(self.core.token().as_bytes()));
+                rejection.response(&request, &supported, Some(self.core.token().as_bytes()));
             response.headers.push(Name::Server, PRODUCT);
             return self.core.respond(server, response);
         }
         match request.method {
+            Method::Invite if lacks_reliable(trunk, &request.headers) => {
+                self.refuse(server, &request, 421);
+            }
             Method::Invite => {
                 let id = CallId(self.next_call);
                 self.next_call += 1;
@@ -435,6 +451,9 @@ impl B2bua {
     fn refuse(&mut self, server: ServerId, request: &Request, status: u16) {
         let mut response = Response::to(request, status, Some(self.core.token().as_bytes()));
         response.headers.push(Name::Server, PRODUCT);
+        if status == 421 {
+            response.headers.push(Name::Require, REL100);
+        }
         self.core.respond(server, response);
     }
 

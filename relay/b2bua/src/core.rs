@@ -69,6 +69,8 @@ pub(crate) enum Owner {
     Ended(Box<(Hop, Request)>),
     /// A BYE: whatever comes, the call is over.
     Bye(Box<Bye>),
+    /// A PRACK: should it fail, the far side gives its INVITE up by itself.
+    Prack,
     /// OPTIONS to a target.
     Probe(ProbeId),
 }
@@ -94,6 +96,8 @@ pub(crate) struct Abandoned {
     pub(crate) hop: Hop,
     /// Who we are there.
     pub(crate) identity: crate::identity::Identity,
+    /// Its early dialogs, which remember the CSeq of what was sent in them.
+    pub(crate) early: Vec<Dialog>,
     /// A 2xx has come; what may still come is another fork's.
     pub(crate) answered: bool,
 }
@@ -106,6 +110,18 @@ pub(crate) struct Farewell {
     pub(crate) hop: Hop,
     pub(crate) identity: crate::identity::Identity,
     pub(crate) reason: Option<String>,
+}
+
+impl Abandoned {
+    /// The dialog that this 2xx confirms or makes.
+    pub(crate) fn dialog(&mut self, response: &Response) -> Option<Dialog> {
+        let tag = response.headers.to().tag().unwrap_or_default();
+        let early = self.early.iter().position(|dialog| dialog.id().remote_tag == tag);
+        let Some(at) = early else { return Dialog::uac(&self.request, response).ok() };
+        let mut dialog = self.early.swap_remove(at);
+        dialog.confirm(response);
+        Some(dialog)
+    }
 }
 
 impl Core {

@@ -135,6 +135,18 @@ pub enum SrtpPolicy {
     Required,
 }
 
+/// Reliable provisional responses on a trunk (RFC 3262), for each leg on its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reliable {
+    /// Neither sent nor announced; an INVITE that requires them is refused with 420.
+    Off,
+    /// Sent where the far side requires them, and announced in our INVITEs.
+    #[default]
+    Supported,
+    /// Always sent, and required in our INVITEs; an INVITE without them is refused with 421.
+    Required,
+}
+
 /// One address a trunk is reached at, as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetName {
@@ -184,6 +196,10 @@ pub struct Trunk {
     pub limits: Limits,
     /// Symmetric latching for plain RTP (a NATed carrier).
     pub symmetric_rtp: bool,
+    /// Reliable provisional responses (a carrier; Teams has none).
+    pub reliable: Reliable,
+    /// Whether a 3xx is followed to this trunk's own hosts (a carrier).
+    pub follow_redirects: bool,
     /// Names that the peer's certificate must carry one of, in lower case (Teams: `sip.pstnhub.microsoft.com`).
     pub peer_names: Vec<String>,
     /// Accepted roots: the system's or a file.

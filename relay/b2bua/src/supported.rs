@@ -1,9 +1,11 @@
 //! What we take as a user agent server: the one list for the daemon and for `tollgate sip`.
 
+use crate::plan::{Reliable, Trunk, TrunkKind};
 use sip_core::Method;
 use sip_core::message::Supported;
+use sip_core::usage::prack::REL100;
 
-/// What we take as a user agent server.
+/// What we take as a user agent server, on one kind of trunk or another.
 pub const SUPPORTED: Supported<'_> = Supported {
     methods: &[
         Method::Invite,
@@ -13,15 +15,27 @@ pub const SUPPORTED: Supported<'_> = Supported {
         Method::Options,
         Method::Notify,
         Method::Update,
+        Method::Prack,
     ],
     schemes: &["sip", "tel"],
-    extensions: &["timer"],
+    extensions: &["timer", REL100],
     content_types: &["application/sdp", "multipart/mixed"],
     // A call is better carried without its note than refused for it.
     unread_types: &["text/plain"],
     // A call goes on to another hop, but its Max-Forwards is judged with its route.
     forwards: false,
 };
+
+/// What we take on this trunk: reliable provisional responses only from a carrier, and only where
+/// its trunk has them (TDR-EM-024).
+pub(crate) fn on(trunk: Option<&Trunk>) -> Supported<'static> {
+    match trunk {
+        Some(Trunk { kind: TrunkKind::Carrier, reliable, .. }) if *reliable != Reliable::Off => {
+            SUPPORTED
+        }
+        _ => Supported { extensions: &["timer"], ..SUPPORTED },
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,8 @@ pub(crate) enum Timer {
     Again(CallId),
     /// No other fork can answer this INVITE any more (RFC 6026, timer M).
     Forget(ClientId),
+    /// A reliable provisional response of ours has no PRACK yet.
+    Prack(CallId),
     /// OPTIONS is due.
     Probe(ProbeId),
 }

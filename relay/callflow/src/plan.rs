@@ -4,7 +4,7 @@ use crate::peer::{OURS, Who};
 use b2bua::Plan;
 use b2bua::plan::{
     Cidr, HoldPolicy, Limits, Listener, MediaAddress, Node, NumberIndex, NumberRange, Pattern,
-    Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, Trunk, TrunkKind,
+    Reliable, Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, Trunk, TrunkKind,
 };
 use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
@@ -106,6 +106,8 @@ fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
         media: if teams { OUTSIDE } else { INSIDE },
         limits: Limits::default(),
         symmetric_rtp: false,
+        follow_redirects: false,
+        reliable: if teams { Reliable::Off } else { Reliable::Supported },
         peer_names: if teams { vec![Who::Sip.host()] } else { Vec::new() },
         roots: Roots::System,
     }

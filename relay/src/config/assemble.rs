@@ -330,6 +330,8 @@ fn trunk(
         media,
         limits: draft.limits,
         symmetric_rtp: draft.symmetric_rtp,
+        reliable: draft.reliable,
+        follow_redirects: draft.follow_redirects,
         peer_names: if tls { draft.peers() } else { Vec::new() },
         roots,
     })

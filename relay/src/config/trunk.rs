@@ -4,7 +4,7 @@ use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::teams::{self, CLOUDS, Cloud};
 use super::value;
-use b2bua::plan::{Cidr, Limits, SrtpPolicy, TargetName, Transport, TrunkKind};
+use b2bua::plan::{Cidr, Limits, Reliable, SrtpPolicy, TargetName, Transport, TrunkKind};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -38,6 +38,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) media: Option<At<String>>,
     pub(crate) limits: Limits,
     pub(crate) symmetric_rtp: bool,
+    pub(crate) reliable: Reliable,
+    pub(crate) follow_redirects: bool,
     pub(crate) peer_names: Option<Vec<At<String>>>,
     pub(crate) roots: Option<At<RootsDraft>>,
     pub(crate) place: Place,
@@ -57,6 +59,8 @@ const SRTP: &[(&str, SrtpPolicy)] = &[
     ("preferred", SrtpPolicy::Preferred),
     ("off", SrtpPolicy::Off),
 ];
+const RELIABLE: &[(&str, Reliable)] =
+    &[("off", Reliable::Off), ("supported", Reliable::Supported), ("required", Reliable::Required)];
 
 /// Reads one `[[trunk]]`.
 pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
@@ -119,6 +123,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         media: table.optional("media", value::name),
         limits: table.section("limits", limits).unwrap_or_default(),
         symmetric_rtp: symmetric_rtp(table, teams),
+        reliable: reliable(table, teams),
+        follow_redirects: follow_redirects(table, teams),
         peer_names: table.list("peer_names", 1..=PEER_NAMES_MAX, peer_name),
         roots: table.optional("roots", |v| {
             Ok(match value::path(v)? {
@@ -196,6 +202,22 @@ fn symmetric_rtp(table: &mut Reader<'_>, teams: bool) -> bool {
         return false;
     }
     table.optional_or("symmetric_rtp", value::flag, false)
+}
+
+fn reliable(table: &mut Reader<'_>, teams: bool) -> Reliable {
+    if teams {
+        table.idle("reliable", "Teams knows no reliable provisional responses");
+        return Reliable::Off;
+    }
+    table.optional_or("reliable", value::one_of(RELIABLE), Reliable::default())
+}
+
+fn follow_redirects(table: &mut Reader<'_>, teams: bool) -> bool {
+    if teams {
+        table.idle("follow_redirects", "Teams redirects no call");
+        return false;
+    }
+    table.optional_or("follow_redirects", value::flag, false)
 }
 
 /// A target by name: Microsoft's addresses change, and its certificate names names (TDR-DNS-003).

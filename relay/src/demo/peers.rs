@@ -313,6 +313,8 @@ fn plan(access: &Access) -> Plan {
         media: 0,
         limits: Limits::default(),
         symmetric_rtp: false,
+        follow_redirects: false,
+        reliable: b2bua::plan::Reliable::default(),
         peer_names: vec![sbc_name.to_owned()],
         roots: Roots::File(access.root.clone()),
     };

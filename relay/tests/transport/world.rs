@@ -173,6 +173,8 @@ fn trunk(name: &str, listener: usize, kind: TrunkKind, roots: Roots) -> Trunk {
         media: 0,
         limits: Limits::default(),
         symmetric_rtp: false,
+        follow_redirects: false,
+        reliable: b2bua::plan::Reliable::default(),
         peer_names: vec![TEAMS.to_owned()],
         roots,
     }

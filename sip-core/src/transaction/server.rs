@@ -26,6 +26,8 @@ pub(super) struct Server<H> {
     response: Bytes,
     /// The To tag of our responses, empty while there is none.
     local_tag: Bytes,
+    /// The number in the request's CSeq.
+    cseq: u32,
     machine: Machine,
     /// The deadline that stands for it in the heap.
     pub(super) scheduled: Option<Instant>,
@@ -126,6 +128,7 @@ impl<H: Hop> Layer<H> {
             hop,
             response,
             local_tag: Bytes::new(),
+            cseq: request.headers.cseq().number,
             machine,
             scheduled: None,
         };
@@ -173,10 +176,13 @@ impl<H: Hop> Layer<H> {
             return self.receive_repeat(now, id);
         }
         let invite_key = Key::server(&request, &Method::Invite);
+        // A CANCEL repeats the number of its INVITE (RFC 3261, 9.1).
+        let number = request.headers.cseq().number;
         let Some((invite, server)) = self
             .server_keys
             .get(&invite_key)
             .and_then(|id| self.servers.get(id).map(|server| (*id, server)))
+            .filter(|(_, server)| server.cseq == number)
         else {
             return self.answer_statelessly(hop, &stateless(&request, 481));
         };

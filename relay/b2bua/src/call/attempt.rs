@@ -1,9 +1,10 @@
 //! An INVITE of ours that is out: where it went, the early dialogs of its forks, and the leg that the
 //! first 2xx makes of one of them.
 
+use super::reliable;
 use crate::core::{Abandoned, Core, Owner};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{CallId, Hop, Target};
+use crate::io::{CallId, Event, Hop, Target};
 use crate::leg::{self, Leg, SDP};
 use crate::party::{Called, Caller, is_telephone};
 use crate::plan::{Plan, TargetName};
@@ -12,6 +13,7 @@ use crate::timers::Timer;
 use bytes::Bytes;
 use sdp::{Media, Negotiation, Stream};
 use sip_core::transaction::{ClientId, GIVE_UP};
+use sip_core::usage::prack;
 use sip_core::{Dialog, Method, Name, Request, Response};
 
 /// Early dialogs of one INVITE: a Teams user has a handful of clients, a queue some twenty agents.
@@ -24,6 +26,8 @@ pub(super) struct Candidate {
     pub(super) target: TargetName,
     /// Where it is, or the word for why it is passed over.
     pub(super) to: Result<Target, &'static str>,
+    /// Whom a redirection named there, in place of the number that was called.
+    pub(super) redirected: Option<Called>,
 }
 
 /// What every target is asked: who calls whom, and with what media.
@@ -51,12 +55,23 @@ pub(super) struct Attempt {
     forks: Vec<Fork>,
 }
 
-/// One early dialog of the INVITE.
-struct Fork {
-    dialog: Dialog,
-    negotiation: Negotiation,
+/// One early dialog of the INVITE: the leg that it becomes if it wins.
+pub(super) struct Fork {
+    pub(super) leg: Leg,
+    /// What it has sent reliably.
+    pub(super) reliable: prack::Uac,
     /// What its answer says, once it gave one.
     answer: Option<Media>,
+}
+
+/// What a provisional response means to the other leg.
+pub(super) enum Progress {
+    /// Nothing: it is out of order, a repeat, or one fork too many.
+    Ignored,
+    /// Its status.
+    Ringing,
+    /// Early media, by the description of one fork that is new or has changed.
+    Described(Stream, Media),
 }
 
 /// A 2xx without Contact makes no dialog and cannot be acknowledged.
@@ -80,6 +95,7 @@ impl Invitation {
         request.headers.push(Name::UserAgent, PRODUCT);
         let session = Session::new(plan, candidate.trunk);
         session.timer.offer(&mut request.headers);
+        reliable::announce(plan, candidate.trunk, &mut request.headers);
         let offer = self.offer.for_other_leg(None).unwrap_or_else(|_| self.offer.clone());
         request.set_body(SDP, negotiation.make_offer(&offer));
         let client = core.request(hop.clone(), request.clone(), Owner::Invite(call));
@@ -108,7 +124,8 @@ impl Invitation {
     ) -> Request {
         let (branch, tag, call_id) = (core.branch(), core.token(), core.token());
         let teams = leg::is_teams(plan, candidate.trunk);
-        let called = if teams { self.called.clone().with_plus() } else { self.called.clone() };
+        let called = candidate.redirected.as_ref().unwrap_or(&self.called).clone();
+        let called = if teams { called.with_plus() } else { called };
         let transport = match hop {
             Hop::Target(target) => target.transport.param(),
             Hop::Flow { flow, .. } => flow.transport.param(),
@@ -147,14 +164,35 @@ impl Attempt {
         super::text(self.request.headers.call_id())
     }
 
-    /// Takes the SDP of a 18x into its early dialog; whether it is a usable answer.
-    pub(super) fn progress(&mut self, response: &Response) -> Option<(Stream, Media)> {
-        let fork = self.fork(response)?;
-        let sdp = leg::sdp_of(&response.headers, response.body());
-        if sdp.is_empty() || !fork.take_answer(&sdp) {
-            return None;
+    /// Takes a 18x into its early dialog, and acknowledges it if it was sent reliably. Of forks that
+    /// send early media, the last to begin is heard (TDR-EM-022).
+    pub(super) fn progress(
+        &mut self,
+        core: &mut Core,
+        plan: &Plan,
+        from: &Hop,
+        response: &Response,
+    ) -> Progress {
+        if self.is_one_too_many(response) {
+            core.emit(Event::Discarded { reason: "too_many_forks" });
+            return Progress::Ignored;
         }
-        Some((fork.negotiation.stream()?.clone(), fork.answer.clone()?))
+        // Without a To tag or Contact, which many gateways leave out of 180, it just rings.
+        let Some(fork) = self.fork(from, response) else { return Progress::Ringing };
+        if !reliable::take(fork, core, plan, response) {
+            return Progress::Ignored;
+        }
+        let sdp = leg::sdp_of(&response.headers, response.body());
+        let before = fork.leg.negotiation.stream().cloned();
+        if sdp.is_empty() || !fork.take_answer(&sdp) {
+            return Progress::Ringing;
+        }
+        match (fork.leg.negotiation.stream(), &fork.answer) {
+            // It repeats itself: that moves no media away from another fork.
+            (Some(stream), _) if before.as_ref() == Some(stream) => Progress::Ringing,
+            (Some(stream), Some(answer)) => Progress::Described(stream.clone(), answer.clone()),
+            _ => Progress::Ringing,
+        }
     }
 
     /// A 2xx: acknowledged at once, as the ACK waits for nobody (TDR-DLG-040). The leg it makes, and
@@ -167,36 +205,22 @@ impl Attempt {
         from: &Hop,
         response: &Response,
     ) -> Result<(Leg, Option<Media>), NoContact> {
-        let Some(mut fork) = self.take_fork(response) else {
+        let Some(mut fork) = self.take_fork(from, response) else {
             core.clients.remove(&self.client);
             return Err(NoContact);
         };
-        fork.dialog.confirm(response);
+        fork.leg.dialog.confirm(response);
         let sdp = leg::sdp_of(&response.headers, response.body());
         let usable = sdp.is_empty() || fork.take_answer(&sdp);
-        let mut session = self.session.clone();
-        session.accepted(core.now.mono, &response.headers);
-        let leg = Leg {
-            trunk: self.trunk,
-            session,
-            identity: self.identity.clone(),
-            contact: self.contact.clone(),
-            dialog: fork.dialog,
-            negotiation: fork.negotiation,
-            flow: match from {
-                Hop::Flow { flow, .. } => Some(flow.clone()),
-                Hop::Target(_) => None,
-            },
-            invited: self.to().cloned(),
-            unacknowledged: None,
-        };
+        fork.leg.session.accepted(core.now.mono, &response.headers);
+        let Fork { leg, answer, .. } = fork;
         let ack = leg.ack(core, self.request.headers.cseq().number);
         if let Some(to) = leg.hop(core, plan) {
             core.acknowledge(self.client, to, ack);
         }
         core.arm(GIVE_UP, Timer::Forget(self.client));
         self.leave(core, true);
-        Ok((leg, fork.answer.filter(|_| usable)))
+        Ok((leg, answer.filter(|_| usable)))
     }
 
     /// A 422: sends it once more with the interval that was asked for, CSeq one higher
@@ -224,39 +248,65 @@ impl Attempt {
     }
 
     fn leave(self, core: &mut Core, answered: bool) {
-        let Self { client, request, hop, identity, .. } = self;
-        let abandoned = Abandoned { request, hop, identity, answered };
+        let Self { client, request, hop, identity, forks, .. } = self;
+        let early = forks.into_iter().map(|fork| fork.leg.dialog).collect();
+        let abandoned = Abandoned { request, hop, identity, early, answered };
         core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
     }
 
-    /// The early dialog that a response belongs to, made if it is new and there is room.
-    fn fork(&mut self, response: &Response) -> Option<&mut Fork> {
-        let tag = response.headers.to().tag().unwrap_or_default();
-        let known = self.forks.iter().position(|fork| fork.dialog.id().remote_tag == tag);
-        if let Some(at) = known {
-            return self.forks.get_mut(at);
+    /// The early dialog that a response belongs to, made if it is new.
+    fn fork(&mut self, from: &Hop, response: &Response) -> Option<&mut Fork> {
+        let flow = match from {
+            Hop::Flow { flow, .. } => Some(flow.clone()),
+            Hop::Target(_) => None,
+        };
+        if let Some(at) = self.position(response) {
+            let fork = self.forks.get_mut(at)?;
+            fork.leg.flow = flow;
+            return Some(fork);
         }
-        if self.forks.len() >= FORKS_MAX && response.status < 200 {
-            return None;
-        }
-        let dialog = Dialog::uac(&self.request, response).ok()?;
-        let negotiation = self.negotiation.clone();
-        self.forks.push(Fork { dialog, negotiation, answer: None });
+        let leg = Leg {
+            trunk: self.trunk,
+            identity: self.identity.clone(),
+            contact: self.contact.clone(),
+            dialog: Dialog::uac(&self.request, response).ok()?,
+            negotiation: self.negotiation.clone(),
+            session: self.session.clone(),
+            flow,
+            invited: self.to().cloned(),
+            unacknowledged: None,
+        };
+        self.forks.push(Fork { leg, reliable: prack::Uac::default(), answer: None });
         self.forks.last_mut()
     }
 
-    fn take_fork(&mut self, response: &Response) -> Option<Fork> {
-        self.fork(response)?;
-        let tag = response.headers.to().tag().unwrap_or_default();
-        let at = self.forks.iter().position(|fork| fork.dialog.id().remote_tag == tag)?;
+    /// This early dialog is over (RFC 6228).
+    pub(super) fn forget(&mut self, response: &Response) {
+        if let Some(at) = self.position(response) {
+            self.forks.swap_remove(at);
+        }
+    }
+
+    fn is_one_too_many(&self, response: &Response) -> bool {
+        self.forks.len() >= FORKS_MAX && self.position(response).is_none()
+    }
+
+    fn take_fork(&mut self, from: &Hop, response: &Response) -> Option<Fork> {
+        self.fork(from, response)?;
+        let at = self.position(response)?;
         Some(self.forks.swap_remove(at))
+    }
+
+    fn position(&self, response: &Response) -> Option<usize> {
+        let tag = response.headers.to().tag().unwrap_or_default();
+        self.forks.iter().position(|fork| fork.leg.dialog.id().remote_tag == tag)
     }
 }
 
 impl Fork {
     /// Takes the answer; whether it can be used.
     fn take_answer(&mut self, body: &[u8]) -> bool {
-        match self.negotiation.receive_answer(body) {
+        match self.leg.negotiation.receive_answer(body) {
             Ok((media, _)) => {
                 self.answer = Some(media);
                 true
@@ -272,7 +322,7 @@ pub(crate) fn hang_up_late(core: &mut Core, client: ClientId, from: &Hop, respon
     core.arm(GIVE_UP, Timer::Forget(client));
     let Some(Owner::Abandoned(abandoned)) = core.clients.get_mut(&client) else { return };
     abandoned.answered = true;
-    let Ok(mut dialog) = Dialog::uac(&abandoned.request, response) else { return };
+    let Some(mut dialog) = abandoned.dialog(response) else { return };
     let cseq = abandoned.request.headers.cseq().number;
     let identity = abandoned.identity.clone();
     let hop = match from {

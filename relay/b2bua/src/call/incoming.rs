@@ -3,6 +3,7 @@
 use super::attempt::{Candidate, Invitation};
 use super::setup::Setup;
 use super::{Call, Fate, Media, Phase, text};
+use super::{offerless, reliable};
 use crate::core::Core;
 use crate::endpoint::Standing;
 use crate::identity::Identity;
@@ -183,8 +184,8 @@ impl Arrival {
         };
         let undo = |core: &mut Core| core.ports.release(core.now.mono, address_a, port_a);
         let mut negotiation = leg::negotiation(core, &self.plan, self.trunk, address_a, port_a);
-        let offer = match negotiation.receive_offer(&leg::sdp_of(&request.headers, request.body()))
-        {
+        let offered = leg::sdp_of(&request.headers, request.body());
+        let offer = match offerless::offer(self.direction, &mut negotiation, &offered) {
             Ok(offer) => offer,
             Err(refusal) => {
                 undo(core);
@@ -235,6 +236,7 @@ impl Arrival {
             a,
             b: None,
             phase: Phase::Setup(Box::new(setup)),
+            reliable: reliable::Provisional::wanted(core, &self.plan, self.trunk, request),
             media: Media::default(),
             record,
             began: core.now.mono,
@@ -261,7 +263,8 @@ impl Arrival {
                 TrunkKind::Carrier => ENDPOINTS_PER_TARGET,
             };
             for target in &trunk.targets {
-                let candidate = |to| Candidate { trunk: *index, target: target.clone(), to };
+                let candidate =
+                    |to| Candidate { trunk: *index, target: target.clone(), to, redirected: None };
                 let endpoints = core.endpoints(&self.plan, *index, target);
                 if endpoints.is_empty() {
                     ranked.push((Rank::Down, candidate(Err("no_address"))));

@@ -3,7 +3,10 @@
 mod align;
 mod attempt;
 pub(crate) mod incoming;
+mod offerless;
+mod redirect;
 mod reinvite;
+mod reliable;
 mod renegotiate;
 mod session;
 mod setup;
@@ -11,6 +14,7 @@ mod teardown;
 mod update;
 
 pub(crate) use attempt::hang_up_late;
+pub(crate) use reliable::lacks_reliable;
 
 use crate::core::Core;
 use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Output, PeerLeg};
@@ -40,6 +44,8 @@ pub(crate) struct Call {
     /// The leg it went out on, once answered.
     b: Option<Leg>,
     phase: Phase,
+    /// Provisional responses to leg A's caller, if it has them sent reliably.
+    reliable: Option<reliable::Provisional>,
     media: Media,
     record: Record,
     began: Instant,
@@ -168,6 +174,7 @@ impl Call {
             Method::Info if !leg::is_teams(&self.plan, self.trunk_of(ask.leg)) => {
                 self.info(core, &ask)
             }
+            Method::Prack => self.prack(core, &ask),
             // It belongs to no subscription of ours.
             Method::Notify => self.answer(core, &ask, 481),
             _ => self.answer(core, &ask, 405),

@@ -145,7 +145,7 @@ impl Call {
             leg.negotiation.receive_answer(&leg::sdp_of(&ack.headers, ack.body()))
         else {
             leg.negotiation.rollback();
-            return Fate::Lives;
+            return self.offer_unanswered(core, which, ack);
         };
         self.agreed(core);
         match self.crossing(which, &answer) {

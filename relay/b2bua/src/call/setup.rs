@@ -1,6 +1,6 @@
 //! Before the answer: one target after another, forks, ringing and early media.
 
-use super::attempt::{Attempt, Candidate, Invitation};
+use super::attempt::{Attempt, Candidate, Invitation, Progress};
 use super::{Call, Fate, Phase, Up};
 use crate::cause;
 use crate::core::Core;
@@ -32,17 +32,19 @@ const RING_MAX: Duration = Duration::from_secs(185);
 pub(super) struct Setup {
     /// Leg A's INVITE.
     pub(super) server: ServerId,
-    request: Request,
+    pub(super) request: Request,
     /// What each target is asked.
-    invitation: Invitation,
+    pub(super) invitation: Invitation,
     /// An emergency call is held back by no limit (TDR-EMG-002).
     emergency: bool,
-    waiting: VecDeque<Candidate>,
-    attempt: Option<Attempt>,
+    pub(super) waiting: VecDeque<Candidate>,
+    pub(super) attempt: Option<Attempt>,
+    /// Redirections followed so far.
+    pub(super) redirects: usize,
     /// The last 18x that leg A was sent.
-    ringing: Option<u16>,
-    /// Leg A has its answer already, in an 18x: it is the only one it gets (TDR-EM-021).
-    answered_early: bool,
+    pub(super) ringing: Option<u16>,
+    /// Leg A has our description already, in an 18x: it is the only one it gets (TDR-EM-021).
+    pub(super) described: bool,
     /// What the last target that failed has answered.
     failure: Option<u16>,
 }
@@ -62,8 +64,9 @@ impl Setup {
             emergency,
             waiting: candidates.into(),
             attempt: None,
+            redirects: 0,
             ringing: None,
-            answered_early: false,
+            described: false,
             failure: None,
         }
     }
@@ -74,7 +77,7 @@ impl Setup {
 }
 
 impl Call {
-    fn setup(&mut self) -> Option<&mut Setup> {
+    pub(super) fn setup(&mut self) -> Option<&mut Setup> {
         match &mut self.phase {
             Phase::Setup(setup) => Some(setup),
             Phase::Up(_) | Phase::Ending => None,
@@ -113,7 +116,8 @@ impl Call {
         if core.now.mono.saturating_duration_since(self.began) >= FAILOVER_MAX
             && let Some(setup) = self.setup()
         {
-            setup.waiting.clear();
+            // A redirection is followed however late it comes: somebody has answered.
+            setup.waiting.retain(|candidate| candidate.redirected.is_some());
         }
         while let Some(candidate) = self.setup().and_then(|setup| setup.waiting.pop_front()) {
             let Some(trunk) = self.plan.trunks.get(candidate.trunk) else { continue };
@@ -194,7 +198,7 @@ impl Call {
         }
     }
 
-    fn outcome(&mut self, outcome: impl Into<String>) {
+    pub(super) fn outcome(&mut self, outcome: impl Into<String>) {
         if let Some(attempt) = self.record.attempts.last_mut() {
             attempt.outcome = outcome.into();
         }
@@ -233,11 +237,15 @@ impl Call {
         }
         match response.status {
             100 => Fate::Lives,
-            101..=199 => self.ringing(core, response),
+            101..=199 => self.ringing(core, hop, response),
             200..=299 => self.answered(core, hop, response),
             status => {
                 let teams = leg::is_teams(&plan, attempt.trunk);
                 self.note_reason(teams, &response.headers);
+                if self.follow(core, response) {
+                    self.target_gone(core, status, &status.to_string());
+                    return self.try_next(core);
+                }
                 self.target_failed(core, status, &status.to_string())
             }
         }
@@ -245,17 +253,20 @@ impl Call {
 
     /// A target has failed for good: the next one, or the end (TDR-FO-001, TDR-FO-004).
     fn target_failed(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
-        self.outcome(outcome);
-        if let Some(setup) = self.setup() {
-            setup.failure = Some(status);
-            if let Some(attempt) = setup.attempt.take() {
-                core.clients.remove(&attempt.client);
-            }
-        }
+        self.target_gone(core, status, outcome);
         if cause::next_target_may_help(status) {
             return self.try_next(core);
         }
         self.give_up(core, status)
+    }
+
+    fn target_gone(&mut self, core: &mut Core, status: u16, outcome: &str) {
+        self.outcome(outcome);
+        let Some(setup) = self.setup() else { return };
+        setup.failure = Some(status);
+        if let Some(attempt) = setup.attempt.take() {
+            core.clients.remove(&attempt.client);
+        }
     }
 
     /// The INVITE could not be sent, or the transaction timed out.
@@ -305,39 +316,26 @@ impl Call {
         }
     }
 
-    fn ringing(&mut self, core: &mut Core, response: &Response) -> Fate {
-        // RFC 6228: a fork has ended; it rings nobody.
-        if response.status == 199 {
-            return Fate::Lives;
-        }
+    fn ringing(&mut self, core: &mut Core, from: &Hop, response: &Response) -> Fate {
         let plan = Arc::clone(&self.plan);
         let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
-        let Some((stream, answer)) = attempt.progress(response) else {
-            // Early media goes on while others ring: a later 180 would make the caller's client
-            // play ringback over it (TDR-EM-003, TDR-EM-023). And one 180 is enough.
-            if setup.answered_early || setup.ringing == Some(response.status) {
-                return Fate::Lives;
-            }
-            setup.ringing = Some(response.status);
-            let ringing = Self::response(&self.a, &setup.request, response.status);
-            core.respond(setup.server, ringing);
+        let progress = attempt.progress(core, &plan, from, response);
+        // RFC 6228: a fork has ended; it rings nobody.
+        if response.status == 199 {
+            attempt.forget(response);
             return Fate::Lives;
-        };
-        let b = LegMedia { stream, symmetric: leg::symmetric(&plan, attempt.trunk) };
-        if !setup.answered_early {
-            let Ok(answer) = answer.answer_for(&setup.invitation.offer) else { return Fate::Lives };
-            let Ok((body, _)) = self.a.negotiation.make_answer(&answer) else {
-                return Fate::Lives;
-            };
-            setup.answered_early = true;
-            setup.ringing = Some(response.status);
-            let mut progress = Self::response(&self.a, &setup.request, response.status);
-            progress.set_body(SDP, body);
-            core.respond(setup.server, progress);
         }
-        let a = self.a.media(&plan);
-        self.connect(core, a, Some(b));
+        match progress {
+            Progress::Ignored => {}
+            Progress::Ringing => self.ring(core, response.status),
+            Progress::Described(stream, answer) => {
+                let b = LegMedia { stream, symmetric: leg::symmetric(&plan, attempt.trunk) };
+                self.describe_early(core, response.status, &answer);
+                let a = self.a.media(&plan);
+                self.connect(core, a, Some(b));
+            }
+        }
         Fate::Lives
     }
 
@@ -350,7 +348,7 @@ impl Call {
             self.outcome("no_contact");
             return self.fail(core, 502, "no_contact");
         };
-        let Some(body) = self.answer_a(answer.as_ref()) else {
+        let Some(body) = answer.and_then(|answer| self.describe(&answer)) else {
             b.bye(core, &plan, Some(&cause::reason_of(488)));
             self.outcome(Reject::NoCommonCodec.as_str());
             return self.reject(core, Reject::NoCommonCodec);
@@ -364,27 +362,41 @@ impl Call {
         Fate::Lives
     }
 
-    /// The SDP for leg A's 200: the answer it has already, or one made from leg B's.
-    fn answer_a(&mut self, answer: Option<&Media>) -> Option<Bytes> {
+    /// Our description for leg A: the one it has already, or one made from leg B's answer.
+    pub(super) fn describe(&mut self, answer: &Media) -> Option<Bytes> {
         let Phase::Setup(setup) = &self.phase else { return None };
-        let answer = answer?;
-        if setup.answered_early {
+        if setup.described {
             return self.a.negotiation.last_local().cloned();
+        }
+        if self.asks_for_offer() {
+            return self.offer_agreed(answer);
         }
         let answer = answer.answer_for(&setup.invitation.offer).ok()?;
         self.a.negotiation.make_answer(&answer).ok().map(|(body, _)| body)
     }
 
+    /// Sends leg A its 200, now or once its PRACK has come.
     fn answer_call(&mut self, core: &mut Core, body: Bytes) {
+        if self.may_answer(core) {
+            self.send_answer(core, Some(body));
+        }
+    }
+
+    /// Sends leg A its 200, with our description unless that was acknowledged before.
+    pub(super) fn send_answer(&mut self, core: &mut Core, body: Option<Bytes>) {
         let Phase::Setup(setup) = &self.phase else { return };
         let mut response = Self::response(&self.a, &setup.request, 200);
-        response.set_body(SDP, body);
+        if let Some(body) = body.filter(|_| !self.is_described_reliably()) {
+            response.set_body(SDP, body);
+        }
         let session = &mut self.a.session;
         session.timer.answer(core.now.mono, &setup.request.headers, &mut response.headers);
         session.arm(core, self.id, PeerLeg::A);
+        // Without an agreement the description was an offer, and ACK will hold its answer.
+        let with_answer = self.a.negotiation.stream().is_none();
         let (server, direction) = (setup.server, setup.invitation.offer.direction);
         core.respond(server, response);
-        self.a.unacknowledged = Some(Unacknowledged { server, opening: true, with_answer: false });
+        self.a.unacknowledged = Some(Unacknowledged { server, opening: true, with_answer });
         self.outcome("200");
         self.record.status = 200;
         self.record.setup = Some(core.now.mono.saturating_duration_since(self.began));
@@ -406,6 +418,11 @@ impl Call {
             let server = setup.server;
             core.servers.remove(&server);
             core.respond(server, response);
+            // The callee may have answered, its 200 waiting for the caller's PRACK.
+            let plan = Arc::clone(&self.plan);
+            if let Some(b) = &mut self.b {
+                b.bye(core, &plan, Some(&cause::reason_of(status)));
+            }
         }
         self.record.status = status;
         self.end(core, word)

@@ -28,7 +28,8 @@ impl Call {
         self.note_reason(leg::is_teams(&self.plan, trunk), &request.headers);
         match (&self.phase, which) {
             // RFC 3261, 15: the caller may end an early dialog with BYE; its INVITE gets 487.
-            (Phase::Setup(_), _) => self.cancelled(core, request),
+            (Phase::Setup(_), PeerLeg::A) => self.cancelled(core, request),
+            (Phase::Setup(_), PeerLeg::B) => self.answer_withdrawn(core),
             (Phase::Up(_), _) => {
                 let word = match which {
                     PeerLeg::A => "caller_hangup",

@@ -110,3 +110,29 @@ fn a_200_without_contact_to_a_cancelled_invite_leaves_nothing_behind() {
     world.run_for(secs(80));
     assert_eq!(world.core().held().clients, 0);
 }
+
+#[test]
+fn a_cancel_that_fits_no_invite_changes_nothing() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 180);
+    anna.hears(&mut world, "180 INVITE");
+    for (name, value) in
+        [(Name::CSeq, "2 CANCEL"), (Name::Via, "SIP/2.0/TLS 192.0.2.99:5061;branch=z9hG4bKunknown")]
+    {
+        let mut stray = anna.clone();
+        stray.invite.headers.set(name, value);
+        stray.cancels(&mut world, None);
+        anna.hears(&mut world, "481 CANCEL");
+    }
+    subscriber.reply(&mut world, 200);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    // Too late: it is answered, and the call stays.
+    anna.cancels(&mut world, None);
+    anna.hears(&mut world, "200 CANCEL");
+    world.run_for(ms(50));
+    assert_eq!(world.sent_to(Who::Colt, "CANCEL"), 0);
+    hang_up(&mut world, &mut anna, &subscriber);
+}

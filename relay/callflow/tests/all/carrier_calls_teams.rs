@@ -82,15 +82,15 @@ fn two_tenants_calls_at_once_keep_apart() {
 }
 
 #[test]
-fn an_invite_without_offer_is_refused_as_the_border_cannot_offer_first() {
+fn an_invite_without_offer_from_teams_is_refused_as_it_never_sends_one() {
     let mut world = World::new(1);
-    let uri = format!("sip:{ANNA}@{}", Who::Colt.ours());
-    let mut caller = Party::call(&mut world, Who::Colt, PSTN, &uri, |invite| {
+    let uri = format!("sip:{PSTN}@{CONTOSO}:5061;user=phone;transport=tls");
+    let mut caller = Party::call(&mut world, Who::Sip, ANNA, &uri, |invite| {
         invite.set_body("application/sdp", "");
     });
     let refused = caller.hears(&mut world, "488 INVITE");
     caller.acknowledges_failure(&mut world, &refused);
-    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 0);
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What comes before the answer: early media, forks, ringing.
 
+use b2bua::io::Event;
 use callflow::plan::{ANNA, CONTOSO, PSTN};
 use callflow::script::{body, hang_up, line};
-use callflow::{Party, Who, World};
+use callflow::{Party, Who, World, ms, sdp_text};
 
 #[test]
 fn early_media_gives_the_one_answer_and_a_later_180_is_kept_back() {
@@ -103,4 +104,89 @@ fn one_fork_gives_early_media_and_another_answers_with_another_codec() {
     mobile.gets(&mut world, "ACK");
     world.run_for(callflow::ms(20));
     hang_up(&mut world, &mut caller, &mobile);
+}
+
+#[test]
+fn the_last_fork_to_begin_its_early_media_is_heard_and_a_repeat_moves_nothing() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let one = Party::called(&mut world, Who::Colt);
+    let two = one.fork(&mut world);
+    let elsewhere = Who::Bt.media();
+    one.reply(&mut world, 183);
+    let early = anna.hears(&mut world, "183 INVITE");
+    two.answer(&mut world, &two.invite.clone(), 183, |response| {
+        response.set_body("application/sdp", sdp_text::carrier(elsewhere));
+    });
+    one.reply(&mut world, 183);
+    world.run_for(ms(50));
+    let offered = body(&two.invite);
+    let port = line(&offered, "m=audio").split(' ').nth(1).and_then(|port| port.parse().ok());
+    let ours = World::our_media(port.expect("our offer has a port"));
+    world.send_packet(elsewhere, ours, rtp(8, 1));
+    world.run_for(ms(50));
+    assert_eq!(world.packets(Who::Sip.media()).len(), 1, "the second fork is heard");
+    world.send_packet(Who::Colt.media(), ours, rtp(8, 2));
+    world.run_for(ms(50));
+    assert_eq!(world.packets(Who::Sip.media()).len(), 0, "the first one is not");
+    two.answer(&mut world, &two.invite.clone(), 200, |_| {});
+    let answer = anna.hears(&mut world, "200 INVITE");
+    assert_eq!(body(&early), body(&answer));
+    anna.acknowledges(&mut world, &answer);
+    hang_up(&mut world, &mut anna, &two);
+}
+
+#[test]
+fn forks_beyond_the_bound_are_counted_and_ring_nobody() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let first = Party::called(&mut world, Who::Colt);
+    for _ in 0..32 {
+        let fork = first.fork(&mut world);
+        fork.reply(&mut world, 180);
+    }
+    let extra = first.fork(&mut world);
+    extra.reply(&mut world, 183);
+    world.run_for(ms(100));
+    anna.hears(&mut world, "180 INVITE");
+    assert_eq!(world.sent_to(Who::Sip, "183 INVITE"), 0);
+    let counted = |event: &&Event| matches!(event, Event::Discarded { reason: "too_many_forks" });
+    assert_eq!(world.events.iter().filter(counted).count(), 1);
+    // Who answers is heard all the same.
+    extra.reply(&mut world, 200);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    hang_up(&mut world, &mut anna, &extra);
+}
+
+#[test]
+fn a_fork_that_ends_with_199_rings_nobody_and_181_and_182_cross_as_they_are() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let one = Party::called(&mut world, Who::Colt);
+    let two = one.fork(&mut world);
+    for (party, status) in [(&one, 182), (&one, 181), (&one, 199), (&two, 180)] {
+        party.reply(&mut world, status);
+    }
+    for status in ["182 INVITE", "181 INVITE", "180 INVITE"] {
+        let heard = anna.hears(&mut world, status);
+        assert!(heard.body().is_empty());
+    }
+    assert_eq!(world.sent_to(Who::Sip, "199 INVITE"), 0);
+    two.reply(&mut world, 200);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    // What comes after the answer says nothing any more.
+    one.reply(&mut world, 180);
+    world.run_for(ms(50));
+    assert_eq!(world.sent_to(Who::Sip, "180 INVITE"), 1);
+    hang_up(&mut world, &mut anna, &two);
+}
+
+fn rtp(payload_type: u8, sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type];
+    packet.extend_from_slice(&sequence.to_be_bytes());
+    packet.extend_from_slice(&[0, 0, 0, 160, 1, 2, 3, 4]);
+    packet.extend_from_slice(&[0x55; 160]);
+    packet
 }

@@ -1,6 +1,6 @@
 //! The first target does not take the call: who gets it then, and what the caller is told.
 
-use callflow::plan::{ANNA, CONTOSO, FABRIKAM, PSTN};
+use callflow::plan::{ANNA, COLT, CONTOSO, FABRIKAM, PSTN};
 use callflow::script::{body, connect, hang_up, line};
 use callflow::{Party, Who, World, ms, secs};
 use sip_core::Name;
@@ -187,4 +187,63 @@ fn three_silent_targets_are_given_up_before_teams_gives_up() {
     assert!(world.elapsed() < secs(10));
     let asked = [Who::Sip, Who::Sip2, Who::Sip3].map(|who| world.sent_to(who, "INVITE"));
     assert_eq!(asked, [1, 1, 1]);
+}
+
+#[test]
+fn a_redirection_is_followed_within_the_carrier_and_nowhere_else() {
+    let mut world = World::with(1, |plan| plan.trunks[COLT].follow_redirects = true);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let first = Party::called(&mut world, Who::Colt);
+    let moved = format!(
+        "<sip:+4989777@{}>;q=0.5, <sip:+4989666@{}>",
+        Who::Colt.address(),
+        Who::Bt.address()
+    );
+    redirects(&mut world, &first, 302, &moved);
+    let second = Party::called(&mut world, Who::Colt);
+    let uri = String::from_utf8_lossy(&second.invite.uri).into_owned();
+    assert!(uri.starts_with("sip:+4989777@"), "{uri}");
+    connect(&mut world, &mut anna, &second);
+    assert_eq!(world.sent_to(Who::Bt, "INVITE"), 0);
+    hang_up(&mut world, &mut anna, &second);
+    let outcomes: Vec<&str> =
+        world.records[0].attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["302", "200"]);
+}
+
+#[test]
+fn redirections_in_a_circle_end_after_three() {
+    let mut world = World::with(1, |plan| plan.trunks[COLT].follow_redirects = true);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    for _ in 0..4 {
+        let here = Party::called(&mut world, Who::Colt);
+        redirects(&mut world, &here, 302, &format!("<sip:{PSTN}@{}>", Who::Colt.address()));
+    }
+    anna.hears(&mut world, "503 INVITE");
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 4);
+}
+
+#[test]
+fn a_redirection_is_a_failure_where_nobody_asked_to_follow_it() {
+    for (follow, status, contact) in [
+        (false, 302, format!("<sip:{PSTN}@{}>", Who::Colt.address())),
+        (true, 302, format!("<sip:{PSTN}@{}>", Who::Bt.address())),
+        (true, 302, format!("<sip:{PSTN}@{};transport=tcp>", Who::Colt.address())),
+        (true, 302, "<tel:+4989777>".to_owned()),
+        (true, 305, format!("<sip:{}>", Who::Colt.address())),
+    ] {
+        let mut world = World::with(1, |plan| plan.trunks[COLT].follow_redirects = follow);
+        let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+        let subscriber = Party::called(&mut world, Who::Colt);
+        redirects(&mut world, &subscriber, status, &contact);
+        let refused = anna.hears(&mut world, "503 INVITE");
+        anna.acknowledges_failure(&mut world, &refused);
+        assert_eq!(world.sent_to(Who::Colt, "INVITE"), 1, "{contact}");
+    }
+}
+
+fn redirects(world: &mut World, callee: &Party, status: u16, contacts: &str) {
+    callee.answer(world, &callee.invite.clone(), status, |response| {
+        response.headers.push(Name::Contact, contacts.to_owned());
+    });
 }
