@@ -50,6 +50,11 @@ fn describe() {
     );
     describe_counter!("tollgate_media_drops_total", "RTP and RTCP packets dropped, by reason");
     describe_gauge!("tollgate_media_ports_in_use", "Media ports that calls hold now");
+    describe_gauge!("tollgate_registration_up", "1 while the trunk has us registered");
+    describe_counter!(
+        "tollgate_challenges_refused_total",
+        "Challenges of a trunk that were not met: wrong user or secret, unknown algorithm or realm"
+    );
     describe_counter!("tollgate_records_lost_total", "Call records that could not be written");
     describe_gauge!(
         "tollgate_alarm_active",
@@ -135,6 +140,25 @@ impl Telemetry {
             }
             Event::Options { trunk, target, direction } => {
                 self.options_seen(now, (trunk, target, direction));
+            }
+            Event::Registered { trunk, up, why } => {
+                match up {
+                    Some(false) => tracing::warn!(
+                        trunk,
+                        why,
+                        "trunk does not have us registered; new calls try the others first"
+                    ),
+                    Some(true) | None => tracing::info!(trunk, why, "registration"),
+                }
+                gauge!("tollgate_registration_up", "trunk" => trunk).set(if up == Some(true) {
+                    1.0
+                } else {
+                    0.0
+                });
+            }
+            Event::ChallengeRefused { trunk, why } => {
+                tracing::warn!(trunk, why, "trunk challenged a request and got no answer it takes");
+                counter!("tollgate_challenges_refused_total", "trunk" => trunk).increment(1);
             }
             Event::MediaFailed { call, why } => {
                 tracing::warn!(call = call.0, why, "media could not be opened; the call ends");

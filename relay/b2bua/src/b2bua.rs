@@ -3,6 +3,7 @@
 use crate::call::incoming::{self, NewCall};
 use crate::call::{Ask, Call, Fate, hang_up_late, lacks_reliable};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
+use crate::credentials::Signed;
 use crate::endpoint::Endpoints;
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
@@ -10,6 +11,7 @@ use crate::locate::Sought;
 use crate::nat;
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
+use crate::registration::Registrations;
 use crate::supported;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
@@ -42,6 +44,7 @@ impl B2bua {
             timers: Timers::default(),
             ports: PortPool::new(&plan.media, plan.media_workers),
             health: Health::default(),
+            registrations: Registrations::default(),
             admission: crate::admission::Admission::default(),
             names: HashMap::new(),
             endpoints: Endpoints::default(),
@@ -51,11 +54,14 @@ impl B2bua {
             dialogs: HashMap::new(),
             farewells: HashMap::new(),
             failures: HashMap::new(),
+            signable: HashMap::new(),
             stopping: false,
             plan,
         };
         let mut b2bua = Self { core, calls: BTreeMap::new(), next_call: 1, stopped: false };
         Health::follow(&mut b2bua.core);
+        Registrations::follow(&mut b2bua.core);
+        b2bua.settle();
         b2bua
     }
 
@@ -73,6 +79,7 @@ impl B2bua {
             }
             Input::Located { sought, located } => {
                 self.core.names.insert(sought, located);
+                Registrations::located(&mut self.core);
             }
             Input::MediaFailed { call, why } => {
                 self.core.emit(Event::MediaFailed { call, why });
@@ -86,6 +93,9 @@ impl B2bua {
                 self.core.names.retain(|sought, _| wanted.contains(sought));
                 self.core.plan = plan;
                 Health::follow(&mut self.core);
+                if !self.core.stopping {
+                    Registrations::follow(&mut self.core);
+                }
             }
             Input::Shutdown => self.shut_down(),
         }
@@ -120,6 +130,7 @@ impl B2bua {
                     self.core.clients.remove(&client);
                 }
                 Timer::Probe(id) => Health::probe(&mut self.core, id),
+                Timer::Registration(id) => Registrations::handle_timeout(&mut self.core, id),
             }
         }
         self.settle();
@@ -197,7 +208,8 @@ impl B2bua {
         }
         // Whoever was to learn why has learnt it.
         self.core.failures.clear();
-        if self.core.stopping && !self.stopped && self.calls.is_empty() && !self.awaits_end() {
+        let rests = self.calls.is_empty() && self.core.registrations.is_empty();
+        if self.core.stopping && !self.stopped && rests && !self.awaits_end() {
             self.stopped = true;
             self.core.outputs.push_back(Output::Stopped);
         }
@@ -216,7 +228,7 @@ impl B2bua {
             | Timer::Again(call)
             | Timer::Prack(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
-            Timer::Probe(_) => true,
+            Timer::Probe(_) | Timer::Registration(_) => true,
         });
     }
 
@@ -234,7 +246,8 @@ impl B2bua {
             | Owner::Update(..)
             | Owner::Ended(_)
             | Owner::Probe(_)
-            | Owner::Prack => false,
+            | Owner::Prack
+            | Owner::Registration(_) => false,
         })
     }
 
@@ -322,6 +335,9 @@ impl B2bua {
     fn response(&mut self, client: sip_core::transaction::ClientId, hop: Hop, response: &Response) {
         let last = response.status >= 200;
         self.close_draining(&hop, response);
+        if last && let Some(signed) = self.core.sign(client, response) {
+            return self.send_signed(client, signed);
+        }
         match self.core.clients.get(&client) {
             Some(Owner::Invite(id)) => {
                 let id = *id;
@@ -354,14 +370,13 @@ impl B2bua {
                 self.core.clients.remove(&client);
                 Health::answered(&mut self.core, id, response);
             }
-            Some(
-                Owner::Bye(_)
-                | Owner::Prack
-                | Owner::Abandoned(_)
-                | Owner::Ended(_)
-                | Owner::Probe(_),
-            )
-            | None => {}
+            Some(Owner::Registration(id)) if last => {
+                let id = *id;
+                self.core.clients.remove(&client);
+                Registrations::answered(&mut self.core, id, client, response);
+            }
+            Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) => {}
+            Some(Owner::Probe(_) | Owner::Registration(_)) | None => {}
         }
     }
 
@@ -382,8 +397,31 @@ impl B2bua {
         }
     }
 
+    /// Sends a request that was challenged once more.
+    fn send_signed(&mut self, client: sip_core::transaction::ClientId, signed: Signed) {
+        match self.core.clients.get(&client) {
+            Some(Owner::Invite(id)) => {
+                let id = *id;
+                self.with(id, |call, core| call.invite_signed(core, client, signed));
+            }
+            Some(Owner::Reinvite(id, leg)) => {
+                let (id, leg) = (*id, *leg);
+                self.with(id, |call, core| call.reinvite_signed(core, leg, client, signed));
+            }
+            Some(Owner::Update(id, leg)) => {
+                let (id, leg) = (*id, *leg);
+                self.with(id, |call, core| call.update_signed(core, leg, signed));
+            }
+            _ => {
+                let cseq = signed.next_cseq();
+                self.core.send_signed(signed, cseq);
+            }
+        }
+    }
+
     /// A request of ours that was never answered or could not be sent.
     fn lost(&mut self, client: sip_core::transaction::ClientId, why: &str) {
+        self.core.signable.remove(&client);
         match self.core.clients.remove(&client) {
             Some(Owner::Invite(id)) => {
                 self.with(id, |call, core| call.invite_failed(core, client, why));
@@ -397,6 +435,7 @@ impl B2bua {
                 self.with(id, |call, core| call.refresh_refused(core, leg, status));
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, id, why.to_owned()),
+            Some(Owner::Registration(id)) => Registrations::lost(&mut self.core, id, client, why),
             Some(Owner::Bye(bye)) if why != TIMEOUT => self.core.bye_elsewhere(bye),
             Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
         }
@@ -492,6 +531,7 @@ impl B2bua {
 
     fn shut_down(&mut self) {
         self.core.stopping = true;
+        Registrations::stop(&mut self.core);
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for id in calls {
             self.with(id, |call, core| call.shut_down(core));

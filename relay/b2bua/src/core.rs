@@ -1,11 +1,13 @@
 //! What all calls and trunks of one shard share: transactions, randomness, ports, the outputs.
 
 use crate::admission::Admission;
+use crate::credentials::Signable;
 use crate::endpoint::Endpoints;
 use crate::io::{CallId, Event, FlowId, Hop, Now, Output, PeerLeg, Target};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
+use crate::registration::{RegistrationId, Registrations};
 use crate::timers::{Timer, Timers};
 use crate::trunk::{Health, ProbeId};
 use bytes::Bytes;
@@ -32,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     pub(crate) ports: PortPool,
     pub(crate) health: Health,
+    pub(crate) registrations: Registrations,
     pub(crate) admission: Admission,
     /// Where names are: the last good answers of DNS.
     pub(crate) names: HashMap<Sought, Arc<Located>>,
@@ -48,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) farewells: HashMap<ServerId, Box<Farewell>>,
     /// Why a request could not be sent, until its transaction reports it.
     pub(crate) failures: HashMap<ClientId, String>,
+    /// Requests that are out on a trunk where we have an account.
+    pub(crate) signable: HashMap<ClientId, Signable>,
     pub(crate) stopping: bool,
 }
 
@@ -73,6 +78,8 @@ pub(crate) enum Owner {
     Prack,
     /// OPTIONS to a target.
     Probe(ProbeId),
+    /// REGISTER to a registrar; it answers challenges itself.
+    Registration(RegistrationId),
 }
 
 /// A BYE, with what is needed to send it elsewhere.
@@ -161,7 +168,9 @@ impl Core {
 
     /// Sends a request; its responses come to `owner`.
     pub(crate) fn request(&mut self, hop: Hop, request: Request, owner: Owner) -> ClientId {
+        let signable = self.to_sign(&hop, &request, &owner);
         let client = self.layer.request(self.now.mono, hop, request);
+        self.signable.extend(signable.map(|signable| (client, signable)));
         self.clients.insert(client, owner);
         client
     }

@@ -257,6 +257,22 @@ pub enum Event {
         /// `in` or `out`.
         direction: &'static str,
     },
+    /// A registration of ours was granted, refreshed elsewhere, lost or removed.
+    Registered {
+        /// The trunk.
+        trunk: String,
+        /// Whether it holds; `None`: it is not wanted any more.
+        up: Option<bool>,
+        /// At which registrar, or why not.
+        why: String,
+    },
+    /// A trunk challenged a request and we have no answer, or not the right one.
+    ChallengeRefused {
+        /// The trunk.
+        trunk: String,
+        /// Why, in words for a log.
+        why: String,
+    },
     /// The media of a call could not be opened.
     MediaFailed {
         /// The call.

@@ -4,11 +4,13 @@
 //! [`B2bua::poll_output`], then arm [`B2bua::poll_timeout`]. Nobody here has seen a packet or a socket.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 mod admission;
 mod b2bua;
 mod call;
 mod cause;
 mod core;
+mod credentials;
 mod endpoint;
 mod identity;
 pub mod io;
@@ -19,6 +21,7 @@ mod party;
 pub mod plan;
 mod port_pool;
 pub mod record;
+mod registration;
 pub mod reject;
 pub mod routing;
 mod session;

@@ -3,6 +3,7 @@
 //! Configuration files become a [`Plan`] or a list of problems; nothing below this point meets a
 //! wrong value. Indices (`trunk`, `listener`, `media`) always point into the same plan.
 
+use crate::accounts::Accounts;
 use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -204,6 +205,8 @@ pub struct Trunk {
     pub peer_names: Vec<String>,
     /// Accepted roots: the system's or a file.
     pub roots: Roots,
+    /// Who we are there.
+    pub accounts: Accounts,
 }
 
 /// Where accepted roots come from.

@@ -1,6 +1,7 @@
 //! Deadlines of calls and trunks, in a heap; each carries which timer it is.
 
 use crate::io::{CallId, PeerLeg};
+use crate::registration::RegistrationId;
 use crate::trunk::ProbeId;
 use sip_core::transaction::{ClientId, ServerId};
 use std::cmp::Reverse;
@@ -30,6 +31,8 @@ pub(crate) enum Timer {
     Prack(CallId),
     /// OPTIONS is due.
     Probe(ProbeId),
+    /// A registration has something to do.
+    Registration(RegistrationId),
 }
 
 /// Deadlines for each that stands before stale ones are swept out: a call has a handful.

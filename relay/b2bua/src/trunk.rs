@@ -201,11 +201,14 @@ impl Health {
                     trunk: trunk.name.clone(),
                     target: target.to_string(),
                     address: core.addresses(&core.plan, index, target).first().copied(),
-                    up: core.health.is_up(&trunk.name, target),
+                    up: core.is_up(&trunk.name, target),
                     answered_ago: probe
                         .and_then(|probe| probe.answered)
                         .map(|at| now.saturating_duration_since(at)),
-                    last: probe.map_or_else(|| "OPTIONS is off".into(), |probe| probe.last.clone()),
+                    last: match core.registrations.down(&trunk.name) {
+                        Some(why) => why.to_owned(),
+                        None => probe.map_or_else(|| "OPTIONS is off".into(), |it| it.last.clone()),
+                    },
                     calls: core.admission.trunk_calls(&trunk.name) as usize,
                 });
             }
@@ -247,4 +250,12 @@ fn options(core: &mut Core, plan: &Plan, trunk: usize, target: &TargetName) -> R
     headers.push(Name::Accept, "application/sdp");
     headers.push(Name::UserAgent, PRODUCT);
     request
+}
+
+impl Core {
+    /// Whether new calls should try this target before those that are down: it answers OPTIONS, and
+    /// a trunk where we are to be registered has not refused that.
+    pub(crate) fn is_up(&self, trunk: &str, target: &TargetName) -> bool {
+        self.health.is_up(trunk, target) && self.registrations.down(trunk).is_none()
+    }
 }

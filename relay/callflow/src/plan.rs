@@ -110,6 +110,7 @@ fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
         reliable: if teams { Reliable::Off } else { Reliable::Supported },
         peer_names: if teams { vec![Who::Sip.host()] } else { Vec::new() },
         roots: Roots::System,
+        accounts: Default::default(),
     }
 }
 

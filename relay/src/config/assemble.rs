@@ -6,7 +6,8 @@ use super::names::Names;
 use super::problem::Problems;
 use super::tenant::{RouteDraft, TenantDraft};
 use super::trunk::TrunkDraft;
-use super::{Certificate, overlap, tls_check};
+use super::{Certificate, accounts, overlap, tls_check};
+use b2bua::accounts::Accounts;
 use b2bua::plan::{
     Listener, MediaAddress, Node, NumberIndex, Plan, Roots, Route, RouteFrom, Tenant, Transport,
     Trunk, TrunkKind,
@@ -62,11 +63,13 @@ pub(crate) fn assemble(
                     tls_check::roots(directory, draft.roots.as_ref(), who, problems)
                 }
             };
+            let accounts = accounts::load(directory, draft, problems);
             trunk(
                 draft,
                 (linked.listener_of_trunk[index]?, linked.media_of_trunk[index]?),
                 transport?,
                 named,
+                accounts?,
             )
         }));
 
@@ -316,6 +319,7 @@ fn trunk(
     (listener, media): (usize, usize),
     transport: Transport,
     roots: Roots,
+    accounts: Accounts,
 ) -> Option<Trunk> {
     let tls = transport == Transport::Tls;
     Some(Trunk {
@@ -334,6 +338,7 @@ fn trunk(
         follow_redirects: draft.follow_redirects,
         peer_names: if tls { draft.peers() } else { Vec::new() },
         roots,
+        accounts,
     })
 }
 

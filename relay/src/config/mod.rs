@@ -6,6 +6,7 @@
 //! assemble.rs  names.rs  overlap.rs  tls_check.rs           what tables say about each other
 //! ```
 
+mod accounts;
 mod assemble;
 mod host;
 mod names;

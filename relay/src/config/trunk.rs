@@ -1,5 +1,6 @@
 //! `[[trunk]]`: what a trunk may say, with Microsoft's values where a Teams trunk says nothing.
 
+use super::accounts::{self, AuthDraft, RegisterDraft};
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::teams::{self, CLOUDS, Cloud};
@@ -42,6 +43,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) follow_redirects: bool,
     pub(crate) peer_names: Option<Vec<At<String>>>,
     pub(crate) roots: Option<At<RootsDraft>>,
+    pub(crate) auth: Option<AuthDraft>,
+    pub(crate) register: Option<RegisterDraft>,
     pub(crate) place: Place,
     pub(crate) whose: String,
 }
@@ -110,6 +113,10 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     } else {
         table.idle("bypass", "media bypass is between Teams clients and us");
     }
+    if teams {
+        table.idle("auth", "Teams knows us by our certificate and challenges nobody");
+        table.idle("register", "nobody registers with Teams");
+    }
     TrunkDraft {
         name,
         kind,
@@ -132,6 +139,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
                 file => RootsDraft::File(file),
             })
         }),
+        auth: if teams { None } else { table.section("auth", accounts::auth) },
+        register: if teams { None } else { table.section("register", accounts::register) },
         place: table.place(),
         whose: table.whose().to_owned(),
     }

@@ -317,6 +317,7 @@ fn plan(access: &Access) -> Plan {
         reliable: b2bua::plan::Reliable::default(),
         peer_names: vec![sbc_name.to_owned()],
         roots: Roots::File(access.root.clone()),
+        accounts: Default::default(),
     };
     Plan {
         generation: 0,

@@ -177,6 +177,7 @@ fn trunk(name: &str, listener: usize, kind: TrunkKind, roots: Roots) -> Trunk {
         reliable: b2bua::plan::Reliable::default(),
         peer_names: vec![TEAMS.to_owned()],
         roots,
+        accounts: Default::default(),
     }
 }
 

@@ -136,6 +136,12 @@ impl Dialog {
         self.numbered(method, self.local_cseq)
     }
 
+    /// The CSeq number for a request that was refused and is sent once more (RFC 3261, 22.2).
+    pub fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
     /// The ACK for a 2xx to the INVITE with this CSeq number.
     pub fn ack(&self, cseq: u32) -> Request {
         self.numbered(Method::Ack, cseq)

@@ -3,6 +3,7 @@
 
 use super::reliable;
 use crate::core::{Abandoned, Core, Owner};
+use crate::credentials::Signed;
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, Event, Hop, Target};
 use crate::leg::{self, Leg, SDP};
@@ -162,6 +163,15 @@ impl Attempt {
     /// The Call-ID it went out with.
     pub(super) fn call_id(&self) -> String {
         super::text(self.request.headers.call_id())
+    }
+
+    /// Sends it again with credentials. The dialogs that the challenged one has made are none
+    /// (RFC 3261, 12.3).
+    pub(super) fn sign(&mut self, core: &mut Core, signed: Signed) {
+        let cseq = signed.next_cseq();
+        (self.client, self.request) = core.send_signed(signed, cseq);
+        self.forks.clear();
+        self.heard = false;
     }
 
     /// Takes a 18x into its early dialog, and acknowledges it if it was sent reliably. Of forks that

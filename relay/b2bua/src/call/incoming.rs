@@ -269,7 +269,7 @@ impl Arrival {
                 if endpoints.is_empty() {
                     ranked.push((Rank::Down, candidate(Err("no_address"))));
                 }
-                let up = core.health.is_up(&trunk.name, target);
+                let up = core.is_up(&trunk.name, target);
                 for to in endpoints.into_iter().take(most) {
                     ranked.push(match core.endpoints.standing(core.now.mono, &to) {
                         Standing::Resting if !emergency => {

@@ -4,6 +4,7 @@
 use super::{Ask, Call, Fate, Phase};
 use crate::cause;
 use crate::core::{Core, Owner};
+use crate::credentials::Signed;
 use crate::io::{Hop, PeerLeg};
 use crate::leg::{self, SDP};
 use crate::timers::Timer;
@@ -135,6 +136,30 @@ impl Call {
         let stage = Stage::Sent { client, parting };
         if let Phase::Up(up) = &mut self.phase {
             up.ours = Some(Renegotiation { on, why, out, stage, glares, waited });
+        }
+        Fate::Lives
+    }
+
+    /// Leg `which` has asked who we are: our re-INVITE goes out again with credentials.
+    pub(crate) fn reinvite_signed(
+        &mut self,
+        core: &mut Core,
+        which: PeerLeg,
+        client: ClientId,
+        signed: Signed,
+    ) -> Fate {
+        let id = self.id;
+        let Some(leg) = self.leg(which) else { return Fate::Lives };
+        let cseq = leg.dialog.next_cseq();
+        let ack = leg.ack(core, cseq);
+        let (after, _) = core.send_signed(signed, cseq);
+        core.arm(GIVE_UP, Timer::Reinvite { call: id, client: after });
+        if let Phase::Up(up) = &mut self.phase
+            && let Some(ours) = up.ours.as_mut().filter(|ours| ours.is_of(client))
+            && let Stage::Sent { client, parting } = &mut ours.stage
+        {
+            *client = after;
+            parting.1 = ack;
         }
         Fate::Lives
     }

@@ -4,6 +4,7 @@
 use super::renegotiate::Why;
 use super::{Ask, Call, Fate, Phase};
 use crate::core::{Core, Owner};
+use crate::credentials::Signed;
 use crate::io::{Hop, PeerLeg};
 use crate::timers::Timer;
 use sip_core::transaction::ClientId;
@@ -57,6 +58,20 @@ impl Call {
         let mut update = leg.request(core, Method::Update);
         leg.session.timer.offer(&mut update.headers);
         core.request(hop, update, Owner::Update(id, which));
+        Fate::Lives
+    }
+
+    /// Leg `which` has asked who we are: our UPDATE goes out again with credentials.
+    pub(crate) fn update_signed(
+        &mut self,
+        core: &mut Core,
+        which: PeerLeg,
+        signed: Signed,
+    ) -> Fate {
+        if let Some(leg) = self.leg(which) {
+            let cseq = leg.dialog.next_cseq();
+            core.send_signed(signed, cseq);
+        }
         Fate::Lives
     }
 

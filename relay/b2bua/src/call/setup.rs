@@ -4,6 +4,7 @@ use super::attempt::{Attempt, Candidate, Invitation, Progress};
 use super::{Call, Fate, Phase, Up};
 use crate::cause;
 use crate::core::Core;
+use crate::credentials::Signed;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, LegMedia, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, SDP, Unacknowledged};
@@ -249,6 +250,23 @@ impl Call {
                 self.target_failed(core, status, &status.to_string())
             }
         }
+    }
+
+    /// The target has asked who we are: the INVITE goes out again with credentials, which is not a
+    /// failure of the target.
+    pub(crate) fn invite_signed(
+        &mut self,
+        core: &mut Core,
+        client: ClientId,
+        signed: Signed,
+    ) -> Fate {
+        let id = self.id;
+        let attempt = self.setup().and_then(|setup| setup.attempt.as_mut());
+        if let Some(attempt) = attempt.filter(|attempt| attempt.client == client) {
+            attempt.sign(core, signed);
+            core.arm(SILENCE_MAX, Timer::Silence { call: id, client: attempt.client });
+        }
+        Fate::Lives
     }
 
     /// A target has failed for good: the next one, or the end (TDR-FO-001, TDR-FO-004).

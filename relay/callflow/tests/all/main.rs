@@ -3,6 +3,7 @@
 
 mod cancel;
 mod carrier_calls_teams;
+mod challenged;
 mod datagrams_lost;
 mod early_media_then_answer;
 mod ending;
@@ -15,6 +16,7 @@ mod options;
 mod prack;
 mod random_flows;
 mod refused;
+mod registration;
 mod reinvite;
 mod session_timers;
 mod sound;

@@ -1,5 +1,6 @@
 //! Whole configurations in a directory of their own: what holds, what does not, what a reload refuses.
 
+mod accounts;
 mod mistakes;
 mod reload;
 mod valid;

@@ -214,11 +214,7 @@ impl Registration {
         {
             match timer {
                 Timer::Silence => self.failed(now, draw, Failure::Silence, None),
-                Timer::Retry => {
-                    self.forgive();
-                    self.ask(self.open_from(now, 0).unwrap_or(0));
-                    self.timer(now, timer);
-                }
+                Timer::Retry => self.retry(now),
                 Timer::Expiry => {
                     self.last = Failure::Expired;
                     self.timer(now, timer);
@@ -256,6 +252,13 @@ impl Registration {
     pub fn stop(&mut self, now: Instant) {
         if self.state != State::Ended {
             self.step(Event::Stop { give_up: now + LEAVE_MAX });
+        }
+    }
+
+    /// Asks again now, if it only waits: what stood in the way is gone.
+    pub fn hasten(&mut self, now: Instant) {
+        if matches!(self.state, State::Waiting { .. }) {
+            self.retry(now);
         }
     }
 
@@ -362,6 +365,12 @@ impl Registration {
             self.asked = registrar;
             self.standing = Standing::default();
         }
+    }
+
+    fn retry(&mut self, now: Instant) {
+        self.forgive();
+        self.ask(self.open_from(now, 0).unwrap_or(0));
+        self.timer(now, Timer::Retry);
     }
 
     fn timer(&mut self, now: Instant, timer: Timer) {

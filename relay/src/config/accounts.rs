@@ -1,0 +1,226 @@
+//! `[trunk.auth]`, `[trunk.register]`: who we are to a trunk that asks, and whether we register there.
+//! The secret is in a file of its own.
+
+use super::problem::{At, Place, Problems};
+use super::reader::{Reader, Wrong};
+use super::trunk::TrunkDraft;
+use super::value;
+use b2bua::accounts::{Account, Accounts, Register, Secret};
+use b2bua::plan::TargetName;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// Octets of a secret: longer files hold something else.
+const SECRET_MAX: u64 = 256;
+/// The time that is asked for: what most carriers grant (RFC 3261, 10.2).
+const EXPIRES: Duration = Duration::from_secs(3600);
+/// Below a minute a registrar would do little else; above a day nobody notices that it is gone.
+const EXPIRES_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(24 * 3600);
+
+/// `[trunk.auth]`, before its file is looked at.
+#[derive(Debug)]
+pub(crate) struct AuthDraft {
+    user: Option<At<String>>,
+    secret_file: Option<At<String>>,
+    realm: Option<At<String>>,
+    whose: String,
+}
+
+/// `[trunk.register]`, as read.
+#[derive(Debug)]
+pub(crate) struct RegisterDraft {
+    user: Option<At<String>>,
+    domain: Option<At<String>>,
+    expires: Duration,
+    place: Place,
+    whose: String,
+}
+
+/// Reads `[trunk.register]`.
+pub(crate) fn register(table: &mut Reader<'_>) -> RegisterDraft {
+    RegisterDraft {
+        user: table.optional("user", uri_user),
+        domain: table.optional("domain", domain),
+        expires: table.optional_or("expires", value::duration(EXPIRES_RANGE), EXPIRES),
+        place: table.place(),
+        whose: table.whose().to_owned(),
+    }
+}
+
+/// Reads `[trunk.auth]`.
+pub(crate) fn auth(table: &mut Reader<'_>) -> AuthDraft {
+    AuthDraft {
+        user: table.required("user", user),
+        secret_file: secret_file(table),
+        realm: table.optional("realm", realm),
+        whose: table.whose().to_owned(),
+    }
+}
+
+/// The accounts of a trunk; `None` if one cannot be used, which is told.
+pub(crate) fn load(directory: &Path, trunk: &TrunkDraft, problems: &Problems) -> Option<Accounts> {
+    let ours = match &trunk.auth {
+        Some(draft) => Some(Arc::new(account(directory, draft, problems)?)),
+        None => None,
+    };
+    let register = match &trunk.register {
+        Some(draft) => Some(registration(draft, trunk, problems)?),
+        None => None,
+    };
+    Some(Accounts { ours, register })
+}
+
+/// A registration stands under the account's name at the first target, unless it says otherwise.
+fn registration(
+    draft: &RegisterDraft,
+    trunk: &TrunkDraft,
+    problems: &Problems,
+) -> Option<Register> {
+    let Some(auth) = &trunk.auth else {
+        let message = format!("{}: no registrar takes us without `[trunk.auth]`", draft.whose);
+        let hint = "[trunk.auth] user = \"...\" secret_file = \"...\"";
+        problems.error(draft.place, message, Some(hint.to_owned()));
+        return None;
+    };
+    let user = match &draft.user {
+        Some(user) => user.value.clone(),
+        None => {
+            let user = auth.user.as_ref()?;
+            if !is_uri_user(&user.value) {
+                let message = format!(
+                    "{}: user \"{}\" of `[trunk.auth]` cannot stand in a SIP URI",
+                    draft.whose, user.value
+                );
+                let hint = "write the user part of the address-of-record: user = \"4930123450\"";
+                problems.error(draft.place, message, Some(hint.to_owned()));
+                return None;
+            }
+            user.value.clone()
+        }
+    };
+    let domain = match &draft.domain {
+        Some(domain) => domain.value.clone(),
+        None => host_part(trunk.targets.first()?.value.0.clone()),
+    };
+    Some(Register { user, domain, expires: draft.expires })
+}
+
+fn account(directory: &Path, draft: &AuthDraft, problems: &Problems) -> Option<Account> {
+    let secret = secret(directory, draft.secret_file.as_ref()?, &draft.whose, problems);
+    Some(Account {
+        user: draft.user.as_ref()?.value.clone(),
+        secret: secret?,
+        realm: draft.realm.as_ref().map(|realm| realm.value.clone()),
+    })
+}
+
+/// The name of a file with a secret; that a secret itself stands in the configuration is noticed.
+fn secret_file(table: &mut Reader<'_>) -> Option<At<String>> {
+    for slip in ["secret", "password"] {
+        table.idle(
+            slip,
+            "a secret never stands in the configuration; write it into a file of its own and name \
+             that as secret_file",
+        );
+    }
+    table.required("secret_file", value::path)
+}
+
+/// What stands in quotes between us and the far side, and must not break out of them.
+fn quotable(written: &DeValue<'_>) -> Result<String, Wrong> {
+    let text = value::text(written)?;
+    match text.chars().any(char::is_control) {
+        true => Err(Wrong::new("holds a control character")),
+        false if text.is_empty() => Err(Wrong::new("is empty")),
+        false => Ok(text),
+    }
+}
+
+fn user(written: &DeValue<'_>) -> Result<String, Wrong> {
+    let text = quotable(written)?;
+    match text.contains(':') {
+        true => Err(Wrong::new("holds a colon, which separates user and realm (RFC 7616, 3.4.2)")),
+        false => Ok(text),
+    }
+}
+
+/// The user part of a URI, which needs no escapes (RFC 3261, 25.1: `user`).
+fn uri_user(written: &DeValue<'_>) -> Result<String, Wrong> {
+    let text = value::text(written)?;
+    match is_uri_user(&text) {
+        true => Ok(text),
+        false => Err(Wrong::new("cannot stand in a SIP URI")
+            .hint("the part before the @ of the address-of-record: \"4930123450\"")),
+    }
+}
+
+fn is_uri_user(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%".contains(&b);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
+/// The host of an address-of-record.
+fn domain(written: &DeValue<'_>) -> Result<String, Wrong> {
+    match value::target(written)? {
+        (host, None) => Ok(host_part(host)),
+        (host, Some(_)) => Err(Wrong::new("has a port, which an address-of-record has not")
+            .hint(format!("did you mean \"{host}\"?"))),
+    }
+}
+
+/// A host as it stands in a URI.
+fn host_part(host: String) -> String {
+    TargetName { host, port: None }.host_part()
+}
+
+fn realm(written: &DeValue<'_>) -> Result<String, Wrong> {
+    let text = quotable(written)?;
+    match text.contains(['"', '\\']) {
+        true => Err(Wrong::new("holds a quote or backslash")),
+        false => Ok(text),
+    }
+}
+
+/// The secret in a file: all of it but the newline at its end. Nothing of it is ever told.
+fn secret(directory: &Path, file: &At<String>, whose: &str, problems: &Problems) -> Option<Secret> {
+    let path = directory.join(&file.value);
+    let refused = |said: String, hint: Option<&str>| {
+        let message = format!("{whose}: {} {said}", path.display());
+        problems.error(file.place, message, hint.map(str::to_owned));
+        None
+    };
+    let about = match std::fs::metadata(&path) {
+        Ok(about) => about,
+        Err(error) => {
+            let hint = "write the password into it, readable for the service only";
+            return refused(format!("cannot be read: {error}"), Some(hint));
+        }
+    };
+    if about.len() > SECRET_MAX {
+        let said = format!("has {} octets; a secret has at most {SECRET_MAX}", about.len());
+        return refused(said, Some("the file holds the password and nothing else"));
+    }
+    if about.permissions().mode() & 0o007 != 0 {
+        let message = format!("{whose}: {} is open to everybody on this host", path.display());
+        problems.warning(file.place, message, Some(format!("chmod o-rwx {}", path.display())));
+    }
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) => return refused(format!("cannot be read: {error}"), None),
+    };
+    let secret = text.strip_suffix(b"\n").unwrap_or(&text);
+    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    if secret.is_empty() {
+        return refused("is empty".to_owned(), Some("write the password into it"));
+    }
+    if secret.contains(&b'\n') {
+        let hint = "the file holds the password and nothing else";
+        return refused("has more than one line".to_owned(), Some(hint));
+    }
+    Some(Secret::new(secret))
+}
