@@ -18,7 +18,7 @@ mod write;
 pub use header::Headers;
 pub use judge::{Rejection, Supported, judge};
 pub use method::{CSeq, Method};
-pub use multipart::{MAX_PARTS, body_part};
+pub use multipart::{MAX_PARTS, body_part, body_parts};
 pub use name::Name;
 pub use parse::ParseError;
 pub(crate) use parse::{Fault, content_length, line_end, refuse};

@@ -18,21 +18,26 @@ pub fn body_part(headers: &Headers, body: &Bytes, media_type: &str) -> Option<By
         return None;
     }
     let Some(content_type) = headers.get(Name::ContentType) else { return Some(body.clone()) };
-    let (kind, params) = split_type(content_type);
-    if kind.eq_ignore_ascii_case(media_type.as_bytes()) {
+    if split_type(content_type).0.eq_ignore_ascii_case(media_type.as_bytes()) {
         return Some(body.clone());
     }
-    if !kind.get(..MULTIPART.len()).is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART)) {
-        return None;
-    }
-    let boundary = unquoted(Params::new(params).value("boundary")?);
-    if boundary.is_empty() {
-        return None;
-    }
-    Parts { body, boundary, at: 0 }.take(MAX_PARTS).find_map(|part| {
+    Parts::of(headers, body)?.take(MAX_PARTS).find_map(|part| {
         let (head, octets) = split_part(part)?;
         is_of_type(head, media_type).then(|| body.slice_ref(octets))
     })
+}
+
+/// The parts of a multipart body that are of `media_type`, each with its headers, octet by octet
+/// as it came: what is to stand in another multipart body.
+pub fn body_parts<'a>(
+    headers: &'a Headers,
+    body: &'a Bytes,
+    media_type: &'a str,
+) -> impl Iterator<Item = Bytes> + 'a {
+    let parts = Parts::of(headers, body).into_iter().flatten().take(MAX_PARTS);
+    let wanted =
+        move |part: &&[u8]| split_part(part).is_some_and(|(head, _)| is_of_type(head, media_type));
+    parts.filter(wanted).map(|part| body.slice_ref(part))
 }
 
 const MULTIPART: &[u8] = b"multipart/";
@@ -54,6 +59,16 @@ struct Parts<'a> {
     body: &'a [u8],
     boundary: &'a [u8],
     at: usize,
+}
+
+impl<'a> Parts<'a> {
+    /// The parts of `body`, if it is multipart and says what stands between them.
+    fn of(headers: &'a Headers, body: &'a [u8]) -> Option<Self> {
+        let (kind, params) = split_type(headers.get(Name::ContentType)?);
+        let multipart = kind.get(..MULTIPART.len())?.eq_ignore_ascii_case(MULTIPART);
+        let boundary = unquoted(Params::new(params).value("boundary")?);
+        (multipart && !boundary.is_empty()).then_some(Self { body, boundary, at: 0 })
+    }
 }
 
 impl<'a> Iterator for Parts<'a> {
@@ -142,6 +157,20 @@ mod tests {
             assert_eq!(part("multipart/mixed;boundary=b2", &body), None);
             assert_eq!(part("multipart/mixed", &body), None, "no boundary");
         }
+    }
+
+    #[test]
+    fn parts_of_one_type_come_with_their_headers_as_they_are() {
+        let location =
+            "Content-ID: <a@b>\r\nContent-Type: application/pidf+xml\r\n\r\n<presence/>\r\n";
+        let body = format!("--b1\r\n{location}\r\n--b1\r\n\r\nx\r\n--b1\r\n{location}\r\n--b1--");
+        let mut headers = Headers::default();
+        headers.push(Name::ContentType, "multipart/mixed;boundary=b1");
+        let body = Bytes::from(body);
+        let found: Vec<Bytes> = body_parts(&headers, &body, "application/pidf+xml").collect();
+        assert_eq!(found, [location, location]);
+        headers.set(Name::ContentType, "application/pidf+xml");
+        assert_eq!(body_parts(&headers, &body, "application/pidf+xml").count(), 0);
     }
 
     #[test]
