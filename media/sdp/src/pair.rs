@@ -152,9 +152,8 @@ fn nearest<'a>(payload: &Payload, among: impl Iterator<Item = &'a Payload>) -> O
 fn fitting(payloads: Vec<Payload>) -> Vec<Payload> {
     let clocks: Vec<u32> = payloads.iter().filter(|p| p.is_speech()).map(|p| p.clock_hz).collect();
     let fits = |payload: &Payload| payload.is_speech() || clocks.contains(&payload.clock_hz);
-    let is_event = |payload: &Payload| payload.encoding.eq_ignore_ascii_case("telephone-event");
-    let an_event_fits = payloads.iter().any(|p| is_event(p) && fits(p));
-    payloads.into_iter().filter(|p| fits(p) || (is_event(p) && !an_event_fits)).collect()
+    let an_event_fits = payloads.iter().any(|p| p.is_event() && fits(p));
+    payloads.into_iter().filter(|p| fits(p) || (p.is_event() && !an_event_fits)).collect()
 }
 
 /// The payload types as they can be offered on a leg where the numbers in `known` have a meaning

@@ -159,9 +159,13 @@ impl Payload {
             && self.channels == other.channels
             && self.encoding.eq_ignore_ascii_case(&other.encoding)
     }
+    /// Whether this carries telephone events (RFC 4733), at whatever clock.
+    pub fn is_event(&self) -> bool {
+        self.encoding.eq_ignore_ascii_case("telephone-event")
+    }
     /// Whether this carries speech, as opposed to telephone events and comfort noise.
     pub fn is_speech(&self) -> bool {
-        !self.encoding.eq_ignore_ascii_case("telephone-event")
+        !self.is_event()
             && !self.encoding.eq_ignore_ascii_case("CN")
             && !self.encoding.eq_ignore_ascii_case("RED")
     }

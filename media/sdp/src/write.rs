@@ -78,6 +78,8 @@ impl Draft {
             }
             if let Some(parameters) = &payload.fmtp {
                 line(format_args!("a=fmtp:{number} {parameters}\r\n"));
+            } else if payload.is_event() {
+                line(format_args!("a=fmtp:{number} {EVENTS}\r\n"));
             }
         }
         if let Some((tag, key)) = &self.crypto {
@@ -94,6 +96,9 @@ impl Draft {
         line(format_args!("a={}\r\n", attribute(self.media.direction)));
     }
 }
+
+/// The events of a description that names none: the keys of a telephone (RFC 4733, 2.4.1).
+const EVENTS: &str = "0-15";
 
 const fn attribute(direction: Direction) -> &'static str {
     match direction {

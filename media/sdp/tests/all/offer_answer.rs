@@ -15,7 +15,7 @@ fn a_plain_offer_is_answered_with_what_the_call_allows_of_it() {
         text(&answer),
         "v=0\r\no=- 77 1 IN IP4 203.0.113.10\r\ns=-\r\nc=IN IP4 203.0.113.10\r\nt=0 0\r\n\
          m=audio 20000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n\
-         a=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+         a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
     );
     assert_eq!(stream.remote_rtp, "192.0.2.5:4000".parse().ok());
     assert_eq!(stream.remote_rtcp, "192.0.2.5:4001".parse().ok());
