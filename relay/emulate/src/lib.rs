@@ -27,6 +27,7 @@ mod rtcp;
 mod script;
 mod sound;
 mod strict;
+mod strict_headers;
 mod strict_sdp;
 mod taking;
 mod teams;

@@ -3,9 +3,9 @@
 
 use crate::call::Call;
 use crate::persona::{Persona, host_of};
-use crate::strict_sdp;
 use crate::teams::Teams;
 use crate::{Carrier, Hop};
+use crate::{strict_headers, strict_sdp};
 use bytes::Bytes;
 use sdp::Ability;
 use sip_core::{Headers, Message, Method, Name, NameAddr, Request, Response};
@@ -100,6 +100,7 @@ pub(crate) fn request(
         // One of a call that is over is no new call: it gets its 481 and nothing else is wrong.
         (Method::Invite, None) if request.headers.to().tag().is_none() => {
             called(teams, hop, request, &mut faults);
+            strict_headers::caller(&request.headers, &mut faults);
             invite(request, None, &mut faults);
         }
         (Method::Invite, Some(call)) => {
@@ -199,6 +200,7 @@ fn everywhere(headers: &Headers, faults: &mut Vec<Fault>) {
         faults.push(Fault::refused("TDR-OUT-011", 420, "Require is not supported"));
     }
     expect(!headers.has_token(Name::Supported, "100rel"), "TDR-OUT-011", "100rel", faults);
+    strict_headers::unwanted(headers, faults);
 }
 
 /// Who asks: Contact and Record-Route (TDR-OPT-003, TDR-OUT-003, TDR-OUT-007).
