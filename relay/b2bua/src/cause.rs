@@ -71,25 +71,52 @@ pub(crate) fn reason_of(status: u16) -> String {
     format!("Q.850;cause={}", q850(status))
 }
 
-/// What of a Reason crosses to the other leg: `SIP;...` whole, since `cause=200` there keeps a
-/// Teams client from showing a missed call (TDR-DLG-042); of Q.850 the cause alone, since the text
-/// holds Microsoft's ids (TDR-DLG-043).
+/// What of a Reason in a request crosses to the other leg, one per protocol (RFC 3326, 2):
+/// `SIP;...` whole, since `cause=200` there keeps a Teams client from showing a missed call
+/// (TDR-DLG-042); of Q.850 the cause alone, since the text holds Microsoft's ids (TDR-DLG-043); of
+/// other registered protocols the cause alone. What is registered nowhere concerns its own network.
 pub(crate) fn crossing(headers: &Headers) -> Option<String> {
-    let reasons =
-        headers.list(Name::Reason).filter_map(|element| std::str::from_utf8(element).ok());
-    let mut kept = Vec::new();
-    for reason in reasons {
-        let protocol = reason.split(';').next().unwrap_or_default().trim();
-        if protocol.eq_ignore_ascii_case("SIP") {
-            kept.push(reason.to_owned());
-        } else if protocol.eq_ignore_ascii_case("Q.850")
-            && let Some(cause) = parameter(reason, "cause").and_then(|c| c.parse::<u8>().ok())
+    crossing_but(headers, &[])
+}
+
+/// What of a Reason in a response crosses (RFC 6432): as in a request, but for the Q.850 cause from
+/// Teams, which says 34 of a busy user (TDR-ERR-002).
+pub(crate) fn returning(headers: &Headers, from_teams: bool) -> Option<String> {
+    crossing_but(headers, if from_teams { &["Q.850"] } else { &[] })
+}
+
+/// The protocols IANA has for Reason, as they are written.
+const PROTOCOLS: [&str; 5] = ["SIP", "Q.850", "Preemption", "STIR", "Emergency"];
+/// Octets of one reason; a text is a phrase.
+const REASON_MAX: usize = 256;
+/// Reasons that are looked at.
+const REASONS_MAX: usize = 16;
+
+fn crossing_but(headers: &Headers, left_out: &[&str]) -> Option<String> {
+    let all = headers.list(Name::Reason).take(REASONS_MAX);
+    let reasons = all.filter(|element| element.len() <= REASON_MAX);
+    let mut kept: Vec<(&str, String)> = Vec::new();
+    for reason in reasons.filter_map(|element| std::str::from_utf8(element).ok()) {
+        let written = reason.split(';').next().unwrap_or_default().trim();
+        let known = PROTOCOLS.iter().find(|name| name.eq_ignore_ascii_case(written));
+        let Some(protocol) = known.filter(|name| !left_out.contains(name)) else { continue };
+        if kept.iter().any(|(name, _)| name == protocol) {
+            continue;
+        }
+        if *protocol == "SIP" {
+            kept.push((protocol, reason.to_owned()));
+        } else if let Some(cause) = parameter(reason, "cause").and_then(|c| c.parse::<u16>().ok())
+            && (*protocol != "Q.850" || cause <= Q850_MAX)
         {
-            kept.push(format!("Q.850;cause={cause}"));
+            kept.push((protocol, format!("{protocol};cause={cause}")));
         }
     }
-    (!kept.is_empty()).then(|| kept.join(", "))
+    let texts: Vec<String> = kept.into_iter().map(|(_, text)| text).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
+
+/// A Q.850 cause has seven bits.
+const Q850_MAX: u16 = 127;
 
 /// The text of the Reason header: Microsoft's correlation id and phrase (TDR-ERR-001).
 pub(crate) fn text(headers: &Headers) -> Option<String> {

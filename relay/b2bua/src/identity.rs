@@ -44,6 +44,13 @@ impl Identity {
         Self { host, port: advertise.port(), transport, kind }
     }
 
+    /// A name for tests.
+    #[cfg(test)]
+    pub(crate) fn named(host: &str, port: u16) -> Self {
+        let (transport, kind) = (Transport::Tls, TrunkKind::Teams);
+        Self { host: host.to_owned(), port, transport, kind }
+    }
+
     /// `host:port`.
     pub(crate) fn sent_by(&self) -> String {
         format!("{}:{}", self.host, self.port)

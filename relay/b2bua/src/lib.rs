@@ -12,6 +12,7 @@ mod cause;
 mod core;
 mod credentials;
 mod endpoint;
+mod headers;
 mod identity;
 pub mod io;
 mod leg;

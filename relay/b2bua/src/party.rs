@@ -3,7 +3,7 @@
 
 use crate::identity::Identity;
 use bytes::Bytes;
-use sip_core::{Headers, Name, Uri};
+use sip_core::{Headers, Uri};
 
 /// The calling party.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,18 +59,30 @@ impl Caller {
             .ok()
             .and_then(|uri| std::str::from_utf8(uri.user?).ok())
             .map_or_else(String::new, str::to_owned);
-        let host_says = from.uri().is_ok_and(|uri| uri.host.eq_ignore_ascii_case(ANONYMOUS_HOST));
-        let asked = ["id", "user", "full"].iter().any(|word| {
-            headers.all(Name::Privacy).any(|line| {
-                line.split(|b| *b == b';')
-                    .any(|w| w.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
-            })
-        });
-        Self { user, display: Bytes::copy_from_slice(from.display), anonymous: host_says || asked }
+        // Networks write the user of RFC 3323 at hosts of their own as well; there Teams would show
+        // it as digits (TDR-OUT-015).
+        let anonymous = from.uri().is_ok_and(|uri| uri.host.eq_ignore_ascii_case(ANONYMOUS_HOST))
+            || user.eq_ignore_ascii_case("anonymous");
+        Self { user, display: Bytes::copy_from_slice(from.display), anonymous }
     }
 
-    /// From without its tag. Privacy is honoured here, as no other header carries the caller
-    /// across (RFC 3323, 4.1.1.3; TDR-OUT-015, TDR-PRI-006).
+    /// Whether nobody is named.
+    pub(crate) const fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+
+    /// The same caller, not named.
+    pub(crate) fn unnamed(self) -> Self {
+        Self { anonymous: true, ..self }
+    }
+
+    /// The same caller under the number that is vouched for; who is not named stays so.
+    pub(crate) fn shown_as(self, user: &str, display: &Bytes) -> Self {
+        let display = if display.is_empty() { self.display } else { display.clone() };
+        Self { user: user.to_owned(), display, ..self }
+    }
+
+    /// From without its tag (RFC 3323, 4.1.1.3; TDR-OUT-015).
     pub(crate) fn from(&self, us: &Identity) -> Vec<u8> {
         if self.anonymous {
             return br#""Anonymous" <sip:anonymous@anonymous.invalid>"#.to_vec();
@@ -91,7 +103,7 @@ impl Caller {
     }
 }
 
-const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
+pub(crate) const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
 
 /// Whether a user part is a telephone number.
 pub(crate) fn is_telephone(user: &str) -> bool {

@@ -4,6 +4,7 @@
 //! wrong value. Indices (`trunk`, `listener`, `media`) always point into the same plan.
 
 use crate::accounts::Accounts;
+pub use crate::headers::{Forwarding, Geolocation, HeaderPolicy, PrivacyId, Trust};
 use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -195,6 +196,8 @@ pub struct Trunk {
     pub media: usize,
     /// Bounds on calls.
     pub limits: Limits,
+    /// What its headers may say, and what it is told.
+    pub headers: HeaderPolicy,
     /// Symmetric latching for plain RTP (a NATed carrier).
     pub symmetric_rtp: bool,
     /// Reliable provisional responses (a carrier; Teams has none).

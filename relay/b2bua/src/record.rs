@@ -42,6 +42,24 @@ pub struct Record {
     pub media: Option<MediaSummary>,
 }
 
+/// Octets of one text in a record: names, numbers and Call-IDs in use are well below this, and a
+/// hostile header line of 8 kB does not fill a disk.
+const TEXT_MAX: usize = 256;
+
+impl Record {
+    /// The record as it is written: no text of a far side is longer than it need be.
+    pub(crate) fn clipped(mut self) -> Self {
+        let texts = [&mut self.from, &mut self.to, &mut self.call_id_in, &mut self.route];
+        let more = [&mut self.cause].into_iter().chain(&mut self.call_id_out);
+        let outcomes = self.attempts.iter_mut().map(|attempt| &mut attempt.outcome);
+        for text in texts.into_iter().chain(more).chain(&mut self.reason).chain(outcomes) {
+            let end = (0..=TEXT_MAX).rev().find(|at| text.is_char_boundary(*at));
+            text.truncate(end.unwrap_or_default());
+        }
+        self
+    }
+}
+
 /// One try to reach a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {

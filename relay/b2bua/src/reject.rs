@@ -29,6 +29,10 @@ pub enum Reject {
     Draining,
     /// The fraud guard said no.
     FraudGuard,
+    /// The call was diverted more often than any telephone network does (TDR-FWD-009).
+    ForwardLoop,
+    /// The caller insists on a privacy that we cannot give (RFC 3323, 5).
+    Privacy,
 }
 
 impl Reject {
@@ -46,6 +50,8 @@ impl Reject {
             Self::NoCommonCodec | Self::SrtpRequired => 488,
             Self::SessionTooShort => 422,
             Self::Loop => 483,
+            Self::ForwardLoop => 482,
+            Self::Privacy => 500,
         }
     }
     /// The word for it in metrics, logs and records.
@@ -64,6 +70,8 @@ impl Reject {
             Self::Overload => "overload",
             Self::Draining => "draining",
             Self::FraudGuard => "fraud_guard",
+            Self::ForwardLoop => "forward_loop",
+            Self::Privacy => "privacy",
         }
     }
 }

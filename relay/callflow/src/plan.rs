@@ -3,8 +3,8 @@
 use crate::peer::{OURS, Who};
 use b2bua::Plan;
 use b2bua::plan::{
-    Cidr, HoldPolicy, Limits, Listener, MediaAddress, Node, NumberIndex, NumberRange, Pattern,
-    Reliable, Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, Trunk, TrunkKind,
+    Cidr, HeaderPolicy, HoldPolicy, Limits, Listener, MediaAddress, Node, NumberIndex, NumberRange,
+    Pattern, Reliable, Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, Trunk, TrunkKind,
 };
 use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
@@ -105,6 +105,7 @@ fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
         session_timer: Some(TERMS),
         media: if teams { OUTSIDE } else { INSIDE },
         limits: Limits::default(),
+        headers: HeaderPolicy::default(),
         symmetric_rtp: false,
         follow_redirects: false,
         reliable: if teams { Reliable::Off } else { Reliable::Supported },

@@ -333,6 +333,7 @@ fn trunk(
         session_timer: draft.session_timer,
         media,
         limits: draft.limits,
+        headers: draft.headers,
         symmetric_rtp: draft.symmetric_rtp,
         reliable: draft.reliable,
         follow_redirects: draft.follow_redirects,

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod assemble;
+mod headers;
 mod host;
 mod names;
 mod nearest;

@@ -1,11 +1,14 @@
 //! `[[trunk]]`: what a trunk may say, with Microsoft's values where a Teams trunk says nothing.
 
 use super::accounts::{self, AuthDraft, RegisterDraft};
+use super::headers;
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::teams::{self, CLOUDS, Cloud};
 use super::value;
-use b2bua::plan::{Cidr, Limits, Reliable, SrtpPolicy, TargetName, Transport, TrunkKind};
+use b2bua::plan::{
+    Cidr, HeaderPolicy, Limits, Reliable, SrtpPolicy, TargetName, Transport, TrunkKind,
+};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -38,6 +41,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
     pub(crate) limits: Limits,
+    pub(crate) headers: HeaderPolicy,
     pub(crate) symmetric_rtp: bool,
     pub(crate) reliable: Reliable,
     pub(crate) follow_redirects: bool,
@@ -129,6 +133,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         session_timer: session_timer(table),
         media: table.optional("media", value::name),
         limits: table.section("limits", limits).unwrap_or_default(),
+        headers: headers::read(table, teams),
         symmetric_rtp: symmetric_rtp(table, teams),
         reliable: reliable(table, teams),
         follow_redirects: follow_redirects(table, teams),

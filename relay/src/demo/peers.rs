@@ -312,6 +312,7 @@ fn plan(access: &Access) -> Plan {
         session_timer: None,
         media: 0,
         limits: Limits::default(),
+        headers: b2bua::plan::HeaderPolicy::default(),
         symmetric_rtp: false,
         follow_redirects: false,
         reliable: b2bua::plan::Reliable::default(),

@@ -172,6 +172,7 @@ fn trunk(name: &str, listener: usize, kind: TrunkKind, roots: Roots) -> Trunk {
         session_timer: None,
         media: 0,
         limits: Limits::default(),
+        headers: b2bua::plan::HeaderPolicy::default(),
         symmetric_rtp: false,
         follow_redirects: false,
         reliable: b2bua::plan::Reliable::default(),

@@ -4,6 +4,7 @@
 use super::reliable;
 use crate::core::{Abandoned, Core, Owner};
 use crate::credentials::Signed;
+use crate::headers::Crossing;
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, Event, Hop, Target};
 use crate::leg::{self, Leg, SDP};
@@ -36,6 +37,8 @@ pub(super) struct Invitation {
     pub(super) caller: Caller,
     pub(super) called: Called,
     pub(super) max_forwards: u8,
+    /// What else its INVITE says.
+    pub(super) crossing: Crossing,
     /// The other leg's offer.
     pub(super) offer: Media,
 }
@@ -89,8 +92,11 @@ impl Invitation {
         us: (Identity, Negotiation),
     ) -> Attempt {
         let ((candidate, hop), (identity, mut negotiation)) = (to, us);
-        let contact = identity.contact(self.caller.contact_user());
-        let mut request = self.request(core, plan, candidate, &hop, &identity);
+        let trunk = plan.trunks.get(candidate.trunk);
+        let caller =
+            trunk.map_or_else(|| self.caller.clone(), |t| self.crossing.caller(&self.caller, t));
+        let contact = identity.contact(caller.contact_user());
+        let mut request = self.request(core, plan, candidate, (&hop, &identity), &caller);
         request.headers.push(Name::Contact, contact.clone());
         request.headers.push(Name::Allow, identity.allow());
         request.headers.push(Name::UserAgent, PRODUCT);
@@ -98,7 +104,12 @@ impl Invitation {
         session.timer.offer(&mut request.headers);
         reliable::announce(plan, candidate.trunk, &mut request.headers);
         let offer = self.offer.for_other_leg(None).unwrap_or_else(|_| self.offer.clone());
-        request.set_body(SDP, negotiation.make_offer(&offer));
+        let offer = negotiation.make_offer(&offer);
+        let (kind, body) = match trunk {
+            Some(trunk) => self.crossing.body(offer, trunk, &core.token()),
+            None => (SDP.into(), offer),
+        };
+        request.set_body(kind, body);
         let client = core.request(hop.clone(), request.clone(), Owner::Invite(call));
         Attempt {
             client,
@@ -120,8 +131,8 @@ impl Invitation {
         core: &mut Core,
         plan: &Plan,
         candidate: &Candidate,
-        hop: &Hop,
-        identity: &Identity,
+        (hop, identity): (&Hop, &Identity),
+        caller: &Caller,
     ) -> Request {
         let (branch, tag, call_id) = (core.branch(), core.token(), core.token());
         let teams = leg::is_teams(plan, candidate.trunk);
@@ -138,7 +149,7 @@ impl Invitation {
         let headers = &mut request.headers;
         headers.push(Name::Via, identity.via(&branch));
         headers.push(Name::MaxForwards, self.max_forwards.to_string());
-        let mut from = self.caller.from(identity);
+        let mut from = caller.from(identity);
         from.extend_from_slice(format!(";tag={tag}").as_bytes());
         headers.push(Name::From, from);
         headers.push(
@@ -147,6 +158,9 @@ impl Invitation {
         );
         headers.push(Name::CallId, call_id);
         headers.push(Name::CSeq, "1 INVITE");
+        if let Some(trunk) = plan.trunks.get(candidate.trunk) {
+            self.crossing.write(headers, caller, &called.user, (trunk, identity));
+        }
         request
     }
 }

@@ -6,6 +6,7 @@ use super::{Call, Fate, Media, Phase, text};
 use super::{offerless, reliable};
 use crate::core::Core;
 use crate::endpoint::Standing;
+use crate::headers::Crossing;
 use crate::identity::Identity;
 use crate::io::{CallId, Event, Flow, Output, PeerLeg};
 use crate::leg::{self, Leg};
@@ -167,6 +168,10 @@ impl Arrival {
         let number = self.number_to_route();
         let decision = routing::decide(&self.plan, tenant, self.direction, &number)
             .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+        let crossing = self.crossing().for_emergency(decision.emergency);
+        if let Some((reject, why)) = crossing.refusal() {
+            return Err(refused(reject, why));
+        }
         let candidates = self.candidates(core, &decision.trunks, decision.emergency);
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
@@ -223,6 +228,7 @@ impl Arrival {
             caller: self.caller.clone(),
             called: self.called.clone(),
             max_forwards: self.max_forwards - 1,
+            crossing,
             offer,
         };
         let setup = Setup::new(self.new.server, request.clone(), invitation, emergency, candidates);
@@ -248,6 +254,12 @@ impl Arrival {
             return Err(refused(Reject::Overload, "no media port is free"));
         }
         Ok(call)
+    }
+
+    fn crossing(&self) -> Crossing {
+        let trunk = self.plan.trunks.get(self.trunk);
+        let read = |trunk| Crossing::of(trunk, &self.caller, &self.new.request);
+        trunk.map(read).unwrap_or_default()
     }
 
     /// The endpoints of the route's targets in the order to try: trunk by trunk, in each the healthy
@@ -333,7 +345,7 @@ impl Arrival {
         record.cause = refused.reject.as_str().into();
         record.route.clone_from(&refused.why);
         core.emit(Event::Rejected { tenant, reason: refused.reject });
-        core.outputs.push_back(Output::Record(Box::new(record)));
+        core.outputs.push_back(Output::Record(Box::new(record.clipped())));
     }
 }
 

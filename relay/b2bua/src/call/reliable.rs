@@ -116,7 +116,7 @@ impl Call {
 
     fn inform(&mut self, core: &mut Core, status: u16, body: Option<Bytes>) {
         let Phase::Setup(setup) = &self.phase else { return };
-        let mut response = Self::response(&self.a, &setup.request, status);
+        let mut response = setup.response(&self.plan, &self.a, status);
         if let Some(body) = body {
             response.set_body(SDP, body);
         }

@@ -5,10 +5,11 @@ use super::{Call, Fate, Phase, Up};
 use crate::cause;
 use crate::core::Core;
 use crate::credentials::Signed;
+use crate::headers::Returned;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, LegMedia, MediaPorts, Output, PeerLeg};
-use crate::leg::{self, SDP, Unacknowledged};
-use crate::plan::TrunkKind;
+use crate::leg::{self, Leg, SDP, Unacknowledged};
+use crate::plan::{Plan, TrunkKind};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
@@ -48,6 +49,8 @@ pub(super) struct Setup {
     pub(super) described: bool,
     /// What the last target that failed has answered.
     failure: Option<u16>,
+    /// What else the last response of a target said.
+    returned: Returned,
 }
 
 impl Setup {
@@ -69,7 +72,17 @@ impl Setup {
             ringing: None,
             described: false,
             failure: None,
+            returned: Returned::default(),
         }
+    }
+
+    /// A response to leg A's INVITE that tells what the far side has said beside its SDP.
+    pub(super) fn response(&self, plan: &Plan, a: &Leg, status: u16) -> Response {
+        let mut response = Call::response(a, &self.request, status);
+        if let Some(trunk) = plan.trunks.get(a.trunk) {
+            self.returned.write(&mut response.headers, (trunk, &a.identity));
+        }
+        response
     }
 
     pub(super) const fn is_ringing(&self) -> bool {
@@ -236,12 +249,18 @@ impl Call {
             core.arm(SILENCE_MAX, Timer::Silence { call: id, client });
             return Fate::Lives;
         }
+        let trunk = attempt.trunk;
+        if let Some(of) = plan.trunks.get(trunk)
+            && let Some(setup) = self.setup()
+        {
+            setup.returned = Returned::of(of, response);
+        }
         match response.status {
             100 => Fate::Lives,
             101..=199 => self.ringing(core, hop, response),
             200..=299 => self.answered(core, hop, response),
             status => {
-                let teams = leg::is_teams(&plan, attempt.trunk);
+                let teams = leg::is_teams(&plan, trunk);
                 self.note_reason(teams, &response.headers);
                 if self.follow(core, response) {
                     self.target_gone(core, status, &status.to_string());
@@ -403,7 +422,7 @@ impl Call {
     /// Sends leg A its 200, with our description unless that was acknowledged before.
     pub(super) fn send_answer(&mut self, core: &mut Core, body: Option<Bytes>) {
         let Phase::Setup(setup) = &self.phase else { return };
-        let mut response = Self::response(&self.a, &setup.request, 200);
+        let mut response = setup.response(&self.plan, &self.a, 200);
         if let Some(body) = body.filter(|_| !self.is_described_reliably()) {
             response.set_body(SDP, body);
         }
@@ -432,7 +451,7 @@ impl Call {
         if let Phase::Setup(setup) = &self.phase {
             let mut response = Self::response(&self.a, &setup.request, status);
             response.headers.remove(Name::Contact);
-            response.headers.push(Name::Reason, cause::reason_of(status));
+            response.headers.push(Name::Reason, setup.returned.reason(status));
             let server = setup.server;
             core.servers.remove(&server);
             core.respond(server, response);

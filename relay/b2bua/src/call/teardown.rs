@@ -144,7 +144,7 @@ impl Call {
             trunk: trunk.to_owned(),
             outcome,
         });
-        core.outputs.push_back(Output::Record(Box::new(self.record.clone())));
+        core.outputs.push_back(Output::Record(Box::new(self.record.clone().clipped())));
         Fate::Done
     }
 }

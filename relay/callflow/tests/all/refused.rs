@@ -43,6 +43,21 @@ fn a_number_without_route_is_404() {
 }
 
 #[test]
+fn a_record_is_not_filled_by_what_a_stranger_writes() {
+    let mut world = World::new(1);
+    let uri = format!("sip:{}@{CONTOSO}:5061", "9".repeat(3000));
+    refused(&mut world, Who::Sip, &uri, 404, "no_route", |invite| {
+        let long = "\u{e9}".repeat(1000);
+        invite.headers.set(Name::From, format!("<sip:{long}@sip.pstnhub.microsoft.com>;tag=1"));
+        invite.headers.set(Name::CallId, "c".repeat(3000));
+    });
+    let record = &world.records[0];
+    for text in [&record.from, &record.to, &record.call_id_in, &record.route] {
+        assert!(text.len() <= 256, "{} octets", text.len());
+    }
+}
+
+#[test]
 fn an_unknown_fqdn_from_teams_is_404() {
     let mut world = World::new(1);
     let uri = format!("sip:{PSTN}@nobody.example.net:5061");

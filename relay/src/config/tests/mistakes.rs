@@ -358,6 +358,18 @@ fn keys_that_would_do_nothing() {
         ),
         (
             MAIN,
+            "cloud = \"commercial\"",
+            "forwarding = \"both\"",
+            "tollgate.toml:35: trunk \"teams\": `forwarding` does nothing here: Teams is told who diverted a call by History-Info, always",
+        ),
+        (
+            MAIN,
+            "cloud = \"commercial\"",
+            "identity = \"untrusted\"",
+            "tollgate.toml:35: trunk \"teams\": `identity` does nothing here: Microsoft asserts who calls, and reads no assertion of ours",
+        ),
+        (
+            MAIN,
             "transport = \"udp\"",
             "transport = \"tcp\"\ncertificate = \"wild\"",
             "tollgate.toml:30: listener \"carrier\": `certificate` does nothing here: only a listener with transport = \"tls\" has one",
