@@ -8,7 +8,7 @@ use callflow::plan::{COLT, CONTOSO, PSTN};
 use callflow::script::{connect, hang_up};
 use callflow::{Party, Who, World, ms, secs};
 use sip_core::auth::{Algorithm, Asker, Verdict};
-use sip_core::{Message, Name, Request};
+use sip_core::{Name, Request};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn registering(secret: &'static str, both: bool) -> impl FnOnce(&mut Plan) {
 fn register(world: &mut World, who: Who) -> (Party, Request) {
     let message = world.expect(who, "REGISTER");
     let party = Party::of_invite(world, who, &message);
-    let Message::Request(request) = message else { panic!("no request") };
+    let request = party.invite.clone();
     (party, request)
 }
 
