@@ -478,8 +478,7 @@ impl B2bua {
         let id = Dialog::id_of_request(&request);
         let found = self.core.dialogs.get(&(id.call_id, id.local_tag)).copied();
         let ours = found.and_then(|(call, leg)| {
-            let known = self.calls.get(&call)?.remote_tag(leg)?;
-            (*known == id.remote_tag).then_some((call, leg))
+            self.calls.get(&call)?.knows(leg, &id.remote_tag).then_some((call, leg))
         });
         let Some((call, leg)) = ours else {
             return self.refuse(server, &request, 481);

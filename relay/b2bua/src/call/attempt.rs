@@ -2,7 +2,7 @@
 //! first 2xx makes of one of them.
 
 use super::reliable;
-use crate::core::{Abandoned, Core, Owner};
+use crate::core::{Abandoned, Core, DialogKey, Owner};
 use crate::credentials::Signed;
 use crate::headers::Crossing;
 use crate::identity::{Identity, PRODUCT};
@@ -231,6 +231,7 @@ impl Attempt {
     ) -> Result<(Leg, Option<Media>), NoContact> {
         let Some(mut fork) = self.take_fork(from, response) else {
             core.clients.remove(&self.client);
+            core.dialogs.remove(&self.key());
             return Err(NoContact);
         };
         fork.leg.dialog.confirm(response);
@@ -272,10 +273,42 @@ impl Attempt {
     }
 
     fn leave(self, core: &mut Core, answered: bool) {
+        core.dialogs.remove(&self.key());
         let Self { client, request, hop, identity, forks, .. } = self;
         let early = forks.into_iter().map(|fork| fork.leg.dialog).collect();
         let abandoned = Abandoned { request, hop, identity, early, answered };
         core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
+    }
+
+    /// How the early dialogs of all its forks are found: their Call-ID and our tag are the same.
+    pub(super) fn key(&self) -> DialogKey {
+        let headers = &self.request.headers;
+        let tag = headers.from().tag().unwrap_or_default();
+        (Bytes::copy_from_slice(headers.call_id()), Bytes::copy_from_slice(tag))
+    }
+
+    /// Whether a fork has this tag.
+    pub(super) fn has_fork(&self, remote_tag: &[u8]) -> bool {
+        self.forks.iter().any(|fork| fork.leg.dialog.id().remote_tag == remote_tag)
+    }
+
+    /// The fork that a request comes from.
+    pub(super) fn fork_of(&self, request: &Request) -> Option<&Fork> {
+        let tag = request.headers.from().tag().unwrap_or_default();
+        self.forks.iter().find(|fork| fork.leg.dialog.id().remote_tag == tag)
+    }
+
+    /// The same, to change.
+    pub(super) fn fork_of_mut(&mut self, request: &Request) -> Option<&mut Fork> {
+        let tag = request.headers.from().tag().unwrap_or_default();
+        self.forks.iter_mut().find(|fork| fork.leg.dialog.id().remote_tag == tag)
+    }
+
+    /// Forgets the fork that a request comes from; whether it was the last.
+    pub(super) fn was_last(&mut self, request: &Request) -> bool {
+        let tag = request.headers.from().tag().unwrap_or_default();
+        self.forks.retain(|fork| fork.leg.dialog.id().remote_tag != tag);
+        self.forks.is_empty()
     }
 
     /// The early dialog that a response belongs to, made if it is new.

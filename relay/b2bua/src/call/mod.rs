@@ -2,6 +2,7 @@
 
 mod align;
 mod attempt;
+mod early;
 pub(crate) mod incoming;
 mod offerless;
 mod redirect;
@@ -156,6 +157,9 @@ impl Call {
 
     /// A request came in on one of the call's dialogs.
     pub(crate) fn asked(&mut self, core: &mut Core, ask: Ask, flow: &Flow) -> Fate {
+        if ask.leg == PeerLeg::B && self.b.is_none() {
+            return self.asked_early(core, &ask);
+        }
         if self.leg(ask.leg).is_none_or(|leg| leg.dialog.receive(&ask.request).is_err()) {
             // RFC 3261, 12.2.2: an older CSeq than the last.
             core.respond(ask.server, Response::to(&ask.request, 500, None));
@@ -196,11 +200,17 @@ impl Call {
 
     /// A response to a request within a dialog.
     fn reply(&self, ask: &Ask, status: u16) -> Response {
-        let leg = match (ask.leg, &self.b) {
-            (PeerLeg::B, Some(leg)) => leg,
-            _ => &self.a,
-        };
-        Self::response(leg, &ask.request, status)
+        match (ask.leg, &self.b, &self.phase) {
+            (PeerLeg::B, Some(leg), _) => Self::response(leg, &ask.request, status),
+            (PeerLeg::B, None, Phase::Setup(setup)) => {
+                let attempt = setup.attempt.as_ref();
+                match attempt.and_then(|attempt| attempt.fork_of(&ask.request)) {
+                    Some(fork) => Self::response(&fork.leg, &ask.request, status),
+                    None => Response::to(&ask.request, status, None),
+                }
+            }
+            _ => Self::response(&self.a, &ask.request, status),
+        }
     }
 
     /// The call for the operator.

@@ -191,6 +191,7 @@ impl Call {
             core.arm(RING_MAX, Timer::NoAnswer(self.id));
         }
         self.record.call_id_out = Some(attempt.call_id());
+        core.dialogs.insert(attempt.key(), (self.id, PeerLeg::B));
         setup.attempt = Some(attempt);
         let trunk = plan.trunks.get(candidate.trunk).map_or("", |trunk| trunk.name.as_str());
         self.count_out(core, Some(trunk));
@@ -303,6 +304,7 @@ impl Call {
         setup.failure = Some(status);
         if let Some(attempt) = setup.attempt.take() {
             core.clients.remove(&attempt.client);
+            core.dialogs.remove(&attempt.key());
         }
     }
 

@@ -246,3 +246,64 @@ fn options_within_the_call_tells_what_we_can() {
     }
     hang_up(&mut world, &mut anna, &subscriber);
 }
+
+#[test]
+fn what_a_fork_asks_before_the_answer_finds_its_early_dialog() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let mut desk = Party::called(&mut world, Who::Colt);
+    let mut mobile = desk.fork(&mut world);
+    desk.reply(&mut world, 180);
+    mobile.reply(&mut world, 183);
+    anna.hears(&mut world, "183 INVITE");
+    desk.asks(&mut world, Method::Options, None);
+    let answer = desk.hears(&mut world, "200 OPTIONS");
+    let contact = value(&answer, Name::Contact);
+    assert!(contact.contains(&Who::Colt.ours().to_string()), "{contact}");
+    desk.asks(&mut world, Method::Info, None);
+    desk.hears(&mut world, "200 INFO");
+    desk.asks(&mut world, Method::Notify, None);
+    desk.hears(&mut world, "481 NOTIFY");
+    desk.asks(&mut world, Method::Update, None);
+    desk.hears(&mut world, "200 UPDATE");
+    // The desk has not answered our offer, the mobile has.
+    desk.asks(&mut world, Method::Update, Some(usual_sdp(Who::Colt)));
+    desk.hears(&mut world, "491 UPDATE");
+    let mut elsewhere = Who::Colt.media();
+    elsewhere.set_port(40_020);
+    mobile.asks(&mut world, Method::Update, Some(sdp_text::carrier(elsewhere)));
+    let answer = mobile.hears(&mut world, "200 UPDATE");
+    assert!(line(&body(&answer), "m=audio").starts_with("m=audio 3"));
+    // Nobody knows a third one.
+    let mut stranger = desk.fork(&mut world);
+    stranger.asks(&mut world, Method::Update, None);
+    stranger.hears(&mut world, "481 UPDATE");
+    desk.reply(&mut world, 200);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    desk.gets(&mut world, "ACK");
+    // The fork that lost is nobody any more.
+    mobile.asks(&mut world, Method::Update, None);
+    mobile.hears(&mut world, "481 UPDATE");
+    world.run_for(ms(20));
+    hang_up(&mut world, &mut anna, &desk);
+}
+
+#[test]
+fn the_callee_says_bye_before_it_has_answered() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let mut desk = Party::called(&mut world, Who::Colt);
+    let mut mobile = desk.fork(&mut world);
+    desk.reply(&mut world, 180);
+    mobile.reply(&mut world, 180);
+    anna.hears(&mut world, "180 INVITE");
+    mobile.hangs_up(&mut world);
+    world.run_for(secs(1));
+    assert_eq!(world.core().calls(world.now()).len(), 1, "the other one rings on");
+    desk.hangs_up(&mut world);
+    desk.is_cancelled(&mut world);
+    anna.hears(&mut world, "480 INVITE");
+    world.run_for(secs(1));
+    assert_eq!(world.records[0].cause, "callee_hangup");
+}

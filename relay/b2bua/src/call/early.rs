@@ -1,0 +1,93 @@
+//! Requests of the callee's side before it has answered, each on the early dialog of its fork
+//! (RFC 3261, 12.2.2; RFC 3311).
+
+use super::{Ask, Call, Fate, Phase};
+use crate::core::Core;
+use crate::io::{LegMedia, PeerLeg};
+use crate::leg::{self, SDP};
+use bytes::Bytes;
+use sdp::{Direction, Media};
+use sip_core::Method;
+
+impl Call {
+    /// Whether the far side's tag is one of leg `which`: of the leg, or of a fork that it may become.
+    pub(crate) fn knows(&self, which: PeerLeg, remote_tag: &Bytes) -> bool {
+        match (which, &self.b, &self.phase) {
+            (PeerLeg::B, None, Phase::Setup(setup)) => {
+                setup.attempt.as_ref().is_some_and(|attempt| attempt.has_fork(remote_tag))
+            }
+            _ => self.remote_tag(which) == Some(remote_tag),
+        }
+    }
+
+    /// A request on an early dialog of leg B.
+    pub(super) fn asked_early(&mut self, core: &mut Core, ask: &Ask) -> Fate {
+        let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
+        let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
+        let teams = leg::is_teams(&self.plan, attempt.trunk);
+        let fork = attempt.fork_of_mut(&ask.request);
+        if fork.is_none_or(|fork| fork.leg.dialog.receive(&ask.request).is_err()) {
+            return self.answer(core, ask, 500);
+        }
+        match ask.request.method {
+            Method::Bye => self.fork_leaves(core, ask),
+            Method::Update if !teams => self.fork_updates(core, ask),
+            Method::Options => self.options(core, ask),
+            Method::Info if !teams => self.info(core, ask),
+            Method::Notify => self.answer(core, ask, 481),
+            // Our own INVITE has no answer yet (RFC 3261, 14.2).
+            Method::Invite => self.answer(core, ask, 491),
+            _ => self.answer(core, ask, 405),
+        }
+    }
+
+    /// The callee may not send BYE before it has answered (RFC 3261, 15); one that does is gone all
+    /// the same (TDR-DLG-044). The call ends with the last fork.
+    fn fork_leaves(&mut self, core: &mut Core, ask: &Ask) -> Fate {
+        self.answer(core, ask, 200);
+        let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
+        let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
+        if !attempt.was_last(&ask.request) {
+            return Fate::Lives;
+        }
+        self.abandon(core, None);
+        self.outcome("callee_hangup");
+        self.fail(core, 480, "callee_hangup")
+    }
+
+    /// UPDATE: 491 as long as our offer has no answer there, else answered with what leg A has.
+    fn fork_updates(&mut self, core: &mut Core, ask: &Ask) -> Fate {
+        let offered = leg::sdp_of(&ask.request.headers, ask.request.body());
+        if offered.is_empty() {
+            return self.answer(core, ask, 200);
+        }
+        let plan = std::sync::Arc::clone(&self.plan);
+        let agreed = self.a.negotiation.stream().map(|stream| Media {
+            payloads: stream.payloads.clone(),
+            direction: Direction::SendRecv,
+            ptime_ms: stream.ptime_ms,
+        });
+        let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
+        let media = agreed.unwrap_or_else(|| setup.invitation.offer.clone());
+        let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
+        let trunk = attempt.trunk;
+        let Some(fork) = attempt.fork_of_mut(&ask.request) else { return Fate::Lives };
+        let negotiation = &mut fork.leg.negotiation;
+        if negotiation.stream().is_none() {
+            return self.answer(core, ask, 491);
+        }
+        let answered = negotiation
+            .receive_offer(&offered)
+            .and_then(|offer| negotiation.make_answer(&media.answer_for(&offer)?));
+        let Ok((body, stream)) = answered else {
+            negotiation.rollback();
+            return self.answer(core, ask, 488);
+        };
+        let mut response = self.reply(ask, 200);
+        response.set_body(SDP, body);
+        core.respond(ask.server, response);
+        let (a, symmetric) = (self.a.media(&plan), leg::symmetric(&plan, trunk));
+        self.connect(core, a, Some(LegMedia { stream, symmetric }));
+        Fate::Lives
+    }
+}
