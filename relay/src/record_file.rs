@@ -1,7 +1,7 @@
 //! Call records as JSON lines, in a file that is bounded by turning it over, written by a thread of
 //! its own: a disk that hangs must not hold up signalling.
 
-use b2bua::record::{MediaLeg, MediaSummary, Record};
+use b2bua::record::{MediaLeg, MediaSummary, Record, Transfer};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -136,6 +136,7 @@ pub(crate) fn to_json(record: &Record) -> Value {
         .iter()
         .map(|a| json!({ "trunk": a.trunk, "target": a.target, "outcome": a.outcome }))
         .collect();
+    let transfers: Vec<Value> = record.transfers.iter().map(transfer).collect();
     json!({
         "call": record.call,
         "direction": crate::telemetry::direction_word(record.direction),
@@ -153,7 +154,18 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "status": record.status,
         "cause": record.cause,
         "reason": record.reason,
+        "transfers": transfers,
         "media": record.media.as_ref().map(summary),
+    })
+}
+
+fn transfer(transfer: &Transfer) -> Value {
+    json!({
+        "by": transfer.by,
+        "leg": transfer.leg,
+        "to": transfer.to,
+        "after_ms": transfer.after.as_millis() as u64,
+        "outcome": transfer.outcome,
     })
 }
 
@@ -195,6 +207,7 @@ mod tests {
             status: 200,
             cause: "caller_hangup".into(),
             reason: None,
+            transfers: Vec::new(),
             media: None,
         }
     }

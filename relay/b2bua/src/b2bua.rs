@@ -1,7 +1,7 @@
 //! One shard of the back-to-back user agent: every message, timer and answer finds its owner here.
 
 use crate::call::incoming::{self, NewCall};
-use crate::call::{Ask, Call, Fate, hang_up_late, lacks_reliable};
+use crate::call::{Ask, Call, Fate, Newcomer, hang_up_late, lacks_reliable};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
 use crate::credentials::Signed;
 use crate::endpoint::Endpoints;
@@ -19,6 +19,7 @@ use rand_chacha::ChaCha20Rng;
 use sip_core::message::judge;
 use sip_core::transaction::{Event as Transaction, Layer, ServerId};
 use sip_core::usage::prack::REL100;
+use sip_core::usage::replaces::Replaces;
 use sip_core::{Dialog, Message, Method, Name, Request, Response};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -126,6 +127,7 @@ impl B2bua {
                 }
                 Timer::Again(call) => self.with(call, |call, core| call.try_again(core)),
                 Timer::Prack(call) => self.with(call, |call, core| call.prack_overdue(core)),
+                Timer::Transfer(call) => self.with(call, |call, core| call.transfer_due(core)),
                 Timer::Forget(client) => {
                     self.core.clients.remove(&client);
                 }
@@ -226,7 +228,8 @@ impl B2bua {
             | Timer::Session { call, .. }
             | Timer::Update { call, .. }
             | Timer::Again(call)
-            | Timer::Prack(call) => calls.contains_key(&call),
+            | Timer::Prack(call)
+            | Timer::Transfer(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
             Timer::Probe(_) | Timer::Registration(_) => true,
         });
@@ -244,6 +247,7 @@ impl B2bua {
             Owner::Invite(_)
             | Owner::Reinvite(..)
             | Owner::Update(..)
+            | Owner::Notify(_)
             | Owner::Ended(_)
             | Owner::Probe(_)
             | Owner::Prack
@@ -353,6 +357,11 @@ impl B2bua {
                 let (id, leg) = (*id, *leg);
                 self.with(id, |call, core| call.update_response(core, leg, client, &hop, response));
             }
+            Some(Owner::Notify(id)) if last => {
+                let id = *id;
+                self.core.clients.remove(&client);
+                self.with(id, |call, core| call.notify_answered(core, client, response.status));
+            }
             Some(Owner::Abandoned(_)) if (200..300).contains(&response.status) => {
                 hang_up_late(&mut self.core, client, &hop, response);
             }
@@ -376,7 +385,7 @@ impl B2bua {
                 Registrations::answered(&mut self.core, id, client, response);
             }
             Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) => {}
-            Some(Owner::Probe(_) | Owner::Registration(_)) | None => {}
+            Some(Owner::Notify(_) | Owner::Probe(_) | Owner::Registration(_)) | None => {}
         }
     }
 
@@ -412,6 +421,12 @@ impl B2bua {
                 let (id, leg) = (*id, *leg);
                 self.with(id, |call, core| call.update_signed(core, leg, signed));
             }
+            // Whoever wants the news and challenges them hears no more.
+            Some(Owner::Notify(id)) => {
+                let id = *id;
+                self.core.clients.remove(&client);
+                self.with(id, |call, core| call.notify_answered(core, client, 401));
+            }
             _ => {
                 let cseq = signed.next_cseq();
                 self.core.send_signed(signed, cseq);
@@ -433,6 +448,9 @@ impl B2bua {
             Some(Owner::Update(id, leg)) => {
                 let status = if why == TIMEOUT { 408 } else { 503 };
                 self.with(id, |call, core| call.refresh_refused(core, leg, status));
+            }
+            Some(Owner::Notify(id)) => {
+                self.with(id, |call, core| call.notify_answered(core, client, 408));
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, id, why.to_owned()),
             Some(Owner::Registration(id)) => Registrations::lost(&mut self.core, id, client, why),
@@ -460,6 +478,9 @@ impl B2bua {
             Method::Invite if lacks_reliable(trunk, &request.headers) => {
                 self.refuse(server, &request, 421);
             }
+            Method::Invite if request.headers.get(Name::Replaces).is_some() => {
+                self.replace(server, flow, request);
+            }
             Method::Invite => {
                 let id = CallId(self.next_call);
                 self.next_call += 1;
@@ -469,6 +490,8 @@ impl B2bua {
                 }
             }
             Method::Options => self.options(server, &flow, &request),
+            // Nothing is transferred that is no call of ours (TDR-IN-011).
+            Method::Refer => self.refuse(server, &request, 403),
             // A request that belongs to no dialog of ours (RFC 3261, 12.2.2).
             _ => self.refuse(server, &request, 481),
         }
@@ -476,7 +499,14 @@ impl B2bua {
 
     fn in_dialog(&mut self, server: ServerId, flow: &Flow, request: Request) {
         let id = Dialog::id_of_request(&request);
-        let found = self.core.dialogs.get(&(id.call_id, id.local_tag)).copied();
+        let key = (id.call_id, id.local_tag);
+        let found = self.core.dialogs.get(&key).copied();
+        if let Some((call, _)) = found
+            && self.calls.get(&call).is_some_and(|call| call.was_replaced(&key, &id.remote_tag))
+        {
+            return self
+                .with(call, |call, core| call.asked_once_more(core, server, &request, flow));
+        }
         let ours = found.and_then(|(call, leg)| {
             self.calls.get(&call)?.knows(leg, &id.remote_tag).then_some((call, leg))
         });
@@ -484,6 +514,31 @@ impl B2bua {
             return self.refuse(server, &request, 481);
         };
         self.with(call, |call, core| call.asked(core, Ask { leg, server, request }, flow));
+    }
+
+    /// An INVITE that is to take the place of a dialog. A stranger's finds none, whatever it knows of
+    /// it (RFC 3891, 3; TDR-XFR-030).
+    fn replace(&mut self, server: ServerId, flow: Flow, request: Request) {
+        let replaces = match Replaces::of(&request.headers) {
+            Ok(Some(replaces)) => replaces,
+            Ok(None) | Err(_) => return self.refuse(server, &request, 400),
+        };
+        let Replaces { call_id, to_tag, from_tag, early_only } = replaces;
+        let found = self.core.dialogs.get(&(call_id, to_tag)).copied().filter(|(call, leg)| {
+            let call = self.calls.get(call);
+            call.is_some_and(|call| {
+                call.remote_tag(*leg) == Some(&from_tag)
+                    && call.may_be_replaced(*leg, &flow, &request)
+            })
+        });
+        let Some((call, leg)) = found else {
+            self.core.emit(Event::Discarded { reason: "replaces_no_dialog" });
+            return self.refuse(server, &request, 481);
+        };
+        // The dialogs we list are confirmed, or early ones that the far side began, which cannot be
+        // replaced at all.
+        let newcomer = Newcomer { server, flow, request, early_only };
+        self.with(call, |call, core| call.replace(core, leg, newcomer));
     }
 
     fn refuse(&mut self, server: ServerId, request: &Request, status: u16) {

@@ -68,6 +68,8 @@ pub(crate) enum Owner {
     Reinvite(CallId, PeerLeg),
     /// An UPDATE on this leg.
     Update(CallId, PeerLeg),
+    /// NOTIFY of what came of a REFER.
+    Notify(CallId),
     /// An INVITE given up (silent target, cancelled, lost fork): a late 2xx is ACKed and BYEd.
     Abandoned(Box<Abandoned>),
     /// A re-INVITE whose dialog has ended meanwhile: its 2xx is ACKed all the same.

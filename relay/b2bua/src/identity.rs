@@ -4,7 +4,7 @@
 //! (TDR-OUT-002, TDR-MT-003); Microsoft refuses an address there. Towards a carrier it is the
 //! listener's advertised address.
 
-use crate::plan::{Plan, Transport, TrunkKind};
+use crate::plan::{Plan, TransferPolicy, Transport, TrunkKind};
 use bytes::Bytes;
 use std::net::SocketAddr;
 
@@ -17,6 +17,12 @@ pub(crate) const fn allow(kind: TrunkKind) -> &'static str {
     }
 }
 
+/// Named beside them only where it is taken (TDR-XFR-001).
+pub(crate) const REFER: &str = "REFER";
+
+/// The extensions that a peer may make use of (TDR-XFR-002).
+pub(crate) const EXTENSIONS: &str = "replaces";
+
 /// What we call ourselves in User-Agent and Server.
 pub(crate) const PRODUCT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
 
@@ -27,6 +33,7 @@ pub(crate) struct Identity {
     port: u16,
     transport: Transport,
     kind: TrunkKind,
+    transfer: TransferPolicy,
 }
 
 impl Identity {
@@ -41,14 +48,21 @@ impl Identity {
             TrunkKind::Teams => fqdn.unwrap_or(&plan.node.fqdn).to_owned(),
             TrunkKind::Carrier => uri_host(advertise),
         };
-        Self { host, port: advertise.port(), transport, kind }
+        let tenant = || plan.tenants.get(plan.tenant_of_fqdn(fqdn?)?);
+        let transfer = match kind {
+            TrunkKind::Teams => tenant().map(|tenant| tenant.transfer),
+            TrunkKind::Carrier => of.map(|trunk| trunk.transfer),
+        };
+        let transfer = transfer.unwrap_or_default();
+        Self { host, port: advertise.port(), transport, kind, transfer }
     }
 
     /// A name for tests.
     #[cfg(test)]
     pub(crate) fn named(host: &str, port: u16) -> Self {
         let (transport, kind) = (Transport::Tls, TrunkKind::Teams);
-        Self { host: host.to_owned(), port, transport, kind }
+        let transfer = TransferPolicy::None;
+        Self { host: host.to_owned(), port, transport, kind, transfer }
     }
 
     /// `host:port`.
@@ -70,8 +84,17 @@ impl Identity {
     }
 
     /// The methods we take there.
-    pub(crate) const fn allow(&self) -> &'static str {
-        allow(self.kind)
+    pub(crate) fn allow(&self) -> Bytes {
+        let without = allow(self.kind);
+        match self.transfer {
+            TransferPolicy::None => Bytes::from_static(without.as_bytes()),
+            TransferPolicy::Refer => format!("{without}, {REFER}").into(),
+        }
+    }
+
+    /// Whether REFER is taken there.
+    pub(crate) fn takes_refer(&self) -> bool {
+        self.transfer == TransferPolicy::Refer
     }
 
     /// The host alone, for From and To.

@@ -66,6 +66,11 @@ impl Caller {
         Self { user, display: Bytes::copy_from_slice(from.display), anonymous }
     }
 
+    /// One who was called, as the caller of another.
+    pub(crate) fn of_called(called: &Called) -> Self {
+        Self { user: called.user.clone(), display: Bytes::new(), anonymous: false }
+    }
+
     /// Whether nobody is named.
     pub(crate) const fn is_anonymous(&self) -> bool {
         self.anonymous

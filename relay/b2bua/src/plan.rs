@@ -204,6 +204,8 @@ pub struct Trunk {
     pub reliable: Reliable,
     /// Whether a 3xx is followed to this trunk's own hosts (a carrier).
     pub follow_redirects: bool,
+    /// Whether REFER is taken from a carrier; for Teams the tenant says so.
+    pub transfer: TransferPolicy,
     /// Names that the peer's certificate must carry one of, in lower case (Teams: `sip.pstnhub.microsoft.com`).
     pub peer_names: Vec<String>,
     /// Accepted roots: the system's or a file.
@@ -245,6 +247,8 @@ pub struct Tenant {
     pub routes: Vec<Route>,
     /// How a carrier's hold reaches Teams.
     pub hold: HoldPolicy,
+    /// Who does a transfer that a Teams user asks for.
+    pub transfer: TransferPolicy,
     /// Emergency numbers of this tenant, digits as dialled.
     pub emergency: Vec<String>,
 }
@@ -257,6 +261,16 @@ pub enum HoldPolicy {
     Inactive,
     /// Not at all: Teams stays on sendrecv.
     Absorb,
+}
+
+/// Who does a transfer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferPolicy {
+    /// The far side by itself: we name no REFER in Allow and refuse it (TDR-XFR-001).
+    #[default]
+    None,
+    /// We, by a new INVITE for each REFER.
+    Refer,
 }
 
 /// Where a call comes from, for routing.

@@ -38,6 +38,8 @@ pub struct Record {
     pub cause: String,
     /// Microsoft's correlation id and phrase from the Reason header of the Teams leg, if any (TDR-ERR-001).
     pub reason: Option<String>,
+    /// Transfers of the call, in order: it stays one call (TDR-CC-001).
+    pub transfers: Vec<Transfer>,
     /// Counters of the media, if any was open.
     pub media: Option<MediaSummary>,
 }
@@ -67,6 +69,21 @@ pub struct Attempt {
     pub trunk: String,
     /// The target as configured.
     pub target: String,
+    /// What came of it: a status, `timeout`, `refused`, `cancelled`.
+    pub outcome: String,
+}
+
+/// One transfer: a leg of the call gave its place to another, or was to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// `refer` (we called the target) or `replaces` (the target called us).
+    pub by: &'static str,
+    /// The leg whose place was taken: `a` or `b`.
+    pub leg: &'static str,
+    /// The URI to be called, or the one who called.
+    pub to: String,
+    /// When, from the beginning of the call on.
+    pub after: Duration,
     /// What came of it: a status, `timeout`, `refused`, `cancelled`.
     pub outcome: String,
 }

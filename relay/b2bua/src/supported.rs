@@ -16,9 +16,11 @@ pub const SUPPORTED: Supported<'_> = Supported {
         Method::Notify,
         Method::Update,
         Method::Prack,
+        // Within a dialog, where the tenant or trunk says so.
+        Method::Refer,
     ],
     schemes: &["sip", "tel"],
-    extensions: &["timer", REL100],
+    extensions: &["timer", "replaces", REL100],
     content_types: &["application/sdp", "multipart/mixed"],
     // A call is better carried without its note than refused for it.
     unread_types: &["text/plain"],
@@ -33,14 +35,14 @@ pub(crate) fn on(trunk: Option<&Trunk>) -> Supported<'static> {
         Some(Trunk { kind: TrunkKind::Carrier, reliable, .. }) if *reliable != Reliable::Off => {
             SUPPORTED
         }
-        _ => Supported { extensions: &["timer"], ..SUPPORTED },
+        _ => Supported { extensions: &["timer", "replaces"], ..SUPPORTED },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::SUPPORTED;
-    use crate::identity::allow;
+    use crate::identity::{REFER, allow};
     use crate::plan::TrunkKind;
     use std::collections::BTreeSet;
 
@@ -48,7 +50,7 @@ mod tests {
     fn what_we_allow_is_what_we_take() {
         let allowed: BTreeSet<&[u8]> = [TrunkKind::Teams, TrunkKind::Carrier]
             .iter()
-            .flat_map(|kind| allow(*kind).split(", ").map(str::as_bytes))
+            .flat_map(|kind| allow(*kind).split(", ").chain([REFER]).map(str::as_bytes))
             .collect();
         let taken: BTreeSet<&[u8]> = SUPPORTED.methods.iter().map(|m| m.as_bytes()).collect();
         assert_eq!(allowed, taken);

@@ -29,6 +29,9 @@ pub(crate) enum Timer {
     Forget(ClientId),
     /// A reliable provisional response of ours has no PRACK yet.
     Prack(CallId),
+    /// Something of a transfer is due: a NOTIFY, the end of the ringing, or of the leg that gave its
+    /// place away.
+    Transfer(CallId),
     /// OPTIONS is due.
     Probe(ProbeId),
     /// A registration has something to do.

@@ -4,7 +4,8 @@ use crate::peer::{OURS, Who};
 use b2bua::Plan;
 use b2bua::plan::{
     Cidr, HeaderPolicy, HoldPolicy, Limits, Listener, MediaAddress, Node, NumberIndex, NumberRange,
-    Pattern, Reliable, Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, Trunk, TrunkKind,
+    Pattern, Reliable, Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, TransferPolicy,
+    Trunk, TrunkKind,
 };
 use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
@@ -109,6 +110,7 @@ fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
         symmetric_rtp: false,
         follow_redirects: false,
         reliable: if teams { Reliable::Off } else { Reliable::Supported },
+        transfer: TransferPolicy::None,
         peer_names: if teams { vec![Who::Sip.host()] } else { Vec::new() },
         roots: Roots::System,
         accounts: Default::default(),
@@ -129,6 +131,7 @@ fn tenant(name: &str, fqdn: &str, first: u64, carriers: &[usize]) -> Tenant {
         limits: Limits::default(),
         routes: vec![route(RouteFrom::Teams, carriers), route(RouteFrom::Carrier, &[TEAMS])],
         hold: HoldPolicy::Inactive,
+        transfer: TransferPolicy::Refer,
         emergency: vec!["112".into()],
     }
 }

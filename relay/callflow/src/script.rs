@@ -102,6 +102,12 @@ impl Party {
         }
     }
 
+    /// The tag of the far end, once it is known.
+    pub fn remote_tag(&self) -> Option<String> {
+        let address = NameAddr::parse(self.remote.as_bytes()).ok()?;
+        address.tag().map(|tag| String::from_utf8_lossy(tag).into_owned())
+    }
+
     /// The same end as another fork would answer.
     pub fn fork(&self, world: &mut World) -> Self {
         let tag = world.token();

@@ -337,6 +337,7 @@ fn trunk(
         symmetric_rtp: draft.symmetric_rtp,
         reliable: draft.reliable,
         follow_redirects: draft.follow_redirects,
+        transfer: draft.transfer,
         peer_names: if tls { draft.peers() } else { Vec::new() },
         roots,
         accounts,
@@ -351,6 +352,7 @@ fn tenant(draft: &TenantDraft, routes: Option<Vec<Route>>) -> Option<Tenant> {
         limits: draft.limits,
         routes: routes?,
         hold: draft.hold,
+        transfer: draft.transfer,
         emergency: draft.emergency.iter().map(|at| at.value.clone()).collect(),
     })
 }

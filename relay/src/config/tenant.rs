@@ -1,12 +1,11 @@
 //! `tenants.d/NAME.toml`: what a tenant's file may say.
 
 use super::problem::{At, Place, Problems};
-use super::reader::{Reader, Wrong, read_file};
+use super::reader::{Reader, read_file};
 use super::source::Source;
 use super::{teams, trunk, value};
-use b2bua::plan::{HoldPolicy, Limits, NumberRange, Pattern, RouteFrom};
+use b2bua::plan::{HoldPolicy, Limits, NumberRange, Pattern, RouteFrom, TransferPolicy};
 use std::path::Path;
-use toml::de::DeValue;
 
 /// FQDNs of one tenant.
 const FQDNS_MAX: usize = 64;
@@ -26,6 +25,7 @@ pub(crate) struct TenantDraft {
     pub(crate) limits: Limits,
     pub(crate) routes: Vec<RouteDraft>,
     pub(crate) hold: HoldPolicy,
+    pub(crate) transfer: TransferPolicy,
     pub(crate) emergency: Vec<At<String>>,
     pub(crate) damaged: bool,
 }
@@ -42,7 +42,9 @@ pub(crate) struct RouteDraft {
 }
 
 const FROM: &[(&str, RouteFrom)] = &[("teams", RouteFrom::Teams), ("carrier", RouteFrom::Carrier)];
-const TRANSFER: &[(&str, bool)] = &[("refer", true), ("none", false)];
+/// Who does a transfer, in a tenant and in a carrier trunk.
+pub(super) const TRANSFER: &[(&str, TransferPolicy)] =
+    &[("refer", TransferPolicy::Refer), ("none", TransferPolicy::None)];
 
 const HOLD: &[(&str, HoldPolicy)] =
     &[("inactive", HoldPolicy::Inactive), ("absorb", HoldPolicy::Absorb)];
@@ -73,7 +75,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled).unwrap_or_default();
     let limits = top.section("limits", trunk::limits).unwrap_or_default();
     let hold = top.optional_or("hold", value::one_of(HOLD), HoldPolicy::default());
-    top.optional("transfer", transfer);
+    let transfer = top.optional_or("transfer", value::one_of(TRANSFER), TransferPolicy::default());
     let routes = top.each("route", "route", "match", route);
     for emergency_only in routes.iter().filter(|route| route.emergency) {
         if emergency.is_empty() && !top.has("emergency") {
@@ -107,18 +109,9 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         limits,
         routes,
         hold,
+        transfer,
         emergency,
         damaged: false,
-    }
-}
-
-/// Who does a transfer. We do not take REFER and do not name it in Allow, so Teams transfers inside
-/// its cloud (TDR-XFR-001).
-fn transfer(written: &DeValue<'_>) -> Result<(), Wrong> {
-    match value::one_of(TRANSFER)(written)? {
-        true => Err(Wrong::new("cannot be had yet: REFER is not taken")
-            .hint("transfer = \"none\": Teams transfers inside its cloud and we see re-INVITEs")),
-        false => Ok(()),
     }
 }
 

@@ -7,7 +7,8 @@ use super::reader::{Reader, Wrong};
 use super::teams::{self, CLOUDS, Cloud};
 use super::value;
 use b2bua::plan::{
-    Cidr, HeaderPolicy, Limits, Reliable, SrtpPolicy, TargetName, Transport, TrunkKind,
+    Cidr, HeaderPolicy, Limits, Reliable, SrtpPolicy, TargetName, TransferPolicy, Transport,
+    TrunkKind,
 };
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) symmetric_rtp: bool,
     pub(crate) reliable: Reliable,
     pub(crate) follow_redirects: bool,
+    pub(crate) transfer: TransferPolicy,
     pub(crate) peer_names: Option<Vec<At<String>>>,
     pub(crate) roots: Option<At<RootsDraft>>,
     pub(crate) auth: Option<AuthDraft>,
@@ -137,6 +139,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         symmetric_rtp: symmetric_rtp(table, teams),
         reliable: reliable(table, teams),
         follow_redirects: follow_redirects(table, teams),
+        transfer: transfer(table, teams),
         peer_names: table.list("peer_names", 1..=PEER_NAMES_MAX, peer_name),
         roots: table.optional("roots", |v| {
             Ok(match value::path(v)? {
@@ -208,6 +211,15 @@ fn bypass(written: &DeValue<'_>) -> Result<(), Wrong> {
             .hint("bypass = false, and -MediaBypass $false on Microsoft's side")),
         false => Ok(()),
     }
+}
+
+/// Whether a carrier or PBX may transfer its calls by REFER.
+fn transfer(table: &mut Reader<'_>, teams: bool) -> TransferPolicy {
+    if teams {
+        table.idle("transfer", "each tenant says who does its transfers: `transfer` in its file");
+        return TransferPolicy::default();
+    }
+    table.optional_or("transfer", value::one_of(super::tenant::TRANSFER), TransferPolicy::default())
 }
 
 fn symmetric_rtp(table: &mut Reader<'_>, teams: bool) -> bool {

@@ -316,6 +316,7 @@ fn plan(access: &Access) -> Plan {
         symmetric_rtp: false,
         follow_redirects: false,
         reliable: b2bua::plan::Reliable::default(),
+        transfer: b2bua::plan::TransferPolicy::None,
         peer_names: vec![sbc_name.to_owned()],
         roots: Roots::File(access.root.clone()),
         accounts: Default::default(),

@@ -176,6 +176,7 @@ fn trunk(name: &str, listener: usize, kind: TrunkKind, roots: Roots) -> Trunk {
         symmetric_rtp: false,
         follow_redirects: false,
         reliable: b2bua::plan::Reliable::default(),
+        transfer: b2bua::plan::TransferPolicy::None,
         peer_names: vec![TEAMS.to_owned()],
         roots,
         accounts: Default::default(),

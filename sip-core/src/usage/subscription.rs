@@ -34,14 +34,16 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// Makes a request of the dialog the NOTIFY.
-    pub fn write(&self, request: &mut Request) {
+    /// Makes a request of the dialog the NOTIFY. `id` is the CSeq number of a REFER that is not the
+    /// first of its dialog (RFC 3515, 2.4.6).
+    pub fn write(&self, request: &mut Request, id: Option<u32>) {
         debug_assert_eq!(request.method, Method::Notify);
         let state = match self.expires {
             Some(expires) => format!("{};expires={}", self.state, expires.as_secs()),
             None => self.state.to_owned(),
         };
-        request.headers.push(Name::Event, "refer");
+        let event = id.map_or_else(|| "refer".to_owned(), |id| format!("refer;id={id}"));
+        request.headers.push(Name::Event, event);
         request.headers.push(Name::SubscriptionState, state);
         let phrase = Response::new(self.status).reason;
         let mut body = format!("SIP/2.0 {} ", self.status).into_bytes();
@@ -247,7 +249,7 @@ mod tests {
 
     fn text(notice: &Notice) -> String {
         let mut request = Request::new(Method::Notify, "sip:a@b");
-        notice.write(&mut request);
+        notice.write(&mut request, None);
         let state = request.headers.get(Name::SubscriptionState).unwrap_or_default();
         format!("{} {}", String::from_utf8_lossy(state), String::from_utf8_lossy(request.body()))
     }

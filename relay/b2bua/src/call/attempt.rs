@@ -41,6 +41,15 @@ pub(super) struct Invitation {
     pub(super) crossing: Crossing,
     /// The other leg's offer.
     pub(super) offer: Media,
+    /// On whose word they are called, where not on the caller's.
+    pub(super) referred: Option<Referred>,
+}
+
+/// What a REFER puts into the INVITE, octet by octet (TDR-XFR-013).
+pub(super) struct Referred {
+    /// The Request-URI and the URI of To; `None` where a route says how the number is reached.
+    pub(super) uri: Option<Bytes>,
+    pub(super) by: Option<Bytes>,
 }
 
 /// An INVITE that is out.
@@ -99,6 +108,7 @@ impl Invitation {
         let mut request = self.request(core, plan, candidate, (&hop, &identity), &caller);
         request.headers.push(Name::Contact, contact.clone());
         request.headers.push(Name::Allow, identity.allow());
+        request.headers.push(Name::Supported, crate::identity::EXTENSIONS);
         request.headers.push(Name::UserAgent, PRODUCT);
         let session = Session::new(plan, candidate.trunk);
         session.timer.offer(&mut request.headers);
@@ -145,6 +155,12 @@ impl Invitation {
         let phone = if is_telephone(&called.user) { ";user=phone" } else { "" };
         // TDR-OUT-001: the FQDN that is tried, user=phone, transport=tls.
         let uri = format!("sip:{}@{}{phone};transport={transport}", called.user, candidate.target);
+        let to = format!("<sip:{}@{}{phone}>", called.user, candidate.target.host_part());
+        let whole = self.referred.as_ref().and_then(|referred| referred.uri.as_ref());
+        let (uri, to) = match whole {
+            Some(uri) => (uri.clone(), [b"<", &uri[..], b">"].concat()),
+            None => (uri.into(), to.into_bytes()),
+        };
         let mut request = Request::new(Method::Invite, uri);
         let headers = &mut request.headers;
         headers.push(Name::Via, identity.via(&branch));
@@ -152,14 +168,14 @@ impl Invitation {
         let mut from = caller.from(identity);
         from.extend_from_slice(format!(";tag={tag}").as_bytes());
         headers.push(Name::From, from);
-        headers.push(
-            Name::To,
-            format!("<sip:{}@{}{phone}>", called.user, candidate.target.host_part()),
-        );
+        headers.push(Name::To, to);
         headers.push(Name::CallId, call_id);
         headers.push(Name::CSeq, "1 INVITE");
         if let Some(trunk) = plan.trunks.get(candidate.trunk) {
             self.crossing.write(headers, caller, &called.user, (trunk, identity));
+        }
+        if let Some(by) = self.referred.as_ref().and_then(|referred| referred.by.as_ref()) {
+            headers.set(Name::ReferredBy, by.clone());
         }
         request
     }

@@ -2,7 +2,8 @@
 
 use super::attempt::{Candidate, Invitation};
 use super::setup::Setup;
-use super::{Call, Fate, Media, Phase, text};
+use super::transfer::Transfers;
+use super::{Call, Fate, Media, Parties, Phase, text};
 use super::{offerless, reliable};
 use crate::core::Core;
 use crate::endpoint::Standing;
@@ -172,7 +173,7 @@ impl Arrival {
         if let Some((reject, why)) = crossing.refusal() {
             return Err(refused(reject, why));
         }
-        let candidates = self.candidates(core, &decision.trunks, decision.emergency);
+        let candidates = candidates(core, &self.plan, &decision.trunks, decision.emergency);
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
         };
@@ -228,8 +229,15 @@ impl Arrival {
             caller: self.caller.clone(),
             called: self.called.clone(),
             max_forwards: self.max_forwards - 1,
-            crossing,
+            crossing: crossing.clone(),
             offer,
+            referred: None,
+        };
+        let parties = Parties {
+            caller: self.caller.clone(),
+            called: self.called.clone(),
+            crossing,
+            max_forwards: self.max_forwards - 1,
         };
         let setup = Setup::new(self.new.server, request.clone(), invitation, emergency, candidates);
         let worker = core.ports.worker();
@@ -247,6 +255,8 @@ impl Arrival {
             record,
             began: core.now.mono,
             trunk_out: None,
+            parties,
+            transfers: Transfers::default(),
         };
         if !call.open_media(core, worker, (address_a, port_a), address_b) {
             undo(core);
@@ -260,45 +270,6 @@ impl Arrival {
         let trunk = self.plan.trunks.get(self.trunk);
         let read = |trunk| Crossing::of(trunk, &self.caller, &self.new.request);
         trunk.map(read).unwrap_or_default()
-    }
-
-    /// The endpoints of the route's targets in the order to try: trunk by trunk, in each the healthy
-    /// ones first, then those that failed a moment ago, then those of targets that are down. None of
-    /// these is never tried (TDR-FO-005); one that has asked for a pause is (RFC 3261, 21.5.4), but
-    /// for an emergency.
-    fn candidates(&self, core: &mut Core, trunks: &[usize], emergency: bool) -> Vec<Candidate> {
-        let mut ranked = Vec::new();
-        for index in trunks {
-            let Some(trunk) = self.plan.trunks.get(*index) else { continue };
-            let most = match trunk.kind {
-                TrunkKind::Teams => TEAMS_ENDPOINTS_PER_TARGET,
-                TrunkKind::Carrier => ENDPOINTS_PER_TARGET,
-            };
-            for target in &trunk.targets {
-                let candidate =
-                    |to| Candidate { trunk: *index, target: target.clone(), to, redirected: None };
-                let endpoints = core.endpoints(&self.plan, *index, target);
-                if endpoints.is_empty() {
-                    ranked.push((Rank::Down, candidate(Err("no_address"))));
-                }
-                let up = core.is_up(&trunk.name, target);
-                for to in endpoints.into_iter().take(most) {
-                    ranked.push(match core.endpoints.standing(core.now.mono, &to) {
-                        Standing::Resting if !emergency => {
-                            (Rank::Down, candidate(Err("retry_after")))
-                        }
-                        Standing::Good if up => (Rank::Good, candidate(Ok(to))),
-                        Standing::Failed if up => (Rank::Failed, candidate(Ok(to))),
-                        Standing::Good | Standing::Failed | Standing::Resting => {
-                            (Rank::Down, candidate(Ok(to)))
-                        }
-                    });
-                }
-            }
-        }
-        // Stable: within a rank, the route's order stays.
-        ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
     fn record(&self, core: &Core) -> Record {
@@ -319,6 +290,7 @@ impl Arrival {
             status: 0,
             cause: String::new(),
             reason: None,
+            transfers: Vec::new(),
             media: None,
         }
     }
@@ -347,6 +319,48 @@ impl Arrival {
         core.emit(Event::Rejected { tenant, reason: refused.reject });
         core.outputs.push_back(Output::Record(Box::new(record.clipped())));
     }
+}
+
+/// The endpoints of the route's targets in the order to try: trunk by trunk, in each the healthy
+/// ones first, then those that failed a moment ago, then those of targets that are down. None of
+/// these is never tried (TDR-FO-005); one that has asked for a pause is (RFC 3261, 21.5.4), but
+/// for an emergency.
+pub(super) fn candidates(
+    core: &mut Core,
+    plan: &Plan,
+    trunks: &[usize],
+    emergency: bool,
+) -> Vec<Candidate> {
+    let mut ranked = Vec::new();
+    for index in trunks {
+        let Some(trunk) = plan.trunks.get(*index) else { continue };
+        let most = match trunk.kind {
+            TrunkKind::Teams => TEAMS_ENDPOINTS_PER_TARGET,
+            TrunkKind::Carrier => ENDPOINTS_PER_TARGET,
+        };
+        for target in &trunk.targets {
+            let candidate =
+                |to| Candidate { trunk: *index, target: target.clone(), to, redirected: None };
+            let endpoints = core.endpoints(plan, *index, target);
+            if endpoints.is_empty() {
+                ranked.push((Rank::Down, candidate(Err("no_address"))));
+            }
+            let up = core.is_up(&trunk.name, target);
+            for to in endpoints.into_iter().take(most) {
+                ranked.push(match core.endpoints.standing(core.now.mono, &to) {
+                    Standing::Resting if !emergency => (Rank::Down, candidate(Err("retry_after"))),
+                    Standing::Good if up => (Rank::Good, candidate(Ok(to))),
+                    Standing::Failed if up => (Rank::Failed, candidate(Ok(to))),
+                    Standing::Good | Standing::Failed | Standing::Resting => {
+                        (Rank::Down, candidate(Ok(to)))
+                    }
+                });
+            }
+        }
+    }
+    // Stable: within a rank, the route's order stays.
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// Which reject a refused offer is.

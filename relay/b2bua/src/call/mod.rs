@@ -6,20 +6,26 @@ mod early;
 pub(crate) mod incoming;
 mod offerless;
 mod redirect;
+mod referral;
 mod reinvite;
 mod reliable;
 mod renegotiate;
+mod replace;
 mod session;
 mod setup;
 mod teardown;
+mod transfer;
 mod update;
 
 pub(crate) use attempt::hang_up_late;
 pub(crate) use reliable::lacks_reliable;
+pub(crate) use replace::Newcomer;
 
 use crate::core::Core;
+use crate::headers::Crossing;
 use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg};
+use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
 use crate::record::Record;
 use bytes::Bytes;
@@ -30,6 +36,7 @@ use sip_core::transaction::ServerId;
 use sip_core::{Method, Name, Request, Response};
 use std::sync::Arc;
 use std::time::Instant;
+use transfer::Transfers;
 
 /// One call.
 pub(crate) struct Call {
@@ -52,6 +59,17 @@ pub(crate) struct Call {
     began: Instant,
     /// The trunk that carries it out: counted in its limit.
     trunk_out: Option<String>,
+    parties: Parties,
+    transfers: Transfers,
+}
+
+/// Who called whom: a transfer calls another in the name of the one who stays.
+struct Parties {
+    caller: Caller,
+    called: Called,
+    crossing: Crossing,
+    /// Max-Forwards of the INVITEs of this call.
+    max_forwards: u8,
 }
 
 enum Phase {
@@ -134,6 +152,7 @@ impl Call {
         let mut response = Response::to(request, status, Some(&leg.dialog.id().local_tag));
         response.headers.push(Name::Contact, leg.contact.clone());
         response.headers.push(Name::Allow, leg.identity.allow());
+        response.headers.push(Name::Supported, crate::identity::EXTENSIONS);
         response.headers.push(Name::Server, crate::identity::PRODUCT);
         response
     }
@@ -179,6 +198,7 @@ impl Call {
                 self.info(core, &ask)
             }
             Method::Prack => self.prack(core, &ask),
+            Method::Refer => self.refer(core, &ask),
             // It belongs to no subscription of ours.
             Method::Notify => self.answer(core, &ask, 481),
             _ => self.answer(core, &ask, 405),

@@ -52,6 +52,8 @@ impl Call {
             return self.accept(core, &ask, answer.map(|(body, _)| body));
         }
         match self.crossing(which, &offer) {
+            // Who is at the other end is about to change.
+            Some(_) if self.is_being_transferred() => self.refuse_for_now(core, &ask),
             // Something is under way on the other leg, or its 200 has no ACK yet.
             Some(_) if self.is_busy(which.other()) => self.refuse_for_now(core, &ask),
             Some(out) => {
@@ -150,6 +152,37 @@ impl Call {
         self.agreed(core);
         match self.crossing(which, &answer) {
             Some(out) => self.renegotiate(core, which.other(), Why::Told, out),
+            None => Fate::Lives,
+        }
+    }
+
+    /// Tells the other side what the far side of leg `which`, which is new there, has agreed; if a
+    /// re-INVITE of ours is under way, after it.
+    pub(super) fn carry_across(&mut self, core: &mut Core, which: PeerLeg) -> Fate {
+        if self.is_renegotiating() {
+            self.transfers.owed = Some(which);
+            return Fate::Lives;
+        }
+        let described = self.leg(which).and_then(|leg| leg.negotiation.last_remote().cloned());
+        match described.and_then(|media| self.crossing(which, &media)) {
+            Some(out) => self.renegotiate(core, which.other(), Why::Told, out),
+            None => Fate::Lives,
+        }
+    }
+
+    /// The same for early media of a target that is being called for leg `which`; if another
+    /// re-INVITE is under way, its answer will do.
+    pub(super) fn carry_early(&mut self, core: &mut Core, which: PeerLeg, early: &Media) -> Fate {
+        match self.crossing(which, early).filter(|_| !self.is_renegotiating()) {
+            Some(out) => self.renegotiate(core, which.other(), Why::Told, out),
+            None => Fate::Lives,
+        }
+    }
+
+    /// Our re-INVITE has its outcome: what waited for it follows.
+    pub(super) fn settled(&mut self, core: &mut Core) -> Fate {
+        match self.transfers.owed.take() {
+            Some(which) => self.carry_across(core, which),
             None => Fate::Lives,
         }
     }
@@ -253,6 +286,7 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let a = self.a.media(&plan);
         let b = self.b.as_ref().and_then(|leg| leg.media(&plan));
+        let (a, b) = self.heard_now(a, b);
         self.connect(core, a, b);
         self.note_hold();
     }

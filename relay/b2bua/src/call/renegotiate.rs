@@ -90,6 +90,16 @@ impl Call {
         !free || self.is_unacknowledged(which)
     }
 
+    /// Whether a re-INVITE of ours has no outcome yet.
+    pub(super) fn is_renegotiating(&self) -> bool {
+        matches!(&self.phase, Phase::Up(up) if up.ours.is_some())
+    }
+
+    /// Whether it is for this leg.
+    pub(super) fn is_renegotiating_on(&self, which: PeerLeg) -> bool {
+        matches!(&self.phase, Phase::Up(up) if up.ours.as_ref().is_some_and(|it| it.on == which))
+    }
+
     pub(super) fn is_unacknowledged(&self, which: PeerLeg) -> bool {
         let leg = match which {
             PeerLeg::A => Some(&self.a),
@@ -220,7 +230,7 @@ impl Call {
         let lapsed = matches!(pending.why, Why::Lapsed);
         let Some(Asker { ask, offer }) = pending.asker() else {
             self.agreed(core);
-            return if lapsed { self.take_back(core, on) } else { Fate::Lives };
+            return if lapsed { self.take_back(core, on) } else { self.settled(core) };
         };
         let body = answer.and_then(|(media, _)| {
             let mut answer = media.answer_for(&offer)?;
@@ -231,7 +241,8 @@ impl Call {
             let leg = self.leg(on.other()).ok_or(Refusal::OutOfTurn)?;
             leg.negotiation.make_answer(&answer).map(|(body, _)| body)
         });
-        self.accept(core, &ask, body)
+        self.accept(core, &ask, body);
+        self.settled(core)
     }
 
     /// The other side has agreed to what the asker was refused: it is asked for what holds.
@@ -362,7 +373,7 @@ impl Call {
             let word = "dialog_gone";
             return self.hang_up(core, None, Some("SIP;cause=481"), word);
         }
-        Fate::Lives
+        self.settled(core)
     }
 
     /// Our re-INVITE was never answered (408), or could not be sent, which counts as 503 and does

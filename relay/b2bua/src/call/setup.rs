@@ -230,7 +230,7 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let id = self.id;
         let Some(attempt) = self.setup().and_then(|setup| setup.attempt.as_mut()) else {
-            return Fate::Lives;
+            return self.transfer_response(core, client, hop, response);
         };
         if attempt.client != client {
             return Fate::Lives;
@@ -281,6 +281,9 @@ impl Call {
         signed: Signed,
     ) -> Fate {
         let id = self.id;
+        if matches!(self.phase, Phase::Up(_)) {
+            return self.transfer_signed(core, client, signed);
+        }
         let attempt = self.setup().and_then(|setup| setup.attempt.as_mut());
         if let Some(attempt) = attempt.filter(|attempt| attempt.client == client) {
             attempt.sign(core, signed);
@@ -310,6 +313,9 @@ impl Call {
 
     /// The INVITE could not be sent, or the transaction timed out.
     pub(crate) fn invite_failed(&mut self, core: &mut Core, client: ClientId, why: &str) -> Fate {
+        if matches!(self.phase, Phase::Up(_)) {
+            return self.transfer_lost(core, client, why);
+        }
         let ours = self.setup().and_then(|setup| setup.attempt.as_ref());
         if ours.is_none_or(|attempt| attempt.client != client) {
             return Fate::Lives;

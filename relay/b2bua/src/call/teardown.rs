@@ -30,6 +30,8 @@ impl Call {
             // RFC 3261, 15: the caller may end an early dialog with BYE; its INVITE gets 487.
             (Phase::Setup(_), PeerLeg::A) => self.cancelled(core, request),
             (Phase::Setup(_), PeerLeg::B) => self.answer_withdrawn(core),
+            // The transferor need not wait for the outcome (TDR-XFR-017).
+            (Phase::Up(_), _) if self.transfers.asked_by(which) => self.transferor_left(core),
             (Phase::Up(_), _) => {
                 let word = match which {
                     PeerLeg::A => "caller_hangup",
@@ -52,8 +54,10 @@ impl Call {
     ) -> Fate {
         let plan = std::sync::Arc::clone(&self.plan);
         self.drop_renegotiation(core);
+        let gone = self.drop_transfer(core);
         for which in [PeerLeg::A, PeerLeg::B] {
             if but != Some(which)
+                && gone != Some(which)
                 && let Some(leg) = self.leg(which)
             {
                 leg.bye(core, &plan, reason);
@@ -77,8 +81,11 @@ impl Call {
     /// Our 200 was never acknowledged (RFC 3261, 13.3.1.4). For a re-INVITE likewise: the far side
     /// is not there any more.
     pub(crate) fn ack_missing(&mut self, core: &mut Core, server: ServerId) -> Fate {
-        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
-            leg.unacknowledged.take_if(|it| it.server == server);
+        let legs = [Some(&mut self.a), self.b.as_mut()].into_iter().flatten();
+        let missed = |leg: &mut leg::Leg| leg.unacknowledged.take_if(|it| it.server == server);
+        if legs.filter_map(missed).count() == 0 {
+            // It was the leg's that has given its place away.
+            return Fate::Lives;
         }
         match &self.phase {
             Phase::Up(_) => self.hang_up(core, None, Some("SIP;cause=408"), "ack_missing"),

@@ -49,12 +49,11 @@ fn keys_and_words_that_are_not_known() {
             "hold = \"sendonly\"\n[limits]",
             "tenants.d/contoso.toml:3: `hold = \"sendonly\"` is not one of inactive, absorb",
         ),
-        // A promise that is not kept yet is refused, with what is done instead.
         (
             TENANT,
             "[limits]",
-            "transfer = \"refer\"\n[limits]",
-            "tenants.d/contoso.toml:3: `transfer = \"refer\"` cannot be had yet: REFER is not taken\nhint: transfer = \"none\": Teams transfers inside its cloud and we see re-INVITEs",
+            "transfer = \"reffer\"\n[limits]",
+            "tenants.d/contoso.toml:3: `transfer = \"reffer\"` is not one of refer, none\nhint: did you mean \"refer\"?",
         ),
     ]);
 }

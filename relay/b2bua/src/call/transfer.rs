@@ -1,0 +1,472 @@
+//! REFER: the far side of a leg wants its place to be another's (RFC 5589, 6; TDR-XFR-010 to 025).
+//!
+//! We are the transferee's agent: REFER goes no further than here. The target is called by an INVITE
+//! of ours, and when it answers its leg takes the place of the transferor's. Until then the call stays
+//! as it is, so that a target that is busy costs nobody anything.
+
+use super::attempt::{Attempt, Candidate, Invitation, Progress, Referred};
+use super::incoming::candidates;
+use super::referral::{Referral, Referrer};
+use super::replace::Former;
+use super::{Ask, Call, Fate, Parties, Phase};
+use crate::cause;
+use crate::core::{Core, DialogKey};
+use crate::credentials::Signed;
+use crate::headers::Crossing;
+use crate::identity::Identity;
+use crate::io::{Hop, LegMedia, PeerLeg};
+use crate::leg;
+use crate::party::{Called, Caller};
+use crate::plan::{RouteFrom, TrunkKind};
+use crate::routing;
+use crate::timers::Timer;
+use sdp::{Direction, Media};
+use sip_core::transaction::ClientId;
+use sip_core::usage::refer::Refer;
+use sip_core::{Name, Response, Uri};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the target may ring (RFC 3261, 16.6: timer C).
+const RING_MAX: Duration = Duration::from_secs(185);
+
+/// What a call has to do with transfers.
+#[derive(Default)]
+pub(super) struct Transfers {
+    pending: Option<Box<Transfer>>,
+    /// Who is told what came of the last REFER.
+    pub(super) referral: Option<Box<Referral>>,
+    pub(super) former: Option<Box<Former>>,
+    /// A new leg whose media is told to the other side once our re-INVITE there is through.
+    pub(super) owed: Option<PeerLeg>,
+    /// The dialog of the last REFER that was accepted.
+    referred_on: Option<DialogKey>,
+}
+
+/// A target that is being called.
+struct Transfer {
+    /// The leg whose place it is to have.
+    which: PeerLeg,
+    invitation: Invitation,
+    /// The target, for the record.
+    to: String,
+    waiting: VecDeque<Candidate>,
+    attempt: Option<Attempt>,
+    gives_up: Instant,
+    /// The transferor has hung up and waits for nothing.
+    left: bool,
+    /// What is carried instead of the transferor's stream: the target's early media, or nothing once
+    /// the transferor has left.
+    instead: Option<LegMedia>,
+}
+
+/// Why a REFER is not accepted.
+struct Refused {
+    status: u16,
+    why: String,
+}
+
+/// Where the target is, and how it is named there.
+struct Destination {
+    candidates: Vec<Candidate>,
+    called: Called,
+    referred: Referred,
+}
+
+impl Transfers {
+    /// Whether the far side of this leg has asked for the transfer that is under way.
+    pub(super) fn asked_by(&self, which: PeerLeg) -> bool {
+        self.pending.as_ref().is_some_and(|transfer| transfer.which == which && !transfer.left)
+    }
+
+    /// Nobody is left to be told.
+    pub(super) fn forget_former_referral(&mut self) {
+        self.referral.take_if(|referral| referral.by == Referrer::Former);
+    }
+}
+
+impl Call {
+    /// Whether a target is being called.
+    pub(super) fn is_being_transferred(&self) -> bool {
+        self.transfers.pending.is_some()
+    }
+
+    /// A REFER came in on a leg.
+    pub(super) fn refer(&mut self, core: &mut Core, ask: &Ask) -> Fate {
+        let (refer, destination) = match self.judge_refer(core, ask) {
+            Ok(accepted) => accepted,
+            Err(Refused { status, why }) => {
+                let mut response = self.reply(ask, status);
+                let agent = &self.plan.node.fqdn;
+                response.headers.push(Name::Warning, format!("399 {agent} \"{why}\""));
+                core.respond(ask.server, response);
+                return Fate::Lives;
+            }
+        };
+        // At once, as the transferor waits for it and not for the target (TDR-XFR-011).
+        core.respond(ask.server, self.reply(ask, 202));
+        self.referred(core, ask, &refer);
+        let which = ask.leg;
+        let gives_up = core.now.mono + RING_MAX;
+        core.timers.arm(gives_up, Timer::Transfer(self.id));
+        self.transfers.pending = Some(Box::new(Transfer {
+            which,
+            invitation: self.invitation(which, destination.called, destination.referred),
+            to: super::text(&refer.target),
+            waiting: destination.candidates.into(),
+            attempt: None,
+            gives_up,
+            left: false,
+            instead: None,
+        }));
+        self.call_target(core, 503, "no_address")
+    }
+
+    /// Subscribes the transferor to the outcome, unless it does not want to know (RFC 4488).
+    fn referred(&mut self, core: &mut Core, ask: &Ask, refer: &Refer) {
+        let key = self.leg(ask.leg).map(|leg| leg.key());
+        let again = self.transfers.referred_on == key;
+        self.transfers.referred_on = key;
+        self.transfers.referral = None;
+        if !refer.unsubscribed {
+            let cseq = ask.request.headers.cseq().number;
+            self.subscribe(core, ask.leg, again.then_some(cseq));
+        }
+    }
+
+    fn judge_refer(&mut self, core: &mut Core, ask: &Ask) -> Result<(Refer, Destination), Refused> {
+        let refused = |status, why: &str| Refused { status, why: why.to_owned() };
+        let Some(leg) = self.leg(ask.leg) else { return Err(refused(481, "no such leg")) };
+        if !leg.identity.takes_refer() {
+            return Err(refused(405, "REFER is not taken here"));
+        }
+        let trunk = leg.trunk;
+        // One at a time, and not while the legs are being changed (fixture F-15: the second waits).
+        let busy = self.is_being_transferred() || self.is_renegotiating();
+        if busy || !matches!(self.phase, Phase::Up(_)) {
+            return Err(refused(491, "another change of the call is under way"));
+        }
+        let refer = Refer::of(&ask.request.headers)
+            .map_err(|error| Refused { status: 400, why: error.to_string() })?;
+        if refer.replaces.is_some() {
+            // Microsoft is sent no Replaces (TDR-OUT-008), and joins by what stands in Referred-By
+            // (TDR-XFR-021).
+            return Err(refused(403, "Refer-To with Replaces is not followed"));
+        }
+        let destination = self
+            .destination(core, trunk, &refer)
+            .ok_or_else(|| refused(403, "Refer-To leads nowhere that this call may go"))?;
+        Ok((refer, destination))
+    }
+
+    /// Where a Refer-To leads: back to Teams with its URI as it is (TDR-XFR-013, TDR-XFR-015), or,
+    /// for a number at a name of ours, by the tenant's routes. Nowhere else: a far side must not
+    /// make us call its friends.
+    fn destination(&self, core: &mut Core, trunk: usize, refer: &Refer) -> Option<Destination> {
+        let plan = Arc::clone(&self.plan);
+        let uri = Uri::parse(&refer.target).ok()?;
+        let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
+        let of = plan.trunks.get(trunk)?;
+        let tenant = plan.tenants.iter().position(|tenant| tenant.name == self.tenant)?;
+        let by = refer.referred_by.clone();
+        let known = of.targets.iter().map(|target| &target.host).chain(&of.peer_names);
+        if of.kind == TrunkKind::Teams && known.into_iter().any(|name| *name == host) {
+            // The URI goes as it is; a Teams user has no number in it.
+            let unnamed = Called { user: String::new(), number: String::new() };
+            let called = Called::of(&uri).unwrap_or(unnamed);
+            let mut candidates = candidates(core, &plan, &[trunk], false);
+            candidates.sort_by_key(|candidate| candidate.target.host != host);
+            let referred = Referred { uri: Some(refer.target.clone()), by };
+            return Some(Destination { candidates, called, referred });
+        }
+        let called = Called::of(&uri)?;
+        let from = routing::direction_from(of.kind);
+        let (ours, number) = match from {
+            RouteFrom::Teams => (plan.tenant_of_fqdn(&host) == Some(tenant), called.number.clone()),
+            // From a carrier, only to the tenant itself: nobody calls out at its cost.
+            RouteFrom::Carrier => {
+                let named = plan.listeners.iter().any(|it| it.advertise.ip().to_string() == host);
+                let owned = plan.numbers.tenant(&called.number) == Some(tenant);
+                (named && owned, called.clone().with_plus().number)
+            }
+        };
+        let decision = ours.then(|| routing::decide(&plan, tenant, from, &number).ok())??;
+        let candidates = candidates(core, &plan, &decision.trunks, decision.emergency);
+        // Referred-By names people of the transferor's network, whom a carrier does not know.
+        Some(Destination { candidates, called, referred: Referred { uri: None, by: None } })
+    }
+
+    /// The target is called in the name of the one who stays, with what that one's leg has agreed.
+    fn invitation(&self, which: PeerLeg, called: Called, referred: Referred) -> Invitation {
+        let Parties { caller, called: callee, crossing, .. } = &self.parties;
+        // What the INVITE of the call said of its caller holds for no one else.
+        let (stays, caller, crossing) = match which {
+            PeerLeg::A => (self.b.as_ref(), Caller::of_called(callee), Crossing::default()),
+            PeerLeg::B => (Some(&self.a), caller.clone(), crossing.clone()),
+        };
+        let agreed = stays.and_then(|leg| leg.negotiation.stream());
+        let offer = agreed.map_or_else(Media::g711, |stream| Media {
+            payloads: stream.payloads.clone(),
+            direction: Direction::SendRecv,
+            ptime_ms: stream.ptime_ms,
+        });
+        let max_forwards = self.parties.max_forwards;
+        let referred = Some(referred);
+        Invitation { caller, called, crossing, max_forwards, offer, referred }
+    }
+
+    /// Sends the INVITE to the next place where the target may be; where none is left, the transfer
+    /// has failed with `status`.
+    fn call_target(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
+        let plan = Arc::clone(&self.plan);
+        let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
+        while let Some(candidate) = transfer.waiting.pop_front() {
+            let stays_on = self.leg(transfer.which).map(|leg| leg.trunk) == Some(candidate.trunk);
+            if !stays_on && !core.admission.trunk_allows(&plan, candidate.trunk) {
+                continue;
+            }
+            let Ok(to) = candidate.to.clone() else { continue };
+            let negotiation = self.fresh_negotiation(core, transfer.which, candidate.trunk);
+            let Some(negotiation) = negotiation else { continue };
+            let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
+            let to = (&candidate, Hop::Target(to));
+            let us = (identity, negotiation);
+            transfer.attempt = Some(transfer.invitation.send(core, &plan, self.id, to, us));
+            self.transfers.pending = Some(transfer);
+            return Fate::Lives;
+        }
+        self.transfers.pending = Some(transfer);
+        self.transfer_failed(core, status, outcome)
+    }
+
+    /// A response to the INVITE to the target.
+    pub(super) fn transfer_response(
+        &mut self,
+        core: &mut Core,
+        client: ClientId,
+        hop: &Hop,
+        response: &Response,
+    ) -> Fate {
+        if !self.calls_target(client) {
+            return Fate::Lives;
+        }
+        let id = self.id;
+        let attempt = self.transfers.pending.as_mut().and_then(|it| it.attempt.as_mut());
+        if response.status == 422 && attempt.is_some_and(|it| it.raise(core, id, response)) {
+            return Fate::Lives;
+        }
+        match response.status {
+            100 => Fate::Lives,
+            101..=199 => self.target_rings(core, hop, response),
+            200..=299 => self.target_answered(core, hop, response),
+            // Once Microsoft has looked at it, it is not asked again: what stands in Referred-By is
+            // good for one INVITE (TDR-XFR-019).
+            503 => self.try_elsewhere(core, client, "503"),
+            status => {
+                core.clients.remove(&client);
+                self.transfer_failed(core, status, &status.to_string())
+            }
+        }
+    }
+
+    /// The INVITE to the target could not be sent, or was never answered.
+    pub(super) fn transfer_lost(&mut self, core: &mut Core, client: ClientId, why: &str) -> Fate {
+        match self.calls_target(client) {
+            false => Fate::Lives,
+            true if why == crate::b2bua::TIMEOUT => self.transfer_failed(core, 408, why),
+            true => self.try_elsewhere(core, client, why),
+        }
+    }
+
+    /// The target's side has asked who we are: the INVITE goes out again with credentials.
+    pub(super) fn transfer_signed(
+        &mut self,
+        core: &mut Core,
+        client: ClientId,
+        signed: Signed,
+    ) -> Fate {
+        let attempt = self.transfers.pending.as_mut().and_then(|it| it.attempt.as_mut());
+        if let Some(attempt) = attempt.filter(|attempt| attempt.client == client) {
+            attempt.sign(core, signed);
+        }
+        Fate::Lives
+    }
+
+    fn try_elsewhere(&mut self, core: &mut Core, client: ClientId, outcome: &str) -> Fate {
+        core.clients.remove(&client);
+        if let Some(transfer) = &mut self.transfers.pending {
+            transfer.attempt = None;
+        }
+        self.call_target(core, 503, outcome)
+    }
+
+    fn calls_target(&self, client: ClientId) -> bool {
+        let attempt = self.transfers.pending.as_ref().and_then(|it| it.attempt.as_ref());
+        attempt.is_some_and(|attempt| attempt.client == client)
+    }
+
+    /// The target rings: the transferor is told, and the one who waits hears what there is to hear
+    /// (TDR-XFR-016).
+    fn target_rings(&mut self, core: &mut Core, from: &Hop, response: &Response) -> Fate {
+        let plan = Arc::clone(&self.plan);
+        let Some(transfer) = &mut self.transfers.pending else { return Fate::Lives };
+        let Some(attempt) = &mut transfer.attempt else { return Fate::Lives };
+        let (which, trunk) = (transfer.which, attempt.trunk);
+        let progress = attempt.progress(core, &plan, from, response);
+        // RFC 6228: a fork has ended; it rings nobody.
+        if response.status == 199 {
+            attempt.forget(response);
+            return Fate::Lives;
+        }
+        match progress {
+            Progress::Ignored => Fate::Lives,
+            Progress::Ringing => {
+                self.tell_progress(core, response.status);
+                Fate::Lives
+            }
+            Progress::Described(stream, answer) => {
+                let symmetric = leg::symmetric(&plan, trunk);
+                transfer.instead = Some(LegMedia { stream, symmetric });
+                self.agreed(core);
+                self.tell_progress(core, response.status);
+                self.carry_early(core, which, &answer)
+            }
+        }
+    }
+
+    /// The streams to carry: those of the legs, but for the one that a target is heard instead of.
+    pub(super) fn heard_now(
+        &self,
+        a: Option<LegMedia>,
+        b: Option<LegMedia>,
+    ) -> (Option<LegMedia>, Option<LegMedia>) {
+        let pending = self.transfers.pending.as_ref();
+        match pending.and_then(|transfer| Some((transfer.which, transfer.instead.clone()?))) {
+            Some((PeerLeg::A, instead)) => (Some(instead), b),
+            Some((PeerLeg::B, instead)) => (a, Some(instead)),
+            None => (a, b),
+        }
+    }
+
+    fn target_answered(&mut self, core: &mut Core, from: &Hop, response: &Response) -> Fate {
+        let plan = Arc::clone(&self.plan);
+        let pending = self.transfers.pending.as_mut();
+        let Some((attempt, which)) = pending.and_then(|it| Some((it.attempt.take()?, it.which)))
+        else {
+            return Fate::Lives;
+        };
+        let trunk = attempt.trunk;
+        let new = match attempt.answered(core, &plan, from, response) {
+            Ok((new, Some(_))) => new,
+            Ok((mut new, None)) => {
+                new.bye(core, &plan, Some(&cause::reason_of(488)));
+                return self.transfer_failed(core, 488, "no_common_codec");
+            }
+            Err(_) => return self.transfer_failed(core, 502, "no_contact"),
+        };
+        let Some(transfer) = self.transfers.pending.take() else { return Fate::Lives };
+        self.note_transfer(core, "refer", which, transfer.to, "200");
+        self.count_moved(core, which, trunk);
+        if let Some(old) = self.take_place(core, which, new)
+            && !transfer.left
+        {
+            if let Some(referral) = &mut self.transfers.referral {
+                referral.by = Referrer::Former;
+            }
+            self.await_farewell(core, old);
+            self.tell_outcome(core, 200);
+        }
+        let id = self.id;
+        if let Some(leg) = self.leg(which) {
+            leg.session.arm(core, id, which);
+        }
+        self.agreed(core);
+        self.carry_across(core, which)
+    }
+
+    /// The call's place in the limits moves with its outgoing leg; the incoming one keeps the place
+    /// that was counted when the call came (TDR-CC-001).
+    fn count_moved(&mut self, core: &mut Core, which: PeerLeg, trunk: usize) {
+        let name = self.plan.trunks.get(trunk).map(|trunk| trunk.name.clone());
+        if which == PeerLeg::B {
+            self.count_out(core, name.as_deref());
+        }
+    }
+
+    /// The target cannot be had: the call stays what it was (TDR-XFR-018), unless nobody is left at
+    /// that end (TDR-XFR-017).
+    fn transfer_failed(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
+        let Some(transfer) = self.transfers.pending.take() else { return Fate::Lives };
+        let which = transfer.which;
+        self.note_transfer(core, "refer", which, transfer.to, outcome);
+        if transfer.left {
+            let reason = cause::reason_of(cause::across(status));
+            self.transfers.referral = None;
+            return self.hang_up(core, Some(which), Some(&reason), "transfer_failed");
+        }
+        let told = if matches!(status, 300..=399 | 401 | 407) { 503 } else { status };
+        self.tell_outcome(core, told);
+        if transfer.instead.is_some() {
+            self.agreed(core);
+        }
+        Fate::Lives
+    }
+
+    /// The transferor hangs up before the outcome: the other one stays and waits for the target.
+    pub(super) fn transferor_left(&mut self, core: &mut Core) -> Fate {
+        let plan = Arc::clone(&self.plan);
+        let Some(which) = self.transfers.pending.as_ref().map(|it| it.which) else {
+            return Fate::Lives;
+        };
+        self.transfers.referral = None;
+        let Some(leg) = self.leg(which) else { return Fate::Lives };
+        let (key, media) = (leg.key(), leg.media(&plan));
+        core.dialogs.remove(&key);
+        let silent = media.map(|mut media| {
+            media.stream.direction = Direction::Inactive;
+            media
+        });
+        if let Some(transfer) = &mut self.transfers.pending {
+            transfer.left = true;
+            transfer.instead = transfer.instead.take().or(silent);
+        }
+        self.agreed(core);
+        Fate::Lives
+    }
+
+    /// The call ends: so does what is under way in it. The leg that has hung up already.
+    pub(super) fn drop_transfer(&mut self, core: &mut Core) -> Option<PeerLeg> {
+        self.transfers.owed = None;
+        let mut gone = None;
+        if let Some(transfer) = self.transfers.pending.take() {
+            self.note_transfer(core, "refer", transfer.which, transfer.to, "cancelled");
+            if let Some(attempt) = transfer.attempt {
+                attempt.abandon(core, None);
+            }
+            gone = transfer.left.then_some(transfer.which);
+            self.tell_outcome(core, 487);
+        }
+        self.say_farewell(core);
+        self.transfers.referral = None;
+        gone
+    }
+
+    /// Something of a transfer is due, or was.
+    pub(crate) fn transfer_due(&mut self, core: &mut Core) -> Fate {
+        let now = core.now.mono;
+        self.tell_again(core);
+        if self.transfers.former.as_ref().is_some_and(|former| former.due <= now) {
+            self.say_farewell(core);
+            self.transfers.forget_former_referral();
+        }
+        if self.transfers.pending.as_ref().is_none_or(|transfer| transfer.gives_up > now) {
+            return Fate::Lives;
+        }
+        let pending = self.transfers.pending.as_mut();
+        if let Some(attempt) = pending.and_then(|transfer| transfer.attempt.take()) {
+            attempt.abandon(core, None);
+        }
+        self.transfer_failed(core, 408, "no_answer")
+    }
+}

@@ -1,0 +1,617 @@
+//! REFER from Teams: whoever fails, hangs up or is silent in the middle of a transfer.
+
+use b2bua::plan::TransferPolicy;
+use callflow::plan::{ANNA, CONTOSO, FABRIKAM, PSTN};
+use callflow::script::{
+    body, carrier_calls_teams, hang_up, line, teams_calls_carrier, uri_of, usual_sdp,
+};
+use callflow::{Party, Who, World, ms, sdp_text, secs};
+use sip_core::{Method, Name, Request, Response};
+
+/// A Teams user, as Microsoft names it (fixture F-14): no user part, parameters with colons.
+const CLARA: &str = "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:6b65a6a4-8b81-48f6-b38a-088ca65ed389";
+/// The transferor and, hidden in it, the call to be replaced.
+const BY: &str = "<sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:47378190-96da-1dac-72ff-5d2a386ecbe0;x-t=c241330b;x-ti=17fc695a;x-tt=aHR0cHM6Ly9hcGktZHUtYS11c2VhLnBzdG5odWIubWljcm9zb2Z0LmNvbS8%3D>";
+
+/// `one` sends REFER to this target.
+fn refers(world: &mut World, one: &mut Party, to: &str) -> Request {
+    let mut refer = one.request(world, Method::Refer);
+    refer.headers.push(Name::ReferTo, format!("<{to}>"));
+    refer.headers.push(Name::ReferredBy, BY);
+    world.send(one.who, refer.clone());
+    refer
+}
+
+/// `one` is told this much of the new call, and says yes.
+fn is_told(world: &mut World, one: &Party, status: &str, state: &str) {
+    let notify = one.gets(world, "NOTIFY");
+    assert_eq!(body(&notify), format!("SIP/2.0 {status}\r\n"));
+    assert_eq!(header(&notify, Name::SubscriptionState), state);
+    one.answer(world, &notify, 200, |_| {});
+}
+
+fn header(request: &Request, name: Name) -> String {
+    String::from_utf8_lossy(request.headers.get(name).unwrap_or_default()).into_owned()
+}
+
+/// REFER is accepted, and the first word of the new call comes; who is called.
+fn is_accepted(world: &mut World, one: &mut Party, to: &str) -> Party {
+    refers(world, one, to);
+    let accepted = one.hears(world, "202 REFER");
+    assert!(accepted.headers.contact().is_some());
+    is_told(world, one, "100 Trying", "active;expires=60");
+    Party::called(world, Who::Sip)
+}
+
+/// The target answers; its ACK comes.
+fn answers(world: &mut World, target: &Party) {
+    target.reply(world, 200);
+    target.gets(world, "ACK");
+}
+
+fn outcomes(world: &mut World) -> Vec<(&'static str, &'static str, String)> {
+    world.run_for(secs(1));
+    let record = world.records.last().expect("the call is over");
+    record.transfers.iter().map(|it| (it.by, it.leg, it.outcome.clone())).collect()
+}
+
+fn reinvited(world: &mut World, one: &Party) -> Request {
+    let asked = one.gets(world, "INVITE");
+    one.answer(world, &asked, 200, |response: &mut Response| {
+        response.set_body("application/sdp", usual_sdp(one.who));
+    });
+    one.gets(world, "ACK");
+    asked
+}
+
+#[test]
+fn a_blind_transfer_calls_the_target_as_microsoft_names_it() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    let mut clara = is_accepted(&mut world, &mut anna, CLARA);
+    let invite = clara.invite.clone();
+    assert_eq!(String::from_utf8_lossy(&invite.uri), CLARA);
+    assert_eq!(uri_of(invite.headers.get(Name::To).unwrap()), CLARA);
+    assert_eq!(header(&invite, Name::ReferredBy), BY);
+    let from = uri_of(invite.headers.get(Name::From).unwrap());
+    assert_eq!(from, format!("sip:{PSTN}@{CONTOSO};user=phone"), "the one who stays calls");
+    assert!(invite.headers.get(Name::Replaces).is_none(), "TDR-OUT-008");
+    assert!(invite.headers.has_token(Name::Allow, "REFER"));
+    assert_ne!(line(&body(&invite), "a=crypto"), line(&body(&anna.invite), "a=crypto"));
+    assert_eq!(line(&body(&invite), "m=audio"), line(&body(&anna.invite), "m=audio"));
+
+    clara.reply(&mut world, 180);
+    is_told(&mut world, &anna, "180 Ringing", "active;expires=60");
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0, "the carrier hears nothing of it");
+    world.run_for(secs(40));
+    hang_up(&mut world, &mut clara, &caller);
+    assert_eq!(outcomes(&mut world), [("refer", "b", "200".to_owned())]);
+    assert_eq!(world.records.len(), 1, "it is one call");
+}
+
+#[test]
+fn media_goes_to_the_target_from_its_answer_on() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    let mut clara = is_accepted(&mut world, &mut anna, CLARA);
+    let mut elsewhere = Who::Sip.media();
+    elsewhere.set_port(50_002);
+    let mut sequence = 0;
+    let mut says = |world: &mut World| {
+        sequence += 1;
+        let ours = caller_port(world);
+        world.send_packet(Who::Colt.media(), World::our_media(ours), rtp(sequence));
+        world.run_for(ms(50));
+        (world.packets(Who::Sip.media()).len(), world.packets(elsewhere).len())
+    };
+    assert_eq!(says(&mut world), (1, 0));
+    let sdp = sdp_text::teams(elsewhere);
+    let invite = clara.invite.clone();
+    clara.answer(&mut world, &invite, 183, |it| it.set_body("application/sdp", sdp.clone()));
+    is_told(&mut world, &anna, "183 Session Progress", "active;expires=60");
+    assert_eq!(says(&mut world), (0, 1), "early media is heard (TDR-XFR-016)");
+    clara.answer(&mut world, &invite, 200, |it| it.set_body("application/sdp", sdp));
+    clara.gets(&mut world, "ACK");
+    assert_eq!(says(&mut world), (0, 1));
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    assert_eq!(says(&mut world), (0, 1));
+    hang_up(&mut world, &mut clara, &caller);
+}
+
+/// Our port on the caller's leg.
+fn caller_port(world: &World) -> u16 {
+    world.core().calls(world.now())[0].ports.expect("media is open").0
+}
+
+/// A packet of the caller's, the `nth` of its stream.
+fn rtp(nth: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 8];
+    packet.extend_from_slice(&nth.to_be_bytes());
+    packet.extend_from_slice(&[0, 0, 0, 160, 1, 2, 3, 4]);
+    packet.extend_from_slice(&[0x55; 160]);
+    packet
+}
+
+#[test]
+fn transfer_target_busy_and_the_call_goes_on() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 486);
+    is_told(&mut world, &anna, "486 Busy Here", "terminated;reason=noresource");
+    world.run_for(secs(60));
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 2, "it is not tried again (TDR-XFR-019)");
+    hang_up(&mut world, &mut anna, &caller);
+    assert_eq!(outcomes(&mut world), [("refer", "b", "486".to_owned())]);
+}
+
+#[test]
+fn early_media_of_a_target_that_fails_gives_way_to_the_transferor() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    let mut elsewhere = Who::Sip.media();
+    elsewhere.set_port(50_002);
+    let invite = clara.invite.clone();
+    let sdp = sdp_text::teams(elsewhere);
+    clara.answer(&mut world, &invite, 183, |it| it.set_body("application/sdp", sdp));
+    is_told(&mut world, &anna, "183 Session Progress", "active;expires=60");
+    clara.reply(&mut world, 603);
+    is_told(&mut world, &anna, "603 Decline", "terminated;reason=noresource");
+    let port = caller_port(&world);
+    world.send_packet(Who::Colt.media(), World::our_media(port), rtp(1));
+    world.run_for(ms(50));
+    assert_eq!(world.packets(Who::Sip.media()).len(), 1);
+    assert!(world.packets(elsewhere).is_empty());
+    hang_up(&mut world, &mut anna, &caller);
+}
+
+#[test]
+fn a_held_caller_is_resumed_when_the_target_answers_and_not_before() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let held = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
+    anna.asks(&mut world, Method::Invite, Some(held));
+    let asked = caller.gets(&mut world, "INVITE");
+    caller.answer(&mut world, &asked, 200, |response| {
+        let sdp = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
+        response.set_body("application/sdp", sdp);
+    });
+    caller.gets(&mut world, "ACK");
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    world.run_for(ms(20));
+
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    assert!(body(&clara.invite).contains("a=sendrecv"), "TDR-HLD-008");
+    clara.reply(&mut world, 180);
+    is_told(&mut world, &anna, "180 Ringing", "active;expires=60");
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 1);
+    clara.reply(&mut world, 200);
+    let asked = reinvited(&mut world, &caller);
+    assert!(body(&asked).contains("a=sendrecv"));
+    clara.gets(&mut world, "ACK");
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    assert_eq!(world.core().calls(world.now())[0].state, "answered");
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_target_with_another_codec_has_the_carrier_change_its_own() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    let invite = clara.invite.clone();
+    let only = sdp_text::secure(Who::Sip.media(), &["0 PCMU/8000"]);
+    clara.answer(&mut world, &invite, 200, |it| it.set_body("application/sdp", only));
+    clara.gets(&mut world, "ACK");
+    let asked = caller.gets(&mut world, "INVITE");
+    assert!(line(&body(&asked), "m=audio").ends_with("RTP/AVP 0"), "{}", body(&asked));
+    let only = sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
+    caller.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", only));
+    caller.gets(&mut world, "ACK");
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_user_who_called_out_transfers_the_one_it_called() {
+    let mut world = World::new(1);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    let mut clara = is_accepted(&mut world, &mut anna, CLARA);
+    let from = uri_of(clara.invite.headers.get(Name::From).unwrap());
+    assert_eq!(from, format!("sip:{PSTN}@{CONTOSO};user=phone"), "the one who stays calls");
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut clara, &subscriber);
+    assert_eq!(outcomes(&mut world), [("refer", "a", "200".to_owned())]);
+}
+
+#[test]
+fn transferor_hangs_up_first_and_the_target_answers() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    anna.hangs_up(&mut world);
+    clara.reply(&mut world, 180);
+    world.run_for(secs(5));
+    assert_eq!(world.sent_to(Who::Colt, "BYE"), 0);
+    answers(&mut world, &clara);
+    world.run_for(secs(1));
+    assert_eq!(world.sent_to(Who::Sip, "NOTIFY"), 1, "nobody is there to be told");
+    hang_up(&mut world, &mut caller, &clara);
+    assert_eq!(outcomes(&mut world), [("refer", "b", "200".to_owned())]);
+}
+
+#[test]
+fn transferor_hangs_up_first_and_the_target_is_busy() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    anna.hangs_up(&mut world);
+    clara.reply(&mut world, 486);
+    let bye = caller.is_hung_up(&mut world);
+    assert_eq!(header(&bye, Name::Reason), "Q.850;cause=17");
+    assert_eq!(outcomes(&mut world), [("refer", "b", "486".to_owned())]);
+    assert_eq!(world.records[0].cause, "transfer_failed");
+    assert_eq!(world.sent_to(Who::Sip, "BYE"), 0, "its own BYE ended that leg");
+}
+
+#[test]
+fn transferor_never_hangs_up_so_we_do() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    world.run_for(secs(31));
+    assert_eq!(world.sent_to(Who::Sip, "BYE"), 0, "it is Microsoft's to send (TDR-XFR-017)");
+    anna.is_hung_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn carrier_hangs_up_while_transferring() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 180);
+    is_told(&mut world, &anna, "180 Ringing", "active;expires=60");
+    caller.hangs_up(&mut world);
+    clara.is_cancelled(&mut world);
+    world.run_for(ms(100));
+    assert_eq!(world.sent_to(Who::Sip, "NOTIFY"), 3);
+    anna.is_hung_up(&mut world);
+    assert_eq!(outcomes(&mut world), [("refer", "b", "cancelled".to_owned())]);
+}
+
+#[test]
+fn the_target_answers_as_the_carrier_hangs_up() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 180);
+    caller.asks(&mut world, Method::Bye, None);
+    clara.gets(&mut world, "CANCEL");
+    clara.reply(&mut world, 200);
+    anna.is_hung_up(&mut world);
+    clara.gets(&mut world, "ACK");
+    clara.is_hung_up(&mut world);
+}
+
+#[test]
+fn carrier_hangs_up_between_the_answer_and_the_transferors_good_bye() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    answers(&mut world, &clara);
+    caller.hangs_up(&mut world);
+    anna.is_hung_up(&mut world);
+    clara.is_hung_up(&mut world);
+}
+
+#[test]
+fn refer_twice_calls_the_target_once() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    refers(&mut world, &mut anna, CLARA);
+    anna.hears(&mut world, "491 REFER");
+    answers(&mut world, &clara);
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 2);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    // The place is given away: there is nothing more to transfer.
+    refers(&mut world, &mut anna, CLARA);
+    anna.hears(&mut world, "481 REFER");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_second_refer_after_a_failure_is_told_apart_from_the_first() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 480);
+    is_told(&mut world, &anna, "480 Temporarily Unavailable", "terminated;reason=noresource");
+    let refer = refers(&mut world, &mut anna, CLARA);
+    anna.hears(&mut world, "202 REFER");
+    let notify = anna.gets(&mut world, "NOTIFY");
+    let id = refer.headers.cseq().number;
+    assert_eq!(header(&notify, Name::Event), format!("refer;id={id}"), "RFC 3515, 2.4.6");
+    anna.answer(&mut world, &notify, 200, |_| {});
+    let clara = Party::called(&mut world, Who::Sip);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn transfers_follow_each_other_three_deep() {
+    let mut world = World::new(1);
+    let (mut caller, mut here) = carrier_calls_teams(&mut world);
+    for _ in 0..3 {
+        let there = is_accepted(&mut world, &mut here, CLARA);
+        answers(&mut world, &there);
+        is_told(&mut world, &here, "200 OK", "terminated;reason=noresource");
+        here.hangs_up(&mut world);
+        here = there;
+    }
+    hang_up(&mut world, &mut caller, &here);
+    assert_eq!(world.records[0].transfers.len(), 3);
+}
+
+#[test]
+fn the_next_transfer_does_not_wait_for_the_last_good_bye() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let mut clara = is_accepted(&mut world, &mut anna, CLARA);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    let dora = is_accepted(&mut world, &mut clara, CLARA);
+    answers(&mut world, &dora);
+    anna.is_hung_up(&mut world);
+    is_told(&mut world, &clara, "200 OK", "terminated;reason=noresource");
+    clara.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &dora);
+}
+
+#[test]
+fn notify_is_refused_and_the_transfer_comes_off_all_the_same() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut anna, CLARA);
+    anna.hears(&mut world, "202 REFER");
+    let notify = anna.gets(&mut world, "NOTIFY");
+    anna.answer(&mut world, &notify, 481, |_| {});
+    let clara = Party::called(&mut world, Who::Sip);
+    answers(&mut world, &clara);
+    world.run_for(secs(1));
+    assert_eq!(world.sent_to(Who::Sip, "NOTIFY"), 1);
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn notify_lost_and_the_transfer_comes_off_all_the_same() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut anna, CLARA);
+    anna.hears(&mut world, "202 REFER");
+    let clara = Party::called(&mut world, Who::Sip);
+    answers(&mut world, &clara);
+    // The first NOTIFY is never answered, so nothing more is said; in the end we say good-bye.
+    world.run_for(secs(25));
+    anna.is_hung_up(&mut world);
+    assert_eq!(world.sent_to(Who::Sip, "NOTIFY"), 1);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_referrer_that_wants_no_news_gets_none() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let mut refer = anna.request(&mut world, Method::Refer);
+    refer.headers.push(Name::ReferTo, format!("<{CLARA}>"));
+    refer.headers.push(Name::Other("Refer-Sub"), "false");
+    world.send(anna.who, refer);
+    anna.hears(&mut world, "202 REFER");
+    let clara = Party::called(&mut world, Who::Sip);
+    answers(&mut world, &clara);
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+    assert_eq!(world.sent_to(Who::Sip, "NOTIFY"), 0);
+}
+
+#[test]
+fn refer_to_strangers_is_refused() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let replaces = "sip:sip.pstnhub.microsoft.com?Replaces=a%3Bto-tag%3Db%3Bfrom-tag%3Dc";
+    for (to, status) in [
+        ("sip:+4989777@evil.example.net", "403 REFER"),
+        ("sip:evil.pstnhub.microsoft.com.example.net", "403 REFER"),
+        (&format!("sip:{ANNA}@{}", callflow::plan::NODE), "403 REFER"),
+        (replaces, "403 REFER"),
+        ("https://sip.pstnhub.microsoft.com", "400 REFER"),
+        ("sip:sip.pstnhub.microsoft.com?Replaces=a", "400 REFER"),
+    ] {
+        refers(&mut world, &mut anna, to);
+        anna.hears(&mut world, status);
+    }
+    anna.asks(&mut world, Method::Refer, None);
+    anna.hears(&mut world, "400 REFER");
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn refer_to_another_tenants_name_is_refused() {
+    let mut world = World::new(1);
+    // One of them is that no call names two tenants.
+    world.without_laws();
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut anna, &format!("sip:{PSTN}@{FABRIKAM}"));
+    anna.hears(&mut world, "403 REFER");
+    hang_up(&mut world, &mut caller, &anna);
+    assert_eq!(world.sent_to(Who::Colt, "INVITE") + world.sent_to(Who::Bt, "INVITE"), 0);
+}
+
+#[test]
+fn refer_is_refused_where_the_tenant_does_not_want_it() {
+    let mut world = World::with(1, |plan| plan.tenants[0].transfer = TransferPolicy::None);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    assert!(!anna.invite.headers.has_token(Name::Allow, "REFER"), "TDR-XFR-001");
+    refers(&mut world, &mut anna, CLARA);
+    let refused = anna.hears(&mut world, "405 REFER");
+    assert!(!refused.headers.has_token(Name::Allow, "REFER"));
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn refer_from_a_carrier_is_refused() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut caller, CLARA);
+    caller.hears(&mut world, "405 REFER");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn refer_outside_of_a_call_is_refused() {
+    let mut world = World::new(1);
+    let uri = format!("sip:{CONTOSO}:5061;transport=tls");
+    let stranger = Party::call(&mut world, Who::Sip, ANNA, &uri, |request| {
+        request.method = Method::Refer;
+        request.headers.set(Name::CSeq, "1 REFER");
+        request.headers.push(Name::ReferTo, format!("<{CLARA}>"));
+    });
+    world.expect(stranger.who, "403 REFER");
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 0);
+}
+
+#[test]
+fn refer_before_the_answer_waits() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 180);
+    anna.hears(&mut world, "180 INVITE");
+    refers(&mut world, &mut anna, CLARA);
+    anna.hears(&mut world, "491 REFER");
+    anna.cancels(&mut world, None);
+    subscriber.is_cancelled(&mut world);
+    let refused = anna.hears(&mut world, "487 INVITE");
+    anna.acknowledges_failure(&mut world, &refused);
+}
+
+#[test]
+fn a_number_at_our_own_name_is_called_by_the_tenants_routes() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut anna, &format!("sip:+4989777777@{CONTOSO}:5061;user=phone"));
+    anna.hears(&mut world, "202 REFER");
+    is_told(&mut world, &anna, "100 Trying", "active;expires=60");
+    // The media of carriers is at another address of ours than that of Teams: the port of the leg
+    // cannot be kept, so this one cannot be had.
+    is_told(&mut world, &anna, "503 Service Unavailable", "terminated;reason=noresource");
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn a_number_at_our_own_name_is_called_where_all_media_is_at_one_address() {
+    let mut world = World::with(1, |plan| plan.trunks.iter_mut().for_each(|it| it.media = 0));
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut anna, &format!("sip:+4989777777@{CONTOSO}:5061;user=phone"));
+    anna.hears(&mut world, "202 REFER");
+    is_told(&mut world, &anna, "100 Trying", "active;expires=60");
+    let dora = Party::called(&mut world, Who::Colt);
+    assert!(String::from_utf8_lossy(&dora.invite.uri).starts_with("sip:+4989777777@"));
+    assert!(dora.invite.headers.get(Name::ReferredBy).is_none());
+    answers(&mut world, &dora);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &dora);
+}
+
+#[test]
+fn the_named_endpoint_refuses_and_the_next_one_is_asked_the_same() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let first = is_accepted(&mut world, &mut anna, CLARA);
+    first.reply(&mut world, 503);
+    let clara = Party::called(&mut world, Who::Sip2);
+    assert_eq!(String::from_utf8_lossy(&clara.invite.uri), CLARA, "TDR-XFR-015");
+    clara.reply(&mut world, 200);
+    clara.gets(&mut world, "ACK");
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_target_that_rings_for_ever_is_given_up() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 180);
+    // Told again and again, so that the transferor does not give up first.
+    for _ in 0..5 {
+        is_told(&mut world, &anna, "180 Ringing", "active;expires=60");
+        world.run_for(secs(36));
+    }
+    clara.is_cancelled(&mut world);
+    is_told(&mut world, &anna, "408 Request Timeout", "terminated;reason=noresource");
+    hang_up(&mut world, &mut caller, &anna);
+    assert_eq!(outcomes(&mut world), [("refer", "b", "no_answer".to_owned())]);
+}
+
+#[test]
+fn refer_comes_over_another_connection() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    world.drop_connections(Who::Sip);
+    world.reconnect(Who::Sip);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_hold_while_the_target_rings_has_to_wait() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    let held = sdp_text::turned(&usual_sdp(Who::Colt), "sendonly");
+    caller.asks(&mut world, Method::Invite, Some(held));
+    caller.hears(&mut world, "491 INVITE");
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn the_host_stops_while_the_target_rings() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 180);
+    world.run_for(ms(100));
+    world.shut_down();
+    clara.is_cancelled(&mut world);
+    anna.is_hung_up(&mut world);
+    caller.is_hung_up(&mut world);
+    world.run_for(secs(1));
+    assert!(world.stopped);
+}
