@@ -3,11 +3,14 @@
 
 #![deny(unsafe_code)]
 
+#[expect(unsafe_code, reason = "a global allocator cannot be written without")]
+mod allocations;
 mod clock;
 mod cpu;
 mod floor;
 mod generator;
 mod media;
+mod parse;
 mod sip;
 #[expect(unsafe_code, reason = "system calls that std does not offer")]
 mod sys;
@@ -26,6 +29,8 @@ struct Arguments {
 enum Verb {
     /// Forwards calls through the media engine and through the floor in turn, on the loopback
     Media(media::Plan),
+    /// Parses and serialises an INVITE of 1.1 kB, and has rsip do the same in the same run
+    Parse(parse::Plan),
     /// Drives calls through `tollgate run`, and through Kamailio as a plain proxy, on the loopback
     Sip(sip::Plan),
 }
@@ -33,6 +38,8 @@ enum Verb {
 fn main() -> ExitCode {
     let report = match Arguments::parse().verb {
         Verb::Media(plan) => media::run(&plan)
+            .map(|report| if plan.json { report.json() } else { report.to_string() }),
+        Verb::Parse(plan) => parse::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Sip(plan) => {
             sip::run(&plan).map(|report| if plan.json { report.json() } else { report.to_string() })

@@ -3,7 +3,7 @@
 use crate::cargo::{Workspace, cargo, count_tests};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
-use crate::{TestOptions, arrows, deploy, interop, simulate, sources, watched};
+use crate::{TestOptions, arrows, deploy, instructions, interop, simulate, sources, watched};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -28,6 +28,7 @@ const CHECKS: &[Check] = &[
     check("tests", tests),
     check("rsip", rsip),
     check("documentation", documentation),
+    check("instructions", instructions::check),
     check("demo", demo),
     check("simulation", simulate::check),
     check("example-configuration", deploy::example_configuration),

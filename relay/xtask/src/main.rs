@@ -10,6 +10,7 @@ mod cargo;
 mod checks;
 mod deploy;
 mod fail;
+mod instructions;
 mod interop;
 mod licence;
 mod packages;

@@ -30,6 +30,10 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("unshare", "util-linux", "opens the private network"),
 ];
 
+/// What counts instructions.
+pub(crate) const INSTRUCTIONS: &[Tool] =
+    &[tool("valgrind", "valgrind", "counts instructions, whatever else the machine does")];
+
 /// Certificates for whatever needs some.
 pub(crate) const OPENSSL: Tool =
     tool("openssl", "openssl", "makes certificates, plays strangers, opens SRTP for the judge");

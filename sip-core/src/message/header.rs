@@ -1,7 +1,7 @@
 //! The header fields of a message: lines as they came, lines of our own, and views of both
 //! (RFC 3261, 7.3).
 
-use super::name::{OTHER, code_of};
+use super::name::{OTHER, code_of, code_to_the_letter};
 use super::text::{
     Elements, decimal, is_lws, split_element, token_len, trim, trim_end, trim_start,
 };
@@ -192,6 +192,7 @@ impl Headers {
         &self.lines
     }
 
+    #[inline]
     pub(super) fn value(&self, line: &Line) -> &[u8] {
         &self.text(line)[line.value_start as usize..line.value_end as usize]
     }
@@ -200,6 +201,7 @@ impl Headers {
         &self.text(line)[line.start as usize..line.name_end as usize]
     }
 
+    #[inline]
     fn text(&self, line: &Line) -> &[u8] {
         if line.own { &self.own } else { &self.raw }
     }
@@ -432,8 +434,8 @@ pub(super) fn push_clean(out: &mut Vec<u8>, text: &[u8]) {
 /// One logical header line from `at`: the line and where the next begins. Folds (RFC 3261, 7.3.1)
 /// belong to it.
 pub(super) fn scan_line(text: &[u8], at: usize) -> Result<(Line, usize), (&'static str, usize)> {
-    let colon = find_name_end(text, at)?;
-    let (name_end, mut from) = colon;
+    let (name_end, value_from, code) = read_name(text, at)?;
+    let mut from = value_from;
     let end = loop {
         let stop = from
             + memchr::memchr2(b'\r', b'\n', &text[from..])
@@ -446,14 +448,24 @@ pub(super) fn scan_line(text: &[u8], at: usize) -> Result<(Line, usize), (&'stat
             break stop;
         }
     };
-    let value = &text[colon.1..end];
-    let trimmed = trim(value);
+    let value = &text[value_from..end];
+    let started = trim_start(value);
     // An empty value begins and ends where the line does.
-    let lead = value.len() - trim_start(value).len();
-    let value_start = colon.1 + lead;
-    let code = code_of(&text[at..name_end]);
-    let value = (value_start, value_start + trimmed.len());
+    let value_start = value_from + (value.len() - started.len());
+    let value = (value_start, value_start + trim_end(started).len());
     Ok((Line::received((at, name_end), value, from, code), from))
+}
+
+/// Where the name that starts at `at` ends, what follows its colon, and the name's code.
+fn read_name(text: &[u8], at: usize) -> Result<(usize, usize, u8), (&'static str, usize)> {
+    // Nearly all lines: a known name spelled as we would, right before the colon.
+    if let Some(len) = memchr::memchr(b':', &text[at..])
+        && let Some(code) = code_to_the_letter(&text[at..at + len])
+    {
+        return Ok((at + len, at + len + 1, code));
+    }
+    let (name_end, value_from) = find_name_end(text, at)?;
+    Ok((name_end, value_from, code_of(&text[at..name_end])))
 }
 
 /// Where the name that starts at `at` ends, and what follows its colon.

@@ -135,6 +135,16 @@ pub(super) const fn code_of(text: &[u8]) -> u8 {
     }
 }
 
+/// The code of a name that is spelled as in the list, case and all: less work than to compare
+/// without case.
+pub(super) fn code_to_the_letter(text: &[u8]) -> Option<u8> {
+    if text.is_empty() {
+        return None;
+    }
+    let (spelling, code) = SPELLINGS.get(usize::from(SLOTS[slot_of(text)]).checked_sub(1)?)?;
+    (text == spelling.as_bytes()).then_some(*code)
+}
+
 /// The long form of a name as written; what is not known stays as it is.
 pub(super) fn long_of(text: &[u8]) -> &[u8] {
     LONG.get(usize::from(code_of(text))).map_or(text, |long| long.as_bytes())

@@ -101,6 +101,18 @@ pub(super) fn has_non_uri_octet(text: &[u8]) -> bool {
     })
 }
 
+/// Octets of a parameter's value that need no second look: what a URI may hold, but `;`.
+const PLAIN_VALUE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        let c = b as u8;
+        table[b] = !(c <= b' ' || matches!(c, 0x7f | b'<' | b'>' | b'"' | b';'));
+        b += 1;
+    }
+    table
+};
+
 /// A decimal number; `None` for anything but digits, or above `limit`.
 pub(crate) fn decimal(text: &[u8], limit: u32) -> Option<u32> {
     if text.is_empty() {
@@ -143,6 +155,10 @@ impl<'a> Params<'a> {
     /// Whether each parameter is `token [= (token / host / quoted-string)]`: no empty name
     /// (RFC 4475, 3.1.2.1), no open quote.
     pub(super) fn well_formed(self) -> bool {
+        self.rest.is_none_or(is_plain) || self.each_is_well_formed()
+    }
+
+    fn each_is_well_formed(self) -> bool {
         let mut params = self;
         params.all(|(name, value)| {
             let name_ok = !name.is_empty() && token_len(name) == name.len();
@@ -153,6 +169,29 @@ impl<'a> Params<'a> {
             };
             name_ok && value_ok
         })
+    }
+}
+
+/// Whether the text is `token [= value]`, `;` between them, without quotes and white space: then it
+/// is well formed, and nearly all are.
+fn is_plain(text: &[u8]) -> bool {
+    let mut rest = text;
+    loop {
+        let name = token_len(rest);
+        rest = match rest.get(name) {
+            None => return name > 0,
+            Some(b';') if name > 0 => &rest[name + 1..],
+            Some(b'=') if name > 0 => {
+                let value = &rest[name + 1..];
+                let stop = value.iter().position(|&b| !PLAIN_VALUE[usize::from(b)]);
+                match stop.map(|at| (value[at], &value[at + 1..])) {
+                    None => return true,
+                    Some((b';', after)) => after,
+                    Some(_) => return false,
+                }
+            }
+            Some(_) => return false,
+        };
     }
 }
 

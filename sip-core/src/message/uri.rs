@@ -30,6 +30,11 @@ impl<'a> Uri<'a> {
         if has_non_uri_octet(text) {
             return Err(ParseError::new("URI holds white space, quotes or controls", 0));
         }
+        Self::read(text)
+    }
+
+    /// Reads an addr-spec whose octets have been checked.
+    fn read(text: &'a [u8]) -> Result<Self, ParseError> {
         let colon = scheme_len(text).ok_or_else(|| ParseError::new("URI has no scheme", 0))?;
         let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
         let bare = Self {
@@ -174,7 +179,7 @@ impl<'a> NameAddr<'a> {
 
     /// The URI, read.
     pub fn uri(&self) -> Result<Uri<'a>, ParseError> {
-        Uri::parse(self.uri)
+        Uri::read(self.uri)
     }
 
     /// A header parameter's value, compared without case: `Some(b"")` if it has no value.
@@ -208,6 +213,18 @@ fn scheme_len(text: &[u8]) -> Option<usize> {
     (text[end] == b':' && text[0].is_ascii_alphabetic()).then_some(end)
 }
 
+/// Characters of a host name or an IPv4 address, and the underscore that hosts in the wild have.
+const HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        let c = b as u8;
+        table[b] = c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+        b += 1;
+    }
+    table
+};
+
 /// `host [":" port]` and what follows it.
 pub(super) struct HostPort<'a> {
     pub(super) host: &'a [u8],
@@ -228,8 +245,7 @@ pub(super) fn read_host(text: &[u8]) -> Result<HostPort<'_>, ParseError> {
             .ok_or_else(|| ParseError::new("IPv6 reference is not an address", 0))?;
         (inner, &text[close + 1..])
     } else {
-        let is_host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-        let end = text.iter().position(|&b| !is_host(b)).unwrap_or(text.len());
+        let end = text.iter().position(|&b| !HOST[usize::from(b)]).unwrap_or(text.len());
         if end == 0 {
             return Err(ParseError::new("host is empty or not valid", 0));
         }
