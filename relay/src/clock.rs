@@ -1,4 +1,4 @@
-//! The one place in the daemon that asks what time it is; the cores are told.
+//! The one place in the daemon that asks what time it is, or sleeps; the cores are told.
 
 use b2bua::Now;
 
@@ -6,4 +6,10 @@ use b2bua::Now;
 #[expect(clippy::disallowed_methods, reason = "this is the one file that asks")]
 pub fn now() -> Now {
     Now { mono: std::time::Instant::now(), wall: std::time::SystemTime::now() }
+}
+
+/// Sleeps, on a thread that nobody waits for.
+#[expect(clippy::disallowed_methods, reason = "this is the one file that sleeps")]
+pub(crate) fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
 }

@@ -19,7 +19,11 @@ pub(crate) trait PacketIo {
     /// a late voice packet is worth nothing.
     fn send(&mut self, batch: &Batch);
 
-    /// Waits until a packet has arrived or signalling has rung.
+    /// Has signalling ring from now on. The caller then looks for commands once more: those that came
+    /// before have not rung.
+    fn await_ring(&mut self);
+
+    /// Waits until a packet has arrived or signalling has rung since [`Self::await_ring`].
     fn wait(&mut self);
 
     /// What went wrong so far.

@@ -175,7 +175,7 @@ impl Engine {
         a: Option<Leg>,
         b: Option<Leg>,
     ) -> Result<(), EngineError> {
-        self.command(worker, Command::Connect { call, a, b })
+        self.command(worker, Command::Connect { call, legs: Box::new((a, b)) })
     }
 
     /// Asks for the counters of a call that goes on: [`Event::Stats`] brings them. A call that is
@@ -259,6 +259,7 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     sys::raise_descriptor_limit()
 }
 
-/// Commands that may wait for a worker. A worker reads them every half millisecond, so this is a
-/// burst of some 300 calls set up at once; the next is refused rather than kept waiting.
-const RING: usize = 1024;
+/// Commands that may wait for a worker, half a megabyte. A worker reads them every half millisecond; where
+/// the machine is busy it may be kept from it for a second, in which a busy host opens and closes a
+/// thousand calls with three commands each. Beyond it a call is refused rather than kept waiting.
+const RING: usize = 8192;

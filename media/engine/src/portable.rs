@@ -6,7 +6,6 @@ use crate::sys::{self, Bell, Epoll, Ready};
 use crate::{Address, socket};
 use media::packet::PACKET_MAX;
 use std::io;
-use std::mem;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,8 +15,6 @@ use std::sync::Arc;
 pub(crate) struct Portable {
     epoll: Epoll,
     bell: Arc<Bell>,
-    /// The bell was silenced on the way through packets; signalling has not been asked since.
-    rung: bool,
     ready: Box<[Ready]>,
     addresses: Box<[Sockets]>,
     faults: Faults,
@@ -43,7 +40,6 @@ impl Portable {
         Ok(Self {
             epoll,
             bell,
-            rung: false,
             ready: vec![Ready::NONE; RECEIVE_BATCH].into(),
             addresses: addresses.iter().map(sockets).collect(),
             faults: Faults::default(),
@@ -82,12 +78,11 @@ impl PacketIo for Portable {
 
     /// One packet per ready port and round: a flooded port gets no more of a batch than others.
     fn receive(&mut self, batch: &mut Batch) -> bool {
-        let Self { epoll, bell, rung, ready, addresses, faults } = self;
+        let Self { epoll, bell, ready, addresses, faults } = self;
         let ready = epoll.ready(ready, false);
         for event in ready {
             let Some(port) = port_of(event.word()) else {
                 bell.silence();
-                *rung = true;
                 continue;
             };
             let Some(socket) = addresses
@@ -130,12 +125,14 @@ impl PacketIo for Portable {
         }
     }
 
+    fn await_ring(&mut self) {
+        self.bell.await_ring();
+    }
+
     fn wait(&mut self) {
-        // Who has rung may have done so after the worker last looked for commands.
-        if !mem::take(&mut self.rung) {
-            // Level-triggered: what ends the wait is still there for `receive`.
-            self.epoll.ready(&mut self.ready, true);
-        }
+        // Level-triggered: what ends the wait is still there for `receive`.
+        self.epoll.ready(&mut self.ready, true);
+        self.bell.is_awake();
     }
 
     fn faults(&self) -> Faults {

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 /// An epoll instance (level-triggered).
@@ -62,32 +63,56 @@ impl Epoll {
     }
 }
 
-/// A bell between threads: rung by signalling, heard by the worker's epoll.
+/// A bell between threads: rung by signalling, heard by the worker's epoll. It costs the kernel's help
+/// only where somebody sleeps beside it.
 #[derive(Debug)]
-pub(crate) struct Bell(OwnedFd);
+pub(crate) struct Bell {
+    fd: OwnedFd,
+    /// The worker is about to wait, or waits.
+    awaited: AtomicBool,
+}
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: takes no pointer; the result is checked before it is used.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        owned(fd).map(Self)
+        Ok(Self { fd: owned(fd)?, awaited: AtomicBool::new(false) })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 
-    /// Never blocks: the counter can only be full when the bell has been rung and not heard.
+    /// From now on the bell is heard. What was left for the worker before it said so may have rung
+    /// in vain: it looks once more before it waits.
+    pub(crate) fn await_ring(&self) {
+        self.awaited.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// From now on the worker comes by itself.
+    pub(crate) fn is_awake(&self) {
+        self.awaited.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes the worker if it waits; to be called after what it is to find is there. Never blocks:
+    /// the counter can only be full when the bell has been rung and not heard.
     pub(crate) fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if !self.awaited.swap(false, Ordering::SeqCst) {
+            return;
+        }
         let one = 1_u64;
         // SAFETY: the kernel reads the eight octets of `one`, which outlives the call.
-        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), mem::size_of::<u64>()) };
+        unsafe { libc::write(self.fd.as_raw_fd(), (&raw const one).cast(), mem::size_of::<u64>()) };
     }
 
     pub(crate) fn silence(&self) {
         let mut rung = 0_u64;
         // SAFETY: the kernel writes the eight octets of `rung`, which outlives the call.
-        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut rung).cast(), mem::size_of::<u64>()) };
+        unsafe {
+            libc::read(self.fd.as_raw_fd(), (&raw mut rung).cast(), mem::size_of::<u64>());
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) enum Command {
     Open { call: MediaId, a: LegPorts, b: LegPorts, forward: Box<Forward> },
-    Connect { call: MediaId, a: Option<Leg>, b: Option<Leg> },
+    Connect { call: MediaId, legs: Box<(Option<Leg>, Option<Leg>)> },
     Query { call: MediaId },
     Close { call: MediaId },
 }
@@ -90,16 +90,26 @@ impl<I: PacketIo> Worker<I> {
             if orders == Orders::Waiting || !drained {
                 continue;
             }
-            if self.calls.len() == 0 {
-                self.io.wait();
-            } else {
+            if self.calls.len() > 0 {
                 clock::pause(TICK);
+            } else if self.sleep() == Orders::Stop {
+                break;
             }
         }
         for call in self.calls.ids() {
             self.close(call);
         }
         self.publish();
+    }
+
+    /// Without calls there is nothing to be in time for: waits for a command, or a packet to count.
+    fn sleep(&mut self) -> Orders {
+        self.io.await_ring();
+        let orders = self.obey();
+        if orders == Orders::AllRead && self.calls.len() == 0 {
+            self.io.wait();
+        }
+        orders
     }
 
     /// Carries out what signalling has asked meanwhile.
@@ -110,7 +120,8 @@ impl<I: PacketIo> Worker<I> {
             }
             match self.commands.try_recv() {
                 Ok(Command::Open { call, a, b, forward }) => self.open(call, a, b, forward),
-                Ok(Command::Connect { call, a, b }) => {
+                Ok(Command::Connect { call, legs }) => {
+                    let (a, b) = *legs;
                     self.calls.connect(clock::now(), call, a, b);
                 }
                 Ok(Command::Query { call }) => {
