@@ -80,18 +80,16 @@ pub(super) fn stateless(request: &Request, status: u16) -> Response {
 }
 
 pub(super) fn octets_of_request(request: &Request) -> Bytes {
-    let mut octets = Vec::with_capacity(USUAL_LEN + request.body().len());
+    let mut octets = Vec::new();
     request.write(&mut octets);
     octets.into()
 }
 
 pub(super) fn octets_of_response(response: &Response) -> Bytes {
-    let mut octets = Vec::with_capacity(USUAL_LEN + response.body().len());
+    let mut octets = Vec::new();
     response.write(&mut octets);
     octets.into()
 }
 
 const MAX_FORWARDS: &str = "70";
 const TIMESTAMP: Name = Name::Other("Timestamp");
-/// Headers rarely take more: one allocation for most messages.
-const USUAL_LEN: usize = 1024;

@@ -20,6 +20,7 @@ pub const MAX_FORKS: usize = 32;
 pub(super) struct Client<H> {
     key: Key,
     hop: H,
+    /// The request, as long as it may have to be sent again.
     octets: Bytes,
     author: Author,
     machine: Machine<H>,
@@ -256,6 +257,9 @@ impl<H: Hop> Layer<H> {
         let hop = client.hop.clone();
         let Machine::Invite(invite) = &mut client.machine else { return &[] };
         let actions = invite.state.on(now, event, hop.reliable());
+        if !invite.state.may_repeat() {
+            client.octets = Bytes::new();
+        }
         for action in actions {
             match action {
                 Action::SendInvite => {
@@ -298,6 +302,9 @@ impl<H: Hop> Layer<H> {
         let Some(client) = self.clients.get_mut(&id) else { return &[] };
         let Machine::NonInvite(state) = &mut client.machine else { return &[] };
         let actions = state.on(now, event, client.hop.reliable());
+        if matches!(state, NonInviteClient::Completed { .. }) {
+            client.octets = Bytes::new();
+        }
         let told = client.author == Author::User;
         for action in actions {
             match action {

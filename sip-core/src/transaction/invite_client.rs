@@ -47,6 +47,11 @@ pub(crate) enum Action {
 }
 
 impl InviteClient {
+    /// Whether INVITE may have to be sent again: nothing has been heard.
+    pub(crate) const fn may_repeat(&self) -> bool {
+        matches!(self, Self::Calling { .. } | Self::CancelHeld { .. })
+    }
+
     /// The state after INVITE was sent for the first time.
     pub(crate) fn new(now: Instant, reliable: bool) -> Self {
         Self::Calling { timer_a: Backoff::unless(reliable, now), timer_b: now + GIVE_UP }

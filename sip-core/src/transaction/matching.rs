@@ -2,10 +2,11 @@
 
 use crate::message::{Headers, Method, Name, Request};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-/// Everything that must be equal, in one run of octets.
+/// Everything that must be equal, in one run of octets; a table and the transaction it leads to share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key(Box<[u8]>);
+pub(super) struct Key(Arc<[u8]>);
 
 impl Key {
     /// Each part carries its length, so that no two lists of parts read the same.
@@ -16,7 +17,7 @@ impl Key {
             octets.extend_from_slice(&part.len().to_ne_bytes());
             octets.extend_from_slice(part);
         }
-        Self(octets.into_boxed_slice())
+        Self(octets.into())
     }
 
     /// The client transaction of a response, or of the request itself (RFC 3261, 17.1.3).
