@@ -44,7 +44,12 @@ impl Workspace {
 
     /// The daemon as the demonstration builds it.
     pub(crate) fn release_binary(&self) -> PathBuf {
-        self.target.join("release/tollgate")
+        self.release_binary_named("tollgate")
+    }
+
+    /// Another program of the workspace, built in release.
+    pub(crate) fn release_binary_named(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
     }
 
     /// A folder below the build folder for logs and scratch files of this run.

@@ -3,7 +3,9 @@
 use crate::cargo::{Workspace, cargo, count_tests};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
-use crate::{TestOptions, arrows, deploy, instructions, interop, simulate, sources, watched};
+use crate::{
+    TestOptions, arrows, deploy, instructions, interop, load, simulate, sources, watched,
+};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -31,6 +33,7 @@ const CHECKS: &[Check] = &[
     check("instructions", instructions::check),
     check("demo", demo),
     check("simulation", simulate::check),
+    check("load", load::check),
     check("example-configuration", deploy::example_configuration),
     check("unit", deploy::unit),
     check("interop", interop::check),

@@ -13,6 +13,7 @@ mod fail;
 mod instructions;
 mod interop;
 mod licence;
+mod load;
 mod packages;
 mod simulate;
 mod sources;
