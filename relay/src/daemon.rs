@@ -5,8 +5,9 @@ use crate::config::{self, Loaded, Records};
 use crate::http::{self, Shown};
 use crate::record_file::{RecordFile, RecordWriter};
 use crate::shard::{Inbox, Order, Shard};
+use crate::signalling::Signalling;
 use crate::telemetry::{self, Telemetry};
-use crate::transport::{self, Transports};
+use crate::transport::{self, Runtimes, Transports};
 use crate::{clock, dns};
 use b2bua::{B2bua, Plan};
 use certs::Identities;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -107,6 +109,8 @@ pub struct Daemon {
     names: watch::Sender<dns::Wanted>,
     ready: Arc<AtomicBool>,
     shard: JoinHandle<Shard>,
+    /// The thread that the shard runs on.
+    _signalling: Signalling,
     asked: mpsc::Receiver<Asked>,
     helpers: Vec<JoinHandle<()>>,
     /// Where metrics are served; the port is the one that was free where 0 was configured.
@@ -160,7 +164,11 @@ impl Daemon {
             None => usual_records(),
         };
         let identities = Identities::new(named(&loaded));
-        let (transports, sip) = Transports::start(Arc::clone(&plan), identities.clone())?;
+        let signalling = Signalling::start()?;
+        let runtimes =
+            Runtimes { datagrams: signalling.handle().clone(), connections: Handle::current() };
+        let (transports, sip) =
+            Transports::start_on(runtimes, Arc::clone(&plan), identities.clone())?;
         let (media_events, media) = mpsc::channel(MEDIA_EVENTS_MAX);
         let engine = start_engine(&plan, media_events)?;
         let (orders, order) = mpsc::channel(ORDERS_MAX);
@@ -194,7 +202,7 @@ impl Daemon {
             telemetry: Telemetry::default(),
         };
         let inbox = Inbox { sip, media, names: located, orders: order };
-        let shard = tokio::spawn(shard.run(inbox));
+        let shard = signalling.handle().spawn(shard.run(inbox));
         show_configuration(&loaded, generation);
         ready.store(true, Ordering::Relaxed);
         let path = path.to_owned();
@@ -208,6 +216,7 @@ impl Daemon {
             names,
             ready,
             shard,
+            _signalling: signalling,
             asked,
             helpers,
             metrics,

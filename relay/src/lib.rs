@@ -14,5 +14,6 @@ pub mod judgement;
 pub mod logging;
 mod record_file;
 mod shard;
+mod signalling;
 pub mod telemetry;
 pub mod transport;

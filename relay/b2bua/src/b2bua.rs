@@ -9,15 +9,17 @@ use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
 use crate::locate::Sought;
 use crate::nat;
+use crate::overload::{self, Overload};
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
 use crate::registration::Registrations;
+use crate::reject::Reject;
 use crate::supported;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
 use rand_chacha::ChaCha20Rng;
 use sip_core::message::judge;
-use sip_core::transaction::{Event as Transaction, Layer, ServerId};
+use sip_core::transaction::{Event as Transaction, Layer, ServerId, Share};
 use sip_core::usage::prack::REL100;
 use sip_core::usage::replaces::Replaces;
 use sip_core::{Dialog, Message, Method, Name, Request, Response};
@@ -37,9 +39,14 @@ pub struct B2bua {
 impl B2bua {
     /// A user agent with no calls. All its randomness comes from `rng`.
     pub fn new(now: Now, plan: Arc<Plan>, rng: ChaCha20Rng) -> Self {
+        Self::bounded(now, plan, rng, TRANSACTIONS_MAX)
+    }
+
+    /// The same with another bound on transactions held at once.
+    pub fn bounded(now: Now, plan: Arc<Plan>, rng: ChaCha20Rng, transactions_max: usize) -> Self {
         let core = Core {
             now,
-            layer: Layer::new(TRANSACTIONS_MAX),
+            layer: Layer::new(transactions_max),
             rng,
             outputs: VecDeque::new(),
             timers: Timers::default(),
@@ -47,6 +54,7 @@ impl B2bua {
             health: Health::default(),
             registrations: Registrations::default(),
             admission: crate::admission::Admission::default(),
+            overload: Overload::default(),
             names: HashMap::new(),
             endpoints: Endpoints::default(),
             closing: Vec::new(),
@@ -70,10 +78,8 @@ impl B2bua {
     pub fn handle_input(&mut self, now: Now, input: Input) {
         self.core.now = now;
         match input {
-            Input::Message { flow, message } => {
-                let hop = self.answer_hop(flow, &message);
-                self.core.layer.receive(self.core.now.mono, hop, message);
-            }
+            Input::Message { flow, message } => self.message(flow, message),
+            Input::Waited(wait) => self.core.overload.waited(now.mono, wait),
             Input::SendFailed { client, why } => {
                 self.note_failure(client, &why);
                 self.core.layer.transport_failed(self.core.now.mono, client);
@@ -253,6 +259,21 @@ impl B2bua {
             | Owner::Prack
             | Owner::Registration(_) => false,
         })
+    }
+
+    fn message(&mut self, flow: Flow, message: Message) {
+        let share = match &message {
+            Message::Request(request) => overload::share(&self.core, &flow, request),
+            // Whoever it is for has its place already.
+            Message::Response(_) => Share::Reserve,
+        };
+        let refused = self.core.layer.counters().overload;
+        let hop = self.answer_hop(flow, &message);
+        self.core.layer.receive_within(self.core.now.mono, share, hop, message);
+        // No record: what is refused for lack of time or room must cost neither.
+        if self.core.layer.counters().overload > refused {
+            self.core.emit(Event::Rejected { tenant: None, reason: Reject::Overload });
+        }
     }
 
     fn with(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core) -> Fate) {

@@ -5,6 +5,7 @@ use crate::credentials::Signable;
 use crate::endpoint::Endpoints;
 use crate::io::{CallId, Event, FlowId, Hop, Now, Output, PeerLeg, Target};
 use crate::locate::{Located, Sought};
+use crate::overload::Overload;
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
 use crate::registration::{RegistrationId, Registrations};
@@ -20,8 +21,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Transactions held at once; each call needs two to four at a time. Beyond it requests get 503.
-pub(crate) const TRANSACTIONS_MAX: usize = 100_000;
+/// Transactions held at once, before requests get 503. Over UDP they outlive their call by half a minute,
+/// so that a thousand calls a second leave a hundred thousand; twice that is some 200 megabytes.
+pub(crate) const TRANSACTIONS_MAX: usize = 200_000;
 
 pub(crate) struct Core {
     /// The time of the input or deadline that is being handled.
@@ -36,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) health: Health,
     pub(crate) registrations: Registrations,
     pub(crate) admission: Admission,
+    pub(crate) overload: Overload,
     /// Where names are: the last good answers of DNS.
     pub(crate) names: HashMap<Sought, Arc<Located>>,
     /// Connections to be closed once what is queued for them is out.

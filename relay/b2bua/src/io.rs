@@ -126,6 +126,8 @@ pub enum Input {
         /// The message. `received` and `rport` are already in its top Via (RFC 3581).
         message: Message,
     },
+    /// The message that comes next has waited for so long to be looked at.
+    Waited(Duration),
     /// A request could not be sent: refused, unreachable, TLS failed, queue full.
     SendFailed {
         /// The transaction named in [`Output::Send`].

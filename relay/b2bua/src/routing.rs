@@ -1,6 +1,6 @@
 //! Number, direction and tenant to ordered trunks: pure, and able to explain itself.
 
-use crate::plan::{Plan, Route, RouteFrom, TrunkKind};
+use crate::plan::{Plan, Route, RouteFrom, Tenant, TrunkKind};
 use crate::reject::Reject;
 use std::fmt::Write as _;
 
@@ -25,9 +25,8 @@ pub fn decide(
     let Some(tenant) = plan.tenants.get(tenant) else {
         return Err((Reject::UnknownTenant, "the tenant is gone".into()));
     };
-    // Emergency numbers come without `+` from Teams, and with it from old clients (TDR-EMG-001).
-    let dialled = number.strip_prefix('+').unwrap_or(number);
-    let emergency = from == RouteFrom::Teams && tenant.emergency.iter().any(|e| e == dialled);
+    let dialled = dialled(number);
+    let emergency = is_emergency(tenant, from, number);
     let serves = |route: &&Route| {
         route.from == from
             && route.emergency == emergency
@@ -62,6 +61,16 @@ pub fn decide(
         let _ = write!(why, "{} {name}", if position == 0 { "" } else { "," });
     }
     Ok(Decision { trunks: route.to.clone(), emergency, why })
+}
+
+/// Whether the number is one of the tenant's emergency numbers.
+pub(crate) fn is_emergency(tenant: &Tenant, from: RouteFrom, number: &str) -> bool {
+    from == RouteFrom::Teams && tenant.emergency.iter().any(|e| e == dialled(number))
+}
+
+/// Emergency numbers come without `+` from Teams, and with it from old clients (TDR-EMG-001).
+fn dialled(number: &str) -> &str {
+    number.strip_prefix('+').unwrap_or(number)
 }
 
 /// The direction of calls that come in on a trunk of this kind.

@@ -79,12 +79,17 @@ impl World {
 
     /// The same with another plan.
     pub fn with(seed: u64, vary: impl FnOnce(&mut Plan)) -> Self {
+        Self::bounded(seed, vary, usize::MAX / 2)
+    }
+
+    /// The same with room for so many transactions.
+    pub fn bounded(seed: u64, vary: impl FnOnce(&mut Plan), transactions_max: usize) -> Self {
         let mut plan = plan::plan();
         vary(&mut plan);
         let plan = Arc::new(plan);
         let clock = Clock::new();
         let rng = ChaCha20Rng::seed_from_u64(seed.wrapping_add(1));
-        let core = B2bua::new(clock.for_core(), Arc::clone(&plan), rng);
+        let core = B2bua::bounded(clock.for_core(), Arc::clone(&plan), rng, transactions_max);
         let mut world = Self {
             network: Network::new(seed),
             records: Vec::new(),
@@ -138,6 +143,11 @@ impl World {
         vary(&mut plan);
         self.plan = Arc::new(plan);
         self.input(Input::Plan(Arc::clone(&self.plan)));
+    }
+
+    /// Tells the core that messages wait for so long.
+    pub fn messages_wait(&mut self, wait: Duration) {
+        self.input(Input::Waited(wait));
     }
 
     /// Tells the core to stop.

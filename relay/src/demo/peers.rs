@@ -266,7 +266,7 @@ impl Wire {
 
     fn take(&self, agent: &mut Agent, event: transport::Event) {
         let input = match event {
-            transport::Event::Message { flow, message } => {
+            transport::Event::Message { flow, message, .. } => {
                 let local = self.listeners.iter().find(|(_, name)| *name == flow.listener);
                 let Some((local, _)) = local else { return };
                 let transport = match flow.transport {

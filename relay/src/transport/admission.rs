@@ -69,6 +69,10 @@ impl InForce {
 /// each, so this is bounded by memory and by the file descriptors that systemd grants.
 pub(super) const CONNECTIONS_PER_LISTENER_MAX: usize = 4_096;
 
+/// Handshakes that all sources together may have under way at one listener: what a processor gets done in
+/// the time that one may take. Places in it are not held by those who dawdle: there is a deadline.
+pub(super) const HANDSHAKES_PER_LISTENER_MAX: usize = 2_048;
+
 /// What one source may have open or in handshake. Microsoft opens a connection for each of its
 /// proxies and at times for each transaction (TDR-CON-002, TDR-CON-009); a carrier a few.
 pub(super) const fn per_source_max(kind: TrunkKind) -> PerSource {

@@ -13,7 +13,9 @@ mod tls;
 mod udp;
 mod via;
 
-use admission::{Bound, CONNECTIONS_PER_LISTENER_MAX, InForce, Socket, Sources};
+use admission::{
+    Bound, CONNECTIONS_PER_LISTENER_MAX, HANDSHAKES_PER_LISTENER_MAX, InForce, Socket, Sources,
+};
 use arc_swap::ArcSwap;
 use b2bua::io::{Flow, FlowId, Hop, Target};
 use b2bua::plan::{Listener, Plan, Transport};
@@ -25,8 +27,9 @@ use sip_core::transaction::ClientId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tcp::Way;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
@@ -39,6 +42,8 @@ pub enum Event {
         flow: Flow,
         /// The message.
         message: Message,
+        /// When it was read.
+        at: Instant,
     },
     /// A message could not be sent.
     SendFailed {
@@ -130,6 +135,23 @@ struct Shared {
     /// Each answers one `send` of the core's that named a transaction, so there are never more than
     /// the core has transactions.
     failures: mpsc::UnboundedSender<Event>,
+    runtimes: Runtimes,
+}
+
+/// Where the tasks of the transport run.
+#[derive(Clone, Debug)]
+pub struct Runtimes {
+    /// Datagrams: best on the thread of the core, as each would otherwise wake two.
+    pub datagrams: Handle,
+    /// Connections: best on other threads, as a TLS handshake computes for a millisecond.
+    pub connections: Handle,
+}
+
+impl Runtimes {
+    /// The runtime that is current, for both.
+    pub fn current() -> Self {
+        Self { datagrams: Handle::current(), connections: Handle::current() }
+    }
 }
 
 impl Events {
@@ -149,9 +171,18 @@ impl Events {
 }
 
 impl Transports {
-    /// Binds all listeners of `plan` and serves them. `identities` may be replaced at any time: new
-    /// handshakes use the newest.
+    /// Binds all listeners of `plan` and serves them on the current runtime. `identities` may be
+    /// replaced at any time: new handshakes use the newest.
     pub fn start(plan: Arc<Plan>, identities: Identities) -> Result<(Self, Events), StartError> {
+        Self::start_on(Runtimes::current(), plan, identities)
+    }
+
+    /// [`Self::start`], on these runtimes.
+    pub fn start_on(
+        runtimes: Runtimes,
+        plan: Arc<Plan>,
+        identities: Identities,
+    ) -> Result<(Self, Events), StartError> {
         let (messages, incoming) = mpsc::channel(EVENTS_MAX);
         let (failures, failed) = mpsc::unbounded_channel();
         let force = InForce::new(plan, &identities, &HashMap::new())?;
@@ -163,6 +194,7 @@ impl Transports {
             live: watch::Sender::new(0),
             messages,
             failures,
+            runtimes,
         });
         let transports = Self { shared };
         transports.serve()?;
@@ -278,7 +310,7 @@ impl Shared {
                 // Counted from now on: a shutdown waits for what is queued on it.
                 let live = self.live();
                 let shared = Arc::clone(self);
-                tokio::spawn(async move {
+                self.runtimes.connections.spawn(async move {
                     let (_permit, _live) = (permit, live);
                     tcp::dial(shared, flow, target, way, queue).await;
                 });
@@ -410,7 +442,7 @@ impl Bound {
             socket,
             task: OnceLock::new(),
             connections: Sources::new(CONNECTIONS_PER_LISTENER_MAX),
-            handshakes: Sources::new(CONNECTIONS_PER_LISTENER_MAX),
+            handshakes: Sources::new(HANDSHAKES_PER_LISTENER_MAX),
         })
     }
 
@@ -423,12 +455,15 @@ impl Bound {
             return Ok(());
         }
         let (shared, name) = (Arc::clone(shared), Arc::clone(name));
+        let Runtimes { datagrams, connections } = shared.runtimes.clone();
         let task = match self.socket.try_clone()? {
             Socket::Udp(socket) => {
+                let _here = datagrams.enter();
                 let socket = tokio::net::UdpSocket::from_std(socket)?;
                 tokio::spawn(udp::receive(shared, name, socket))
             }
             Socket::Stream(socket) => {
+                let _here = connections.enter();
                 let socket = tokio::net::TcpListener::from_std(socket)?;
                 tokio::spawn(tcp::accept(shared, name, socket))
             }

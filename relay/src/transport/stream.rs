@@ -2,6 +2,7 @@
 
 use super::flow::Outgoing;
 use super::{Event, Shared, discarded, via};
+use crate::clock;
 use b2bua::io::Flow;
 use bytes::Bytes;
 use sip_core::Message;
@@ -9,12 +10,16 @@ use sip_core::framing::{Framed, Framer};
 use sip_core::message::ParseError;
 use sip_core::transaction::ClientId;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
 /// A far side that says nothing for this long is gone or not needed; at least 5 min (TDR-CON-002).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A message that takes longer from its first octet to its last comes from somebody who wants to hold a
+/// connection: the largest takes a second over the slowest line that carries calls.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// TDR-CON-006: then the next target is tried.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,12 +114,19 @@ async fn read<S: AsyncRead>(
     mut reader: ReadHalf<S>,
 ) -> End {
     let mut framer = Framer::new();
+    let mut patience = Patience::default();
     let mut buffer = vec![0; READ_OCTETS];
     loop {
-        let len = match tokio::time::timeout(IDLE_TIMEOUT, reader.read(&mut buffer)).await {
+        let due = patience.due(clock::now().mono, framer.buffered()).into();
+        let len = match tokio::time::timeout_at(due, reader.read(&mut buffer)).await {
             Ok(Ok(0)) => return End::Broken("closed by the far side".to_owned()),
             Ok(Ok(len)) => len,
             Ok(Err(error)) => return End::Broken(error.to_string()),
+            Err(_) if patience.begun.is_some() => {
+                tracing::warn!(flow = flow.id.0, remote = %flow.remote, "message never became whole");
+                discarded("slow");
+                return End::Broken("a message never became whole".to_owned());
+            }
             Err(_) => return End::Broken("idle".to_owned()),
         };
         // From now on an answer that is missing is the far side's doing.
@@ -125,6 +137,7 @@ async fn read<S: AsyncRead>(
         for framed in framer.by_ref() {
             match framed {
                 Framed::Message(bytes) => {
+                    patience.whole();
                     if let Err(end) = hand_in(shared, flow, bytes).await {
                         return end;
                     }
@@ -138,6 +151,32 @@ async fn read<S: AsyncRead>(
                     return End::Unreadable;
                 }
             }
+        }
+    }
+}
+
+/// How long a far side may keep us waiting.
+#[derive(Default)]
+struct Patience {
+    /// When the message began that is not whole yet.
+    begun: Option<Instant>,
+}
+
+impl Patience {
+    /// A message has become whole: what is left in the buffer is another's beginning.
+    fn whole(&mut self) {
+        self.begun = None;
+    }
+
+    /// Until when something has to come, if so many octets wait for the rest of their message.
+    fn due(&mut self, now: Instant, buffered: usize) -> Instant {
+        match buffered {
+            0 => {
+                self.begun = None;
+                now + IDLE_TIMEOUT
+            }
+            // More octets of the same message buy no more time.
+            _ => *self.begun.get_or_insert(now) + MESSAGE_TIMEOUT,
         }
     }
 }
@@ -157,7 +196,7 @@ async fn hand_in(shared: &Shared, flow: &Flow, bytes: Bytes) -> Result<(), End> 
     if !shared.flows.is_open(flow.id) {
         return Err(End::Unreadable);
     }
-    let event = Event::Message { flow: flow.clone(), message };
+    let event = Event::Message { flow: flow.clone(), message, at: clock::now().mono };
     shared.messages.send(event).await.map_err(|_| End::Broken("shutting down".to_owned()))
 }
 
@@ -200,4 +239,26 @@ async fn write<S: AsyncWrite>(
     // Says goodbye in TLS; a far side that is gone cannot hear it.
     let _ = tokio::time::timeout(WRITE_TIMEOUT, writer.shutdown()).await;
     "closed by us".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_comes_octet_by_octet_gets_no_more_time_for_it() {
+        let begun = clock::now().mono;
+        let mut patience = Patience::default();
+        assert_eq!(patience.due(begun, 0), begun + IDLE_TIMEOUT);
+        for second in 0..10 {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(patience.due(now, 100 + second as usize), begun + MESSAGE_TIMEOUT);
+        }
+        // It is whole, and so is the next one, with a beginning of a third behind each.
+        for second in [9, 18] {
+            patience.whole();
+            let later = begun + Duration::from_secs(second);
+            assert_eq!(patience.due(later, 1), later + MESSAGE_TIMEOUT);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::flow::{Outgoing, UDP_FLOWS_MAX, UdpFlows};
 use super::{ACCEPT_PAUSE, Event, Shared, discarded, refused, via};
+use crate::clock;
 use b2bua::io::Flow;
 use b2bua::plan::Transport;
 use bytes::Bytes;
@@ -93,7 +94,9 @@ fn datagram(
         trunk: admitted.trunk,
     };
     // The far side sends it again (RFC 3261, 17.1.1.2); a wait here would stall everybody.
-    if let Err(TrySendError::Full(_)) = shared.messages.try_send(Event::Message { flow, message }) {
+    if let Err(TrySendError::Full(_)) =
+        shared.messages.try_send(Event::Message { flow, message, at: clock::now().mono })
+    {
         discarded("overload");
     }
 }

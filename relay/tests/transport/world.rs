@@ -85,7 +85,7 @@ impl World {
     /// The next message that came in.
     pub(crate) async fn message(&mut self) -> (Flow, Message) {
         match soon(self.events.recv()).await {
-            Some(Event::Message { flow, message }) => (flow, message),
+            Some(Event::Message { flow, message, .. }) => (flow, message),
             other => panic!("no message but {other:?}"),
         }
     }

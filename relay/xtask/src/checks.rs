@@ -3,9 +3,7 @@
 use crate::cargo::{Workspace, cargo, count_tests};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
-use crate::{
-    TestOptions, arrows, deploy, instructions, interop, load, simulate, sources, watched,
-};
+use crate::{TestOptions, arrows, deploy, instructions, interop, load, simulate, sources, watched};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -134,6 +134,17 @@ pub struct Counters {
     pub unexpected: u64,
 }
 
+/// What of the table a request may take that is nobody's repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// No place at all.
+    Nothing,
+    /// A place, unless as many are taken as the limit says.
+    Usual,
+    /// The same beyond the limit, up to twice as many: for what is few and matters.
+    Reserve,
+}
+
 /// All transactions of one core.
 #[derive(Debug)]
 pub struct Layer<H> {
@@ -187,8 +198,19 @@ impl<H: Hop> Layer<H> {
     /// The top Via of a request already carries `received` and `rport` (RFC 3581): responses
     /// repeat it, and go to `hop`.
     pub fn receive(&mut self, now: Instant, hop: H, message: Message) {
+        let share = match message.headers().to().tag() {
+            // They are few, and BYE is what ends an overload.
+            Some(_) => Share::Reserve,
+            None => Share::Usual,
+        };
+        self.receive_within(now, share, hop, message);
+    }
+
+    /// [`Self::receive`] where the user says what a new request may take. One that finds no place is
+    /// answered 503 with Retry-After, costs nothing else and is counted.
+    pub fn receive_within(&mut self, now: Instant, share: Share, hop: H, message: Message) {
         match message {
-            Message::Request(request) => self.receive_request(now, hop, request),
+            Message::Request(request) => self.receive_request(now, share, hop, request),
             Message::Response(response) => self.receive_response(now, hop, response),
         }
         self.settle();
@@ -256,6 +278,11 @@ impl<H: Hop> Layer<H> {
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
+    }
+
+    /// Whether as many are held as the limit says.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.limit
     }
 
     /// Transactions held now (for bounds, metrics and leak tests).

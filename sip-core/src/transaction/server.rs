@@ -5,7 +5,7 @@ use super::invite_server::{self, InviteServer};
 use super::matching::{Key, stateless_tag};
 use super::non_invite_server::{self, NonInviteServer};
 use super::timer::Timer;
-use super::{Event, Hop, Layer, Owner, ServerId, Transmit};
+use super::{Event, Hop, Layer, Owner, ServerId, Share, Transmit};
 use crate::message::{Method, Name, Request, Response};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub(super) struct Server<H> {
     merge_key: Option<Key>,
     ack_key: Option<Key>,
     hop: H,
-    /// The last response, empty while there is none.
+    /// The last response; empty while there is none, and once it need not be sent again.
     response: Bytes,
     /// The To tag of our responses, empty while there is none.
     local_tag: Bytes,
@@ -60,7 +60,7 @@ impl<H> Server<H> {
 }
 
 impl<H: Hop> Layer<H> {
-    pub(super) fn receive_request(&mut self, now: Instant, hop: H, request: Request) {
+    pub(super) fn receive_request(&mut self, now: Instant, share: Share, hop: H, request: Request) {
         match request.method {
             Method::Ack => return self.receive_ack(now, request),
             Method::Cancel => return self.receive_cancel(now, hop, request),
@@ -75,7 +75,7 @@ impl<H: Hop> Layer<H> {
             self.counters.merged += 1;
             return self.answer_statelessly(hop, &stateless(&request, 482));
         }
-        if self.len() >= self.limit_for(&request) {
+        if self.len() >= self.limit_of(share) {
             self.counters.overload += 1;
             let mut response = stateless(&request, 503);
             response.headers.push(Name::RetryAfter, RETRY_AFTER_S.to_string());
@@ -85,11 +85,11 @@ impl<H: Hop> Layer<H> {
         self.events.push_back(Event::Request { server, hop, request });
     }
 
-    /// Requests within a dialog have a reserve: they are few, and BYE is what ends an overload.
-    fn limit_for(&self, request: &Request) -> usize {
-        match request.headers.to().tag() {
-            None => self.limit,
-            Some(_) => self.limit.saturating_mul(2),
+    fn limit_of(&self, share: Share) -> usize {
+        match share {
+            Share::Nothing => 0,
+            Share::Usual => self.limit,
+            Share::Reserve => self.limit.saturating_mul(2),
         }
     }
 
@@ -290,6 +290,9 @@ impl<H: Hop> Layer<H> {
         let Some(server) = self.servers.get_mut(&id) else { return &[] };
         let Machine::Invite(state) = &mut server.machine else { return &[] };
         let actions = state.on(now, event, server.hop.reliable());
+        if matches!(state, InviteServer::Acknowledged { .. } | InviteServer::Confirmed { .. }) {
+            server.response = Bytes::new();
+        }
         for action in actions {
             match action {
                 Action::SendResponse => {

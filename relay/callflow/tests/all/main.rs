@@ -17,6 +17,7 @@ mod named_events;
 mod next_target;
 mod offerless;
 mod options;
+mod overload;
 mod prack;
 mod random_flows;
 mod refused;
