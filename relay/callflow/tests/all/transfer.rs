@@ -615,3 +615,58 @@ fn the_host_stops_while_the_target_rings() {
     world.run_for(secs(1));
     assert!(world.stopped);
 }
+
+/// A PBX on the trunk of the first carrier, which may transfer its calls.
+fn with_pbx() -> World {
+    World::with(1, |plan| plan.trunks[callflow::plan::COLT].transfer = TransferPolicy::Refer)
+}
+
+#[test]
+fn a_pbx_transfers_its_call_to_another_user_of_the_tenant() {
+    let mut world = with_pbx();
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = "+493010004321";
+    refers(&mut world, &mut caller, &format!("sip:{clara}@{}", Who::Colt.ours().ip()));
+    caller.hears(&mut world, "202 REFER");
+    is_told(&mut world, &caller, "100 Trying", "active;expires=60");
+    // Teams has its media at another address of ours than the carrier, whose port cannot be kept.
+    is_told(&mut world, &caller, "503 Service Unavailable", "terminated;reason=noresource");
+    hang_up(&mut world, &mut anna, &caller);
+}
+
+#[test]
+fn a_pbx_transfers_its_call_where_all_media_is_at_one_address() {
+    let mut world = World::with(1, |plan| {
+        plan.trunks.iter_mut().for_each(|it| it.media = 0);
+        plan.trunks[callflow::plan::COLT].transfer = TransferPolicy::Refer;
+    });
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut caller, &format!("sip:+493010004321@{}", Who::Colt.ours().ip()));
+    caller.hears(&mut world, "202 REFER");
+    is_told(&mut world, &caller, "100 Trying", "active;expires=60");
+    let clara = Party::called(&mut world, Who::Sip);
+    assert!(String::from_utf8_lossy(&clara.invite.uri).starts_with("sip:+493010004321@"));
+    assert!(clara.invite.headers.get(Name::ReferredBy).is_none());
+    answers(&mut world, &clara);
+    is_told(&mut world, &caller, "200 OK", "terminated;reason=noresource");
+    caller.hangs_up(&mut world);
+    hang_up(&mut world, &mut anna, &clara);
+}
+
+#[test]
+fn a_pbx_cannot_make_us_call_out_or_into_teams_by_name() {
+    let mut world = with_pbx();
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    let ours = Who::Colt.ours().ip();
+    for to in [
+        format!("sip:+4989777777@{ours}"),
+        format!("sip:{}@{ours}", callflow::plan::BORIS),
+        format!("sip:+493010004321@{}", Who::Bt.host()),
+        CLARA.to_owned(),
+    ] {
+        refers(&mut world, &mut caller, &to);
+        caller.hears(&mut world, "403 REFER");
+    }
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
+    hang_up(&mut world, &mut caller, &anna);
+}
