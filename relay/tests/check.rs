@@ -80,7 +80,7 @@ fn a_configuration_that_does_not_hold_ends_with_1_and_every_problem() {
     assert_eq!(code, Some(1));
     let value: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(value["ok"], false);
-    assert_eq!(value["problems"][0]["line"], 31);
+    assert_eq!(value["problems"][0]["line"], 32);
     assert_eq!(value["problems"][0]["hint"], "did you mean \"colt\"?");
 }
 
