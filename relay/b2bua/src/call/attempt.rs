@@ -66,6 +66,8 @@ pub(super) struct Attempt {
     /// Our offer, before any answer: each fork answers its own copy.
     negotiation: Negotiation,
     forks: Vec<Fork>,
+    /// Early dialogs that were ended: should one answer all the same, its numbers go on.
+    parted: Vec<Dialog>,
 }
 
 /// One early dialog of the INVITE: the leg that it becomes if it wins.
@@ -132,6 +134,7 @@ impl Invitation {
             session,
             negotiation,
             forks: Vec::new(),
+            parted: Vec::new(),
         }
     }
 
@@ -201,6 +204,7 @@ impl Attempt {
         let cseq = signed.next_cseq();
         (self.client, self.request) = core.send_signed(signed, cseq);
         self.forks.clear();
+        self.parted.clear();
         self.heard = false;
     }
 
@@ -277,6 +281,7 @@ impl Attempt {
         headers.set(Name::Via, self.identity.via(&core.branch()));
         self.session.timer.offer(headers);
         self.forks.clear();
+        self.parted.clear();
         self.heard = false;
         self.client = core.request(self.hop.clone(), self.request.clone(), Owner::Invite(call));
         true
@@ -290,8 +295,8 @@ impl Attempt {
 
     fn leave(self, core: &mut Core, answered: bool) {
         core.dialogs.remove(&self.key());
-        let Self { client, request, hop, identity, forks, .. } = self;
-        let early = forks.into_iter().map(|fork| fork.leg.dialog).collect();
+        let Self { client, request, hop, identity, forks, parted, .. } = self;
+        let early = forks.into_iter().map(|fork| fork.leg.dialog).chain(parted).collect();
         let abandoned = Abandoned { request, hop, identity, early, answered };
         core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
     }
@@ -322,8 +327,7 @@ impl Attempt {
 
     /// Forgets the fork that a request comes from; whether it was the last.
     pub(super) fn was_last(&mut self, request: &Request) -> bool {
-        let tag = request.headers.from().tag().unwrap_or_default();
-        self.forks.retain(|fork| fork.leg.dialog.id().remote_tag != tag);
+        self.part(request.headers.from().tag().unwrap_or_default());
         self.forks.is_empty()
     }
 
@@ -342,7 +346,7 @@ impl Attempt {
             trunk: self.trunk,
             identity: self.identity.clone(),
             contact: self.contact.clone(),
-            dialog: Dialog::uac(&self.request, response).ok()?,
+            dialog: self.dialog(response)?,
             negotiation: self.negotiation.clone(),
             session: self.session.clone(),
             flow,
@@ -355,8 +359,24 @@ impl Attempt {
 
     /// This early dialog is over (RFC 6228).
     pub(super) fn forget(&mut self, response: &Response) {
-        if let Some(at) = self.position(response) {
-            self.forks.swap_remove(at);
+        self.part(response.headers.to().tag().unwrap_or_default());
+    }
+
+    fn part(&mut self, remote_tag: &[u8]) {
+        let parts = |fork: &Fork| fork.leg.dialog.id().remote_tag == remote_tag;
+        let Some(at) = self.forks.iter().position(parts) else { return };
+        let fork = self.forks.swap_remove(at);
+        if self.parted.len() < FORKS_MAX {
+            self.parted.push(fork.leg.dialog);
+        }
+    }
+
+    /// The dialog that a response makes, or goes on with after it was ended.
+    fn dialog(&mut self, response: &Response) -> Option<Dialog> {
+        let tag = response.headers.to().tag().unwrap_or_default();
+        match self.parted.iter().position(|dialog| dialog.id().remote_tag == tag) {
+            Some(at) => Some(self.parted.swap_remove(at)),
+            None => Dialog::uac(&self.request, response).ok(),
         }
     }
 

@@ -139,25 +139,25 @@ impl Call {
         let Some((which, Unacknowledged { opening, with_answer, .. })) = found else {
             return Fate::Lives;
         };
+        // The call may have ended while the ACK was on its way; its media is closed.
+        if matches!(self.phase, Phase::Ending) {
+            return Fate::Lives;
+        }
         if !with_answer {
             return if opening { self.align(core) } else { Fate::Lives };
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
-        let Ok((answer, _)) =
-            leg.negotiation.receive_answer(&leg::sdp_of(&ack.headers, ack.body()))
-        else {
+        let answer = leg::sdp_of(&ack.headers, ack.body());
+        if leg.negotiation.receive_answer(&answer).is_err() {
             leg.negotiation.rollback();
             return self.offer_unanswered(core, which, ack);
-        };
-        self.agreed(core);
-        match self.crossing(which, &answer) {
-            Some(out) => self.renegotiate(core, which.other(), Why::Told, out),
-            None => Fate::Lives,
         }
+        self.agreed(core);
+        self.carry_across(core, which)
     }
 
-    /// Tells the other side what the far side of leg `which`, which is new there, has agreed; if a
-    /// re-INVITE of ours is under way, after it.
+    /// Tells the other side what the far side of leg `which`, which may be new there, has agreed; if
+    /// a re-INVITE of ours has no outcome yet, after it.
     pub(super) fn carry_across(&mut self, core: &mut Core, which: PeerLeg) -> Fate {
         if self.is_renegotiating() {
             self.transfers.owed = Some(which);

@@ -197,7 +197,12 @@ impl Call {
         match response.status {
             200..=299 => self.renegotiated(core, pending, response),
             status => match self.pause(core, &pending, response) {
-                Some(pause) => self.wait(core, pending, status, pause),
+                Some(pause) => {
+                    if let Some(leg) = self.leg(pending.on) {
+                        leg.negotiation.rollback();
+                    }
+                    self.wait(core, pending, status, pause)
+                }
                 None => self.renegotiation_failed(core, pending, status),
             },
         }
@@ -325,9 +330,6 @@ impl Call {
         status: u16,
         pause: Duration,
     ) -> Fate {
-        if let Some(leg) = self.leg(pending.on) {
-            leg.negotiation.rollback();
-        }
         let stage = Stage::Waits { until: core.now.mono + pause };
         core.arm(pause, Timer::Again(self.id));
         if let Phase::Up(up) = &mut self.phase {

@@ -64,6 +64,34 @@ fn where_the_call_id_is_theirs_we_try_again_sooner() {
 }
 
 #[test]
+fn the_far_side_turns_its_leg_without_an_offer_while_the_others_hold_waits_for_its_next_try() {
+    // Our next try falls due after its ACK, or before it.
+    for late in [ms(0), secs(3)] {
+        let mut world = World::new(1);
+        let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+        anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+        let ours = caller.gets(&mut world, "INVITE");
+        caller.answer(&mut world, &ours, 491, |_| {});
+        caller.gets(&mut world, "ACK");
+        caller.asks(&mut world, Method::Invite, None);
+        let offer = caller.hears(&mut world, "200 INVITE");
+        world.run_for(late);
+        caller.acknowledges_with(&mut world, &offer, &held(Who::Colt));
+        // Anna's hold is not forgotten over the carrier's.
+        let again = caller.gets(&mut world, "INVITE");
+        let inactive = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
+        caller.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", inactive));
+        caller.gets(&mut world, "ACK");
+        let answer = anna.hears(&mut world, "200 INVITE");
+        anna.acknowledges(&mut world, &answer);
+        let told = anna.gets(&mut world, "INVITE");
+        anna.answer(&mut world, &told, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+        anna.gets(&mut world, "ACK");
+        hang_up(&mut world, &mut anna, &caller);
+    }
+}
+
+#[test]
 fn theirs_goes_first_while_ours_waits_after_a_glare() {
     let mut world = World::new(1);
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);

@@ -63,6 +63,24 @@ fn offerless_invite_ack_with_another_codec_ends_both_sides() {
 }
 
 #[test]
+fn the_callee_hangs_up_before_the_ack_with_the_answer_and_its_media_stays_closed() {
+    let mut world = World::new(1);
+    let mut caller = calls(&mut world, |_| {});
+    let mut callee = Party::called(&mut world, Who::Sip);
+    callee.reply(&mut world, 200);
+    let ours = caller.hears(&mut world, "200 INVITE");
+    callee.gets(&mut world, "ACK");
+    // BYE comes first, and both before the engine has closed the ports.
+    let bye = callee.request(&mut world, Method::Bye);
+    world.send(callee.who, bye);
+    caller.acknowledges_with(&mut world, &ours, &usual_sdp(Who::Colt));
+    callee.hears(&mut world, "200 BYE");
+    caller.is_hung_up(&mut world);
+    world.run_for(secs(1));
+    assert_eq!(world.records[0].cause, "callee_hangup");
+}
+
+#[test]
 fn offerless_invite_whose_ack_never_comes_is_hung_up_on_both_sides() {
     let mut world = World::new(1);
     let mut caller = calls(&mut world, |_| {});

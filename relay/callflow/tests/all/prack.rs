@@ -115,6 +115,25 @@ fn an_unacknowledged_180_holds_nothing_back_and_its_late_prack_is_welcome() {
 }
 
 #[test]
+fn the_callee_hangs_up_early_and_its_200_comes_all_the_same() {
+    let mut world = World::new(1);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let mut callee = Party::called(&mut world, Who::Colt);
+    reliably(&mut world, &callee, 183, 1);
+    let prack = callee.gets(&mut world, "PRACK");
+    callee.answer(&mut world, &prack, 200, |_| {});
+    callee.hangs_up(&mut world);
+    let cancel = callee.gets(&mut world, "CANCEL");
+    callee.answer(&mut world, &cancel, 200, |_| {});
+    let refused = anna.hears(&mut world, "480 INVITE");
+    anna.acknowledges_failure(&mut world, &refused);
+    callee.reply(&mut world, 200);
+    callee.gets(&mut world, "ACK");
+    let bye = callee.is_hung_up(&mut world);
+    assert!(bye.headers.cseq().number > prack.headers.cseq().number);
+}
+
+#[test]
 fn a_prack_for_nothing_that_is_out_is_refused() {
     let mut world = World::new(1);
     let (mut caller, callee) = reliable_call(&mut world);
