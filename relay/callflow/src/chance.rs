@@ -1,19 +1,41 @@
 //! Flows by chance: calls, holds, faults of the network and misbehaving far sides, all from a seed.
 
+use crate::met::Met;
 use crate::mischief;
-use crate::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN};
+use crate::plan::{ANNA, BORIS, BT, COLT, CONTOSO, FABRIKAM, PSTN, TEAMS, TERMS};
 use crate::{Who, World, ms, secs};
-use emulate::{Behaviour, CallId, Progress, Script};
+use b2bua::Plan;
+use b2bua::accounts::{Account, Secret};
+use b2bua::plan::{HoldPolicy, Reliable};
+use emulate::{Abilities, Behaviour, CallId, Challenges, Progress, Reliability, Script};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
+use sip_core::auth::{Algorithm, Asker, User};
+use sip_core::usage::session_timer::Terms;
+use std::sync::Arc;
 
 /// Where calls begin and end.
 const PLACES: [Who; 3] = [Who::Sip, Who::Colt, Who::Bt];
 /// No flow makes more calls than this at one place.
-const CALLS_MAX: u64 = 12;
+const CALLS_MAX: u64 = 24;
+/// Where a carrier sends its callers to.
+pub(crate) const ELSEWHERE: &str = "+4989777";
+/// Who we are to a carrier that asks.
+const ACCOUNT: (&str, &str) = ("trunk-7", "s3cret");
+/// Sessions as short as they may be.
+const SHORT: Terms = Terms { interval_s: 90, min_s: 90 };
 
 /// Choices from a seed.
 pub struct Dice(ChaCha20Rng);
+
+/// What came of a flow.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// The causes in its records.
+    pub causes: Vec<String>,
+    /// What it has met.
+    pub met: Met,
+}
 
 impl Dice {
     /// The dice of this seed.
@@ -29,6 +51,11 @@ impl Dice {
     /// One of these.
     pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u32) as usize]
+    }
+
+    /// Once in so many times.
+    pub fn once_in(&mut self, times: u32) -> bool {
+        self.below(times) == 0
     }
 
     fn script(&mut self) -> Script {
@@ -50,62 +77,183 @@ impl Dice {
         };
         Script::always(behaviour)
     }
+
+    /// What a carrier does beyond plain calls. Every third does nothing.
+    fn abilities(&mut self, known: bool) -> Abilities {
+        if self.once_in(3) {
+            return Abilities::default();
+        }
+        Abilities {
+            reliable: match self.below(8) {
+                0 => Reliability::Required,
+                1 | 2 => Reliability::Off,
+                _ => Reliability::Supported,
+            },
+            offerless: self.once_in(4),
+            update: !self.once_in(3),
+            session: match self.below(6) {
+                0 => Some(TERMS),
+                1 => Some(SHORT),
+                2 => Some(Terms { interval_s: 60, min_s: 60 }),
+                3 => Some(Terms { interval_s: 2400, min_s: 400 }),
+                _ => None,
+            },
+            challenges: self.once_in(4).then(|| self.challenges(known)),
+            redirect: self.once_in(5).then(|| ELSEWHERE.to_owned()),
+            glares: self.of(&[0, 1, 4]),
+            puts_off: self.of(&[0, 1, 4]),
+        }
+    }
+
+    fn challenges(&mut self, known: bool) -> Challenges {
+        let (weak, strong) = (Algorithm::Md5, Algorithm::Sha256);
+        let (name, secret) = ACCOUNT;
+        Challenges {
+            asker: self.of(&[Asker::Server, Asker::Proxy]),
+            algorithms: self.of(&[&[weak][..], &[strong], &[weak, strong]]).to_vec(),
+            user: User { name: name.into(), secret: Secret::new(secret) },
+            // Who cannot answer cannot hang up either.
+            within: known && self.once_in(2),
+        }
+    }
+
+    /// Changes what the operator may choose; `known` says where we have an account.
+    fn vary(&mut self, plan: &mut Plan, known: [bool; 2]) {
+        for (trunk, known) in [COLT, BT].into_iter().zip(known) {
+            let reliable = match self.below(12) {
+                0 => Reliable::Required,
+                1 => Reliable::Off,
+                _ => Reliable::Supported,
+            };
+            let follow_redirects = self.once_in(2);
+            let session_timer = self.of(&[None, Some(TERMS), Some(SHORT)]);
+            let Some(trunk) = plan.trunks.get_mut(trunk) else { continue };
+            trunk.reliable = reliable;
+            trunk.follow_redirects = follow_redirects;
+            trunk.session_timer = session_timer;
+            let (user, secret) = (ACCOUNT.0.to_owned(), Secret::new(ACCOUNT.1));
+            trunk.accounts.ours = known.then(|| Arc::new(Account { user, secret, realm: None }));
+        }
+        if let Some(teams) = plan.trunks.get_mut(TEAMS) {
+            teams.session_timer = self.of(&[None, Some(TERMS), Some(SHORT)]);
+        }
+        for tenant in &mut plan.tenants {
+            tenant.hold = self.of(&[HoldPolicy::Inactive, HoldPolicy::Absorb]);
+        }
+    }
 }
 
-/// Plays the flow of this seed to its end and checks the laws; the causes in its records.
+/// Plays the flow of this seed to its end and checks the laws; what came of it.
 ///
 /// # Panics
 /// If a law is broken; the ladder is printed.
-pub fn play(seed: u64) -> Vec<String> {
+pub fn play(seed: u64) -> Played {
     let mut dice = Dice::new(seed);
-    let mut world = World::new(seed);
-    let scripts = (dice.script(), dice.script());
-    world.emulate(scripts.0, scripts.1);
+    let known = [!dice.once_in(4), !dice.once_in(4)];
+    let mut world = World::with(seed, |plan| dice.vary(plan, known));
+    let teams = dice.script();
+    let mut carriers = known.map(|known| (dice.script(), dice.abilities(known))).into_iter();
+    world.emulate_with(teams, |carrier| {
+        if let Some((script, abilities)) = carriers.next() {
+            (carrier.script, carrier.abilities) = (script, abilities);
+        }
+    });
     world.network.loss = f64::from(dice.below(15)) / 100.0;
     world.network.duplication = f64::from(dice.below(15)) / 100.0;
     world.network.disorder = f64::from(dice.below(20)) / 100.0;
     // Most flows have decent far sides, so that what goes wrong there is the network's doing.
     let misbehaves = dice.below(3) == 0;
+    let mut met = Met::default();
     for _ in 0..4 + dice.below(8) {
-        act(&mut world, &mut dice);
+        act(&mut world, &mut dice, &mut met, known);
         world.run_for(ms(u64::from(dice.below(1200))));
         if misbehaves {
             mischief::play(&mut world, &mut dice);
         }
     }
-    hang_up_all(&mut world, &mut dice);
+    end(&mut world, &mut dice, &mut met);
+    met.read(world.steps());
+    Played { causes: world.records.iter().map(|record| record.cause.clone()).collect(), met }
+}
+
+/// Lets some calls stand for a while, then ends all.
+fn end(world: &mut World, dice: &mut Dice, met: &mut Met) {
+    if dice.once_in(25) {
+        met.count("long calls");
+        world.run_for(secs(u64::from(45 + dice.below(60))));
+    }
+    if dice.once_in(20) {
+        met.count("shutdown");
+        world.shut_down();
+        world.run_for(ms(u64::from(dice.below(12_000))));
+    }
+    world.media_refuses = false;
+    hang_up_all(world, dice);
     // What rang nowhere by then, or answered late, is over when the world is at rest.
     world.run_for(secs(4));
-    hang_up_all(&mut world, &mut dice);
+    hang_up_all(world, dice);
     world.run_for(secs(40));
-    world.records.iter().map(|record| record.cause.clone()).collect()
 }
 
 fn hang_up_all(world: &mut World, dice: &mut Dice) {
+    // Every second time the two ends of a call hang up at once.
+    let crosses = dice.once_in(2);
     for who in PLACES {
         for call in 1..=CALLS_MAX {
             world.act(who, |agent, now| agent.hang_up(now, CallId(call)));
         }
-        world.run_for(ms(u64::from(dice.below(300))));
+        if !crosses {
+            world.run_for(ms(u64::from(dice.below(300))));
+        }
     }
 }
 
-fn act(world: &mut World, dice: &mut Dice) {
+/// Changes one of the calls that stand at this place.
+fn change(world: &mut World, dice: &mut Dice, who: Who) {
+    let (wish, first) = (dice.below(3), u64::from(dice.below(6)));
+    for call in (0..6).map(|next| CallId(1 + (first + next) % 6)) {
+        let changed = world.act(who, |agent, now| match wish {
+            0 => agent.hold(now, call),
+            1 => agent.resume(now, call),
+            _ => agent.refresh(now, call),
+        });
+        if changed {
+            return;
+        }
+    }
+}
+
+fn act(world: &mut World, dice: &mut Dice, met: &mut Met, known: [bool; 2]) {
     let who = dice.of(&PLACES);
     let call = CallId(u64::from(1 + dice.below(3)));
-    match dice.below(9) {
-        0 | 1 => {
+    match dice.below(24) {
+        0..=5 => {
             let (tenant, from) = dice.of(&[(CONTOSO, ANNA), (FABRIKAM, BORIS)]);
             world.teams_dials(tenant, from, PSTN);
         }
-        2 | 3 => {
+        6..=11 => {
             let (carrier, to) = (dice.of(&[Who::Colt, Who::Bt]), dice.of(&[ANNA, BORIS]));
             world.carrier_dials(carrier, PSTN, to);
         }
-        4 => drop(world.act(who, |agent, now| agent.hold(now, call))),
-        5 => drop(world.act(who, |agent, now| agent.resume(now, call))),
-        6 => drop(world.act(who, |agent, now| agent.refresh(now, call))),
-        7 => world.act(who, |agent, now| agent.hang_up(now, call)),
-        _ => world.drop_connections(dice.of(&[Who::Sip, Who::Sip2])),
+        12..=17 => change(world, dice, who),
+        18 | 19 => world.act(who, |agent, now| agent.hang_up(now, call)),
+        // Both ends want something of their calls at once.
+        20 => {
+            for who in PLACES {
+                world.act(who, |agent, now| agent.hold(now, call));
+            }
+        }
+        21 => {
+            met.count("reload");
+            world.replan(|plan| dice.vary(plan, known));
+        }
+        22 if dice.once_in(3) => {
+            met.count("media refused");
+            world.media_refuses = !world.media_refuses;
+        }
+        _ => {
+            met.count("connection dropped");
+            world.drop_connections(dice.of(&[Who::Sip, Who::Sip2]));
+        }
     }
 }

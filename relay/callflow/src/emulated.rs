@@ -45,6 +45,11 @@ pub fn carrier_script() -> Script {
 impl World {
     /// Puts emulated agents in all places.
     pub fn emulate(&mut self, teams: Script, carriers: Script) {
+        self.emulate_with(teams, |carrier| carrier.script = carriers.clone());
+    }
+
+    /// The same, with carriers that differ.
+    pub fn emulate_with(&mut self, teams: Script, mut vary: impl FnMut(&mut Carrier)) {
         let endpoints = [Who::Sip, Who::Sip2, Who::Sip3].map(|who| Endpoint {
             fqdn: who.host(),
             local: who.address(),
@@ -61,8 +66,9 @@ impl World {
         for (who, media) in
             [(Who::Colt, Ipv4Addr::new(198, 51, 100, 21)), (Who::Bt, Ipv4Addr::new(192, 0, 2, 31))]
         {
-            let script = carriers.clone();
-            let carrier = Carrier::new(Transport::Udp, who.address(), who.ours(), script);
+            let script = carrier_script();
+            let mut carrier = Carrier::new(Transport::Udp, who.address(), who.ours(), script);
+            vary(&mut carrier);
             let plan = media_plan(media.into(), CARRIER_HZ, TEAMS_HZ);
             let agent = Agent::carrier(carrier, plan, self.fresh_rng());
             let media = media.into();

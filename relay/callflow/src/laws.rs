@@ -8,6 +8,17 @@
 //! 5. No message on a Teams leg holds the FQDN of another tenant (TDR-MT-003).
 //! 6. An INVITE goes out with a Max-Forwards one below one that came in.
 //! 7. Whatever began has ended, with one record.
+//! 8. Teams sees no PRACK, UPDATE, INFO or REFER, no INVITE without an offer, no 100rel.
+//! 9. The numbers of our requests rise in each dialog; RSeq rises one by one; RAck names what was heard.
+//! 10. One offer gets one answer.
+//! 11. Every failure of an INVITE of ours got an ACK.
+//! 12. One INVITE gets one final response, in the same octets; every request gets one.
+//! 13. Nothing we say of a call names a number of a tenant that has no part in it.
+//!
+//! A far side that sends an INVITE again after its end has begun another: 12 is asked of flows alone
+//! in which nobody misbehaves.
+
+mod exact;
 
 use crate::ladder::Step;
 use crate::peer::Who;
@@ -16,13 +27,23 @@ use sip_core::{Headers, Message, Method, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the messages broke.
-pub(crate) fn broken_by_messages(steps: &[Step]) -> Vec<String> {
+pub(crate) fn broken_by_messages(steps: &[Step], misbehaved: bool) -> Vec<String> {
     let mut broken = Vec::new();
     acknowledged(steps, &mut broken);
     ended(steps, &mut broken);
     separate(steps, &mut broken);
     tenants(steps, &mut broken);
     forwards(steps, &mut broken);
+    exact::spared(steps, &mut broken);
+    exact::numbered(steps, &mut broken);
+    exact::reliably(steps, &mut broken);
+    exact::answered_once(steps, &mut broken);
+    exact::failures_acknowledged(steps, &mut broken);
+    exact::numbers(steps, &mut broken);
+    if !misbehaved {
+        exact::final_once(steps, &mut broken);
+        exact::finished(steps, &mut broken);
+    }
     broken
 }
 

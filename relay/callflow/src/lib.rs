@@ -17,6 +17,7 @@ mod emulated;
 mod ladder;
 pub mod laws;
 mod media_plane;
+pub mod met;
 mod mischief;
 pub mod net;
 mod peer;

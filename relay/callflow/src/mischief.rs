@@ -28,6 +28,7 @@ pub(crate) fn play(world: &mut World, dice: &mut Dice) {
         Message::Response(response) => twist_response(response, forks, dice).map(Message::from),
     };
     if let Some(message) = twisted {
+        world.misbehaved = true;
         world.send(who, message);
     }
 }

@@ -43,6 +43,8 @@ pub struct World {
     pub stopped: bool,
     /// Makes the engine refuse to open ports.
     pub media_refuses: bool,
+    /// Calls whose ports it has refused.
+    unopened: BTreeSet<b2bua::CallId>,
     plan: Arc<Plan>,
     pub(crate) clock: Clock,
     core: B2bua,
@@ -59,6 +61,8 @@ pub struct World {
     tokens: u64,
     same_instant: u32,
     lawless: bool,
+    /// Far sides have sent what no decent one sends.
+    pub(crate) misbehaved: bool,
 }
 
 /// A connection, or a pair of UDP addresses.
@@ -96,6 +100,7 @@ impl World {
             events: Vec::new(),
             stopped: false,
             media_refuses: false,
+            unopened: BTreeSet::new(),
             plan,
             clock,
             core,
@@ -111,6 +116,7 @@ impl World {
             tokens: 0,
             same_instant: 0,
             lawless: false,
+            misbehaved: false,
         };
         world.drain();
         world
@@ -434,6 +440,7 @@ impl World {
             }
             Output::OpenMedia { call, ports, seed } => {
                 if self.media_refuses {
+                    self.unopened.insert(call);
                     let why = "address already in use".into();
                     return self.tell_core(now, Input::MediaFailed { call, why });
                 }
@@ -441,7 +448,7 @@ impl World {
                 self.broken.extend(opened.err());
             }
             Output::ConnectMedia { call, worker, a, b } => {
-                if !self.media_refuses {
+                if !self.unopened.contains(&call) {
                     let connected = self.media.connect(call, worker, a, b);
                     self.broken.extend(connected.err());
                 }
@@ -563,7 +570,7 @@ impl World {
         if !at_rest {
             broken.extend(self.left());
         }
-        broken.extend(laws::broken_by_messages(&self.steps));
+        broken.extend(laws::broken_by_messages(&self.steps, self.misbehaved));
         broken.extend(self.network.unused_faults());
         broken.extend(self.complaints());
         let count = |wanted: fn(&Event) -> bool| self.events.iter().filter(|e| wanted(e)).count();

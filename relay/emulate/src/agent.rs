@@ -12,7 +12,7 @@ use crate::reinvite::Wish;
 use crate::sound::MediaPlan;
 use crate::strict::{self, Violation};
 use crate::teams::{Health, Teams};
-use crate::{Behaviour, Carrier, Hop, placing, taking};
+use crate::{Behaviour, Carrier, Hop, gate, placing, taking};
 use bytes::Bytes;
 use media::Now;
 use rand_chacha::ChaCha20Rng;
@@ -314,6 +314,9 @@ impl Agent {
             return self.core.answer(now.mono, server, &request, status, Some(text));
         }
         let in_dialog = request.headers.to().tag().is_some();
+        if (id.is_some() || !in_dialog) && gate::stops(&mut self.core, now, server, &request) {
+            return;
+        }
         if !in_dialog && self.is_draining(hop.local) {
             return self.core.answer(now.mono, server, &request, 503, None);
         }
@@ -337,6 +340,12 @@ impl Agent {
                 self.core.answer(now.mono, server, &request, 200, None);
                 self.with(id, |core, call| call.bye(core, now, &request));
             }
+            (Method::Prack, true, Some(id)) => {
+                self.with(id, |core, call| call.prack(core, now, server, &request));
+            }
+            (Method::Update, true, Some(id)) if self.core.persona.abilities().is_some() => {
+                self.with(id, |core, call| call.updated(core, now, server, &request));
+            }
             (Method::Notify, true, _) => self.core.answer(now.mono, server, &request, 200, None),
             _ => self.core.answer(now.mono, server, &request, 405, None),
         }
@@ -354,8 +363,8 @@ impl Agent {
     fn response(&mut self, now: Now, client: ClientId, response: &Response) {
         let Some(asked) = self.core.asked.get(&client).cloned() else { return };
         let call = match &asked {
-            Asked::Invite(id) | Asked::Reinvite(id) => self.calls.get_mut(id),
-            Asked::Bye | Asked::Options { .. } => None,
+            Asked::Invite(id) | Asked::Reinvite(id) | Asked::Update(id) => self.calls.get_mut(id),
+            Asked::Bye | Asked::Prack | Asked::Options { .. } => None,
         };
         let faults = strict::response(&self.core.persona, response, call);
         self.core.blame(now.mono, &faults, &Message::Response(response.clone()));
@@ -369,11 +378,11 @@ impl Agent {
             Asked::Invite(id) => {
                 self.with(id, |core, call| call.invite_response(core, now, client, response));
             }
-            Asked::Reinvite(id) => {
+            Asked::Reinvite(id) | Asked::Update(id) => {
                 self.with(id, |core, call| call.change_response(core, now, client, response));
             }
             Asked::Options { host } => options::answered(&mut self.core, host, response),
-            Asked::Bye => {}
+            Asked::Bye | Asked::Prack => {}
         }
     }
 
@@ -382,13 +391,13 @@ impl Agent {
             Some(Asked::Invite(id)) => {
                 self.with(id, |core, call| call.invite_failed(core, status));
             }
-            Some(Asked::Reinvite(id)) => {
+            Some(Asked::Reinvite(id) | Asked::Update(id)) => {
                 self.with(id, |core, call| call.change_failed(core, now, status));
             }
             Some(Asked::Options { host }) => {
                 self.core.emit(Event::OptionsAnswered { host, status });
             }
-            Some(Asked::Bye) | None => {}
+            Some(Asked::Bye | Asked::Prack) | None => {}
         }
     }
 }

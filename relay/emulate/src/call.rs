@@ -14,7 +14,9 @@ use media::Now;
 use rand_core::RngCore;
 use sdp::{Direction, Local, Negotiation, SrtpKey, Stream, Suite};
 use sip_core::transaction::{ClientId, ServerId};
-use sip_core::{Dialog, Headers, Method, Name, Request};
+use sip_core::usage::prack;
+use sip_core::usage::session_timer::SessionTimer;
+use sip_core::{Dialog, Headers, Method, Name, Request, Response};
 use std::time::Instant;
 
 pub(crate) struct Call {
@@ -35,6 +37,11 @@ pub(crate) struct Call {
     pub(crate) on_hold: bool,
     /// What the far side's messages are measured by.
     pub(crate) seen: Seen,
+    pub(crate) session: SessionTimer,
+    /// The early dialog of our INVITE, once a reliable response has made one.
+    pub(crate) early: Option<Dialog>,
+    /// The reliable responses to an INVITE that we got.
+    pub(crate) reliable: Option<prack::Uas>,
 }
 
 /// What the far side has said so far, to find out whether it keeps to it.
@@ -113,6 +120,9 @@ impl Call {
             flows: None,
             on_hold: false,
             seen: Seen::default(),
+            session: SessionTimer::new(core.persona.abilities().and_then(|it| it.session)),
+            early: None,
+            reliable: None,
         })
     }
 
@@ -120,8 +130,14 @@ impl Call {
     pub(crate) fn due(&self) -> Option<Instant> {
         let own = match &self.state {
             State::Calling(calling) => calling.cancel_at,
-            State::Incoming(incoming) => incoming.acts.front().map(|(at, _)| *at),
-            State::Up(up) => up.hang_up_at.into_iter().chain(up.retry.map(|(at, _)| at)).min(),
+            State::Incoming(incoming) => {
+                let repeat = self.reliable.as_ref().and_then(prack::Uas::due);
+                incoming.acts.front().map(|(at, _)| *at).into_iter().chain(repeat).min()
+            }
+            State::Up(up) => {
+                let own = up.hang_up_at.into_iter().chain(up.retry.map(|(at, _)| at));
+                own.chain(self.session.poll_timeout()).min()
+            }
             State::Over => None,
         };
         own.into_iter().chain(self.sound.due()).min()
@@ -132,12 +148,16 @@ impl Call {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
         match &mut self.state {
             State::Calling(calling) if due(calling.cancel_at) => self.hang_up(core, now),
-            State::Incoming(_) => self.act(core, now),
+            State::Incoming(_) => {
+                self.repeat(core, now);
+                self.act(core, now);
+            }
             State::Up(up) if due(up.hang_up_at) => self.hang_up(core, now),
             State::Up(up) => {
                 if let Some((_, wish)) = up.retry.take_if(|(at, _)| *at <= now.mono) {
                     self.change(core, now, wish);
                 }
+                self.keep_session(core, now);
             }
             _ => {}
         }
@@ -200,27 +220,43 @@ impl Call {
         client: ClientId,
         dialog: &Dialog,
         cseq: u32,
+        answer: Option<Bytes>,
     ) {
         let hop = core.persona.next_hop(&dialog.next_hop(), &self.hop);
-        core.acknowledge(now.mono, client, &hop, dialog.ack(cseq));
+        let mut ack = dialog.ack(cseq);
+        if let Some(answer) = answer {
+            ack.set_body("application/sdp", answer);
+        }
+        core.acknowledge(now.mono, client, &hop, ack);
     }
 
-    /// Answers an INVITE with our description.
-    pub(crate) fn respond_with(
+    /// Our answer to an INVITE, with our description.
+    pub(crate) fn reply(
         &self,
-        core: &mut Core,
-        now: Now,
-        server: ServerId,
         request: &Request,
         status: u16,
         tag: &[u8],
         body: &Bytes,
-    ) {
-        let mut response = sip_core::Response::to(request, status, Some(tag));
+    ) -> Response {
+        let mut response = Response::to(request, status, Some(tag));
         response.headers.push(Name::Contact, self.contact.clone());
         if !body.is_empty() {
             response.set_body("application/sdp", body.clone());
         }
+        response
+    }
+
+    /// Accepts an INVITE or UPDATE.
+    pub(crate) fn accept(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        server: ServerId,
+        request: &Request,
+        body: &Bytes,
+    ) {
+        let mut response = self.reply(request, 200, &self.tag, body);
+        self.session.answer(now.mono, &request.headers, &mut response.headers);
         core.respond(now.mono, server, response);
     }
 

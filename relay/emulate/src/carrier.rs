@@ -1,5 +1,6 @@
 //! A carrier's user agent: plain SIP from an address, G.711 over RTP.
 
+use crate::abilities::{Abilities, Reliability};
 use crate::persona::Opening;
 use crate::script::Script;
 use crate::{Dial, Hop, Transport};
@@ -26,6 +27,8 @@ pub struct Carrier {
     pub hold: Direction,
     /// What it calls itself.
     pub product: String,
+    /// What it does beyond plain calls.
+    pub abilities: Abilities,
 }
 
 impl Carrier {
@@ -40,6 +43,7 @@ impl Carrier {
             ability: Ability::Plain,
             hold: Direction::SendOnly,
             product: "Carrier/1".to_owned(),
+            abilities: Abilities::default(),
         }
     }
 
@@ -68,7 +72,14 @@ impl Carrier {
 
     pub(crate) fn stamp(&self, product: Name, headers: &mut Headers) {
         headers.set(product, self.product.clone());
-        headers.set(Name::Allow, "INVITE, ACK, CANCEL, BYE, OPTIONS");
+        let reliable = self.abilities.reliable != Reliability::Off;
+        let allow = match (reliable, self.abilities.update) {
+            (false, false) => "INVITE, ACK, CANCEL, BYE, OPTIONS",
+            (true, false) => "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK",
+            (false, true) => "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE",
+            (true, true) => "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE",
+        };
+        headers.set(Name::Allow, allow);
     }
 
     const fn parameter(&self) -> &'static str {

@@ -9,6 +9,7 @@ use crate::{Hop, ladder};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
+use sip_core::auth::Guard;
 use sip_core::transaction::{ClientId, Layer, ServerId};
 use sip_core::{Message, Name, Request, Response};
 use std::collections::{HashMap, VecDeque};
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     free: VecDeque<u16>,
     pub(crate) steps: Steps,
     pub(crate) violations: Vec<Violation>,
+    /// Who may come in, once somebody was asked.
+    pub(crate) guard: Option<Guard>,
 }
 
 /// What a request of ours was for.
@@ -42,6 +45,8 @@ pub(crate) struct Core {
 pub(crate) enum Asked {
     Invite(CallId),
     Reinvite(CallId),
+    Update(CallId),
+    Prack,
     Bye,
     Options { host: String },
 }
@@ -61,6 +66,7 @@ impl Core {
             plan,
             steps: Steps::default(),
             violations: Vec::new(),
+            guard: None,
         }
     }
 

@@ -7,12 +7,14 @@
 //! down what Microsoft's documents forbid ([`Agent::violations`]).
 #![forbid(unsafe_code)]
 
+mod abilities;
 mod agenda;
 mod agent;
 mod call;
 mod carrier;
 mod core;
 mod g711;
+mod gate;
 mod hop;
 mod io;
 mod judge;
@@ -23,8 +25,10 @@ mod persona;
 mod placing;
 mod reception;
 mod reinvite;
+mod reliable;
 mod rtcp;
 mod script;
+mod session;
 mod sound;
 mod strict;
 mod strict_headers;
@@ -36,6 +40,7 @@ mod tone;
 #[cfg(test)]
 mod tests;
 
+pub use abilities::{Abilities, Challenges, Reliability};
 pub use agent::{Agent, Dial, Unable};
 pub use carrier::Carrier;
 pub use hop::{Hop, Transport};

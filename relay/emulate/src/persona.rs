@@ -1,5 +1,6 @@
 //! Where the two sides of the border differ in what they write.
 
+use crate::abilities::Abilities;
 use crate::carrier::Carrier;
 use crate::mp_sdp::Role;
 use crate::script::Behaviour;
@@ -26,6 +27,14 @@ pub(crate) struct Opening {
 }
 
 impl Persona {
+    /// What it does beyond plain calls; Teams does nothing of that.
+    pub(crate) fn abilities(&self) -> Option<&Abilities> {
+        match self {
+            Self::Carrier(carrier) => Some(&carrier.abilities),
+            Self::Teams(_) => None,
+        }
+    }
+
     pub(crate) fn ability(&self) -> Ability {
         match self {
             Self::Carrier(carrier) => carrier.ability,

@@ -4,10 +4,11 @@ use crate::call::{Call, State, Up};
 use crate::core::{Asked, Core};
 use crate::io::{CallId, Event};
 use crate::mp_sdp::Role;
-use crate::{Dial, Unable};
+use crate::{Dial, Unable, reliable};
 use bytes::Bytes;
 use media::Now;
 use sip_core::transaction::ClientId;
+use sip_core::usage::prack::{Heard, Uac};
 use sip_core::{Dialog, Method, Name, Request, Response};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ pub(crate) struct Calling {
     pub(crate) cancelled: bool,
     talk: Option<Duration>,
     early: bool,
+    reliable: Uac,
+    /// A 422 has raised our session interval.
+    raised: bool,
 }
 
 /// Sends the INVITE of a new call.
@@ -39,8 +43,12 @@ pub(crate) fn place(core: &mut Core, now: Now, id: CallId, dial: &Dial) -> Resul
     headers.push(Name::CallId, call.call_id.clone());
     headers.push(Name::MaxForwards, "70");
     headers.push(Name::Contact, call.contact.clone());
-    let offer = call.negotiation.make_offer(&core.persona.offers());
-    invite.set_body("application/sdp", core.persona.dress(&offer, Role::Offer, &call.dress));
+    reliable::announce(core, headers);
+    call.session.offer(headers);
+    if !core.persona.abilities().is_some_and(|abilities| abilities.offerless) {
+        let offer = call.negotiation.make_offer(&core.persona.offers());
+        invite.set_body("application/sdp", core.persona.dress(&offer, Role::Offer, &call.dress));
+    }
 
     let (client, invite) = core.request(now.mono, &call.hop, invite, Asked::Invite(id));
     call.state = State::Calling(Calling {
@@ -50,6 +58,8 @@ pub(crate) fn place(core: &mut Core, now: Now, id: CallId, dial: &Dial) -> Resul
         cancelled: false,
         talk: dial.talk,
         early: false,
+        reliable: Uac::default(),
+        raised: false,
     });
     Ok(call)
 }
@@ -63,6 +73,9 @@ impl Call {
         client: ClientId,
         response: &Response,
     ) {
+        if response.status == 422 && self.asks_again(core, now, response) {
+            return;
+        }
         match (&mut self.state, response.status) {
             (State::Calling(_), 100) => {}
             (State::Calling(_), 101..=199) => self.provisional(core, now, response),
@@ -76,7 +89,34 @@ impl Call {
         }
     }
 
+    /// Calls again with the session interval that a 422 demands, once; whether it does.
+    fn asks_again(&mut self, core: &mut Core, now: Now, response: &Response) -> bool {
+        let State::Calling(calling) = &mut self.state else { return false };
+        let again = !calling.raised && !calling.cancelled;
+        if !again || !self.session.was_too_small(&response.headers) {
+            return false;
+        }
+        let mut invite = calling.invite.clone();
+        let cseq = invite.headers.cseq().number + 1;
+        invite.headers.remove(Name::Via);
+        invite.headers.set(Name::CSeq, format!("{cseq} INVITE"));
+        self.session.offer(&mut invite.headers);
+        let asked = Asked::Invite(self.id);
+        (calling.client, calling.invite) = core.request(now.mono, &self.hop, invite, asked);
+        (calling.raised, calling.reliable, self.early) = (true, Uac::default(), None);
+        true
+    }
+
     fn provisional(&mut self, core: &mut Core, now: Now, response: &Response) {
+        let State::Calling(calling) = &mut self.state else { return };
+        match calling.reliable.hear(response) {
+            Heard::Unreliable => {}
+            Heard::Acknowledge(rack) => {
+                let invite = calling.invite.clone();
+                self.acknowledge_provisional(core, now, &invite, response, &rack);
+            }
+            Heard::Repeat | Heard::OutOfOrder => return,
+        }
         if response.status == 180 {
             core.emit(Event::Ringing { call: self.id });
         }
@@ -94,13 +134,16 @@ impl Call {
 
     fn accepted(&mut self, core: &mut Core, now: Now, client: ClientId, response: &Response) {
         let State::Calling(calling) = &self.state else { return };
-        let Ok(mut dialog) = Dialog::uac(&calling.invite, response) else {
+        let cseq = calling.invite.headers.cseq().number;
+        let (cancelled, talk) = (calling.cancelled, calling.talk);
+        let Some(mut dialog) = self.dialog_of(&calling.invite, response) else {
             // Nobody to send an ACK to (RFC 3261, 12.1.2).
             return self.over(core, Event::Refused { call: self.id, status: response.status });
         };
-        let (cancelled, talk) = (calling.cancelled, calling.talk);
-        self.acknowledge(core, now, client, &dialog, 1);
-        let answer = match response.body().is_empty() {
+        let theirs = self.asks_for_offer();
+        let ours = theirs.then(|| self.answer_theirs(core, now, response.body())).flatten();
+        self.acknowledge(core, now, client, &dialog, cseq, ours);
+        let answer = match theirs || response.body().is_empty() {
             // The 183 may have said it all.
             true => self.negotiation.stream().cloned().ok_or(488),
             false => self
@@ -112,6 +155,7 @@ impl Call {
         match answer {
             Ok(stream) if !cancelled => {
                 self.state = State::Up(Up::new(now, dialog, talk, true));
+                self.session.accepted(now.mono, &response.headers);
                 core.emit(Event::Answered { call: self.id });
                 self.agree(core, now, &stream, Role::Offer, true);
             }
@@ -123,13 +167,27 @@ impl Call {
         }
     }
 
+    /// The dialog that this 2xx confirms: the early one, which may have sent PRACK, or a new one.
+    fn dialog_of(&self, invite: &Request, response: &Response) -> Option<Dialog> {
+        let id = Dialog::id_of_response(response);
+        match self.early.as_ref().filter(|early| *early.id() == id) {
+            Some(early) => {
+                let mut dialog = early.clone();
+                dialog.confirm(response);
+                Some(dialog)
+            }
+            None => Dialog::uac(invite, response).ok(),
+        }
+    }
+
     fn drop_fork(&self, core: &mut Core, now: Now, client: ClientId, response: &Response) {
         // Its From, To and Contact are all that ACK and BYE need of the INVITE.
         let mut invite = Request::new(Method::Invite, self.contact.clone());
         invite.headers.copy_from(&response.headers, Name::From);
         invite.headers.copy_from(&response.headers, Name::CSeq);
-        if let Ok(mut dialog) = Dialog::uac(&invite, response) {
-            self.acknowledge(core, now, client, &dialog, response.headers.cseq().number);
+        if let Some(mut dialog) = self.dialog_of(&invite, response) {
+            let cseq = response.headers.cseq().number;
+            self.acknowledge(core, now, client, &dialog, cseq, None);
             self.send_bye(core, now, dialog.request(Method::Bye));
         }
     }

@@ -24,7 +24,48 @@ pub(crate) enum Wish {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change {
     wish: Wish,
+    way: Way,
     cseq: u32,
+}
+
+/// How it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Reinvite,
+    /// A re-INVITE without an offer, which asks for one.
+    Offerless,
+    Update,
+    /// An UPDATE without an offer: nothing but a refresh.
+    BareUpdate,
+}
+
+impl Way {
+    const fn method(self) -> Method {
+        match self {
+            Self::Reinvite | Self::Offerless => Method::Invite,
+            Self::Update | Self::BareUpdate => Method::Update,
+        }
+    }
+
+    const fn offers(self) -> bool {
+        matches!(self, Self::Reinvite | Self::Update)
+    }
+
+    /// One that this agent can, by chance.
+    fn choose(core: &mut Core, wish: Wish) -> Self {
+        let Some(abilities) = core.persona.abilities() else { return Self::Reinvite };
+        let (update, offerless) = (abilities.update, abilities.offerless);
+        if !update && !offerless {
+            return Self::Reinvite;
+        }
+        let chance = core.rng.next_u32() % 4;
+        match (wish, chance) {
+            (Wish::Refresh, 0) if update => Self::BareUpdate,
+            (_, 0 | 1) if update => Self::Update,
+            (Wish::Refresh, 2) if offerless => Self::Offerless,
+            _ => Self::Reinvite,
+        }
+    }
 }
 
 impl Call {
@@ -34,6 +75,7 @@ impl Call {
         if up.change.is_some() {
             return false;
         }
+        let way = Way::choose(core, wish);
         let last = self.negotiation.last_local_media().cloned();
         let direction = match wish {
             Wish::Hold => core.persona.hold(),
@@ -41,14 +83,22 @@ impl Call {
             Wish::Refresh => last.as_ref().map_or(Direction::SendRecv, |media| media.direction),
         };
         let media = Media { direction, ..last.unwrap_or_else(|| core.persona.offers()) };
-        let offer = self.negotiation.make_offer(&media);
-        let mut request = up.dialog.request(Method::Invite);
-        up.change = Some(Change { wish, cseq: request.headers.cseq().number });
+        let mut request = up.dialog.request(way.method());
+        up.change = Some(Change { wish, way, cseq: request.headers.cseq().number });
         let next = up.dialog.next_hop();
         request.headers.push(Name::Contact, self.contact.clone());
-        request.set_body("application/sdp", core.persona.dress(&offer, Role::Offer, &self.dress));
+        self.session.offer(&mut request.headers);
+        if way.offers() {
+            let offer = self.negotiation.make_offer(&media);
+            let offer = core.persona.dress(&offer, Role::Offer, &self.dress);
+            request.set_body("application/sdp", offer);
+        }
         let hop = core.persona.next_hop(&next, &self.hop);
-        core.request(now.mono, &hop, request, Asked::Reinvite(self.id));
+        let asked = match way.method() {
+            Method::Update => Asked::Update(self.id),
+            _ => Asked::Reinvite(self.id),
+        };
+        core.request(now.mono, &hop, request, asked);
         true
     }
 
@@ -69,11 +119,24 @@ impl Call {
         };
         let Some(change) = up.change.take() else { return };
         if response.status >= 300 {
+            if response.status == 422 && self.session.was_too_small(&response.headers) {
+                up.retry = Some((now.mono, change.wish));
+            }
             return self.change_refused(core, now, change, response.status);
         }
         up.dialog.refresh(response);
         let dialog = up.dialog.clone();
-        self.acknowledge(core, now, client, &dialog, change.cseq);
+        self.session.accepted(now.mono, &response.headers);
+        match change.way {
+            Way::Reinvite => self.acknowledge(core, now, client, &dialog, change.cseq, None),
+            Way::Offerless => {
+                let answer = self.answer_theirs(core, now, response.body());
+                self.acknowledge(core, now, client, &dialog, change.cseq, answer);
+                return core.emit(Event::Refreshed { call: self.id });
+            }
+            Way::Update => {}
+            Way::BareUpdate => return core.emit(Event::Refreshed { call: self.id }),
+        }
         match self.negotiation.receive_answer(response.body()) {
             Ok((_, stream)) => {
                 match change.wish {
@@ -89,6 +152,7 @@ impl Call {
 
     fn change_refused(&mut self, core: &mut Core, now: Now, change: Change, status: u16) {
         self.negotiation.rollback();
+        self.session.refused(now.mono);
         let State::Up(up) = &mut self.state else { return };
         match status {
             491 => {
@@ -128,6 +192,9 @@ impl Call {
         if up.dialog.receive(request).is_err() {
             return core.answer(now.mono, server, request, 500, None);
         }
+        if self.refuses_interval(core, now, server, request) {
+            return;
+        }
         if self.negotiation.receive_offer(request.body()).is_err() {
             return core.answer(now.mono, server, request, 488, None);
         }
@@ -143,8 +210,10 @@ impl Call {
         };
         self.seen.sdp = Some(request.body().clone());
         let body = core.persona.dress(&body, Role::Answer, &self.dress);
-        core.servers.insert(server, self.id);
-        self.respond_with(core, now, server, request, 200, &self.tag, &body);
+        if request.method == Method::Invite {
+            core.servers.insert(server, self.id);
+        }
+        self.accept(core, now, server, request, &body);
         if refresh {
             core.emit(Event::Refreshed { call: self.id });
         }

@@ -151,8 +151,8 @@ pub(crate) fn response(
     let tag = headers.to().tag().map(Bytes::copy_from_slice);
     let known = call.seen.to_tag.get_or_insert_with(|| tag.clone().unwrap_or_default());
     expect(tag.as_ref() == Some(known), "TDR-EM-005", "a second To tag", &mut faults);
-    expect(!headers.has_token(Name::Require, "100rel"), "TDR-EM-024", "100rel", &mut faults);
     if let Persona::Teams(teams) = persona {
+        expect(!headers.has_token(Name::Require, "100rel"), "TDR-EM-024", "100rel", &mut faults);
         answer_identity(teams, headers, &call.seen.host, &mut faults);
         let early = response.status < 200;
         strict_sdp::answer(response.body(), call.seen.sdp.as_ref().filter(|_| !early), &mut faults);

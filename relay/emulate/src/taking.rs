@@ -1,12 +1,12 @@
 //! A call that we get: answers by script (RFC 3261, 13.3).
 
-use crate::Hop;
 use crate::call::{Call, State, Up};
 use crate::core::Core;
 use crate::io::{CallId, Event};
 use crate::mp_sdp::Role;
 use crate::persona::{host_of, user_of};
 use crate::script::{Act, Fork, acts};
+use crate::{Hop, reliable};
 use bytes::Bytes;
 use media::Now;
 use sdp::Stream;
@@ -18,10 +18,15 @@ use std::time::{Duration, Instant};
 pub(crate) struct Incoming {
     pub(crate) server: ServerId,
     pub(crate) invite: Request,
-    dialog: Dialog,
+    pub(crate) dialog: Dialog,
     pub(crate) acts: VecDeque<(Instant, Act)>,
     /// Our answer to the offer, once given (TDR-EM-021: the same in 183 and 200).
     answer: Option<(Bytes, Stream)>,
+    /// A reliable response that carried it was acknowledged.
+    pub(crate) described: bool,
+    /// The call is answered as soon as the reliable response with our answer is acknowledged; how
+    /// long to talk then.
+    pub(crate) held: Option<Option<Duration>>,
     /// The tags of clients that will not answer.
     forks: [Bytes; 2],
 }
@@ -60,8 +65,11 @@ pub(crate) fn take(
         dialog,
         acts: acts(core.persona.behaviour(number.as_bytes()), now.mono),
         answer: None,
+        described: false,
+        held: None,
         forks: [core.token().into(), core.token().into()],
     });
+    call.reliable = reliable::wanted(core, invite);
     core.servers.insert(server, id);
     let from = user_of(invite.headers.from().uri);
     core.emit(Event::Incoming { call: id, from, to: number });
@@ -100,15 +108,34 @@ impl Call {
             Fork::First => &incoming.forks[0],
             Fork::Second => &incoming.forks[1],
         };
-        self.respond_with(core, now, incoming.server, &incoming.invite, status, tag, &body);
+        let response = self.reply(&incoming.invite, status, tag, &body);
+        let server = incoming.server;
+        self.inform(core, now, server, response, fork == Fork::Winner);
     }
 
     /// Answers the call.
     pub(crate) fn pick_up(&mut self, core: &mut Core, now: Now, talk: Option<Duration>) {
-        let Some((body, stream)) = self.answer(core) else { return self.refuse(core, now, 488) };
+        if self.answer(core).is_none() {
+            return self.refuse(core, now, 488);
+        }
+        let State::Incoming(incoming) = &mut self.state else { return };
+        let waits = self.reliable.as_mut().is_some_and(|it| !it.accept(now.mono));
+        if waits {
+            incoming.held = Some(talk);
+            return;
+        }
+        self.answered(core, now, talk);
+    }
+
+    /// Sends the 200; it repeats no answer that was acknowledged (RFC 3261, 13.2.1).
+    pub(crate) fn answered(&mut self, core: &mut Core, now: Now, talk: Option<Duration>) {
+        let Some((body, stream)) = self.answer(core) else { return };
         let State::Incoming(incoming) = &self.state else { return };
-        self.respond_with(core, now, incoming.server, &incoming.invite, 200, &self.tag, &body);
-        self.state = State::Up(Up::new(now, incoming.dialog.clone(), talk, false));
+        let body = if incoming.described { Bytes::new() } else { body };
+        let (server, invite) = (incoming.server, incoming.invite.clone());
+        let up = Up::new(now, incoming.dialog.clone(), talk, false);
+        self.accept(core, now, server, &invite, &body);
+        self.state = State::Up(up);
         core.emit(Event::Answered { call: self.id });
         self.agree(core, now, &stream, Role::Answer, false);
     }

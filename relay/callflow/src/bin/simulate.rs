@@ -5,7 +5,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "telling what it found is this program's job")]
 
-use callflow::chance::play;
+use callflow::chance::{Played, play};
+use callflow::met::Met;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -19,6 +20,7 @@ const PROGRESS: u64 = 1000;
 #[derive(Default)]
 struct Tally {
     causes: BTreeMap<String, u64>,
+    met: Met,
     broken: Vec<u64>,
 }
 
@@ -41,8 +43,15 @@ fn main() -> ExitCode {
     for (cause, met) in &tally.causes {
         println!("  {met:>7}  {cause}");
     }
-    if tally.broken.is_empty() {
+    let met: Vec<String> =
+        tally.met.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    println!("met: {}", met.join(", "));
+    let missing = tally.met.missing(flows);
+    if tally.broken.is_empty() && missing.is_empty() {
         return ExitCode::SUCCESS;
+    }
+    for missing in missing {
+        println!("chance has met too little: {missing}");
     }
     for seed in &tally.broken {
         println!("a law is broken; to play it again: cargo xtask simulate --seed {seed}");
@@ -74,8 +83,9 @@ fn run(first: u64, flows: u64, next: &AtomicU64, tally: &Mutex<Tally>) {
         let played = std::panic::catch_unwind(|| play(seed));
         let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match played {
-            Ok(causes) => {
-                causes.into_iter().for_each(|cause| *tally.causes.entry(cause).or_default() += 1)
+            Ok(Played { causes, met }) => {
+                causes.into_iter().for_each(|cause| *tally.causes.entry(cause).or_default() += 1);
+                tally.met.add(&met);
             }
             Err(_) => tally.broken.push(seed),
         }
