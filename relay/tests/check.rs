@@ -71,7 +71,7 @@ fn a_configuration_that_does_not_hold_ends_with_1_and_every_problem() {
     let (code, stdout, _) = tollgate(&["check", "--config", path], Some(Path::new("/nonexistent")));
     assert_eq!(code, Some(1));
     let line = format!(
-        "{path}/tenants.d/contoso.toml:31: route 1 names trunk \"kolt\", which does not exist\nhint: did you mean \"colt\"?\n1 problem\n"
+        "{path}/tenants.d/contoso.toml:32: route 1 names trunk \"kolt\", which does not exist\nhint: did you mean \"colt\"?\n1 problem\n"
     );
     assert_eq!(stdout, line);
 
@@ -80,7 +80,7 @@ fn a_configuration_that_does_not_hold_ends_with_1_and_every_problem() {
     assert_eq!(code, Some(1));
     let value: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(value["ok"], false);
-    assert_eq!(value["problems"][0]["line"], 31);
+    assert_eq!(value["problems"][0]["line"], 32);
     assert_eq!(value["problems"][0]["hint"], "did you mean \"colt\"?");
 }
 
