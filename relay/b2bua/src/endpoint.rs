@@ -203,7 +203,8 @@ impl Core {
 }
 
 /// An address of a target as a place to send to. The certificate has to carry the name as configured,
-/// wherever SRV led (RFC 5922, 4).
+/// wherever SRV led (RFC 5922, 4). No certificate names an address that few authorities sign for: where
+/// the target is one, the name is the first that the trunk's peer is known by.
 fn endpoint(plan: &Plan, trunk: usize, target: &TargetName, address: SocketAddr) -> Option<Target> {
     let trunk = plan.trunks.get(trunk)?;
     let listener = plan.listeners.get(trunk.listener)?;
@@ -212,6 +213,14 @@ fn endpoint(plan: &Plan, trunk: usize, target: &TargetName, address: SocketAddr)
         listener: listener.name.as_str().into(),
         transport: listener.transport,
         address,
-        server_name: Some(target.host.as_str().into()),
+        server_name: Some(
+            trunk
+                .peer_names
+                .first()
+                .filter(|_| target.host.parse::<IpAddr>().is_ok())
+                .unwrap_or(&target.host)
+                .as_str()
+                .into(),
+        ),
     })
 }

@@ -3,7 +3,7 @@
 
 use crate::core::{Core, Owner};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{Event, Hop};
+use crate::io::{Event, Hop, Target};
 use crate::plan::{Plan, TargetName};
 use crate::timers::Timer;
 use sip_core::transaction::ClientId;
@@ -36,6 +36,8 @@ struct Kept {
     last: String,
     /// It removes its binding, and is then forgotten.
     leaving: bool,
+    /// Where it was asked last, and as whom: there it takes its leave if the trunk is gone.
+    asked: Option<(Target, Identity)>,
     /// A registrar had no address when it was to be asked.
     homeless: bool,
     /// Its deadline that counts; others in the heap are stale.
@@ -82,6 +84,7 @@ impl Registrations {
             up: None,
             last,
             leaving: false,
+            asked: None,
             homeless: false,
             armed: None,
         };
@@ -221,10 +224,11 @@ impl Registrations {
         let Some(kept) = core.registrations.kept.get(&id) else { return };
         let target = kept.targets.get(registrar).cloned();
         let trunk = plan.trunk_named(&kept.trunk);
+        let before = kept.asked.clone().filter(|_| kept.leaving);
         let to = target.zip(trunk).and_then(|(target, trunk)| {
             Some((core.target(&plan, trunk, &target)?, Identity::new(&plan, trunk, None)))
         });
-        let Some((to, us)) = to else {
+        let Some((to, us)) = to.or(before) else {
             let (now, draw) = (core.now.mono, core.draw());
             if let Some(kept) = core.registrations.kept.get_mut(&id) {
                 kept.client = None;
@@ -234,9 +238,11 @@ impl Registrations {
             return;
         };
         request.headers.push_front(Name::Via, us.via(&core.branch()));
-        let client = core.request(Hop::Target(to), request, Owner::Registration(id));
+        let hop = Hop::Target(to.clone());
+        let client = core.request(hop, request, Owner::Registration(id));
         if let Some(kept) = core.registrations.kept.get_mut(&id) {
             kept.client = Some(client);
+            kept.asked = Some((to, us));
         }
     }
 

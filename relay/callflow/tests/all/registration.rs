@@ -253,6 +253,25 @@ fn reload_registers_leaves_and_moves() {
 }
 
 #[test]
+fn registration_goes_when_its_whole_trunk_goes() {
+    let mut world = World::new(1);
+    world.replan(registering("s3cret", false));
+    let first = register(&mut world, Who::Colt);
+    grant(&mut world, &first, 600);
+    world.replan(|plan| {
+        plan.trunks[COLT].name = "another".into();
+        plan.trunks[COLT].sources.clear();
+        plan.trunks[COLT].accounts.register = None;
+    });
+    let last = register(&mut world, Who::Colt);
+    assert_eq!(value(&last.1, Name::Expires), "0");
+    // Its answer comes from a stranger now; nobody waits for it for long.
+    grant(&mut world, &last, 0);
+    world.run_for(secs(40));
+    assert_eq!(told(&world).last(), Some(&(None, "removed")));
+}
+
+#[test]
 fn registrar_whose_name_is_resolved_later_is_asked_then() {
     let mut world = World::with(1, |plan| {
         registering("s3cret", false)(plan);

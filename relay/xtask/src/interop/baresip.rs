@@ -23,6 +23,8 @@ pub(super) struct Setup<'a> {
     pub(super) rtcp_mux: bool,
     /// First and last RTP port.
     pub(super) rtp: &'a str,
+    /// For TLS: chain and key in one file.
+    pub(super) certificate: Option<PathBuf>,
     /// Where its files go.
     pub(super) folder: PathBuf,
 }
@@ -44,6 +46,9 @@ impl Agent {
         let folder = setup.folder.join(setup.name);
         std::fs::create_dir_all(&folder).while_(folder.display())?;
         let control = format!("{}:{CONTROL_PORT}", setup.address);
+        let certificate = setup.certificate.as_ref();
+        let certificate = certificate
+            .map_or_else(String::new, |file| format!("sip_certificate {}", file.display()));
         let values = [
             ("LISTEN", &*format!("{}:{}", setup.address, setup.port)),
             ("TONE", &*setup.tone_hz.to_string()),
@@ -51,6 +56,7 @@ impl Agent {
             ("MUX", if setup.rtcp_mux { "yes" } else { "no" }),
             ("ADDRESS", &*setup.address.to_string()),
             ("CONTROL", &*control),
+            ("TLS", &*certificate),
             ("FOLDER", &*folder.display().to_string()),
         ];
         fill(include_str!("../../peers/baresip.conf"), &values, &folder.join("config"))?;

@@ -24,7 +24,7 @@ pub(super) const TEAMS: Side = Side {
 pub(super) const CARRIERS: Side = Side {
     name: "carriers",
     network: "192.0.2.0/24",
-    hosts: &[CARRIER, BUSY, SECOND],
+    hosts: &[CARRIER, BUSY, SECOND, CALLER, CALLEE, REGISTRAR, SECURE],
     gateway: Ipv4Addr::new(192, 0, 2, 254),
 };
 
@@ -60,6 +60,7 @@ pub(super) const CARRIERS_PREFIX: &str = "192.0.2.";
 /// Tollgate.
 pub(super) const BORDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub(super) const BORDER_TLS: SocketAddrV4 = SocketAddrV4::new(BORDER, 5061);
+pub(super) const BORDER_SECURE: SocketAddrV4 = SocketAddrV4::new(BORDER, 5062);
 pub(super) const BORDER_SIP: SocketAddrV4 = SocketAddrV4::new(BORDER, 5060);
 pub(super) const BORDER_METRICS: SocketAddrV4 = SocketAddrV4::new(BORDER, 9464);
 
@@ -78,6 +79,21 @@ pub(super) const CARRIER_NUMBER: &str = "+498955501";
 pub(super) const BUSY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub(super) const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
 pub(super) const SECOND_NUMBER: &str = "+494077701";
+
+/// SIPp on a trunk that calls and on one that is called, each over UDP and over TCP.
+pub(super) const CALLER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 4);
+pub(super) const CALLEE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 5);
+/// The callee's number, by the transport it is reached over.
+pub(super) const OVER_UDP: &str = "+49308881";
+pub(super) const OVER_TCP: &str = "+49308882";
+
+/// A carrier that wants us to register.
+pub(super) const REGISTRAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 6);
+
+/// A carrier that speaks TLS and SRTP; baresip listens for TLS on the port above.
+pub(super) const SECURE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+pub(super) const SECURE_NAME: &str = "secure.carrier.example";
+pub(super) const SECURE_NUMBER: &str = "+4969555";
 
 /// Where SIP over UDP is spoken by everyone but the Teams user.
 pub(super) const SIP_PORT: u16 = 5060;

@@ -12,8 +12,10 @@ mod peers;
 mod pki;
 mod process;
 mod scenarios;
+mod sipp;
 mod srtp;
 mod strangers;
+mod surprises;
 mod tollgate;
 mod verdicts;
 
@@ -24,7 +26,7 @@ use crate::fail::{Fail, Outcome, While};
 use crate::packages;
 use crate::tally::Tally;
 use process::Process;
-use scenarios::SCENARIOS;
+use scenarios::scenarios;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -78,6 +80,8 @@ pub(crate) struct Lab {
     teams: pki::Leaf,
     teams_root: PathBuf,
     rogue: pki::Leaf,
+    /// What the carrier that speaks TLS presents.
+    secure: pki::Leaf,
     /// Calls that reached Tollgate's books so far.
     calls: usize,
     /// Peers refused so far.
@@ -96,6 +100,8 @@ impl Lab {
         let rogue = rogue_authority.leaf("forged", &names.join(","), "serverAuth,clientAuth")?;
         let own_names = format!("DNS:{0},DNS:*.{0}", lab::BASE_FQDN);
         let own = authority.leaf("own", &own_names, "serverAuth,clientAuth")?;
+        let secure = format!("DNS:{}", lab::SECURE_NAME);
+        let secure = authority.leaf("secure", &secure, "serverAuth,clientAuth")?;
         let front = peers::front(folder, &teams, &authority.root)?;
         let mut tollgate = Tollgate::start(binary, folder, &authority, &own)?;
         tollgate.sees_teams()?;
@@ -105,6 +111,7 @@ impl Lab {
             teams,
             teams_root: authority.root,
             rogue,
+            secure,
             calls: 0,
             refusals: 0,
             front,
@@ -134,7 +141,7 @@ pub(crate) fn inside(folder: &Path, binary: &Path, only: &str) -> ExitCode {
 fn play(folder: &Path, binary: &Path, only: &str) -> Outcome {
     let mut results = String::new();
     let mut lab = None;
-    let wanted = SCENARIOS.iter().filter(|(name, _)| name.contains(only));
+    let wanted = scenarios().into_iter().filter(|(name, _)| name.contains(only));
     for (number, (name, scenario)) in wanted.enumerate() {
         let began = Instant::now();
         let mut opened = match lab.take() {

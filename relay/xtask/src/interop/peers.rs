@@ -5,7 +5,8 @@ use super::baresip::{Agent, Setup};
 use super::lab;
 use super::namespace::on;
 use super::pki::Leaf;
-use super::process::{Process, fill};
+use super::process::{Process, fill, until};
+use super::surprises::Over;
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::packages;
 use std::net::Ipv4Addr;
@@ -69,6 +70,7 @@ pub(super) fn user(folder: &Path) -> Outcome<Agent> {
         tone_hz: lab::USER_TONE,
         rtcp_mux: true,
         rtp: lab::USER_MEDIA,
+        certificate: None,
         folder: folder.to_owned(),
     })
 }
@@ -90,6 +92,33 @@ pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
         tone_hz: lab::CARRIER_TONE,
         rtcp_mux: false,
         rtp: lab::CARRIER_MEDIA,
+        certificate: None,
+        folder: folder.to_owned(),
+    })
+}
+
+/// Someone on the side of the carrier that speaks TLS and SRTP.
+pub(super) fn secure_carrier(folder: &Path, leaf: &Leaf) -> Outcome<Agent> {
+    let both = folder.join("secure.pem");
+    let mut text = std::fs::read(&leaf.chain).while_(leaf.chain.display())?;
+    text.extend(std::fs::read(&leaf.key).while_(leaf.key.display())?);
+    std::fs::write(&both, text).while_(both.display())?;
+    let account = format!(
+        "<sip:{}@{}:{};transport=tls>;regint=0;answermode=auto;audio_codecs=PCMU;mediaenc=srtp-mand",
+        lab::SECURE_NUMBER,
+        lab::SECURE,
+        lab::SIP_PORT + 1
+    );
+    Agent::start(&Setup {
+        name: "secure",
+        side: &lab::CARRIERS,
+        address: lab::SECURE,
+        port: lab::SIP_PORT,
+        account: &account,
+        tone_hz: lab::CARRIER_TONE,
+        rtcp_mux: false,
+        rtp: lab::CARRIER_MEDIA,
+        certificate: Some(both),
         folder: folder.to_owned(),
     })
 }
@@ -119,6 +148,26 @@ impl Sipp {
     /// Answers 503.
     pub(super) fn busy(folder: &Path, at: Ipv4Addr) -> Outcome<Self> {
         Self::start("busy", include_str!("../../peers/busy.xml"), folder, at, &[])
+    }
+
+    /// Plays one side of a call over this transport; a caller dials `number`.
+    pub(super) fn plays(
+        folder: &Path,
+        name: &'static str,
+        scenario: &str,
+        address: Ipv4Addr,
+        over: Over,
+        number: Option<&str>,
+    ) -> Outcome<Self> {
+        let mut extra = vec!["-t".to_owned(), over.sipp().to_owned()];
+        if let Some(number) = number {
+            extra.extend(["-s", number, &lab::BORDER_SIP.to_string()].map(str::to_owned));
+        }
+        let sipp = Self::start(name, scenario, folder, address, &extra)?;
+        if number.is_none() && over == Over::Tcp {
+            until("listening callee", START, listens)?;
+        }
+        Ok(sipp)
     }
 
     /// Waits until its one call went through the scenario, step by step.
@@ -151,6 +200,13 @@ impl Sipp {
         let process = Process::start(name, &mut command, &folder.join(format!("{name}.log")))?;
         Ok(Self { process, name, folder: folder.to_owned() })
     }
+}
+
+/// Whether somebody on the carriers' side listens for TCP where SIP is spoken.
+fn listens() -> bool {
+    let mut command = on(&lab::CARRIERS, "ss");
+    let output = command.args(["-Hltn", &format!("sport = :{}", lab::SIP_PORT)]).output();
+    output.is_ok_and(|output| !output.stdout.is_empty())
 }
 
 /// A whole scenario, its pauses included.

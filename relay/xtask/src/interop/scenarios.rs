@@ -5,18 +5,37 @@ use super::baresip::Agent;
 use super::capture::{Capture, Trace};
 use super::peers::{self, Sipp};
 use super::strangers::strangers_get_nothing;
+use super::surprises::{Over, SURPRISES, carrier_wants_us_to_register};
 use super::tollgate::Metrics;
 use super::verdicts::Crossing;
 use super::{Lab, lab};
 use crate::fail::{Outcome, While, ensure};
+use serde_json::Value;
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 /// A scenario: what it plays, and how.
-pub(super) type Scenario = fn(&mut Lab) -> Outcome;
+pub(super) type Scenario = Box<dyn Fn(&mut Lab) -> Outcome>;
 
-/// In this order; the last one ends Tollgate.
-pub(super) const SCENARIOS: &[(&str, Scenario)] = &[
+/// All of them, in this order; the last one ends Tollgate.
+pub(super) fn scenarios() -> Vec<(String, Scenario)> {
+    let plain = |list: &'static [Plain]| {
+        list.iter().map(|(name, play)| ((*name).to_owned(), Box::new(play) as Scenario))
+    };
+    let surprises = SURPRISES.iter().flat_map(|surprise| {
+        [Over::Udp, Over::Tcp].map(|over| {
+            let name = format!("{}_over_{}", surprise.name, over.name());
+            (name, Box::new(move |lab: &mut Lab| surprise.play(lab, over)) as Scenario)
+        })
+    });
+    plain(CALLS).chain(surprises).chain(plain(CLOSING)).collect()
+}
+
+/// One that is a function.
+type Plain = (&'static str, fn(&mut Lab) -> Outcome);
+
+/// Calls with audio, between people.
+const CALLS: &[Plain] = &[
     ("carrier_calls_teams", carrier_calls_teams),
     ("teams_calls_carrier", teams_calls_carrier),
     ("carrier_holds_and_resumes", carrier_holds_and_resumes),
@@ -24,6 +43,13 @@ pub(super) const SCENARIOS: &[(&str, Scenario)] = &[
     ("sipp_calls_teams_with_rtp", sipp_calls_teams_with_rtp),
     ("first_trunk_answers_503_and_the_second_takes_the_call", first_trunk_answers_503),
     ("unknown_number_ends_with_404", unknown_number_ends_with_404),
+    ("carrier_over_tls_and_srtp_calls_teams", carrier_over_tls_calls_teams),
+    ("teams_calls_carrier_over_tls_and_srtp", teams_calls_carrier_over_tls),
+    ("carrier_wants_us_to_register", carrier_wants_us_to_register),
+];
+
+/// After all calls.
+const CLOSING: &[Plain] = &[
     ("strangers_get_nothing", strangers_get_nothing),
     ("books_balance", books_balance),
     ("stop_ends_both_legs", stop_ends_both_legs),
@@ -160,15 +186,44 @@ fn unknown_number_ends_with_404(lab: &mut Lab) -> Outcome {
     ensure(said, || format!("the record does not say why: {record}"))
 }
 
+/// SIP over mutual TLS and SRTP on both legs: the ear is in the recordings, as nothing is plain on the wire.
+fn carrier_over_tls_calls_teams(lab: &mut Lab) -> Outcome {
+    let mut call = Call::secure(lab, "carrier_over_tls_calls")?;
+    let callee = format!("sip:{}@{};transport=tls", lab::USER_NUMBER, lab::BORDER_SECURE);
+    call.carrier.command("dial", &callee)?;
+    call.is_up(lab)?;
+    wait(TALK);
+    call.carrier.command("hangup", "")?;
+    call.ended_with_tones(lab).map(drop)
+}
+
+fn teams_calls_carrier_over_tls(lab: &mut Lab) -> Outcome {
+    let mut call = Call::secure(lab, "teams_calls_over_tls")?;
+    call.user.command("dial", &through_the_front(lab::SECURE_NUMBER))?;
+    call.is_up(lab)?;
+    wait(TALK);
+    call.user.command("hangup", "")?;
+    call.ended_with_tones(lab).map(drop)
+}
+
 /// What was played is what the metrics and the records say.
 fn books_balance(lab: &mut Lab) -> Outcome {
     let metrics = Metrics::scrape()?;
-    let records = lab.tollgate.records()?.len();
-    ensure(records == lab.calls, || format!("{records} records of {} calls", lab.calls))?;
+    let records = lab.tollgate.records()?;
+    ensure(records.len() == lab.calls, || {
+        format!("{} records of {} calls", records.len(), lab.calls)
+    })?;
+    // What went out to a target was a call and ended; what did not was rejected.
+    let went_out = |record: &&Value| record["attempts"].as_array().is_some_and(|it| !it.is_empty());
+    let out = records.iter().filter(went_out).count();
     let ended = metrics.sum("tollgate_calls_total", &[]);
     let rejected = metrics.sum("tollgate_rejects_total", &[]);
-    ensure(ended + rejected == lab.calls as f64, || {
-        format!("the metrics know {ended} ended and {rejected} rejected of {} calls", lab.calls)
+    let agree = ended == out as f64 && rejected >= (records.len() - out) as f64;
+    ensure(agree, || {
+        format!(
+            "the metrics know {ended} ended and {rejected} rejected of {out} that went out and {} in all",
+            lab.calls
+        )
     })?;
     let refused = metrics.sum("tollgate_peer_refusals_total", &[]);
     ensure(refused >= lab.refusals as f64, || {
@@ -207,6 +262,14 @@ impl Call {
         let folder = lab.scratch(name)?;
         let capture = Capture::start(&folder)?;
         Ok(Self { capture, carrier: peers::carrier(&folder)?, user: peers::user(&folder)? })
+    }
+
+    /// The same with the carrier that speaks TLS and SRTP.
+    fn secure(lab: &Lab, name: &str) -> Outcome<Self> {
+        let folder = lab.scratch(name)?;
+        let capture = Capture::start(&folder)?;
+        let carrier = peers::secure_carrier(&folder, &lab.secure)?;
+        Ok(Self { capture, carrier, user: peers::user(&folder)? })
     }
 
     fn carrier_dials(&mut self, lab: &mut Lab) -> Outcome {

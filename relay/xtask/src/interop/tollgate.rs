@@ -3,10 +3,12 @@
 use super::lab;
 use super::pki::{Authority, Leaf};
 use super::process::{PATH, Process, until};
+use super::sipp;
 use crate::fail::{Fail, Outcome, While, ensure};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -16,6 +18,8 @@ pub(super) struct Tollgate {
     pub(super) process: Process,
     binary: PathBuf,
     folder: PathBuf,
+    /// The configuration it began with.
+    host: String,
 }
 
 impl Tollgate {
@@ -29,12 +33,16 @@ impl Tollgate {
         let folder = folder.join("tollgate");
         std::fs::create_dir_all(folder.join("tenants.d")).while_(folder.display())?;
         let text = host(&folder, teams, own);
-        std::fs::write(folder.join("tollgate.toml"), text).while_("tollgate.toml")?;
+        std::fs::write(folder.join("tollgate.toml"), &text).while_("tollgate.toml")?;
+        let secret = folder.join("sipp.secret");
+        std::fs::write(&secret, sipp::SECRET).while_(secret.display())?;
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))
+            .while_(secret.display())?;
         std::fs::write(folder.join("tenants.d/contoso.toml"), tenant()).while_("contoso.toml")?;
         let mut command = Command::new(binary);
         command.args(["run", "--config"]).arg(&folder);
         let process = Process::start("tollgate", &mut command, &folder.join("log"))?;
-        let mut tollgate = Self { process, binary: binary.to_owned(), folder };
+        let mut tollgate = Self { process, binary: binary.to_owned(), folder, host: text };
         tollgate.process.until("200 on /readyz", START, |_| ready())?;
         Ok(tollgate)
     }
@@ -49,6 +57,20 @@ impl Tollgate {
             format!("tollgate {}: {}: {said}", words.join(" "), output.status)
         })?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Puts the usual configuration with these further lines in force.
+    pub(super) fn reconfigure(&self, further: &str) -> Outcome {
+        let text = format!("{}{further}", self.host);
+        std::fs::write(self.folder.join("tollgate.toml"), text).while_("tollgate.toml")?;
+        self.ask(&["reload"]).map(drop)
+    }
+
+    /// Waits until this metric is 1.
+    pub(super) fn sees(&mut self, metric: &str, label: &str) -> Outcome {
+        self.process.until(metric, START, |_| {
+            Metrics::scrape().is_ok_and(|metrics| metrics.sum(metric, &[label]) > 0.5)
+        })
     }
 
     /// How many calls `tollgate calls` shows.
@@ -168,6 +190,9 @@ fn host(folder: &Path, teams: &Authority, own: &Leaf) -> String {
     let (chain, key, root) = (own.chain.display(), own.key.display(), teams.root.display());
     let (tls, sip, metrics) = (lab::BORDER_TLS, lab::BORDER_SIP, lab::BORDER_METRICS);
     let (media, sources) = (lab::BORDER_MEDIA, lab::TEAMS.network);
+    let (secure, secure_carrier, secure_name) = (lab::BORDER_SECURE, lab::SECURE, lab::SECURE_NAME);
+    // baresip's connections begin at its host's first address.
+    let first = lab::CARRIER;
     let names = lab::FRONT_NAMES.map(|(name, at)| format!("\"{name}\" = [\"{at}\"]\n")).concat();
     let mut text = format!(
         r#"[node]
@@ -206,6 +231,28 @@ name = "carriers"
 transport = "udp"
 bind = "{sip}"
 
+[[listener]]
+name = "carriers-tcp"
+transport = "tcp"
+bind = "{sip}"
+
+[[listener]]
+name = "carriers-tls"
+transport = "tls"
+bind = "{secure}"
+certificate = "own"
+
+[[trunk]]
+name = "secure"
+kind = "carrier"
+listener = "carriers-tls"
+targets = ["{secure_carrier}:5061"]
+sources = ["{secure_carrier}/32", "{first}/32"]
+peer_names = ["{secure_name}"]
+roots = "{root}"
+srtp = "required"
+options_interval = "off"
+
 [[trunk]]
 name = "teams"
 kind = "teams"
@@ -214,14 +261,21 @@ sources = ["{sources}"]
 roots = "{root}"
 "#
     );
-    for (name, address) in [("people", lab::CARRIER), ("busy", lab::BUSY), ("second", lab::SECOND)]
-    {
+    for (name, address, listener) in [
+        ("people", lab::CARRIER, "carriers"),
+        ("busy", lab::BUSY, "carriers"),
+        ("second", lab::SECOND, "carriers"),
+        ("caller", lab::CALLER, "carriers"),
+        ("callee", lab::CALLEE, "carriers"),
+        ("caller-tcp", lab::CALLER, "carriers-tcp"),
+        ("callee-tcp", lab::CALLEE, "carriers-tcp"),
+    ] {
         text.push_str(&format!(
             r#"
 [[trunk]]
 name = "{name}"
 kind = "carrier"
-listener = "carriers"
+listener = "{listener}"
 targets = ["{address}:{port}"]
 sources = ["{address}/32"]
 srtp = "off"
@@ -229,15 +283,22 @@ options_interval = "off"
 "#,
             port = lab::SIP_PORT
         ));
+        if address == lab::CALLEE {
+            let user = sipp::USER;
+            text.push_str(&format!(
+                "\n[trunk.auth]\nuser = \"{user}\"\nsecret_file = \"sipp.secret\"\n"
+            ));
+        }
     }
     text
 }
 
 fn tenant() -> String {
     let (fqdn, number) = (lab::TENANT_FQDN, lab::USER_NUMBER);
+    let (over_udp, over_tcp) = (lab::OVER_UDP, lab::OVER_TCP);
     format!(
         r#"fqdns = ["{fqdn}"]
-numbers = ["{number}-{number}"]
+numbers = ["{number}-{number}", "{over_udp}", "{over_tcp}"]
 
 [limits]
 calls = 10
@@ -252,6 +313,21 @@ to = ["people"]
 from = "teams"
 match = "+4940*"
 to = ["busy", "second"]
+
+[[route]]
+from = "teams"
+match = "+4969*"
+to = ["secure"]
+
+[[route]]
+from = "carrier"
+match = "{over_udp}"
+to = ["callee"]
+
+[[route]]
+from = "carrier"
+match = "{over_tcp}"
+to = ["callee-tcp"]
 
 [[route]]
 from = "carrier"
