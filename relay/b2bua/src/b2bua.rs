@@ -376,7 +376,11 @@ impl B2bua {
             }
             Some(Owner::Update(id, leg)) => {
                 let (id, leg) = (*id, *leg);
-                self.with(id, |call, core| call.update_response(core, leg, client, &hop, response));
+                if last {
+                    // Also where its call has ended meanwhile.
+                    self.core.clients.remove(&client);
+                }
+                self.with(id, |call, core| call.update_response(core, leg, &hop, response));
             }
             Some(Owner::Notify(id)) if last => {
                 let id = *id;
@@ -441,6 +445,8 @@ impl B2bua {
             Some(Owner::Update(id, leg)) => {
                 let (id, leg) = (*id, *leg);
                 self.with(id, |call, core| call.update_signed(core, leg, signed));
+                // The new one has the owner now; or nobody wants it, as the call has ended.
+                self.core.clients.remove(&client);
             }
             // Whoever wants the news and challenges them hears no more.
             Some(Owner::Notify(id)) => {

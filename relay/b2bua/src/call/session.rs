@@ -7,7 +7,6 @@ use crate::core::{Core, Owner};
 use crate::credentials::Signed;
 use crate::io::{Hop, PeerLeg};
 use crate::timers::Timer;
-use sip_core::transaction::ClientId;
 use sip_core::usage::session_timer::Due;
 use sip_core::{Method, Name, Response};
 use std::sync::Arc;
@@ -80,14 +79,12 @@ impl Call {
         &mut self,
         core: &mut Core,
         which: PeerLeg,
-        client: ClientId,
         hop: &Hop,
         response: &Response,
     ) -> Fate {
         if response.status < 200 {
             return Fate::Lives;
         }
-        core.clients.remove(&client);
         if let Hop::Flow { flow, .. } = hop {
             self.heard_on(which, flow);
         }

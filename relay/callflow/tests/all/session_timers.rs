@@ -1,8 +1,10 @@
 //! Session timers: who refreshes, who forgets to, who wants another interval (RFC 4028).
 
+use crate::challenged::{Gate, account};
 use callflow::plan::{ANNA, COLT, CONTOSO, PSTN, TERMS};
 use callflow::script::{body, carrier_calls_teams, hang_up, teams_calls_carrier, usual_sdp};
 use callflow::{Party, Who, World, ms, secs};
+use sip_core::auth::{Algorithm, Asker};
 use sip_core::{Headers, Method, Name, Request, Response};
 
 fn value(headers: &Headers, name: Name) -> String {
@@ -151,6 +153,30 @@ fn we_refresh_a_carrier_by_update_where_it_allows_that() {
         subscriber.answer(&mut world, &update, 200, agree("600;refresher=uac"));
     }
     hang_up(&mut world, &mut anna, &subscriber);
+}
+
+#[test]
+fn the_call_ends_while_our_update_has_no_answer_yet() {
+    for challenged in [false, true] {
+        let ours = challenged.then(|| account("s3cret"));
+        let mut world = World::with(1, |plan| plan.trunks[COLT].accounts.ours = ours);
+        let mut gate = Gate::new(&world, Asker::Server, &[Algorithm::Sha256]);
+        let (mut anna, subscriber, _) = call(&mut world, teams_asks, |response| {
+            response.headers.push(Name::Allow, "INVITE, ACK, BYE, CANCEL, UPDATE");
+            agree("600;refresher=uac")(response);
+        });
+        world.run_for(secs(295));
+        let update = subscriber.gets(&mut world, "UPDATE");
+        anna.hangs_up(&mut world);
+        subscriber.is_hung_up(&mut world);
+        world.run_for(ms(50));
+        match challenged {
+            true => gate.asks(&mut world, &subscriber, &update, false),
+            false => subscriber.answer(&mut world, &update, 481, |_| {}),
+        }
+        world.run_for(secs(1));
+        assert_eq!(world.sent_to(Who::Colt, "UPDATE"), 1);
+    }
 }
 
 #[test]
