@@ -6,8 +6,8 @@ use crate::plan::{ANNA, BORIS, BT, COLT, CONTOSO, FABRIKAM, PSTN, TEAMS, TERMS};
 use crate::{Who, World, ms, secs};
 use b2bua::Plan;
 use b2bua::accounts::{Account, Secret};
-use b2bua::plan::{HoldPolicy, Reliable};
-use emulate::{Abilities, Behaviour, CallId, Challenges, Progress, Reliability, Script};
+use b2bua::plan::{HoldPolicy, Reliable, TransferPolicy};
+use emulate::{Abilities, Behaviour, CallId, Challenges, Dial, Progress, Reliability, Script};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use sip_core::auth::{Algorithm, Asker, User};
@@ -127,8 +127,10 @@ impl Dice {
             };
             let follow_redirects = self.once_in(2);
             let session_timer = self.of(&[None, Some(TERMS), Some(SHORT)]);
+            let transfer = self.of(&[TransferPolicy::Refer, TransferPolicy::None]);
             let Some(trunk) = plan.trunks.get_mut(trunk) else { continue };
             trunk.reliable = reliable;
+            trunk.transfer = transfer;
             trunk.follow_redirects = follow_redirects;
             trunk.session_timer = session_timer;
             let (user, secret) = (ACCOUNT.0.to_owned(), Secret::new(ACCOUNT.1));
@@ -138,6 +140,8 @@ impl Dice {
             teams.session_timer = self.of(&[None, Some(TERMS), Some(SHORT)]);
         }
         for tenant in &mut plan.tenants {
+            tenant.transfer =
+                self.of(&[TransferPolicy::Refer, TransferPolicy::Refer, TransferPolicy::None]);
             tenant.hold = self.of(&[HoldPolicy::Inactive, HoldPolicy::Absorb]);
         }
     }
@@ -174,6 +178,39 @@ pub fn play(seed: u64) -> Played {
     end(&mut world, &mut dice, &mut met);
     met.read(world.steps());
     Played { causes: world.records.iter().map(|record| record.cause.clone()).collect(), met }
+}
+
+/// A Teams user, as Microsoft names it (fixture F-14).
+const CLARA: &str = "sip:sip.pstnhub.microsoft.com:5061;transport=tls;\
+                     x-m=8:orgid:6b65a6a4-8b81-48f6-b38a-088ca65ed389";
+
+/// Transfers one of the calls at this place, or takes its place.
+fn transfer(world: &mut World, dice: &mut Dice, who: Who) {
+    let first = u64::from(dice.below(6));
+    let (tenant, number) = dice.of(&[(CONTOSO, ANNA), (FABRIKAM, BORIS)]);
+    let to = match (who.is_teams(), dice.below(3)) {
+        (true, 0) => format!("sip:{PSTN}@{tenant}:5061;user=phone;transport=tls"),
+        (true, _) => CLARA.to_owned(),
+        (false, _) => format!("sip:{number}@{}", who.ours().ip()),
+    };
+    let consulted = dice.once_in(2).then_some(CallId(1 + first));
+    let replaces = dice.once_in(2);
+    for call in (0..6).map(|next| CallId(1 + (first + next) % 6)) {
+        let place = Dial {
+            tenant: tenant.to_owned(),
+            from: number.to_owned(),
+            to: if who.is_teams() { PSTN } else { number }.to_owned(),
+            replaces: Some(call),
+            ..Dial::default()
+        };
+        let done = world.act(who, |agent, now| match replaces {
+            true => agent.call(now, &place).is_ok(),
+            false => agent.transfer(now, call, &to, consulted.filter(|other| *other != call)),
+        });
+        if done {
+            return;
+        }
+    }
 }
 
 /// Lets some calls stand for a while, then ends all.
@@ -226,7 +263,7 @@ fn change(world: &mut World, dice: &mut Dice, who: Who) {
 fn act(world: &mut World, dice: &mut Dice, met: &mut Met, known: [bool; 2]) {
     let who = dice.of(&PLACES);
     let call = CallId(u64::from(1 + dice.below(3)));
-    match dice.below(24) {
+    match dice.below(27) {
         0..=5 => {
             let (tenant, from) = dice.of(&[(CONTOSO, ANNA), (FABRIKAM, BORIS)]);
             world.teams_dials(tenant, from, PSTN);
@@ -237,6 +274,7 @@ fn act(world: &mut World, dice: &mut Dice, met: &mut Met, known: [bool; 2]) {
         }
         12..=17 => change(world, dice, who),
         18 | 19 => world.act(who, |agent, now| agent.hang_up(now, call)),
+        24..=26 => transfer(world, dice, who),
         // Both ends want something of their calls at once.
         20 => {
             for who in PLACES {

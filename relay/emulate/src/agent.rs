@@ -49,6 +49,8 @@ pub struct Dial {
     pub cancel_after: Option<Duration>,
     /// When to hang up, from the answer on.
     pub talk: Option<Duration>,
+    /// The call of this agent whose place it takes (RFC 3891).
+    pub replaces: Option<CallId>,
 }
 
 /// Why a call cannot be placed.
@@ -60,6 +62,9 @@ pub enum Unable {
     /// Teams has no such tenant or endpoint.
     #[error("Teams has no such tenant or endpoint")]
     UnknownTenant,
+    /// The call whose place is to be taken is not up.
+    #[error("the call whose place is to be taken is not up")]
+    NotUp,
 }
 
 impl Agent {
@@ -124,7 +129,12 @@ impl Agent {
     /// Places a call.
     pub fn call(&mut self, now: Now, dial: &Dial) -> Result<CallId, Unable> {
         let id = self.fresh_id();
-        let call = placing::place(&mut self.core, now, id, dial)?;
+        let named = |id: CallId| self.calls.get(&id)?.named().ok_or(()).ok();
+        let replaces = match dial.replaces {
+            Some(id) => Some(named(id).ok_or(Unable::NotUp)?),
+            None => None,
+        };
+        let call = placing::place(&mut self.core, now, id, dial, replaces)?;
         self.keep(id, call);
         self.settle(now);
         Ok(id)
@@ -149,6 +159,21 @@ impl Agent {
     /// Repeats the description of a call (session refresh); whether it is in a state for that.
     pub fn refresh(&mut self, now: Now, call: CallId) -> bool {
         self.change(now, call, Wish::Refresh)
+    }
+
+    /// Asks the far side to call this URI instead, by REFER; whether the call is in a state for that.
+    /// When the far side says that it did, the call ends, and with it the one that `consulted` the
+    /// target.
+    pub fn transfer(
+        &mut self,
+        now: Now,
+        call: CallId,
+        to: &str,
+        consulted: Option<CallId>,
+    ) -> bool {
+        let done = self.with(call, |core, call| call.refer(core, now, to, consulted));
+        self.settle(now);
+        done.unwrap_or(false)
     }
 
     /// Ends a call, whatever its state: BYE if it is up, CANCEL if we called, 603 if we are called.
@@ -346,7 +371,13 @@ impl Agent {
             (Method::Update, true, Some(id)) if self.core.persona.abilities().is_some() => {
                 self.with(id, |core, call| call.updated(core, now, server, &request));
             }
-            (Method::Notify, true, _) => self.core.answer(now.mono, server, &request, 200, None),
+            (Method::Notify, true, _) => {
+                self.core.answer(now.mono, server, &request, 200, None);
+                let told = |core: &mut Core, call: &mut Call| call.notified(core, now, &request);
+                if let Some(consulted) = id.and_then(|id| self.with(id, told)).flatten() {
+                    self.with(consulted, |core, call| call.hang_up(core, now));
+                }
+            }
             _ => self.core.answer(now.mono, server, &request, 405, None),
         }
     }
@@ -364,7 +395,7 @@ impl Agent {
         let Some(asked) = self.core.asked.get(&client).cloned() else { return };
         let call = match &asked {
             Asked::Invite(id) | Asked::Reinvite(id) | Asked::Update(id) => self.calls.get_mut(id),
-            Asked::Bye | Asked::Prack | Asked::Options { .. } => None,
+            Asked::Bye | Asked::Prack | Asked::Refer(_) | Asked::Options { .. } => None,
         };
         let faults = strict::response(&self.core.persona, response, call);
         self.core.blame(now.mono, &faults, &Message::Response(response.clone()));
@@ -382,7 +413,10 @@ impl Agent {
                 self.with(id, |core, call| call.change_response(core, now, client, response));
             }
             Asked::Options { host } => options::answered(&mut self.core, host, response),
-            Asked::Bye | Asked::Prack => {}
+            Asked::Refer(id) if response.status >= 300 => {
+                self.with(id, |_, call| call.refer_refused());
+            }
+            Asked::Bye | Asked::Prack | Asked::Refer(_) => {}
         }
     }
 
@@ -396,6 +430,9 @@ impl Agent {
             }
             Some(Asked::Options { host }) => {
                 self.core.emit(Event::OptionsAnswered { host, status });
+            }
+            Some(Asked::Refer(id)) => {
+                self.with(id, |_, call| call.refer_refused());
             }
             Some(Asked::Bye | Asked::Prack) | None => {}
         }

@@ -9,6 +9,7 @@ use crate::reinvite::{Change, Wish};
 use crate::sound::Sound;
 use crate::taking::Incoming;
 use crate::teams::Dress;
+use crate::transfer::Transfer;
 use bytes::Bytes;
 use media::Now;
 use rand_core::RngCore;
@@ -71,6 +72,8 @@ pub(crate) struct Up {
     pub(crate) change: Option<Change>,
     /// One to try again (RFC 3261, 14.1).
     pub(crate) retry: Option<(Instant, Wish)>,
+    /// What we have asked the far side to do instead of talking to us.
+    pub(crate) transfer: Option<Transfer>,
     /// Whether the dialog's Call-ID is ours.
     pub(crate) owner: bool,
 }
@@ -83,7 +86,7 @@ impl Up {
         owner: bool,
     ) -> Self {
         let hang_up_at = talk.map(|talk| now.mono + talk);
-        Self { dialog, hang_up_at, change: None, retry: None, owner }
+        Self { dialog, hang_up_at, change: None, retry: None, transfer: None, owner }
     }
 }
 

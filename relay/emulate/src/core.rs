@@ -47,6 +47,7 @@ pub(crate) enum Asked {
     Reinvite(CallId),
     Update(CallId),
     Prack,
+    Refer(CallId),
     Bye,
     Options { host: String },
 }

@@ -36,6 +36,7 @@ mod strict_sdp;
 mod taking;
 mod teams;
 mod tone;
+mod transfer;
 
 #[cfg(test)]
 mod tests;

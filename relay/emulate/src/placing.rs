@@ -26,7 +26,13 @@ pub(crate) struct Calling {
 }
 
 /// Sends the INVITE of a new call.
-pub(crate) fn place(core: &mut Core, now: Now, id: CallId, dial: &Dial) -> Result<Call, Unable> {
+pub(crate) fn place(
+    core: &mut Core,
+    now: Now,
+    id: CallId,
+    dial: &Dial,
+    replaces: Option<String>,
+) -> Result<Call, Unable> {
     let (call_id, guid) = (core.token(), core.guid());
     let opening = core.persona.opening(dial, &call_id, &guid).ok_or(Unable::UnknownTenant)?;
     let call_id = Bytes::from(call_id);
@@ -43,6 +49,10 @@ pub(crate) fn place(core: &mut Core, now: Now, id: CallId, dial: &Dial) -> Resul
     headers.push(Name::CallId, call.call_id.clone());
     headers.push(Name::MaxForwards, "70");
     headers.push(Name::Contact, call.contact.clone());
+    if let Some(replaces) = replaces {
+        headers.push(Name::Replaces, replaces);
+        headers.push(Name::Require, "replaces");
+    }
     reliable::announce(core, headers);
     call.session.offer(headers);
     if !core.persona.abilities().is_some_and(|abilities| abilities.offerless) {

@@ -265,6 +265,10 @@ fn probe(request: &Request, faults: &mut Vec<Fault>) {
 /// Whom the INVITE calls, and from whom (TDR-OUT-001, TDR-OUT-004).
 fn called(teams: &Teams, hop: &Hop, request: &Request, faults: &mut Vec<Fault>) {
     let Ok(uri) = request.request_uri() else { return };
+    // Whom a transfer names is called as Microsoft wrote it (TDR-XFR-010).
+    if request.headers.get(Name::ReferredBy).is_some() {
+        return;
+    }
     if !uri.user.is_some_and(|user| user.starts_with(b"+")) {
         faults.push(Fault::refused("TDR-OUT-001", 404, "Number is not in E.164 form"));
     }
