@@ -84,8 +84,10 @@ fn element(text: &[u8]) -> Option<Diversion> {
         Some(value.trim().trim_matches('"').to_ascii_lowercase())
     };
     let private = param("privacy").is_some_and(|privacy| privacy != "off");
-    let times = param("counter").and_then(|counter| counter.parse().ok()).unwrap_or(1).max(1);
+    let times = param("counter").and_then(|counter| counter.parse().ok()).unwrap_or(1);
     let why = param("reason").map_or(Why::Unknown, |word| Why::of_word(&word));
+    // Each is a level of History-Info: an emergency call, which nothing stops, is not to fill memory.
+    let times = times.clamp(1, DIVERSIONS_MAX + 1);
     Some(Diversion { party: Named::parse(text)?, why, private, times })
 }
 

@@ -113,3 +113,23 @@ fn a_call_that_is_forwarded_in_circles_ends_here() {
     assert_eq!(world.records[0].cause, "forward_loop");
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0);
 }
+
+#[test]
+fn an_emergency_call_diverted_forty_thousand_times_goes_out_in_few_octets() {
+    let mut world = World::with(1, |plan| {
+        plan.trunks[COLT].headers.forwarding = Forwarding::HistoryInfo;
+        for route in plan.tenants.iter_mut().flat_map(|tenant| &mut tenant.routes) {
+            route.pattern = b2bua::plan::Pattern::Prefix(String::new());
+        }
+    });
+    let uri = format!("sip:112@{CONTOSO}:5061;user=phone;transport=tls");
+    let mut anna = Party::call(&mut world, Who::Sip, ANNA, &uri, |invite| {
+        let diverted = format!("<sip:{PSTN}@{CONTOSO}>;reason=unconditional;counter=40000");
+        invite.headers.push(Name::Diversion, diverted);
+    });
+    let centre = Party::called(&mut world, Who::Colt);
+    let history = centre.invite.headers.get(Name::HistoryInfo).expect("who diverted it is told");
+    assert!(history.len() < 1_000, "{} octets", history.len());
+    connect(&mut world, &mut anna, &centre);
+    hang_up(&mut world, &mut anna, &centre);
+}
