@@ -85,6 +85,13 @@ impl Core {
     }
 }
 
+/// Puts the credentials of an INVITE into its ACK, which nobody can challenge (RFC 3261, 22.1).
+pub(crate) fn show_again(invite: &Request, ack: &mut Request) {
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        ack.headers.copy_from(&invite.headers, name);
+    }
+}
+
 /// A request with credentials that wants its CSeq number.
 pub(crate) struct Signed {
     signable: Signable,

@@ -3,7 +3,7 @@
 
 use super::reliable;
 use crate::core::{Abandoned, Core, DialogKey, Owner};
-use crate::credentials::Signed;
+use crate::credentials::{Signed, show_again};
 use crate::headers::Crossing;
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, Event, Hop, Target};
@@ -259,7 +259,8 @@ impl Attempt {
         let usable = sdp.is_empty() || fork.take_answer(&sdp);
         fork.leg.session.accepted(core.now.mono, &response.headers);
         let Fork { leg, answer, .. } = fork;
-        let ack = leg.ack(core, self.request.headers.cseq().number);
+        let mut ack = leg.ack(core, self.request.headers.cseq().number);
+        show_again(&self.request, &mut ack);
         if let Some(to) = leg.hop(core, plan) {
             core.acknowledge(self.client, to, ack);
         }
@@ -424,6 +425,9 @@ pub(crate) fn hang_up_late(core: &mut Core, client: ClientId, from: &Hop, respon
     };
     let mut ack = dialog.ack(cseq);
     ack.headers.push_front(Name::Via, identity.via(&core.branch()));
+    if let Some(Owner::Abandoned(abandoned)) = core.clients.get(&client) {
+        show_again(&abandoned.request, &mut ack);
+    }
     core.acknowledge(client, hop.clone(), ack);
     core.bye(&mut dialog, hop, &identity, Some("SIP;cause=487"));
 }

@@ -1,10 +1,10 @@
 //! Our own re-INVITEs: what one leg asks of the other, tried again after a glare, and what becomes of
 //! who waits for the outcome (RFC 3261, 14.1).
 
-use super::{Ask, Call, Fate, Phase};
+use super::{Ask, Call, Fate, Phase, Up};
 use crate::cause;
 use crate::core::{Core, Owner};
-use crate::credentials::Signed;
+use crate::credentials::{Signed, show_again};
 use crate::io::{Hop, PeerLeg};
 use crate::leg::{self, SDP};
 use crate::timers::Timer;
@@ -161,8 +161,9 @@ impl Call {
         let id = self.id;
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let cseq = leg.dialog.next_cseq();
-        let ack = leg.ack(core, cseq);
-        let (after, _) = core.send_signed(signed, cseq);
+        let mut ack = leg.ack(core, cseq);
+        let (after, invite) = core.send_signed(signed, cseq);
+        show_again(&invite, &mut ack);
         core.arm(GIVE_UP, Timer::Reinvite { call: id, client: after });
         if let Phase::Up(up) = &mut self.phase
             && let Some(ours) = up.ours.as_mut().filter(|ours| ours.is_of(client))
@@ -280,7 +281,14 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let Some(leg) = self.leg(which) else { return };
         leg.dialog.refresh(response);
-        let ack = leg.ack(core, response.headers.cseq().number);
+        let mut ack = leg.ack(core, response.headers.cseq().number);
+        if let Phase::Up(Up { ours: Some(ours), .. }) = &self.phase
+            && let Stage::Sent { client: of, parting } = &ours.stage
+            && *of == client
+        {
+            show_again(&parting.1, &mut ack);
+        }
+        let Some(leg) = self.leg(which) else { return };
         if let Some(to) = leg.hop(core, &plan) {
             core.acknowledge(client, to, ack);
         }

@@ -238,6 +238,8 @@ fn reinvite_and_bye_are_challenged_and_counted_on() {
     let ack = callee.gets(&mut world, "ACK");
     let ack = if ack.headers.cseq().number == 4 { ack } else { callee.gets(&mut world, "ACK") };
     assert_eq!(ack.headers.cseq().number, 4);
+    let shown = value(&signed, Name::ProxyAuthorization);
+    assert_eq!(value(&ack, Name::ProxyAuthorization), shown, "RFC 3261, 22.1");
 
     anna.hangs_up(&mut world);
     let bye = callee.gets(&mut world, "BYE");
@@ -261,4 +263,23 @@ fn challenge_to_options_shows_that_the_target_is_there_and_is_not_answered() {
     world.run_for(secs(2));
     assert_eq!(world.sent_to(Who::Bt, "OPTIONS"), 1);
     assert!(world.core().targets(world.now()).iter().any(|row| row.trunk == "bt" && row.up));
+}
+
+#[test]
+fn ack_shows_the_credentials_of_its_invite() {
+    for asker in [Asker::Server, Asker::Proxy] {
+        let mut world = World::with(1, with_account("s3cret"));
+        let mut gate = Gate::new(&world, asker, &[Algorithm::Sha256]);
+        let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+        let callee = let_in(&mut world, &mut gate);
+        callee.reply(&mut world, 200);
+        let ack = callee.gets(&mut world, "ACK");
+        for name in [Name::Authorization, Name::ProxyAuthorization] {
+            assert_eq!(value(&ack, name), value(&callee.invite, name), "RFC 3261, 13.2.2.4");
+        }
+        let answer = anna.hears(&mut world, "200 INVITE");
+        anna.acknowledges(&mut world, &answer);
+        world.run_for(secs(1));
+        hang_up(&mut world, &mut anna, &callee);
+    }
 }
