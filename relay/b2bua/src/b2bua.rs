@@ -18,7 +18,7 @@ use crate::supported;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
 use rand_chacha::ChaCha20Rng;
-use sip_core::message::judge;
+use sip_core::message::{Rejection, judge};
 use sip_core::transaction::{Event as Transaction, Layer, ServerId, Share};
 use sip_core::usage::prack::REL100;
 use sip_core::usage::replaces::Replaces;
@@ -540,6 +540,15 @@ impl B2bua {
         let Some((call, leg)) = ours else {
             return self.refuse(server, &request, 481);
         };
+        let plan = Arc::clone(&self.core.plan);
+        let trunk = plan.trunk_named(&flow.trunk).and_then(|trunk| plan.trunks.get(trunk));
+        let supported = supported::on(trunk);
+        // Methods and bodies are the call's to judge, which says what it takes there.
+        if let Err(rejection @ Rejection::BadExtension(_)) = judge(&request, &supported) {
+            let mut response = rejection.response(&request, &supported, None);
+            response.headers.push(Name::Server, PRODUCT);
+            return self.core.respond(server, response);
+        }
         self.with(call, |call, core| call.asked(core, Ask { leg, server, request }, flow));
     }
 

@@ -3,7 +3,7 @@
 use callflow::plan::PSTN;
 use callflow::script::{body, carrier_calls_teams, hang_up, line, teams_calls_carrier, usual_sdp};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
-use sip_core::{Method, Request, Response};
+use sip_core::{Method, Name, Request, Response};
 
 /// `one` sends a re-INVITE with this SDP, which `other` gets.
 fn crosses(world: &mut World, one: &mut Party, other: &Party, sdp: String) -> Request {
@@ -367,4 +367,18 @@ fn a_call_that_began_on_hold_is_resumed_on_both_legs() {
     let answer = agrees(&mut world, &mut anna, &subscriber, &asked, usual_sdp(Who::Colt));
     assert_eq!(direction(&body(&answer)), "a=sendrecv");
     hang_up(&mut world, &mut anna, &subscriber);
+}
+
+#[test]
+fn a_reinvite_that_requires_what_we_do_not_know_is_refused_and_changes_nothing() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    let mut asked = caller.request(&mut world, Method::Invite);
+    asked.headers.push(Name::Require, "precondition");
+    asked.set_body("application/sdp", usual_sdp(Who::Colt));
+    world.send(Who::Colt, asked.clone());
+    let refused = caller.hears(&mut world, "420 INVITE");
+    assert_eq!(refused.headers.get(Name::Unsupported), Some(&b"precondition"[..]));
+    caller.acknowledges_failure_of(&mut world, &asked, &refused);
+    hang_up(&mut world, &mut caller, &anna);
 }
