@@ -374,13 +374,10 @@ impl B2bua {
                     call.reinvite_response(core, leg, client, &hop, response)
                 });
             }
-            Some(Owner::Update(id, leg)) => {
+            Some(Owner::Update(id, leg)) if last => {
                 let (id, leg) = (*id, *leg);
-                if last {
-                    // Also where its call has ended meanwhile.
-                    self.core.clients.remove(&client);
-                }
-                self.with(id, |call, core| call.update_response(core, leg, &hop, response));
+                self.core.clients.remove(&client);
+                self.with(id, |call, core| call.update_response(core, leg, client, &hop, response));
             }
             Some(Owner::Notify(id)) if last => {
                 let id = *id;
@@ -410,7 +407,8 @@ impl B2bua {
                 Registrations::answered(&mut self.core, id, client, response);
             }
             Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) => {}
-            Some(Owner::Notify(_) | Owner::Probe(_) | Owner::Registration(_)) | None => {}
+            Some(Owner::Update(..) | Owner::Notify(_)) => {}
+            Some(Owner::Probe(_) | Owner::Registration(_)) | None => {}
         }
     }
 
@@ -444,21 +442,15 @@ impl B2bua {
             }
             Some(Owner::Update(id, leg)) => {
                 let (id, leg) = (*id, *leg);
-                self.with(id, |call, core| call.update_signed(core, leg, signed));
-                // The new one has the owner now; or nobody wants it, as the call has ended.
-                self.core.clients.remove(&client);
-            }
-            // Whoever wants the news and challenges them hears no more.
-            Some(Owner::Notify(id)) => {
-                let id = *id;
-                self.core.clients.remove(&client);
-                self.with(id, |call, core| call.notify_answered(core, client, 401));
+                self.with(id, |call, core| call.update_signed(core, leg, client, signed));
             }
             _ => {
                 let cseq = signed.next_cseq();
                 self.core.send_signed(signed, cseq);
             }
         }
+        // Who has sent it again waits for another transaction, and else nobody does.
+        self.core.clients.remove(&client);
     }
 
     /// A request of ours that was never answered or could not be sent.
@@ -474,7 +466,7 @@ impl B2bua {
             }
             Some(Owner::Update(id, leg)) => {
                 let status = if why == TIMEOUT { 408 } else { 503 };
-                self.with(id, |call, core| call.refresh_refused(core, leg, status));
+                self.with(id, |call, core| call.update_lost(core, leg, client, status));
             }
             Some(Owner::Notify(id)) => {
                 self.with(id, |call, core| call.notify_answered(core, client, 408));

@@ -56,6 +56,14 @@ impl Leg {
         (id.call_id.clone(), id.local_tag.clone())
     }
 
+    /// Remembers the flow the far side used last. What another trunk lets in does not move the leg
+    /// there.
+    pub(crate) fn heard_on(&mut self, plan: &Plan, flow: &Flow) {
+        if plan.trunks.get(self.trunk).is_some_and(|trunk| *trunk.name == *flow.trunk) {
+            self.flow = Some(flow.clone());
+        }
+    }
+
     /// Where the next request of the dialog goes (RFC 3261, 12.2.1.1; TDR-FO-007).
     ///
     /// Route set and remote target decide, where they can be believed and lead elsewhere than the

@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::io::{CallId, PeerLeg};
 use crate::plan::{Plan, TrunkKind};
 use crate::timers::Timer;
+use sip_core::transaction::ClientId;
 use sip_core::usage::session_timer::{Due, SessionTimer};
 use sip_core::{Headers, Name};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub(crate) struct Session {
     raised: bool,
     /// The deadline that is armed; others are stale.
     armed: Option<Instant>,
+    /// The UPDATE that is out. Another may be on its way that a leg before this one has sent.
+    update: Option<ClientId>,
 }
 
 impl Session {
@@ -31,7 +34,25 @@ impl Session {
             takes_update: false,
             raised: false,
             armed: None,
+            update: None,
         }
+    }
+
+    /// Our refresh is on its way in this transaction.
+    pub(crate) const fn asks(&mut self, update: ClientId) {
+        self.update = Some(update);
+    }
+
+    /// Whether our refresh was sent in this transaction, which is over.
+    pub(crate) fn has_asked(&mut self, update: ClientId) -> bool {
+        self.update.take_if(|ours| *ours == update).is_some()
+    }
+
+    /// The far side has hung up: it is not asked any more.
+    pub(crate) fn end(&mut self) {
+        self.timer = SessionTimer::default();
+        self.armed = None;
+        self.update = None;
     }
 
     /// Reads in a message of the far side what it allows.

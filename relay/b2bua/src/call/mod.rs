@@ -130,11 +130,8 @@ impl Call {
     /// connection than the INVITE (TDR-IN-010).
     pub(crate) fn heard_on(&mut self, which: PeerLeg, flow: &Flow) {
         let plan = Arc::clone(&self.plan);
-        if let Some(leg) = self.leg(which)
-            // What another trunk lets in does not move this leg there.
-            && plan.trunks.get(leg.trunk).is_some_and(|trunk| *trunk.name == *flow.trunk)
-        {
-            leg.flow = Some(flow.clone());
+        if let Some(leg) = self.leg(which) {
+            leg.heard_on(&plan, flow);
         }
     }
 

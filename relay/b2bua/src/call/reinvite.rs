@@ -144,7 +144,10 @@ impl Call {
             return Fate::Lives;
         }
         if !with_answer {
-            return if opening { self.align(core) } else { Fate::Lives };
+            if opening && self.align(core) == Fate::Done {
+                return Fate::Done;
+            }
+            return self.settled(core);
         }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         let answer = leg::sdp_of(&ack.headers, ack.body());
@@ -156,10 +159,11 @@ impl Call {
         self.carry_across(core, which)
     }
 
-    /// Tells the other side what the far side of leg `which`, which may be new there, has agreed; if
-    /// a re-INVITE of ours has no outcome yet, after it.
+    /// Tells the other side what the far side of leg `which` has agreed without asking it; if a
+    /// re-INVITE is under way there, after it, and if nobody is there, once somebody is.
     pub(super) fn carry_across(&mut self, core: &mut Core, which: PeerLeg) -> Fate {
-        if self.is_renegotiating() {
+        let other = which.other();
+        if self.is_busy(other) || self.transfers.has_left(other) {
             self.transfers.owed = Some(which);
             return Fate::Lives;
         }
@@ -179,7 +183,7 @@ impl Call {
         }
     }
 
-    /// Our re-INVITE has its outcome: what waited for it follows.
+    /// A re-INVITE has its outcome: what waited for it follows.
     pub(super) fn settled(&mut self, core: &mut Core) -> Fate {
         match self.transfers.owed.take() {
             Some(which) => self.carry_across(core, which),

@@ -370,11 +370,18 @@ impl Call {
         pending: Renegotiation,
         status: u16,
     ) -> Fate {
-        for leg in [Some(&mut self.a), self.b.as_mut()].into_iter().flatten() {
-            leg.negotiation.rollback();
+        // The other leg's offer goes with ours only if it is the same.
+        let asker = matches!(pending.why, Why::Asked(_)).then(|| pending.on.other());
+        for which in [Some(pending.on), asker].into_iter().flatten() {
+            if let Some(leg) = self.leg(which) {
+                leg.negotiation.rollback();
+            }
         }
         if matches!(pending.why, Why::Refresh) {
-            return self.refresh_refused(core, pending.on, status);
+            return match self.refresh_refused(core, pending.on, status) {
+                Fate::Lives => self.settled(core),
+                Fate::Done => Fate::Done,
+            };
         }
         let gone = matches!(status, 408 | 481);
         let status = if gone { 481 } else { cause::across(status) };

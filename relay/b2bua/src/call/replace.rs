@@ -94,6 +94,7 @@ impl Call {
         core.respond(newcomer.server, response);
         core.servers.insert(newcomer.server, self.id);
         self.note_transfer(core, "replaces", which, who, "200");
+        self.transfers.forget_referral_of(which);
         if let Some(mut old) = self.take_place(core, which, new) {
             core.dialogs.remove(&old.key());
             old.bye(core, &plan, None);
@@ -255,8 +256,11 @@ impl Call {
         flow: &Flow,
     ) -> Fate {
         let Some(former) = &mut self.transfers.former else { return Fate::Lives };
-        former.leg.flow = Some(flow.clone());
-        let status = match (former.leg.dialog.receive(request), &request.method) {
+        let received = former.leg.dialog.receive(request);
+        if received.is_ok() {
+            former.leg.heard_on(&self.plan, flow);
+        }
+        let status = match (received, &request.method) {
             (Err(_), _) => 500,
             (Ok(()), Method::Bye | Method::Options) => 200,
             (Ok(()), _) => 481,

@@ -7,6 +7,7 @@ use crate::core::{Core, Owner};
 use crate::credentials::Signed;
 use crate::io::{Hop, PeerLeg};
 use crate::timers::Timer;
+use sip_core::transaction::ClientId;
 use sip_core::usage::session_timer::Due;
 use sip_core::{Method, Name, Response};
 use std::sync::Arc;
@@ -56,7 +57,8 @@ impl Call {
         };
         let mut update = leg.request(core, Method::Update);
         leg.session.timer.offer(&mut update.headers);
-        core.request(hop, update, Owner::Update(id, which));
+        let client = core.request(hop, update, Owner::Update(id, which));
+        leg.session.asks(client);
         Fate::Lives
     }
 
@@ -65,24 +67,29 @@ impl Call {
         &mut self,
         core: &mut Core,
         which: PeerLeg,
+        client: ClientId,
         signed: Signed,
     ) -> Fate {
-        if let Some(leg) = self.leg(which) {
+        if let Some(leg) = self.leg(which)
+            && leg.session.has_asked(client)
+        {
             let cseq = leg.dialog.next_cseq();
-            core.send_signed(signed, cseq);
+            let (after, _) = core.send_signed(signed, cseq);
+            leg.session.asks(after);
         }
         Fate::Lives
     }
 
-    /// A response to our UPDATE on leg `which`.
+    /// A final response to our UPDATE on leg `which`.
     pub(crate) fn update_response(
         &mut self,
         core: &mut Core,
         which: PeerLeg,
+        client: ClientId,
         hop: &Hop,
         response: &Response,
     ) -> Fate {
-        if response.status < 200 {
+        if self.leg(which).is_none_or(|leg| !leg.session.has_asked(client)) {
             return Fate::Lives;
         }
         if let Hop::Flow { flow, .. } = hop {
@@ -105,6 +112,20 @@ impl Call {
                 }
             }
             status => self.refresh_refused(core, which, status),
+        }
+    }
+
+    /// Our UPDATE on leg `which` was never answered (408) or could not be sent (503).
+    pub(crate) fn update_lost(
+        &mut self,
+        core: &mut Core,
+        which: PeerLeg,
+        client: ClientId,
+        status: u16,
+    ) -> Fate {
+        match self.leg(which).is_some_and(|leg| leg.session.has_asked(client)) {
+            true => self.refresh_refused(core, which, status),
+            false => Fate::Lives,
         }
     }
 

@@ -80,6 +80,16 @@ impl Transfers {
         self.pending.as_ref().is_some_and(|transfer| transfer.which == which && !transfer.left)
     }
 
+    /// Whether the far side of this leg has hung up, and its place waits for the target.
+    pub(super) fn has_left(&self, which: PeerLeg) -> bool {
+        self.pending.as_ref().is_some_and(|transfer| transfer.which == which && transfer.left)
+    }
+
+    /// Who takes the place of this leg has asked for nothing.
+    pub(super) fn forget_referral_of(&mut self, which: PeerLeg) {
+        self.referral.take_if(|referral| referral.by == Referrer::Leg(which));
+    }
+
     /// Nobody is left to be told.
     pub(super) fn forget_former_referral(&mut self) {
         self.referral.take_if(|referral| referral.by == Referrer::Former);
@@ -382,7 +392,11 @@ impl Call {
             leg.session.arm(core, id, which);
         }
         self.agreed(core);
-        self.carry_across(core, which)
+        // What the one who stays has changed meanwhile, once the target is told of nothing else.
+        match self.carry_across(core, which) {
+            Fate::Lives => self.settled(core),
+            Fate::Done => Fate::Done,
+        }
     }
 
     /// The call's place in the limits moves with its outgoing leg; the incoming one keeps the place
@@ -420,7 +434,12 @@ impl Call {
             return Fate::Lives;
         };
         self.transfers.referral = None;
+        if self.is_renegotiating_on(which) {
+            self.drop_renegotiation(core);
+        }
         let Some(leg) = self.leg(which) else { return Fate::Lives };
+        leg.session.end();
+        leg.unacknowledged = None;
         let (key, media) = (leg.key(), leg.media(&plan));
         core.dialogs.remove(&key);
         let silent = media.map(|mut media| {

@@ -220,3 +220,80 @@ fn a_newcomer_that_never_acknowledges_ends_the_call() {
     agent.is_hung_up(&mut world);
     caller.is_hung_up(&mut world);
 }
+
+#[test]
+fn what_the_replaced_leg_says_to_a_refresh_does_not_touch_the_new_one() {
+    for status in [481, 200] {
+        let mut world = World::new(1);
+        let uri = format!("sip:{ANNA}@{}", Who::Colt.ours().ip());
+        let mut caller = Party::call(&mut world, Who::Colt, PSTN, &uri, |invite| {
+            invite.headers.push(Name::Allow, "INVITE, ACK, BYE, CANCEL, UPDATE");
+            invite.headers.push(Name::Supported, "timer");
+            invite.headers.push(Name::SessionExpires, "600;refresher=uas");
+        });
+        let mut anna = Party::called(&mut world, Who::Sip);
+        callflow::script::connect(&mut world, &mut caller, &anna);
+        world.run_for(secs(295));
+        let update = caller.gets(&mut world, "UPDATE");
+        let named = dialog(&caller);
+        let mut desk = Party::call(&mut world, Who::Colt, PSTN, &uri, |invite| {
+            invite.headers.push(Name::Replaces, named);
+        });
+        takes_the_place(&mut world, &mut desk, &caller);
+        caller.answer(&mut world, &update, status, |response| {
+            response.headers.push(Name::Contact, format!("<sip:old@{}>", Who::Colt.address()));
+        });
+        world.run_for(secs(1));
+        assert_eq!(world.sent_to(Who::Sip, "BYE"), 0);
+        anna.hangs_up(&mut world);
+        let bye = desk.is_hung_up(&mut world);
+        assert!(bye.uri.starts_with(b"sip:pbx@"), "{status}");
+    }
+}
+
+#[test]
+fn the_newcomer_hears_nothing_of_a_transfer_that_its_predecessor_asked_for() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let mut refer = anna.request(&mut world, Method::Refer);
+    refer.headers.push(Name::ReferTo, "<sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:1>");
+    world.send(anna.who, refer);
+    anna.hears(&mut world, "202 REFER");
+    let notify = anna.gets(&mut world, "NOTIFY");
+    let clara = Party::called(&mut world, Who::Sip);
+    clara.reply(&mut world, 486);
+    clara.gets(&mut world, "ACK");
+    let mut agent = replaces(&mut world, CONTOSO, &dialog(&anna));
+    takes_the_place(&mut world, &mut agent, &anna);
+    anna.answer(&mut world, &notify, 200, |_| {});
+    world.run_for(secs(1));
+    assert_eq!(world.sent_to(Who::Sip, "NOTIFY"), 1);
+    hang_up(&mut world, &mut caller, &agent);
+}
+
+#[test]
+fn a_newcomer_with_another_codec_comes_before_the_callers_ack() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let queue = Party::called(&mut world, Who::Sip);
+    queue.reply(&mut world, 200);
+    queue.gets(&mut world, "ACK");
+    let answer = caller.hears(&mut world, "200 INVITE");
+    let (named, uri) = (dialog(&queue), format!("sip:{PSTN}@{CONTOSO}:5061"));
+    let mut agent = Party::call(&mut world, Who::Sip, ANNA, &uri, |invite| {
+        invite.headers.push(Name::Replaces, named);
+        let only = sdp_text::secure(Who::Sip.media(), &["0 PCMU/8000"]);
+        invite.set_body("application/sdp", only);
+    });
+    takes_the_place(&mut world, &mut agent, &queue);
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0, "its INVITE is not over (RFC 3261, 14.1)");
+    caller.acknowledges(&mut world, &answer);
+    let asked = caller.gets(&mut world, "INVITE");
+    assert!(line(&body(&asked), "m=audio").ends_with("RTP/AVP 0"), "{}", body(&asked));
+    caller.answer(&mut world, &asked, 200, |response| {
+        let only = sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
+        response.set_body("application/sdp", only);
+    });
+    caller.gets(&mut world, "ACK");
+    hang_up(&mut world, &mut caller, &agent);
+}

@@ -3,7 +3,7 @@
 use crate::challenged::{Gate, account};
 use callflow::plan::{ANNA, COLT, CONTOSO, PSTN, TERMS};
 use callflow::script::{body, carrier_calls_teams, hang_up, teams_calls_carrier, usual_sdp};
-use callflow::{Party, Who, World, ms, secs};
+use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::auth::{Algorithm, Asker};
 use sip_core::{Headers, Method, Name, Request, Response};
 
@@ -376,4 +376,82 @@ fn hundreds_of_calls_leave_no_deadline_behind() {
     }
     world.run_for(secs(u64::from(TERMS.interval_s)));
     assert_eq!(world.core().poll_timeout(), None);
+}
+
+/// A carrier calls a Teams user whose leg is refreshed 45 s after its answer, and is.
+fn refreshing(world: &mut World) -> (Party, Party, Request) {
+    let mut caller = Party::from_carrier(world, Who::Colt, ANNA);
+    let anna = Party::called(world, Who::Sip);
+    let invite = anna.invite.clone();
+    anna.answer(world, &invite, 200, |response| {
+        response.set_body("application/sdp", usual_sdp(Who::Sip));
+        agree("90;refresher=uac")(response);
+    });
+    let answer = caller.hears(world, "200 INVITE");
+    caller.acknowledges(world, &answer);
+    anna.gets(world, "ACK");
+    world.run_for(secs(44));
+    let refresh = anna.gets(world, "INVITE");
+    (caller, anna, refresh)
+}
+
+/// `caller` sends a re-INVITE without offer and gets ours.
+fn is_offered(world: &mut World, caller: &mut Party) -> Response {
+    caller.asks(world, Method::Invite, None);
+    caller.hears(world, "200 INVITE")
+}
+
+/// Its ACK answers that it holds.
+fn holds(world: &mut World, caller: &Party, offer: &Response) {
+    let held = sdp_text::turned(&usual_sdp(Who::Colt), "sendonly");
+    caller.acknowledges_with(world, offer, &held);
+    world.run_for(ms(500));
+}
+
+/// Teams is told of the hold, and takes it.
+fn is_held(world: &mut World, anna: &Party) {
+    let asked = anna.gets(world, "INVITE");
+    assert!(body(&asked).contains("a=inactive"), "{}", body(&asked));
+    anna.answer(world, &asked, 200, |response| {
+        let sdp = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
+        response.set_body("application/sdp", sdp);
+        agree("90;refresher=uac")(response);
+    });
+    anna.gets(world, "ACK");
+}
+
+#[test]
+fn a_hold_by_ack_waits_for_the_refresh_that_is_out() {
+    let mut world = World::new(1);
+    let (mut caller, anna, refresh) = refreshing(&mut world);
+    let offer = is_offered(&mut world, &mut caller);
+    holds(&mut world, &caller, &offer);
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 2, "one at a time (RFC 3261, 14.1)");
+    refreshed(&mut world, &anna, &refresh, "90;refresher=uac");
+    is_held(&mut world, &anna);
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn a_hold_by_ack_is_told_after_a_refresh_that_failed() {
+    let mut world = World::new(1);
+    let (mut caller, anna, refresh) = refreshing(&mut world);
+    let offer = is_offered(&mut world, &mut caller);
+    holds(&mut world, &caller, &offer);
+    anna.answer(&mut world, &refresh, 500, |_| {});
+    anna.gets(&mut world, "ACK");
+    is_held(&mut world, &anna);
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+#[test]
+fn a_refresh_that_fails_takes_no_offer_of_the_other_leg_back() {
+    let mut world = World::new(1);
+    let (mut caller, anna, refresh) = refreshing(&mut world);
+    let offer = is_offered(&mut world, &mut caller);
+    anna.answer(&mut world, &refresh, 500, |_| {});
+    anna.gets(&mut world, "ACK");
+    holds(&mut world, &caller, &offer);
+    is_held(&mut world, &anna);
+    hang_up(&mut world, &mut caller, &anna);
 }

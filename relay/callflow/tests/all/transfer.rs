@@ -670,3 +670,104 @@ fn a_pbx_cannot_make_us_call_out_or_into_teams_by_name() {
     assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
     hang_up(&mut world, &mut caller, &anna);
 }
+
+/// A call from the carrier to a Teams user whose leg is refreshed 45 s after its answer.
+fn with_a_short_session(world: &mut World) -> (Party, Party) {
+    let mut caller = Party::from_carrier(world, Who::Colt, ANNA);
+    let anna = Party::called(world, Who::Sip);
+    let invite = anna.invite.clone();
+    anna.answer(world, &invite, 200, |response| {
+        response.set_body("application/sdp", usual_sdp(Who::Sip));
+        response.headers.push(Name::Require, "timer");
+        response.headers.push(Name::SessionExpires, "90;refresher=uac");
+    });
+    let answer = caller.hears(world, "200 INVITE");
+    caller.acknowledges(world, &answer);
+    anna.gets(world, "ACK");
+    (caller, anna)
+}
+
+#[test]
+fn a_transferor_that_has_left_is_not_asked_whether_it_is_there() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = with_a_short_session(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    anna.hangs_up(&mut world);
+    clara.reply(&mut world, 180);
+    world.run_for(secs(100));
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 2);
+    assert_eq!(world.sent_to(Who::Colt, "BYE"), 0);
+    answers(&mut world, &clara);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_transferor_leaves_while_it_is_asked_whether_it_is_there() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = with_a_short_session(&mut world);
+    world.run_for(secs(40));
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 180);
+    let refresh = anna.gets(&mut world, "INVITE");
+    anna.hangs_up(&mut world);
+    anna.answer(&mut world, &refresh, 481, |_| {});
+    world.run_for(secs(1));
+    assert_eq!(world.sent_to(Who::Colt, "BYE"), 0);
+    answers(&mut world, &clara);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_transferor_leaves_without_an_ack_for_its_last_answer() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 180);
+    anna.asks(&mut world, Method::Invite, Some(usual_sdp(Who::Sip)));
+    anna.hears(&mut world, "200 INVITE");
+    anna.hangs_up(&mut world);
+    world.run_for(secs(40));
+    assert_eq!(world.sent_to(Who::Colt, "BYE"), 0);
+    answers(&mut world, &clara);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn another_trunk_cannot_have_the_good_bye_of_a_replaced_leg() {
+    let mut world = World::new(1);
+    // One of them is that no leg's ids are seen on another.
+    world.without_laws();
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    let mut stranger = anna.clone();
+    stranger.who = Who::Bt;
+    stranger.asks(&mut world, Method::Options, None);
+    world.run_for(secs(25));
+    anna.is_hung_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn the_one_who_stays_holds_while_nobody_is_at_the_other_end() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    anna.hangs_up(&mut world);
+    caller.asks(&mut world, Method::Invite, None);
+    let offer = caller.hears(&mut world, "200 INVITE");
+    let held = sdp_text::turned(&usual_sdp(Who::Colt), "sendonly");
+    caller.acknowledges_with(&mut world, &offer, &held);
+    world.run_for(secs(1));
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 2);
+    answers(&mut world, &clara);
+    let asked = clara.gets(&mut world, "INVITE");
+    assert!(body(&asked).contains("a=inactive"), "{}", body(&asked));
+    clara.answer(&mut world, &asked, 200, |response| {
+        let sdp = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
+        response.set_body("application/sdp", sdp);
+    });
+    clara.gets(&mut world, "ACK");
+    hang_up(&mut world, &mut caller, &clara);
+}
