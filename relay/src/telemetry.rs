@@ -55,6 +55,14 @@ fn describe() {
         "tollgate_challenges_refused_total",
         "Challenges of a trunk that were not met: wrong user or secret, unknown algorithm or realm"
     );
+    describe_gauge!(
+        "tollgate_registrar_bindings",
+        "Contacts that a trunk's PBX has registered with us and that hold now"
+    );
+    describe_counter!(
+        "tollgate_registrar_refusals_total",
+        "REGISTERs refused and INVITEs not believed by a trunk's registrar, by reason"
+    );
     describe_counter!("tollgate_records_lost_total", "Call records that could not be written");
     describe_gauge!(
         "tollgate_alarm_active",
@@ -159,6 +167,17 @@ impl Telemetry {
             Event::ChallengeRefused { trunk, why } => {
                 tracing::warn!(trunk, why, "trunk challenged a request and got no answer it takes");
                 counter!("tollgate_challenges_refused_total", "trunk" => trunk).increment(1);
+            }
+            Event::Bindings { trunk, bindings, why } => {
+                let bindings = bindings.unwrap_or(0);
+                tracing::info!(trunk, bindings, why, "bindings at the registrar have changed");
+                #[expect(clippy::cast_precision_loss, reason = "bindings are few")]
+                gauge!("tollgate_registrar_bindings", "trunk" => trunk).set(bindings as f64);
+            }
+            Event::RegistrarRefused { trunk, source, reason } => {
+                tracing::warn!(trunk, %source, reason, "registrar refused a request");
+                counter!("tollgate_registrar_refusals_total", "trunk" => trunk, "reason" => reason)
+                    .increment(1);
             }
             Event::MediaFailed { call, why } => {
                 tracing::warn!(call = call.0, why, "media could not be opened; the call ends");

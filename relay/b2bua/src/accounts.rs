@@ -1,6 +1,7 @@
-//! Who we are to a trunk: the part of the plan that has to do with secrets.
+//! Who we are to a trunk, and who it is to us: the part of the plan that has to do with secrets.
 
-pub use sip_core::auth::{Account, Secret};
+pub use sip_core::auth::{Account, Secret, User};
+pub use sip_core::usage::bindings::Times;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ pub struct Accounts {
     pub ours: Option<Arc<Account>>,
     /// `[trunk.register]`: we register there.
     pub register: Option<Register>,
+    /// `[trunk.registrar]`: a PBX registers with us.
+    pub registrar: Option<Arc<Registrar>>,
 }
 
 /// A registration of ours; the trunk's targets are its registrars.
@@ -22,4 +25,17 @@ pub struct Register {
     pub domain: String,
     /// The time asked for.
     pub expires: Duration,
+}
+
+/// The registrar of a trunk: what is bound there is called there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registrar {
+    /// The realm of our challenges.
+    pub realm: String,
+    /// Who may register, each an address-of-record of its own, in the order calls try them.
+    pub users: Vec<User>,
+    /// How long bindings may last.
+    pub times: Times,
+    /// Whether an INVITE over a flow that nobody has registered on is challenged.
+    pub challenge_calls: bool,
 }

@@ -12,6 +12,7 @@ use crate::nat;
 use crate::overload::{self, Overload};
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
+use crate::registrar::Registrars;
 use crate::registration::Registrations;
 use crate::reject::Reject;
 use crate::supported;
@@ -53,6 +54,7 @@ impl B2bua {
             ports: PortPool::new(&plan.media, plan.media_workers),
             health: Health::default(),
             registrations: Registrations::default(),
+            registrars: Registrars::default(),
             admission: crate::admission::Admission::default(),
             overload: Overload::default(),
             names: HashMap::new(),
@@ -70,6 +72,7 @@ impl B2bua {
         let mut b2bua = Self { core, calls: BTreeMap::new(), next_call: 1, stopped: false };
         Health::follow(&mut b2bua.core);
         Registrations::follow(&mut b2bua.core);
+        Registrars::follow(&mut b2bua.core);
         b2bua.settle();
         b2bua
     }
@@ -100,6 +103,7 @@ impl B2bua {
                 self.core.names.retain(|sought, _| wanted.contains(sought));
                 self.core.plan = plan;
                 Health::follow(&mut self.core);
+                Registrars::follow(&mut self.core);
                 if !self.core.stopping {
                     Registrations::follow(&mut self.core);
                 }
@@ -139,6 +143,7 @@ impl B2bua {
                 }
                 Timer::Probe(id) => Health::probe(&mut self.core, id),
                 Timer::Registration(id) => Registrations::handle_timeout(&mut self.core, id),
+                Timer::Binding => Registrars::handle_timeout(&mut self.core),
             }
         }
         self.settle();
@@ -237,7 +242,7 @@ impl B2bua {
             | Timer::Prack(call)
             | Timer::Transfer(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
-            Timer::Probe(_) | Timer::Registration(_) => true,
+            Timer::Probe(_) | Timer::Registration(_) | Timer::Binding => true,
         });
     }
 
@@ -494,6 +499,8 @@ impl B2bua {
             return self.core.respond(server, response);
         }
         match request.method {
+            Method::Register => Registrars::register(&mut self.core, server, &flow, &request),
+            Method::Invite if !Registrars::admits(&mut self.core, server, &flow, &request) => {}
             Method::Invite if lacks_reliable(trunk, &request.headers) => {
                 self.refuse(server, &request, 421);
             }

@@ -8,6 +8,7 @@ use crate::locate::{Located, Sought};
 use crate::overload::Overload;
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
+use crate::registrar::Registrars;
 use crate::registration::{RegistrationId, Registrations};
 use crate::timers::{Timer, Timers};
 use crate::trunk::{Health, ProbeId};
@@ -37,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) ports: PortPool,
     pub(crate) health: Health,
     pub(crate) registrations: Registrations,
+    pub(crate) registrars: Registrars,
     pub(crate) admission: Admission,
     pub(crate) overload: Overload,
     /// Where names are: the last good answers of DNS.

@@ -4,7 +4,7 @@
 //! that the next call does not wait for the same silence.
 
 use crate::core::Core;
-use crate::io::Target;
+use crate::io::{Hop, Target};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, TargetName, TrunkKind};
 use std::collections::HashMap;
@@ -126,6 +126,22 @@ impl Endpoints {
 
 fn key(target: &Target) -> Key {
     (Arc::clone(&target.trunk), target.address)
+}
+
+impl Hop {
+    /// Where it leads, as far as failures are remembered.
+    pub(crate) fn endpoint(&self) -> Target {
+        match self {
+            Self::Target(target) => target.clone(),
+            Self::Flow { flow, .. } => Target {
+                trunk: Arc::clone(&flow.trunk),
+                listener: Arc::clone(&flow.listener),
+                transport: flow.transport,
+                address: flow.remote,
+                server_name: None,
+            },
+        }
+    }
 }
 
 impl Core {

@@ -275,6 +275,24 @@ pub enum Event {
         /// Why, in words for a log.
         why: String,
     },
+    /// What is bound at the registrar of a trunk has become more or less.
+    Bindings {
+        /// The trunk.
+        trunk: String,
+        /// How many bindings; `None`: the trunk has no registrar any more.
+        bindings: Option<usize>,
+        /// What has happened, in words for a log.
+        why: &'static str,
+    },
+    /// The registrar of a trunk did not take a REGISTER, or did not believe an INVITE.
+    RegistrarRefused {
+        /// The trunk.
+        trunk: String,
+        /// Where it came from.
+        source: SocketAddr,
+        /// Why: a word.
+        reason: &'static str,
+    },
     /// The media of a call could not be opened.
     MediaFailed {
         /// The call.

@@ -81,7 +81,8 @@ impl Leg {
         {
             return routed.map(Hop::Target);
         }
-        let flow = flow.clone();
+        let moved = core.registrars.moved(core.now.mono, flow, &self.dialog.next_hop());
+        let flow = moved.unwrap_or(flow).clone();
         if !flow.transport.reliable() {
             // What we wrote to and what answered may differ in the port; the former is configured.
             let invited = self.invited.clone().filter(|to| to.address.ip() == flow.remote.ip());

@@ -23,6 +23,7 @@ mod party;
 pub mod plan;
 mod port_pool;
 pub mod record;
+mod registrar;
 mod registration;
 pub mod reject;
 pub mod routing;

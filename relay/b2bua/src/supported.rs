@@ -5,20 +5,24 @@ use sip_core::Method;
 use sip_core::message::Supported;
 use sip_core::usage::prack::REL100;
 
+/// What some trunk takes; REGISTER, the last, only one with a registrar.
+const METHODS: &[Method] = &[
+    Method::Invite,
+    Method::Ack,
+    Method::Bye,
+    Method::Cancel,
+    Method::Options,
+    Method::Notify,
+    Method::Update,
+    Method::Prack,
+    // Within a dialog, where the tenant or trunk says so.
+    Method::Refer,
+    Method::Register,
+];
+
 /// What we take as a user agent server, on one kind of trunk or another.
 pub const SUPPORTED: Supported<'_> = Supported {
-    methods: &[
-        Method::Invite,
-        Method::Ack,
-        Method::Bye,
-        Method::Cancel,
-        Method::Options,
-        Method::Notify,
-        Method::Update,
-        Method::Prack,
-        // Within a dialog, where the tenant or trunk says so.
-        Method::Refer,
-    ],
+    methods: METHODS.split_at(METHODS.len() - 1).0,
     schemes: &["sip", "tel"],
     extensions: &["timer", "replaces", REL100],
     content_types: &["application/sdp", "multipart/mixed"],
@@ -29,14 +33,17 @@ pub const SUPPORTED: Supported<'_> = Supported {
 };
 
 /// What we take on this trunk: reliable provisional responses only from a carrier, and only where
-/// its trunk has them (TDR-EM-024).
+/// its trunk has them (TDR-EM-024), and REGISTER only where there is a registrar.
 pub(crate) fn on(trunk: Option<&Trunk>) -> Supported<'static> {
-    match trunk {
+    let registrar = trunk.is_some_and(|trunk| trunk.accounts.registrar.is_some());
+    let methods = if registrar { METHODS } else { SUPPORTED.methods };
+    let supported = match trunk {
         Some(Trunk { kind: TrunkKind::Carrier, reliable, .. }) if *reliable != Reliable::Off => {
             SUPPORTED
         }
         _ => Supported { extensions: &["timer", "replaces"], ..SUPPORTED },
-    }
+    };
+    Supported { methods, ..supported }
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub(crate) enum Timer {
     Probe(ProbeId),
     /// A registration has something to do.
     Registration(RegistrationId),
+    /// The binding of a PBX that registers with us may have ended.
+    Binding,
 }
 
 /// Deadlines for each that stands before stale ones are swept out: a call has a handful.

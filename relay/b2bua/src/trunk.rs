@@ -195,6 +195,7 @@ impl Health {
     pub(crate) fn view(core: &Core, now: Instant) -> Vec<TargetView> {
         let mut rows = Vec::new();
         for (index, trunk) in core.plan.trunks.iter().enumerate() {
+            rows.extend(core.registrars.view(core, index, now));
             for target in &trunk.targets {
                 let probe = core.health.find(&trunk.name, target);
                 rows.push(TargetView {

@@ -1,10 +1,10 @@
 //! `[trunk.auth]`, `[trunk.register]`: who we are to a trunk that asks, and whether we register there.
-//! The secret is in a file of its own.
+//! The secret is in a file of its own. ([`super::registrar`] has the other direction.)
 
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, Wrong};
 use super::trunk::TrunkDraft;
-use super::value;
+use super::{registrar, value};
 use b2bua::accounts::{Account, Accounts, Register, Secret};
 use b2bua::plan::TargetName;
 use std::ops::RangeInclusive;
@@ -62,8 +62,14 @@ pub(crate) fn auth(table: &mut Reader<'_>) -> AuthDraft {
     }
 }
 
-/// The accounts of a trunk; `None` if one cannot be used, which is told.
-pub(crate) fn load(directory: &Path, trunk: &TrunkDraft, problems: &Problems) -> Option<Accounts> {
+/// The accounts of a trunk; `None` if one cannot be used, which is told. `realm` is that of our
+/// challenges where a trunk names none.
+pub(crate) fn load(
+    directory: &Path,
+    trunk: &TrunkDraft,
+    realm: Option<&str>,
+    problems: &Problems,
+) -> Option<Accounts> {
     let ours = match &trunk.auth {
         Some(draft) => Some(Arc::new(account(directory, draft, problems)?)),
         None => None,
@@ -72,7 +78,11 @@ pub(crate) fn load(directory: &Path, trunk: &TrunkDraft, problems: &Problems) ->
         Some(draft) => Some(registration(draft, trunk, problems)?),
         None => None,
     };
-    Some(Accounts { ours, register })
+    let registrar = match &trunk.registrar {
+        Some(draft) => Some(Arc::new(registrar::load(directory, draft, realm, problems)?)),
+        None => None,
+    };
+    Some(Accounts { ours, register, registrar })
 }
 
 /// A registration stands under the account's name at the first target, unless it says otherwise.
@@ -120,7 +130,7 @@ fn account(directory: &Path, draft: &AuthDraft, problems: &Problems) -> Option<A
 }
 
 /// The name of a file with a secret; that a secret itself stands in the configuration is noticed.
-fn secret_file(table: &mut Reader<'_>) -> Option<At<String>> {
+pub(super) fn secret_file(table: &mut Reader<'_>) -> Option<At<String>> {
     for slip in ["secret", "password"] {
         table.idle(
             slip,
@@ -141,7 +151,7 @@ fn quotable(written: &DeValue<'_>) -> Result<String, Wrong> {
     }
 }
 
-fn user(written: &DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn user(written: &DeValue<'_>) -> Result<String, Wrong> {
     let text = quotable(written)?;
     match text.contains(':') {
         true => Err(Wrong::new("holds a colon, which separates user and realm (RFC 7616, 3.4.2)")),
@@ -178,7 +188,7 @@ fn host_part(host: String) -> String {
     TargetName { host, port: None }.host_part()
 }
 
-fn realm(written: &DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn realm(written: &DeValue<'_>) -> Result<String, Wrong> {
     let text = quotable(written)?;
     match text.contains(['"', '\\']) {
         true => Err(Wrong::new("holds a quote or backslash")),
@@ -187,7 +197,12 @@ fn realm(written: &DeValue<'_>) -> Result<String, Wrong> {
 }
 
 /// The secret in a file: all of it but the newline at its end. Nothing of it is ever told.
-fn secret(directory: &Path, file: &At<String>, whose: &str, problems: &Problems) -> Option<Secret> {
+pub(super) fn secret(
+    directory: &Path,
+    file: &At<String>,
+    whose: &str,
+    problems: &Problems,
+) -> Option<Secret> {
     let path = directory.join(&file.value);
     let refused = |said: String, hint: Option<&str>| {
         let message = format!("{whose}: {} {said}", path.display());

@@ -63,7 +63,8 @@ pub(crate) fn assemble(
                     tls_check::roots(directory, draft.roots.as_ref(), who, problems)
                 }
             };
-            let accounts = accounts::load(directory, draft, problems);
+            let fqdn = host.fqdn.as_ref().map(|at| at.value.as_str());
+            let accounts = accounts::load(directory, draft, fqdn, problems);
             trunk(
                 draft,
                 (linked.listener_of_trunk[index]?, linked.media_of_trunk[index]?),
@@ -225,6 +226,14 @@ fn transport_fits(
             several => format!("listeners with TLS are {}", several.join(", ")),
         };
         problems.error(place, message, Some(hint));
+    }
+    if let (true, Some(registrar)) = (tls && trunk.peers().is_empty(), &trunk.registrar) {
+        let message = format!(
+            "{}: without `targets`, `peer_names` has to say which certificate the PBX shows",
+            trunk.whose
+        );
+        let hint = "peer_names = [\"pbx.example.net\"]".to_owned();
+        problems.error(registrar.place, message, Some(hint));
     }
     if trunk.kind == Some(TrunkKind::Carrier) && !tls {
         let why = format!("{} has no TLS", listener.whose);

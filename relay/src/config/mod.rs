@@ -16,6 +16,7 @@ mod overlap;
 mod problem;
 mod reader;
 mod refusals;
+mod registrar;
 mod source;
 mod teams;
 mod tenant;

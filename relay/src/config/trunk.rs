@@ -4,6 +4,7 @@ use super::accounts::{self, AuthDraft, RegisterDraft};
 use super::headers;
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
+use super::registrar::{self, RegistrarDraft};
 use super::teams::{self, CLOUDS, Cloud};
 use super::value;
 use b2bua::plan::{
@@ -51,6 +52,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) roots: Option<At<RootsDraft>>,
     pub(crate) auth: Option<AuthDraft>,
     pub(crate) register: Option<RegisterDraft>,
+    pub(crate) registrar: Option<RegistrarDraft>,
     pub(crate) place: Place,
     pub(crate) whose: String,
 }
@@ -90,7 +92,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     });
     let sources = table.list("sources", 1..=SOURCES_MAX, value::cidr);
     if kind == Some(TrunkKind::Carrier) {
-        if targets.is_none() {
+        // What a PBX registers is where it is reached; we register at targets.
+        if targets.is_none() && (!table.has("registrar") || table.has("register")) {
             table.missing(
                 "targets",
                 Some("where the carrier is reached: targets = [\"192.0.2.7:5060\"]".to_owned()),
@@ -122,6 +125,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     if teams {
         table.idle("auth", "Teams knows us by our certificate and challenges nobody");
         table.idle("register", "nobody registers with Teams");
+        table.idle("registrar", "Teams registers with nobody");
     }
     TrunkDraft {
         name,
@@ -149,6 +153,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         }),
         auth: if teams { None } else { table.section("auth", accounts::auth) },
         register: if teams { None } else { table.section("register", accounts::register) },
+        registrar: if teams { None } else { table.section("registrar", registrar::read) },
         place: table.place(),
         whose: table.whose().to_owned(),
     }

@@ -150,6 +150,11 @@ impl<F: Clone> Bindings<F> {
         self.list.retain(|binding| binding.ends > now);
     }
 
+    /// Keeps the bindings that `keep` wants kept.
+    pub fn retain(&mut self, keep: impl FnMut(&Binding<F>) -> bool) {
+        self.list.retain(keep);
+    }
+
     /// When the next binding ends.
     pub fn next_end(&self) -> Option<Instant> {
         self.list.iter().map(|binding| binding.ends).min()
@@ -321,6 +326,17 @@ mod tests {
         let star = [(Name::Contact, "*"), (Name::Expires, "0")];
         bindings.register(now, &register("a", 2, &star), &0, TIMES).unwrap();
         assert!(texts(&bindings, now).is_empty());
+    }
+
+    #[test]
+    fn binding_whose_way_back_is_gone_is_dropped_alone() {
+        let (now, mut bindings) = (zero(), Bindings::default());
+        for (call_id, contact, flow) in [("a", "<sip:p@h>", 1), ("b", "<sip:q@h>", 2)] {
+            let request = register(call_id, 1, &[(Name::Contact, contact)]);
+            bindings.register(now, &request, &flow, TIMES).unwrap();
+        }
+        bindings.retain(|binding| binding.flow != 1);
+        assert_eq!(texts(&bindings, now), ["<sip:q@h>;expires=3600"]);
     }
 
     #[test]

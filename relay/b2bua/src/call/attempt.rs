@@ -10,6 +10,7 @@ use crate::io::{CallId, Event, Hop, Target};
 use crate::leg::{self, Leg, SDP};
 use crate::party::{Called, Caller, is_telephone};
 use crate::plan::{Plan, TargetName};
+use crate::registrar::Registrars;
 use crate::session::Session;
 use crate::timers::Timer;
 use bytes::Bytes;
@@ -27,9 +28,19 @@ pub(super) struct Candidate {
     pub(super) trunk: usize,
     pub(super) target: TargetName,
     /// Where it is, or the word for why it is passed over.
-    pub(super) to: Result<Target, &'static str>,
+    pub(super) to: Result<Hop, &'static str>,
     /// Whom a redirection named there, in place of the number that was called.
     pub(super) redirected: Option<Called>,
+    /// What else stands in the URI that is bound there, each parameter with its `;`.
+    pub(super) params: String,
+}
+
+impl Candidate {
+    /// An endpoint of a target as configured.
+    pub(super) fn new(trunk: usize, target: TargetName, to: Result<Target, &'static str>) -> Self {
+        let to = to.map(Hop::Target);
+        Self { trunk, target, to, redirected: None, params: String::new() }
+    }
 }
 
 /// What every target is asked: who calls whom, and with what media.
@@ -157,7 +168,8 @@ impl Invitation {
         };
         let phone = if is_telephone(&called.user) { ";user=phone" } else { "" };
         // TDR-OUT-001: the FQDN that is tried, user=phone, transport=tls.
-        let uri = format!("sip:{}@{}{phone};transport={transport}", called.user, candidate.target);
+        let Candidate { target, params, .. } = candidate;
+        let uri = format!("sip:{}@{target}{phone};transport={transport}{params}", called.user);
         let to = format!("<sip:{}@{}{phone}>", called.user, candidate.target.host_part());
         let whole = self.referred.as_ref().and_then(|referred| referred.uri.as_ref());
         let (uri, to) = match whole {
@@ -185,11 +197,27 @@ impl Invitation {
 }
 
 impl Attempt {
-    /// Where it went.
-    pub(super) const fn to(&self) -> Option<&Target> {
+    /// The endpoint it went to.
+    pub(super) fn to(&self) -> Target {
+        self.hop.endpoint()
+    }
+
+    /// It could not be sent: if it was to go over a connection of the far side's, and there is no
+    /// other way, that is not there any more.
+    pub(super) fn could_not_be_sent(&self, core: &mut Core) {
+        if let Hop::Flow { flow, otherwise: None } = &self.hop
+            && flow.transport.reliable()
+        {
+            Registrars::lost(core, flow);
+        }
+    }
+
+    /// Where requests of its dialogs may go for want of a better place.
+    fn invited(&self) -> Option<Target> {
         match &self.hop {
-            Hop::Target(target) => Some(target),
-            Hop::Flow { .. } => None,
+            // The port that a connection comes from takes none.
+            Hop::Flow { flow, otherwise } if flow.transport.reliable() => otherwise.clone(),
+            Hop::Flow { .. } | Hop::Target(_) => Some(self.to()),
         }
     }
 
@@ -351,7 +379,7 @@ impl Attempt {
             negotiation: self.negotiation.clone(),
             session: self.session.clone(),
             flow,
-            invited: self.to().cloned(),
+            invited: self.invited(),
             unacknowledged: None,
         };
         self.forks.push(Fork { leg, reliable: prack::Uac::default(), answer: None });

@@ -12,8 +12,9 @@ use crate::identity::Identity;
 use crate::io::{CallId, Event, Flow, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
-use crate::plan::{Plan, RouteFrom, TrunkKind};
+use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
 use crate::record::Record;
+use crate::registrar::Way;
 use crate::reject::Reject;
 use crate::routing;
 use crate::session::Session;
@@ -338,23 +339,41 @@ pub(super) fn candidates(
             TrunkKind::Teams => TEAMS_ENDPOINTS_PER_TARGET,
             TrunkKind::Carrier => ENDPOINTS_PER_TARGET,
         };
+        let mut rank = |core: &Core, up: bool, candidate: Candidate| {
+            let standing = match &candidate.to {
+                Ok(to) => core.endpoints.standing(core.now.mono, &to.endpoint()),
+                Err(_) => return ranked.push((Rank::Down, candidate)),
+            };
+            ranked.push(match standing {
+                Standing::Resting if !emergency => {
+                    (Rank::Down, Candidate { to: Err("retry_after"), ..candidate })
+                }
+                Standing::Good if up => (Rank::Good, candidate),
+                Standing::Failed if up => (Rank::Failed, candidate),
+                Standing::Good | Standing::Failed | Standing::Resting => (Rank::Down, candidate),
+            });
+        };
+        if let Some(registrar) = &trunk.accounts.registrar {
+            let bound = core.registrars.ways(core.now.mono, plan, *index);
+            if bound.is_empty() && trunk.targets.is_empty() {
+                let nobody = TargetName { host: registrar.realm.clone(), port: None };
+                rank(core, false, Candidate::new(*index, nobody, Err("not_registered")));
+            }
+            for Way { target, params, hop } in bound {
+                let to = Ok(hop);
+                let trunk = *index;
+                rank(core, true, Candidate { trunk, target, to, redirected: None, params });
+            }
+        }
         for target in &trunk.targets {
-            let candidate =
-                |to| Candidate { trunk: *index, target: target.clone(), to, redirected: None };
+            let candidate = |to| Candidate::new(*index, target.clone(), to);
             let endpoints = core.endpoints(plan, *index, target);
             if endpoints.is_empty() {
-                ranked.push((Rank::Down, candidate(Err("no_address"))));
+                rank(core, false, candidate(Err("no_address")));
             }
             let up = core.is_up(&trunk.name, target);
             for to in endpoints.into_iter().take(most) {
-                ranked.push(match core.endpoints.standing(core.now.mono, &to) {
-                    Standing::Resting if !emergency => (Rank::Down, candidate(Err("retry_after"))),
-                    Standing::Good if up => (Rank::Good, candidate(Ok(to))),
-                    Standing::Failed if up => (Rank::Failed, candidate(Ok(to))),
-                    Standing::Good | Standing::Failed | Standing::Resting => {
-                        (Rank::Down, candidate(Ok(to)))
-                    }
-                });
+                rank(core, up, candidate(Ok(to)));
             }
         }
     }

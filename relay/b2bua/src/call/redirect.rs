@@ -38,9 +38,8 @@ impl Call {
                 let contact = NameAddr::parse(contact).ok()?;
                 let (target, called) = place(trunk, transport, &contact.uri().ok()?)?;
                 let to = core.target(&plan, index, &target).ok_or("no_address");
-                let redirected = Some(called);
-                let candidate = Candidate { trunk: index, target, to, redirected };
-                Some((q(&contact), candidate))
+                let candidate = Candidate::new(index, target, to);
+                Some((q(&contact), Candidate { redirected: Some(called), ..candidate }))
             })
             .collect();
         contacts.sort_by(|one, two| two.0.total_cmp(&one.0));

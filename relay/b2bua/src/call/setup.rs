@@ -155,7 +155,7 @@ impl Call {
                 self.skip(&name, &candidate, "no_media_port");
                 continue;
             }
-            self.send_invite(core, &candidate, Hop::Target(to));
+            self.send_invite(core, &candidate, to);
             return Fate::Lives;
         }
         match self.setup().and_then(|setup| setup.failure) {
@@ -236,14 +236,13 @@ impl Call {
             return Fate::Lives;
         }
         attempt.heard = true;
-        if let Some(to) = attempt.to() {
-            core.endpoints.heard(to);
-            if response.status == 503
-                && let Some(pause) = cause::retry_after(&response.headers)
-            {
-                let kind = plan.trunks.get(attempt.trunk).map(|trunk| trunk.kind);
-                core.endpoints.rests(core.now.mono, to, kind.unwrap_or(TrunkKind::Carrier), pause);
-            }
+        let to = attempt.to();
+        core.endpoints.heard(&to);
+        if response.status == 503
+            && let Some(pause) = cause::retry_after(&response.headers)
+        {
+            let kind = plan.trunks.get(attempt.trunk).map(|trunk| trunk.kind);
+            core.endpoints.rests(core.now.mono, &to, kind.unwrap_or(TrunkKind::Carrier), pause);
         }
         if response.status == 422 && attempt.raise(core, id, response) {
             let client = attempt.client;
@@ -322,6 +321,10 @@ impl Call {
         }
         self.endpoint_failed(core);
         let status = if why == crate::b2bua::TIMEOUT { 504 } else { 503 };
+        let attempt = self.setup().and_then(|setup| setup.attempt.as_ref());
+        if let Some(attempt) = attempt.filter(|_| status == 503) {
+            attempt.could_not_be_sent(core);
+        }
         self.target_failed(core, status, why)
     }
 
@@ -339,8 +342,8 @@ impl Call {
     /// Nothing came from where the INVITE went: the next call goes elsewhere first.
     fn endpoint_failed(&mut self, core: &mut Core) {
         let attempt = self.setup().and_then(|setup| setup.attempt.as_ref());
-        if let Some(to) = attempt.filter(|attempt| !attempt.heard).and_then(Attempt::to) {
-            core.endpoints.failed(core.now.mono, to);
+        if let Some(attempt) = attempt.filter(|attempt| !attempt.heard) {
+            core.endpoints.failed(core.now.mono, &attempt.to());
         }
     }
 

@@ -240,7 +240,7 @@ impl Call {
             let negotiation = self.fresh_negotiation(core, transfer.which, candidate.trunk);
             let Some(negotiation) = negotiation else { continue };
             let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
-            let to = (&candidate, Hop::Target(to));
+            let to = (&candidate, to);
             let us = (identity, negotiation);
             transfer.attempt = Some(transfer.invitation.send(core, &plan, self.id, to, us));
             self.transfers.pending = Some(transfer);
@@ -285,7 +285,13 @@ impl Call {
         match self.calls_target(client) {
             false => Fate::Lives,
             true if why == crate::b2bua::TIMEOUT => self.transfer_failed(core, 408, why),
-            true => self.try_elsewhere(core, client, why),
+            true => {
+                let transfer = self.transfers.pending.as_ref();
+                if let Some(attempt) = transfer.and_then(|transfer| transfer.attempt.as_ref()) {
+                    attempt.could_not_be_sent(core);
+                }
+                self.try_elsewhere(core, client, why)
+            }
         }
     }
 

@@ -21,6 +21,7 @@ mod overload;
 mod prack;
 mod random_flows;
 mod refused;
+mod registrar;
 mod registration;
 mod reinvite;
 mod replaces;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod mistakes;
+mod registrar;
 mod reload;
 mod valid;
 
