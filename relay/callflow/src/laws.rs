@@ -5,7 +5,7 @@
 //! 3. Every dialog that was confirmed on a leg saw a BYE there.
 //! 4. Nothing that names one leg (Call-ID, tags, branches, Contact) stands in a message of the other
 //!    side.
-//! 5. No message on a Teams leg but a REFER of theirs holds the FQDN of another tenant (TDR-MT-003).
+//! 5. No message on a Teams leg but theirs with Refer-To holds the FQDN of another tenant (TDR-MT-003).
 //! 6. An INVITE goes out with a Max-Forwards one below one that came in.
 //! 7. Whatever began has ended, with one record.
 //! 8. Teams sees no PRACK, UPDATE, INFO or REFER, no INVITE without an offer, no 100rel.
@@ -128,9 +128,8 @@ const SHORTEST_NAME: usize = 6;
 
 fn tenants(steps: &[Step], broken: &mut Vec<String>) {
     let mut calls: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    // A REFER names whom it likes; what we make of it is ours.
-    let refers =
-        |step: &Step| matches!(&step.message, Message::Request(it) if it.method == Method::Refer);
+    // Refer-To names whom it likes; what we make of it is ours.
+    let refers = |step: &Step| step.to_us && step.message.headers().get(Name::ReferTo).is_some();
     for step in steps.iter().filter(|step| is_teams(step) && !refers(step)) {
         let octets = text(&octets(&step.message)).to_ascii_lowercase();
         let seen = calls.entry(text(step.message.headers().call_id())).or_default();
