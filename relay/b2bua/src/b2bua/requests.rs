@@ -144,6 +144,8 @@ impl B2bua {
         response.headers.push(Name::Contact, us.contact(""));
         response.headers.push(Name::Allow, us.allow());
         response.headers.push(Name::Accept, "application/sdp");
+        let supported = supported::on(plan.trunks.get(trunk));
+        response.headers.push(Name::Supported, supported.extensions.join(", "));
         response.headers.push(Name::Server, PRODUCT);
         self.core.respond(server, response);
         self.core.emit(Event::Options {

@@ -72,3 +72,14 @@ fn a_target_that_comes_and_goes_is_not_asked_more_often_for_it() {
     let asked = world.sent_to(Who::Sip2, "OPTIONS") - before;
     assert!((8..=12).contains(&asked), "asked {asked} times in ten minutes");
 }
+
+#[test]
+fn options_tells_each_kind_of_trunk_which_extensions_it_may_use() {
+    for (who, tags) in [(Who::Sip, "timer, replaces"), (Who::Colt, "timer, replaces, 100rel")] {
+        let mut world = World::new(1);
+        let host = if who == Who::Sip { NODE.to_owned() } else { who.ours().ip().to_string() };
+        world.send(who, options(who, &format!("sip:{host}")));
+        let answer = world.expect(who, "200 OPTIONS");
+        assert_eq!(answer.headers().get(Name::Supported), Some(tags.as_bytes()), "RFC 3261, 11.2");
+    }
+}
