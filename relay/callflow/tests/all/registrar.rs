@@ -383,7 +383,8 @@ fn two_contacts_and_the_first_does_not_answer() {
     let mut pbx = Pbx::new("pbx", "s3cret");
     pbx.registers(&mut world, LINE);
     let silent = "<sip:line@198.51.100.20:41001>";
-    Pbx::at("pbx", "s3cret", 41_001).registers(&mut world, silent);
+    let mut second = Pbx::at("pbx", "s3cret", 41_001);
+    second.registers(&mut world, silent);
     let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
     world.expect(Who::Colt, "INVITE");
     assert_eq!(world.ports_sent_to(Who::Colt, "INVITE"), [41_001], "the latest comes first");
@@ -408,6 +409,13 @@ fn two_contacts_and_the_first_does_not_answer() {
     assert!(callee.invite.uri.starts_with(format!("sip:{PSTN}@198.51.100.20:5060").as_bytes()));
     connect(&mut world, &mut anna, &callee);
     hang_up(&mut world, &mut anna, &callee);
+    // Once it registers again it is there again.
+    second.asks(&mut world, &[(Name::Contact, silent)], "200");
+    let anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    world.run_for(secs(1));
+    assert_eq!(world.ports_sent_to(Who::Colt, "INVITE").last(), Some(&41_001));
+    anna.cancels(&mut world, None);
+    world.forget(Who::Colt);
 }
 
 /// A call of the PBX that is challenged; it, and what it was answered.
