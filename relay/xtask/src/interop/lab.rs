@@ -24,7 +24,7 @@ pub(super) const TEAMS: Side = Side {
 pub(super) const CARRIERS: Side = Side {
     name: "carriers",
     network: "192.0.2.0/24",
-    hosts: &[CARRIER, BUSY, SECOND, CALLER, CALLEE, REGISTRAR, SECURE],
+    hosts: &[CARRIER, BUSY, SECOND, CALLER, CALLEE, REGISTRAR, SECURE, PBX],
     gateway: Ipv4Addr::new(192, 0, 2, 254),
 };
 
@@ -89,6 +89,11 @@ pub(super) const OVER_TCP: &str = "+49308882";
 
 /// A carrier that wants us to register.
 pub(super) const REGISTRAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 6);
+
+/// A PBX that registers with us; its port is in no configuration.
+pub(super) const PBX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
+pub(super) const PBX_PORT: u16 = 5074;
+pub(super) const PBX_NUMBER: &str = "+4977733";
 
 /// A carrier that speaks TLS and SRTP; baresip listens for TLS on the port above.
 pub(super) const SECURE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);

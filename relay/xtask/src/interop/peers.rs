@@ -6,6 +6,7 @@ use super::lab;
 use super::namespace::on;
 use super::pki::Leaf;
 use super::process::{Process, fill, until};
+use super::sipp;
 use super::surprises::Over;
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::packages;
@@ -88,6 +89,29 @@ pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
         side: &lab::CARRIERS,
         address: lab::CARRIER,
         port: lab::SIP_PORT,
+        account: &account,
+        tone_hz: lab::CARRIER_TONE,
+        rtcp_mux: false,
+        rtp: lab::CARRIER_MEDIA,
+        certificate: None,
+        folder: folder.to_owned(),
+    })
+}
+
+/// A PBX with one telephone: it registers with Tollgate, which knows it by its secret.
+pub(super) fn pbx(folder: &Path) -> Outcome<Agent> {
+    let account = format!(
+        "<sip:{}@{};transport=udp>;auth_user={};auth_pass={};regint=60;answermode=auto;audio_codecs=PCMU",
+        lab::PBX_NUMBER,
+        lab::BORDER,
+        sipp::USER,
+        sipp::SECRET
+    );
+    Agent::start(&Setup {
+        name: "pbx",
+        side: &lab::CARRIERS,
+        address: lab::PBX,
+        port: lab::PBX_PORT,
         account: &account,
         tone_hz: lab::CARRIER_TONE,
         rtcp_mux: false,

@@ -45,6 +45,7 @@ const CALLS: &[Plain] = &[
     ("unknown_number_ends_with_404", unknown_number_ends_with_404),
     ("carrier_over_tls_and_srtp_calls_teams", carrier_over_tls_calls_teams),
     ("teams_calls_carrier_over_tls_and_srtp", teams_calls_carrier_over_tls),
+    ("pbx_registers_and_is_called", pbx_registers_and_is_called),
     ("carrier_wants_us_to_register", carrier_wants_us_to_register),
 ];
 
@@ -204,6 +205,21 @@ fn teams_calls_carrier_over_tls(lab: &mut Lab) -> Outcome {
     wait(TALK);
     call.user.command("hangup", "")?;
     call.ended_with_tones(lab).map(drop)
+}
+
+/// Nobody has told Tollgate where the PBX is but the PBX.
+fn pbx_registers_and_is_called(lab: &mut Lab) -> Outcome {
+    let folder = lab.scratch("pbx")?;
+    let capture = Capture::start(&folder)?;
+    let mut carrier = peers::pbx(&folder)?;
+    carrier.wait_for("REGISTER_OK")?;
+    let mut call = Call { capture, carrier, user: peers::user(&folder)? };
+    call.user.command("dial", &through_the_front(lab::PBX_NUMBER))?;
+    call.is_up(lab)?;
+    wait(TALK);
+    call.user.command("hangup", "")?;
+    let trace = call.ended_with_tones(lab)?;
+    Crossing { trace: &trace, carrier: lab::PBX, early_max: 0 }.judge(lab, TALK_PACKETS)
 }
 
 /// What was played is what the metrics and the records say.

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 /// Who has to prove that it is him.
 pub(super) const USER: &str = "trunk-7";
 /// What only he and SIPp know.
-pub(super) const SECRET: &str = "open sesame";
+pub(super) const SECRET: &str = "open-sesame";
 
 /// The side of a call that a scenario plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

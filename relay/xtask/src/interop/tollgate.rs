@@ -191,6 +191,7 @@ fn host(folder: &Path, teams: &Authority, own: &Leaf) -> String {
     let (tls, sip, metrics) = (lab::BORDER_TLS, lab::BORDER_SIP, lab::BORDER_METRICS);
     let (media, sources) = (lab::BORDER_MEDIA, lab::TEAMS.network);
     let (secure, secure_carrier, secure_name) = (lab::BORDER_SECURE, lab::SECURE, lab::SECURE_NAME);
+    let (pbx, pbx_user) = (lab::PBX, sipp::USER);
     // baresip's connections begin at its host's first address.
     let first = lab::CARRIER;
     let names = lab::FRONT_NAMES.map(|(name, at)| format!("\"{name}\" = [\"{at}\"]\n")).concat();
@@ -252,6 +253,19 @@ peer_names = ["{secure_name}"]
 roots = "{root}"
 srtp = "required"
 options_interval = "off"
+
+[[trunk]]
+name = "pbx"
+kind = "carrier"
+listener = "carriers"
+sources = ["{pbx}/32"]
+srtp = "off"
+
+[trunk.registrar]
+
+[[trunk.registrar.user]]
+name = "{pbx_user}"
+secret_file = "sipp.secret"
 
 [[trunk]]
 name = "teams"
@@ -318,6 +332,11 @@ to = ["busy", "second"]
 from = "teams"
 match = "+4969*"
 to = ["secure"]
+
+[[route]]
+from = "teams"
+match = "+4977*"
+to = ["pbx"]
 
 [[route]]
 from = "carrier"
