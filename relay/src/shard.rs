@@ -68,8 +68,9 @@ impl Shard {
             if let Some(due) = due.filter(|due| *due != alarm.deadline()) {
                 alarm.as_mut().reset(due);
             }
+            let mut more = false;
             tokio::select! {
-                Some(event) = inbox.sip.recv() => self.sip_burst(event, &mut inbox.sip),
+                Some(event) = inbox.sip.recv() => more = self.sip_burst(event, &mut inbox.sip),
                 Some(event) = inbox.media.recv() => self.media_burst(event, &mut inbox.media),
                 Some(order) = inbox.orders.recv() => self.order(order),
                 Some(Found { sought, located }) = inbox.names.recv() => {
@@ -81,21 +82,22 @@ impl Shard {
             if self.drain() {
                 return self;
             }
+            if more {
+                // Datagrams are to be taken from the kernel meanwhile: see `transport::udp`.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
-    /// Takes what else has come meanwhile: timers and orders are looked at once for all of it.
-    fn sip_burst(&mut self, first: transport::Event, more: &mut transport::Events) {
-        if let transport::Event::Message { at, .. } = &first {
-            let now = clock::now();
-            let waited = now.mono.saturating_duration_since(*at);
-            self.b2bua.handle_input(now, Input::Waited(waited));
-        }
+    /// Takes what else has come meanwhile: timers and orders are looked at once for all of it. Whether
+    /// there may be more.
+    fn sip_burst(&mut self, first: transport::Event, more: &mut transport::Events) -> bool {
         self.sip(first);
         for _ in 1..BURST_MAX {
-            let Some(event) = more.try_recv() else { break };
+            let Some(event) = more.try_recv() else { return false };
             self.sip(event);
         }
+        true
     }
 
     fn media_burst(
@@ -111,11 +113,19 @@ impl Shard {
     }
 
     fn sip(&mut self, event: transport::Event) {
+        let now = clock::now();
         let input = match event {
-            transport::Event::Message { flow, message, .. } => Input::Message { flow, message },
+            transport::Event::Message { flow, message, at } => {
+                // What belongs to a call that is up goes ahead, and is no measure of the wait.
+                if transport::begins(&message) {
+                    let waited = now.mono.saturating_duration_since(at);
+                    self.b2bua.handle_input(now, Input::Waited(waited));
+                }
+                Input::Message { flow, message }
+            }
             transport::Event::SendFailed { client, why } => Input::SendFailed { client, why },
         };
-        self.b2bua.handle_input(clock::now(), input);
+        self.b2bua.handle_input(now, input);
     }
 
     fn media(&mut self, event: media_engine::Event) {

@@ -6,6 +6,7 @@
 //! ends TLS with an alert. Each refusal is counted with its reason.
 
 mod admission;
+mod events;
 mod flow;
 mod stream;
 mod tcp;
@@ -21,38 +22,18 @@ use b2bua::io::{Flow, FlowId, Hop, Target};
 use b2bua::plan::{Listener, Plan, Transport};
 use bytes::Bytes;
 use certs::Identities;
+use events::Lanes;
+pub use events::{Event, Events, begins};
 use flow::{Flows, Origin, Outgoing, PoolKey, Pooled};
-use sip_core::Message;
 use sip_core::transaction::ClientId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tcp::Way;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-
-/// What comes from the network.
-#[derive(Debug)]
-pub enum Event {
-    /// A message came in whole from an accepted peer. `received` and `rport` are in its top Via.
-    Message {
-        /// The flow it came on.
-        flow: Flow,
-        /// The message.
-        message: Message,
-        /// When it was read.
-        at: Instant,
-    },
-    /// A message could not be sent.
-    SendFailed {
-        /// The transaction that was named with it.
-        client: ClientId,
-        /// Why, in words for the record.
-        why: String,
-    },
-}
 
 /// A plan that cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -108,17 +89,6 @@ impl std::fmt::Debug for Transports {
     }
 }
 
-/// What came from the network, in order.
-#[derive(Debug)]
-pub struct Events {
-    messages: mpsc::Receiver<Event>,
-    failures: mpsc::UnboundedReceiver<Event>,
-}
-
-/// Messages that wait for the core: a burst of a second. Then streams are not read on and datagrams
-/// are lost.
-const EVENTS_MAX: usize = 4_096;
-
 /// Before a failing accept or receive is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -131,10 +101,7 @@ struct Shared {
     flows: Flows,
     /// Connections that are running.
     live: watch::Sender<usize>,
-    messages: mpsc::Sender<Event>,
-    /// Each answers one `send` of the core's that named a transaction, so there are never more than
-    /// the core has transactions.
-    failures: mpsc::UnboundedSender<Event>,
+    core: Lanes,
     runtimes: Runtimes,
 }
 
@@ -154,22 +121,6 @@ impl Runtimes {
     }
 }
 
-impl Events {
-    /// The next event; `None` when all transports are gone. May be dropped while it waits.
-    pub async fn recv(&mut self) -> Option<Event> {
-        tokio::select! {
-            biased;
-            Some(failure) = self.failures.recv() => Some(failure),
-            message = self.messages.recv() => message,
-        }
-    }
-
-    /// The next event, if one is there.
-    pub fn try_recv(&mut self) -> Option<Event> {
-        self.failures.try_recv().or_else(|_| self.messages.try_recv()).ok()
-    }
-}
-
 impl Transports {
     /// Binds all listeners of `plan` and serves them on the current runtime. `identities` may be
     /// replaced at any time: new handshakes use the newest.
@@ -183,8 +134,7 @@ impl Transports {
         plan: Arc<Plan>,
         identities: Identities,
     ) -> Result<(Self, Events), StartError> {
-        let (messages, incoming) = mpsc::channel(EVENTS_MAX);
-        let (failures, failed) = mpsc::unbounded_channel();
+        let (core, events) = events::lanes();
         let force = InForce::new(plan, &identities, &HashMap::new())?;
         let shared = Arc::new(Shared {
             force: ArcSwap::from_pointee(force),
@@ -192,13 +142,12 @@ impl Transports {
             identities,
             flows: Flows::new(),
             live: watch::Sender::new(0),
-            messages,
-            failures,
+            core,
             runtimes,
         });
         let transports = Self { shared };
         transports.serve()?;
-        Ok((transports, Events { messages: incoming, failures: failed }))
+        Ok((transports, events))
     }
 
     /// Puts another plan in force: for what comes in from now on, and for open flows, which are
@@ -321,8 +270,7 @@ impl Shared {
     /// Reports that a request could not be sent.
     fn fail(&self, client: Option<ClientId>, why: impl FnOnce() -> String) {
         let Some(client) = client else { return };
-        // Nobody listens any more only while the process ends.
-        let _ = self.failures.send(Event::SendFailed { client, why: why() });
+        self.core.failed(client, why());
     }
 
     fn full(&self, outgoing: Outgoing, remote: SocketAddr) {

@@ -196,8 +196,9 @@ async fn hand_in(shared: &Shared, flow: &Flow, bytes: Bytes) -> Result<(), End> 
     if !shared.flows.is_open(flow.id) {
         return Err(End::Unreadable);
     }
+    let lane = shared.core.lane(&message);
     let event = Event::Message { flow: flow.clone(), message, at: clock::now().mono };
-    shared.messages.send(event).await.map_err(|_| End::Broken("shutting down".to_owned()))
+    lane.send(event).await.map_err(|_| End::Broken("shutting down".to_owned()))
 }
 
 fn answer_error(shared: &Shared, flow: &Flow, error: ParseError) {

@@ -58,7 +58,7 @@ pub(super) async fn accept(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-        if shared.messages.is_closed() {
+        if shared.core.is_closed() {
             return;
         }
     }

@@ -43,20 +43,41 @@ pub(super) async fn receive(
     let mut flows = UdpFlows::new(UDP_FLOWS_MAX);
     let mut buffer = vec![0; DATAGRAM_OCTETS];
     loop {
-        match socket.recv_from(&mut buffer).await {
-            Ok((len, remote)) => {
-                datagram(&shared, &listener, &mut flows, &buffer[..len], remote);
-            }
-            Err(error) => {
-                tracing::warn!(%listener, %error, "datagram could not be received");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        if let Err(error) = take_all(&shared, &listener, &socket, &mut flows, &mut buffer).await {
+            tracing::warn!(%listener, %error, "datagram could not be received");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
         }
-        if shared.messages.is_closed() {
+        if shared.core.is_closed() {
             return;
         }
     }
 }
+
+/// Waits for datagrams and takes in all there are, whatever the core is doing: how long they wait is
+/// seen only from then on, and what waits in the kernel cannot be turned away.
+async fn take_all(
+    shared: &Shared,
+    listener: &Arc<str>,
+    socket: &tokio::net::UdpSocket,
+    flows: &mut UdpFlows,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    socket.readable().await?;
+    for _ in 0..READS_MAX {
+        match socket.try_recv_from(buffer) {
+            Ok((len, remote)) => datagram(shared, listener, flows, &buffer[..len], remote),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    // The core has its turn, under any flood.
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+/// Datagrams taken in before the core gets its turn: some milliseconds' work to read, and several
+/// times what the core then does before it is interrupted.
+const READS_MAX: usize = 512;
 
 fn datagram(
     shared: &Shared,
@@ -94,8 +115,9 @@ fn datagram(
         trunk: admitted.trunk,
     };
     // The far side sends it again (RFC 3261, 17.1.1.2); a wait here would stall everybody.
+    let lane = shared.core.lane(&message);
     if let Err(TrySendError::Full(_)) =
-        shared.messages.try_send(Event::Message { flow, message, at: clock::now().mono })
+        lane.try_send(Event::Message { flow, message, at: clock::now().mono })
     {
         discarded("overload");
     }
