@@ -1,5 +1,6 @@
 //! Who we are to a trunk, and who it is to us: the part of the plan that has to do with secrets.
 
+use sip_core::auth::Algorithm;
 pub use sip_core::auth::{Account, Secret, User};
 pub use sip_core::usage::bindings::Times;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Registrar {
     pub realm: String,
     /// Who may register, each an address-of-record of its own, in the order calls try them.
     pub users: Vec<User>,
+    /// What the answers to our challenges may be made with, first choice first (RFC 8760).
+    pub algorithms: Vec<Algorithm>,
     /// How long bindings may last.
     pub times: Times,
     /// Whether an INVITE over a flow that nobody has registered on is challenged.

@@ -11,7 +11,7 @@ use crate::io::{Event, Flow, Hop, Target, TargetView};
 use crate::plan::{Plan, TargetName, Trunk};
 use crate::timers::Timer;
 use rand_core::RngCore;
-use sip_core::auth::{Algorithm, Asker, Denied, Guard, User, Verdict};
+use sip_core::auth::{Asker, Denied, Guard, User, Verdict};
 use sip_core::message::Params;
 use sip_core::transaction::ServerId;
 use sip_core::usage::bindings::{Binding, Bindings, Refused};
@@ -20,9 +20,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// What we challenge with, the preferred one first: most PBXs know MD5 alone (RFC 8760, 2.3).
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
 
 /// The registrars of all trunks that have one.
 #[derive(Debug, Default)]
@@ -69,10 +66,10 @@ impl Registrars {
             let Some(of) = trunk.accounts.registrar.clone() else { continue };
             let mut key = [0; 32];
             core.rng.fill_bytes(&mut key);
-            let guard = || Guard::new(core.now.mono, key, &of.realm, &ALGORITHMS);
+            let guard = || Guard::new(core.now.mono, key, &of.realm, &of.algorithms);
             match core.registrars.kept.get_mut(&trunk.name) {
                 Some(kept) => {
-                    if kept.of.realm != of.realm {
+                    if kept.of.realm != of.realm || kept.of.algorithms != of.algorithms {
                         kept.guard = guard();
                     }
                     kept.follow(of, &plan, trunk);

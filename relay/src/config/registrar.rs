@@ -6,6 +6,7 @@ use super::problem::{At, Place, Problems};
 use super::reader::Reader;
 use super::value;
 use b2bua::accounts::{Registrar, Times, User};
+use sip_core::auth::Algorithm;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +25,7 @@ const EXPIRES_RANGE: RangeInclusive<Duration> = Duration::from_secs(60)..=Durati
 pub(crate) struct RegistrarDraft {
     users: Vec<UserDraft>,
     realm: Option<At<String>>,
+    algorithms: Vec<Algorithm>,
     times: Times,
     challenge_calls: bool,
     pub(crate) place: Place,
@@ -57,12 +59,32 @@ pub(crate) fn read(table: &mut Reader<'_>) -> RegistrarDraft {
     RegistrarDraft {
         users,
         realm: table.optional("realm", realm),
+        algorithms: algorithms(table),
         times: Times { least, most },
         challenge_calls: table.optional_or("challenge_calls", value::flag, true),
         place: table.place(),
         whose,
     }
 }
+
+/// What we challenge with. MD5 alone where nothing else is said: a telephone that knows no other gives
+/// up on a challenge that offers it one, whatever stands beside it.
+fn algorithms(table: &mut Reader<'_>) -> Vec<Algorithm> {
+    let listed = table
+        .list("algorithms", 1..=ALGORITHMS.len(), value::one_of(ALGORITHMS))
+        .unwrap_or_default();
+    if listed.is_empty() {
+        return vec![Algorithm::Md5];
+    }
+    listed.into_iter().map(|at| at.value).collect()
+}
+
+/// Each is challenged with in a header of its own.
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("MD5", Algorithm::Md5),
+    ("SHA-256", Algorithm::Sha256),
+    ("SHA-512-256", Algorithm::Sha512Trunc256),
+];
 
 /// The registrar of a trunk; `None` if it cannot be used, which is told. Without a realm of its own
 /// it asks for `realm`.
@@ -89,7 +111,14 @@ pub(crate) fn load(
     let own = draft.realm.as_ref().map(|realm| realm.value.as_str());
     let realm = own.or(realm)?.to_owned();
     let RegistrarDraft { times, challenge_calls, .. } = *draft;
-    (whole && !users.is_empty()).then_some(Registrar { realm, users, times, challenge_calls })
+    let algorithms = draft.algorithms.clone();
+    (whole && !users.is_empty()).then_some(Registrar {
+        realm,
+        users,
+        algorithms,
+        times,
+        challenge_calls,
+    })
 }
 
 fn load_user(

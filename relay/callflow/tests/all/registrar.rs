@@ -6,7 +6,7 @@ use b2bua::plan::{Plan, Transport};
 use callflow::plan::{ANNA, COLT, CONTOSO, NODE, PSTN};
 use callflow::script::{connect, hang_up, usual_sdp};
 use callflow::{Party, Who, World, secs};
-use sip_core::auth::{Standing, challenges};
+use sip_core::auth::{Algorithm, Standing, challenges};
 use sip_core::{Message, Method, Name, Request, Response};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ fn registrar(plan: &mut Plan) {
     trunk.accounts.registrar = Some(Arc::new(Registrar {
         realm: NODE.into(),
         users: vec![user("pbx"), user("spare")],
+        algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         times: Times { least: secs(60), most: secs(300) },
         challenge_calls: true,
     }));

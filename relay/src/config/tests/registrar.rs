@@ -3,6 +3,7 @@
 use super::Directory;
 use super::accounts::{next_line, sample};
 use b2bua::accounts::{Secret, Times, User};
+use sip_core::auth::Algorithm;
 use std::time::Duration;
 
 const REGISTRAR: &str =
@@ -25,6 +26,7 @@ fn registrar_needs_no_more_than_a_user_and_no_targets() {
     // What the example shows as defaults.
     let (least, most) = (Duration::from_secs(60), Duration::from_secs(300));
     assert_eq!(registrar.times, Times { least, most });
+    assert_eq!(registrar.algorithms, [Algorithm::Md5]);
     assert!(registrar.challenge_calls);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert!(loaded.plan.trunks[1].accounts.registrar.is_none());
@@ -32,12 +34,13 @@ fn registrar_needs_no_more_than_a_user_and_no_targets() {
 
 #[test]
 fn every_key_of_a_registrar_counts() {
-    let lines = "realm = \"pbx.example\"\nexpires = \"10m\"\nexpires_min = \"2m\"\nchallenge_calls = false\n";
+    let lines = "realm = \"pbx.example\"\nexpires = \"10m\"\nexpires_min = \"2m\"\nchallenge_calls = false\nalgorithms = [\"SHA-256\", \"MD5\"]\n";
     let loaded = with(lines).load();
     let registrar = loaded.plan.trunks[2].accounts.registrar.clone().unwrap();
     assert_eq!(registrar.realm, "pbx.example");
     let (least, most) = (Duration::from_secs(120), Duration::from_secs(600));
     assert_eq!(registrar.times, Times { least, most });
+    assert_eq!(registrar.algorithms, [Algorithm::Sha256, Algorithm::Md5]);
     assert!(!registrar.challenge_calls);
     assert_eq!(loaded.plan.trunks[2].targets.len(), 1, "targets may stand beside it");
 }
