@@ -260,6 +260,8 @@ kind = "carrier"
 listener = "carriers"
 sources = ["{pbx}/32"]
 srtp = "off"
+# baresip's RTP leaves from its host's first address, as if through a NAT.
+symmetric_rtp = true
 
 [trunk.registrar]
 
