@@ -190,20 +190,11 @@ impl Arrival {
             return Err(refused(Reject::Overload, "no media port is free"));
         };
         let undo = |core: &mut Core| core.ports.release(core.now.mono, address_a, port_a);
-        let mut negotiation = leg::negotiation(core, &self.plan, self.trunk, address_a, port_a);
-        let offered = leg::sdp_of(&request.headers, request.body());
-        let offer = match offerless::offer(self.direction, &mut negotiation, &offered) {
-            Ok(offer) => offer,
-            Err(refusal) => {
-                undo(core);
-                return Err(Refused::new(reject_of(&refusal), refusal.to_string(), Some(tenant)));
-            }
-        };
-        let tag = core.token();
-        let Ok(dialog) = Dialog::uas(request, tag.as_bytes()) else {
+        let read = self.leg(core, (address_a, port_a), &fqdn, session);
+        let (a, offer) = read.map_err(|(reject, why)| {
             undo(core);
-            return Err(refused(Reject::NoRoute, "the INVITE has no usable Contact"));
-        };
+            Refused::new(reject, why, Some(tenant))
+        })?;
         let emergency = decision.emergency;
         let admitted =
             core.admission.begin(core.now.mono, &self.plan, self.trunk, tenant, emergency);
@@ -211,21 +202,9 @@ impl Arrival {
             undo(core);
             return Err(refused(reject, "a bound on calls is reached"));
         }
-        let identity = Identity::new(&self.plan, self.trunk, Some(&fqdn));
         let mut record = self.record(core);
         record.tenant = self.plan.tenants.get(tenant).map(|tenant| tenant.name.clone());
         record.route = decision.why;
-        let a = Leg {
-            trunk: self.trunk,
-            contact: identity.contact(&self.called.user),
-            identity,
-            dialog,
-            negotiation,
-            flow: Some(self.new.flow.clone()),
-            invited: None,
-            session,
-            unacknowledged: None,
-        };
         let invitation = Invitation {
             caller: self.caller.clone(),
             called: self.called.clone(),
@@ -271,6 +250,37 @@ impl Arrival {
         let trunk = self.plan.trunks.get(self.trunk);
         let read = |trunk| Crossing::of(trunk, &self.caller, &self.new.request);
         trunk.map(read).unwrap_or_default()
+    }
+
+    /// The caller's leg at this media address and port, and what it offers.
+    fn leg(
+        &self,
+        core: &mut Core,
+        (address, port): (usize, u16),
+        fqdn: &str,
+        session: Session,
+    ) -> Result<(Leg, sdp::Media), (Reject, String)> {
+        let request = &self.new.request;
+        let mut negotiation = leg::negotiation(core, &self.plan, self.trunk, address, port);
+        let offered = leg::sdp_of(&request.headers, request.body());
+        let offer = offerless::offer(self.direction, &mut negotiation, &offered)
+            .map_err(|refusal| (reject_of(&refusal), refusal.to_string()))?;
+        let tag = core.token();
+        let dialog = Dialog::uas(request, tag.as_bytes())
+            .map_err(|_| (Reject::NoRoute, "the INVITE has no usable Contact".to_owned()))?;
+        let identity = Identity::new(&self.plan, self.trunk, Some(fqdn));
+        let leg = Leg {
+            trunk: self.trunk,
+            contact: identity.contact(&self.called.user),
+            identity,
+            dialog,
+            negotiation,
+            flow: Some(self.new.flow.clone()),
+            invited: None,
+            session,
+            unacknowledged: None,
+        };
+        Ok((leg, offer))
     }
 
     fn record(&self, core: &Core) -> Record {
