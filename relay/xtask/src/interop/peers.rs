@@ -84,18 +84,23 @@ pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
         lab::CARRIER,
         lab::SIP_PORT
     );
-    Agent::start(&Setup {
+    Agent::start(&subscriber(&account, folder))
+}
+
+/// Anyone on the carriers' side, at the carrier's place unless said otherwise.
+fn subscriber<'a>(account: &'a str, folder: &Path) -> Setup<'a> {
+    Setup {
         name: "carrier",
         side: &lab::CARRIERS,
         address: lab::CARRIER,
         port: lab::SIP_PORT,
-        account: &account,
+        account,
         tone_hz: lab::CARRIER_TONE,
         rtcp_mux: false,
         rtp: lab::CARRIER_MEDIA,
         certificate: None,
         folder: folder.to_owned(),
-    })
+    }
 }
 
 /// A PBX with one telephone: it registers with Tollgate, which knows it by its secret.
@@ -109,15 +114,9 @@ pub(super) fn pbx(folder: &Path) -> Outcome<Agent> {
     );
     Agent::start(&Setup {
         name: "pbx",
-        side: &lab::CARRIERS,
         address: lab::PBX,
         port: lab::PBX_PORT,
-        account: &account,
-        tone_hz: lab::CARRIER_TONE,
-        rtcp_mux: false,
-        rtp: lab::CARRIER_MEDIA,
-        certificate: None,
-        folder: folder.to_owned(),
+        ..subscriber(&account, folder)
     })
 }
 
@@ -135,15 +134,10 @@ pub(super) fn secure_carrier(folder: &Path, leaf: &Leaf) -> Outcome<Agent> {
     );
     Agent::start(&Setup {
         name: "secure",
-        side: &lab::CARRIERS,
         address: lab::SECURE,
         port: lab::SIP_PORT,
-        account: &account,
-        tone_hz: lab::CARRIER_TONE,
-        rtcp_mux: false,
-        rtp: lab::CARRIER_MEDIA,
         certificate: Some(both),
-        folder: folder.to_owned(),
+        ..subscriber(&account, folder)
     })
 }
 
