@@ -3,6 +3,7 @@
 use crate::plan::{Plan, Route, RouteFrom, Tenant, TrunkKind};
 use crate::reject::Reject;
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 /// A routing decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,14 +16,27 @@ pub struct Decision {
     pub why: String,
 }
 
-/// Decides where a call of `tenant` to `number` goes.
-pub fn decide(
-    plan: &Plan,
-    tenant: usize,
-    from: RouteFrom,
-    number: &str,
-) -> Result<Decision, (Reject, String)> {
-    let Some(tenant) = plan.tenants.get(tenant) else {
+/// What is asked: a call of this tenant, as its INVITE came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The tenant, in the plan that is asked.
+    pub tenant: usize,
+    /// The side it comes from.
+    pub from: RouteFrom,
+    /// The trunk it came in on.
+    pub via: usize,
+    /// The number called.
+    pub called: &'a str,
+    /// The number calling.
+    pub calling: &'a str,
+    /// The time it came in at.
+    pub at: SystemTime,
+}
+
+/// Decides where a call goes.
+pub fn decide(plan: &Plan, query: &Query<'_>) -> Result<Decision, (Reject, String)> {
+    let (from, number) = (query.from, query.called);
+    let Some(tenant) = plan.tenants.get(query.tenant) else {
         return Err((Reject::UnknownTenant, "the tenant is gone".into()));
     };
     let dialled = dialled(number);

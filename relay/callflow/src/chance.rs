@@ -139,7 +139,7 @@ impl Dice {
         if let Some(teams) = plan.trunks.get_mut(TEAMS) {
             teams.session_timer = self.of(&[None, Some(TERMS), Some(SHORT)]);
         }
-        for tenant in &mut plan.tenants {
+        for tenant in plan.tenants.iter_mut() {
             tenant.transfer =
                 self.of(&[TransferPolicy::Refer, TransferPolicy::Refer, TransferPolicy::None]);
             tenant.hold = self.of(&[HoldPolicy::Inactive, HoldPolicy::Absorb]);

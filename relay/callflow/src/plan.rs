@@ -3,9 +3,8 @@
 use crate::peer::{OURS, Who};
 use b2bua::Plan;
 use b2bua::plan::{
-    Cidr, HeaderPolicy, HoldPolicy, Limits, Listener, MediaAddress, Node, NumberIndex, NumberRange,
-    Pattern, Reliable, Roots, Route, RouteFrom, SrtpPolicy, TargetName, Tenant, TransferPolicy,
-    Trunk, TrunkKind,
+    Cidr, Listener, MediaAddress, Node, NumberIndex, NumberRange, Pattern, Reliable, Route,
+    RouteFrom, SrtpPolicy, TargetName, Tenant, TransferPolicy, Trunk, TrunkKind,
 };
 use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
@@ -60,18 +59,19 @@ pub fn plan() -> Plan {
             shutdown_deadline: Duration::from_secs(10),
             calls_max: 1000,
         },
-        media: vec![media("outside", 20_000), media("inside", 30_000)],
+        media: vec![media("outside", 20_000), media("inside", 30_000)].into(),
         media_workers: 2,
-        listeners: vec![listener("teams", Who::Sip), listener("carriers", Who::Colt)],
+        listeners: vec![listener("teams", Who::Sip), listener("carriers", Who::Colt)].into(),
         trunks: vec![
             trunk("teams", TrunkKind::Teams, &[Who::Sip, Who::Sip2, Who::Sip3]),
             trunk("colt", TrunkKind::Carrier, &[Who::Colt]),
             trunk("bt", TrunkKind::Carrier, &[Who::Bt]),
-        ],
-        tenants,
-        fqdns,
+        ]
+        .into(),
+        tenants: tenants.into(),
+        fqdns: fqdns.into(),
         numbers: NumberIndex::new(ranges).expect("the ranges of the test plan do not overlap"),
-        resolve,
+        resolve: resolve.into(),
     }
 }
 
@@ -102,18 +102,11 @@ fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
         targets: targets.iter().map(target).collect(),
         sources: targets.iter().map(source).collect(),
         srtp: if teams { SrtpPolicy::Required } else { SrtpPolicy::Off },
-        options_interval: None,
         session_timer: Some(TERMS),
         media: if teams { OUTSIDE } else { INSIDE },
-        limits: Limits::default(),
-        headers: HeaderPolicy::default(),
-        symmetric_rtp: false,
-        follow_redirects: false,
         reliable: if teams { Reliable::Off } else { Reliable::Supported },
-        transfer: TransferPolicy::None,
         peer_names: if teams { vec![Who::Sip.host()] } else { Vec::new() },
-        roots: Roots::System,
-        accounts: Default::default(),
+        ..Trunk::default()
     }
 }
 
@@ -122,16 +115,15 @@ fn tenant(name: &str, fqdn: &str, first: u64, carriers: &[usize]) -> Tenant {
         from,
         pattern: Pattern::Prefix(if from == RouteFrom::Teams { "+".into() } else { String::new() }),
         to: to.to_vec(),
-        emergency: false,
+        ..Route::default()
     };
     Tenant {
         name: name.into(),
         fqdns: vec![fqdn.into()],
         numbers: vec![NumberRange { first, last: first + 9_999, digits: 12 }],
-        limits: Limits::default(),
         routes: vec![route(RouteFrom::Teams, carriers), route(RouteFrom::Carrier, &[TEAMS])],
-        hold: HoldPolicy::Inactive,
         transfer: TransferPolicy::Refer,
         emergency: vec!["112".into()],
+        ..Tenant::default()
     }
 }

@@ -83,18 +83,19 @@ pub(crate) fn assemble(
                 shutdown_deadline: host.shutdown_deadline,
                 calls_max: usize::try_from(host.calls_max).ok()?,
             },
-            media: collect(host.media.iter().map(media_address))?,
+            media: collect(host.media.iter().map(media_address))?.into(),
             media_workers: usize::try_from(host.workers).ok()?,
-            listeners: collect(host.listeners.iter().map(listener))?,
-            trunks: trunks?,
-            tenants: collect(tenants)?,
-            fqdns,
+            listeners: collect(host.listeners.iter().map(listener))?.into(),
+            trunks: trunks?.into(),
+            tenants: collect(tenants)?.into(),
+            fqdns: fqdns.into(),
             numbers: numbers?,
             resolve: host
                 .resolve
                 .iter()
                 .map(|(name, to)| (name.value.clone(), to.clone()))
-                .collect(),
+                .collect::<std::collections::BTreeMap<_, _>>()
+                .into(),
         },
         certificates: collect(certificates.into_iter())?,
     })

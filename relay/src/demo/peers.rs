@@ -5,7 +5,7 @@ use crate::clock;
 use crate::transport::{self, Events, StartError, Transports};
 use b2bua::io::{Flow, FlowId, Target};
 use b2bua::plan::{
-    Cidr, Limits, Listener, Node, NumberIndex, Plan, Roots, SrtpPolicy, Trunk, TrunkKind,
+    Cidr, Listener, Node, NumberIndex, Plan, Roots, Shared, SrtpPolicy, Tenants, Trunk, TrunkKind,
 };
 use bytes::Bytes;
 use certs::Identities;
@@ -14,7 +14,7 @@ use media::Now;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sip_core::transaction::ClientId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -305,21 +305,11 @@ fn plan(access: &Access) -> Plan {
         name: name.clone(),
         kind: TrunkKind::Carrier,
         listener,
-        targets: Vec::new(),
         sources: vec![Cidr { network: sbc, length: 32 }],
         srtp: SrtpPolicy::Preferred,
-        options_interval: None,
-        session_timer: None,
-        media: 0,
-        limits: Limits::default(),
-        headers: b2bua::plan::HeaderPolicy::default(),
-        symmetric_rtp: false,
-        follow_redirects: false,
-        reliable: b2bua::plan::Reliable::default(),
-        transfer: b2bua::plan::TransferPolicy::None,
         peer_names: vec![sbc_name.to_owned()],
         roots: Roots::File(access.root.clone()),
-        accounts: Default::default(),
+        ..Trunk::default()
     };
     Plan {
         generation: 0,
@@ -328,13 +318,13 @@ fn plan(access: &Access) -> Plan {
             shutdown_deadline: FLUSH_MAX,
             calls_max: CALLS_MAX,
         },
-        media: Vec::new(),
+        media: Shared::default(),
         media_workers: 0,
         listeners: access.listeners.iter().map(listener).collect(),
         trunks: access.listeners.iter().enumerate().map(trunk).collect(),
-        tenants: Vec::new(),
-        fqdns: HashMap::new(),
+        tenants: Tenants::default(),
+        fqdns: Default::default(),
         numbers: NumberIndex::default(),
-        resolve: BTreeMap::new(),
+        resolve: Default::default(),
     }
 }

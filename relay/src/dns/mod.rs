@@ -29,13 +29,13 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     names: Vec<Sought>,
-    fixed: BTreeMap<String, Vec<IpAddr>>,
+    fixed: Arc<BTreeMap<String, Vec<IpAddr>>>,
 }
 
 impl Wanted {
     /// The names of `plan` that DNS is asked for, and those that `[resolve]` gives.
     pub(crate) fn of(plan: &Plan) -> Self {
-        Self { names: Sought::all(plan), fixed: plan.resolve.clone() }
+        Self { names: Sought::all(plan), fixed: Arc::clone(&plan.resolve) }
     }
 }
 
@@ -99,7 +99,7 @@ impl<C: Fn() -> Instant> Dns<C> {
                         return;
                     }
                     let Wanted { names, fixed } = wanted.borrow_and_update().clone();
-                    self.directory.follow((self.clock)(), names, fixed);
+                    self.directory.follow((self.clock)(), names, BTreeMap::clone(&fixed));
                 }
                 Some(done) = self.lookups.join_next_with_id() => self.answered(done),
                 () = sleep_until(due) => self.directory.handle_timeout((self.clock)()),

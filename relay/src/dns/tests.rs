@@ -132,7 +132,7 @@ async fn serve(
 }
 
 fn wanting(names: &[Sought]) -> Wanted {
-    Wanted { names: names.to_vec(), fixed: BTreeMap::new() }
+    Wanted { names: names.to_vec(), fixed: Default::default() }
 }
 
 fn sought(host: &str, port: Option<u16>) -> Sought {

@@ -191,22 +191,24 @@ fn plan(roots: Roots) -> Plan {
             shutdown_deadline: Duration::from_secs(10),
             calls_max: 10,
         },
-        media: Vec::new(),
+        media: Default::default(),
         media_workers: 1,
         listeners: vec![
             listener("udp", Transport::Udp),
             listener("tcp", Transport::Tcp),
             listener("tls", Transport::Tls),
-        ],
+        ]
+        .into(),
         trunks: vec![
             trunk("colt", 0, TrunkKind::Carrier, roots.clone()),
             trunk("bt", 1, TrunkKind::Carrier, roots.clone()),
             trunk("teams", 2, TrunkKind::Teams, roots),
-        ],
-        tenants: Vec::new(),
-        fqdns: std::collections::HashMap::new(),
+        ]
+        .into(),
+        tenants: Default::default(),
+        fqdns: Default::default(),
         numbers: NumberIndex::default(),
-        resolve: std::collections::BTreeMap::new(),
+        resolve: Default::default(),
     }
 }
 

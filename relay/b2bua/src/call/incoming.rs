@@ -16,7 +16,7 @@ use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
 use crate::record::Record;
 use crate::registrar::Way;
 use crate::reject::Reject;
-use crate::routing;
+use crate::routing::{self, Query};
 use crate::session::Session;
 use sdp::Refusal;
 use sip_core::transaction::ServerId;
@@ -168,7 +168,15 @@ impl Arrival {
             return Err(refused(Reject::Loop, "Max-Forwards ran out"));
         }
         let number = self.number_to_route();
-        let decision = routing::decide(&self.plan, tenant, self.direction, &number)
+        let query = Query {
+            tenant,
+            from: self.direction,
+            via: self.trunk,
+            called: &number,
+            calling: &self.caller.user,
+            at: core.now.wall,
+        };
+        let decision = routing::decide(&self.plan, &query)
             .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
         let crossing = self.crossing().for_emergency(decision.emergency);
         if let Some((reject, why)) = crossing.refusal() {

@@ -239,7 +239,8 @@ impl Call {
     }
 
     fn hold_policy(&self) -> HoldPolicy {
-        let tenant = self.plan.tenants.iter().find(|tenant| tenant.name == self.tenant);
+        let tenants = &self.plan.tenants;
+        let tenant = tenants.named(&self.tenant).and_then(|index| tenants.get(index));
         tenant.map_or(HoldPolicy::Inactive, |tenant| tenant.hold)
     }
 

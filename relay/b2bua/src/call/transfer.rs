@@ -18,7 +18,7 @@ use crate::io::{Hop, LegMedia, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
 use crate::plan::{RouteFrom, TrunkKind};
-use crate::routing;
+use crate::routing::{self, Query};
 use crate::timers::Timer;
 use sdp::{Direction, Media};
 use sip_core::transaction::ClientId;
@@ -178,7 +178,7 @@ impl Call {
         let uri = Uri::parse(&refer.target).ok()?;
         let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
         let of = plan.trunks.get(trunk)?;
-        let tenant = plan.tenants.iter().position(|tenant| tenant.name == self.tenant)?;
+        let tenant = plan.tenants.named(&self.tenant)?;
         let by = refer.referred_by.clone();
         let known = of.targets.iter().map(|target| &target.host).chain(&of.peer_names);
         if of.kind == TrunkKind::Teams && known.into_iter().any(|name| *name == host) {
@@ -201,7 +201,10 @@ impl Call {
                 (named && owned, called.clone().with_plus().number)
             }
         };
-        let decision = ours.then(|| routing::decide(&plan, tenant, from, &number).ok())??;
+        let calling = &self.parties.caller.user;
+        let at = core.now.wall;
+        let query = Query { tenant, from, via: trunk, called: &number, calling, at };
+        let decision = ours.then(|| routing::decide(&plan, &query).ok())??;
         let candidates = candidates(core, &plan, &decision.trunks, decision.emergency);
         // Referred-By names people of the transferor's network, whom a carrier does not know.
         Some(Destination { candidates, called, referred: Referred { uri: None, by: None } })

@@ -143,8 +143,8 @@ fn a_host_without_tenants_holds() {
 fn tenants_are_in_the_order_of_their_names() {
     let other = CONTOSO.replace("contoso", "other").replace("+4930", "+4940");
     let directory = Directory::sample().with("tenants.d/contoso-b.toml", &other);
-    let names: Vec<String> =
-        directory.load().plan.tenants.into_iter().map(|tenant| tenant.name).collect();
+    let tenants = directory.load().plan.tenants;
+    let names: Vec<&str> = tenants.iter().map(|tenant| tenant.name.as_str()).collect();
     assert_eq!(names, ["contoso", "contoso-b"]);
 }
 

@@ -1,0 +1,94 @@
+//! The configuration snapshot in force: immutable, and valid by construction.
+//!
+//! Configuration files become a [`Plan`] or a list of problems; nothing below this point meets a
+//! wrong value. Indices (`trunk`, `listener`, `media`) always point into the same plan; that of a
+//! tenant is its own for as long as it is there, in every later plan as well.
+
+mod cidr;
+mod limits;
+mod listener;
+mod numbers;
+mod route;
+mod shared;
+mod tenant;
+mod tenants;
+mod trunk;
+
+pub use crate::headers::{Forwarding, Geolocation, HeaderPolicy, PrivacyId, Trust};
+pub use cidr::Cidr;
+pub use limits::Limits;
+pub use listener::{Listener, MediaAddress, Transport};
+pub use numbers::{E164_DIGITS_MAX, NumberIndex, NumberRange};
+pub use route::{Pattern, Route, RouteFrom};
+pub use shared::Shared;
+pub use tenant::{HoldPolicy, Tenant, TransferPolicy};
+pub use tenants::Tenants;
+pub use trunk::{Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind};
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One immutable configuration snapshot. A clone shares all that is large with it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Rises by one with each snapshot that is put in force.
+    pub generation: u64,
+    /// This host.
+    pub node: Node,
+    /// Media addresses, in file order; the first is the default.
+    pub media: Shared<MediaAddress>,
+    /// Media workers.
+    pub media_workers: usize,
+    /// Listeners, in file order.
+    pub listeners: Shared<Listener>,
+    /// Trunks, in file order.
+    pub trunks: Shared<Trunk>,
+    /// Tenants.
+    pub tenants: Tenants,
+    /// FQDN in lower case to tenant.
+    pub fqdns: Arc<HashMap<String, usize>>,
+    /// Called number to tenant, for calls from carriers: the only map in which tenants meet.
+    pub numbers: NumberIndex,
+    /// `[resolve]`: names with fixed addresses, in lower case.
+    pub resolve: Arc<BTreeMap<String, Vec<IpAddr>>>,
+}
+
+/// `[node]`.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Base FQDN: the carrier trunk in Microsoft's words. Lower case.
+    pub fqdn: String,
+    /// How long a graceful stop may take.
+    pub shutdown_deadline: Duration,
+    /// At most this many calls on the host.
+    pub calls_max: usize,
+}
+
+impl Plan {
+    /// The trunk that a message on `listener` from `source` belongs to: among trunks of that
+    /// listener whose sources hold the address, the one with the longest prefix, then the first.
+    pub fn trunk_of_source(&self, listener: usize, source: IpAddr) -> Option<usize> {
+        let mut best: Option<(u8, usize)> = None;
+        for (index, trunk) in self.trunks.iter().enumerate() {
+            if trunk.listener != listener {
+                continue;
+            }
+            for cidr in &trunk.sources {
+                if cidr.contains(source) && best.is_none_or(|(length, _)| cidr.length > length) {
+                    best = Some((cidr.length, index));
+                }
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+    /// The index of the trunk of this name.
+    pub fn trunk_named(&self, name: &str) -> Option<usize> {
+        self.trunks.iter().position(|trunk| trunk.name == name)
+    }
+    /// The tenant that owns this FQDN (any case).
+    pub fn tenant_of_fqdn(&self, fqdn: &str) -> Option<usize> {
+        self.fqdns.get(&fqdn.to_ascii_lowercase()).copied()
+    }
+}

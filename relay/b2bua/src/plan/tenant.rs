@@ -1,0 +1,44 @@
+//! `tenants.d/NAME.toml`: whose calls cross this host, and how.
+
+use super::{Limits, NumberRange, Route};
+
+/// One tenant: a file in `tenants.d/`.
+#[derive(Clone, Debug, Default)]
+pub struct Tenant {
+    /// The file's stem.
+    pub name: String,
+    /// Its SBC FQDNs in lower case; the first is the one in Contact towards Teams for calls from carriers.
+    pub fqdns: Vec<String>,
+    /// Its numbers.
+    pub numbers: Vec<NumberRange>,
+    /// Bounds on calls.
+    pub limits: Limits,
+    /// Routes, in file order: the first that matches decides.
+    pub routes: Vec<Route>,
+    /// How a carrier's hold reaches Teams.
+    pub hold: HoldPolicy,
+    /// Who does a transfer that a Teams user asks for.
+    pub transfer: TransferPolicy,
+    /// Emergency numbers of this tenant, digits as dialled.
+    pub emergency: Vec<String>,
+}
+
+/// How a hold from the carrier reaches Teams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HoldPolicy {
+    /// As `a=inactive` (TDR-HLD-001).
+    #[default]
+    Inactive,
+    /// Not at all: Teams stays on sendrecv.
+    Absorb,
+}
+
+/// Who does a transfer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferPolicy {
+    /// The far side by itself: we name no REFER in Allow and refuse it (TDR-XFR-001).
+    #[default]
+    None,
+    /// We, by a new INVITE for each REFER.
+    Refer,
+}

@@ -1,0 +1,115 @@
+//! `[[trunk]]`: the far sides of this host.
+
+use super::{Cidr, HeaderPolicy, Limits, TransferPolicy};
+use crate::accounts::Accounts;
+use sip_core::usage::session_timer::Terms;
+use std::time::Duration;
+
+/// What a trunk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TrunkKind {
+    /// Microsoft Teams, for all tenants of this host.
+    Teams,
+    /// A carrier or a PBX.
+    #[default]
+    Carrier,
+}
+
+/// Media encryption on a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SrtpPolicy {
+    /// RTP only.
+    #[default]
+    Off,
+    /// SRTP where the far side offers it; our offers are SRTP.
+    Preferred,
+    /// SRTP only.
+    Required,
+}
+
+/// Reliable provisional responses on a trunk (RFC 3262), for each leg on its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reliable {
+    /// Neither sent nor announced; an INVITE that requires them is refused with 420.
+    Off,
+    /// Sent where the far side requires them, and announced in our INVITEs.
+    #[default]
+    Supported,
+    /// Always sent, and required in our INVITEs; an INVITE without them is refused with 421.
+    Required,
+}
+
+/// One address a trunk is reached at, as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TargetName {
+    /// A name (lower case) or an IP address in text.
+    pub host: String,
+    /// The port; a name without one is asked for by NAPTR and SRV ([`crate::locate`]). An address
+    /// has one.
+    pub port: Option<u16>,
+}
+
+impl TargetName {
+    /// The host as it stands in a URI: an IPv6 address in brackets.
+    pub fn host_part(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+}
+
+impl std::fmt::Display for TargetName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.host_part())?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// One `[[trunk]]`.
+#[derive(Clone, Debug, Default)]
+pub struct Trunk {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: TrunkKind,
+    /// The listener its messages come in on and go out from.
+    pub listener: usize,
+    /// Where it is reached, in order of preference.
+    pub targets: Vec<TargetName>,
+    /// The addresses its messages may come from.
+    pub sources: Vec<Cidr>,
+    /// Media encryption.
+    pub srtp: SrtpPolicy,
+    /// How often OPTIONS is sent to each target; `None`: never, and every target counts as up.
+    pub options_interval: Option<Duration>,
+    /// Session timers (RFC 4028) on its legs; `None`: none are kept.
+    pub session_timer: Option<Terms>,
+    /// The media address.
+    pub media: usize,
+    /// Bounds on calls.
+    pub limits: Limits,
+    /// What its headers may say, and what it is told.
+    pub headers: HeaderPolicy,
+    /// Symmetric latching for plain RTP (a NATed carrier).
+    pub symmetric_rtp: bool,
+    /// Reliable provisional responses (a carrier; Teams has none).
+    pub reliable: Reliable,
+    /// Whether a 3xx is followed to this trunk's own hosts (a carrier).
+    pub follow_redirects: bool,
+    /// Whether REFER is taken from a carrier; for Teams the tenant says so.
+    pub transfer: TransferPolicy,
+    /// Names that the peer's certificate must carry one of, in lower case (Teams: `sip.pstnhub.microsoft.com`).
+    pub peer_names: Vec<String>,
+    /// Accepted roots: the system's or a file.
+    pub roots: Roots,
+    /// Who we are there.
+    pub accounts: Accounts,
+}
+
+/// Where accepted roots come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Roots {
+    /// The operating system's store.
+    #[default]
+    System,
+    /// A PEM file.
+    File(std::path::PathBuf),
+}
