@@ -1,6 +1,7 @@
 //! A new INVITE: which tenant, which route, may it come in, and what it offers.
 
 use super::attempt::{Candidate, Invitation};
+use super::ruling::{self, Question, Refused, Ruling};
 use super::setup::Setup;
 use super::transfer::Transfers;
 use super::{Call, Fate, Media, Parties, Phase, text};
@@ -16,7 +17,7 @@ use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
 use crate::record::Record;
 use crate::registrar::Way;
 use crate::reject::Reject;
-use crate::routing::{self, Query};
+use crate::routing;
 use crate::session::Session;
 use sdp::Refusal;
 use sip_core::transaction::ServerId;
@@ -40,19 +41,6 @@ enum Rank {
     Good,
     Failed,
     Down,
-}
-
-/// Why an INVITE makes no call.
-struct Refused {
-    reject: Reject,
-    why: String,
-    tenant: Option<usize>,
-}
-
-impl Refused {
-    fn new(reject: Reject, why: impl Into<String>, tenant: Option<usize>) -> Self {
-        Self { reject, why: why.into(), tenant }
-    }
 }
 
 /// A new INVITE as the transport and the transaction layer hand it on.
@@ -148,15 +136,6 @@ impl Arrival {
         }
     }
 
-    /// A carrier's number that a tenant owns is E.164 with or without its `+`; routes are written
-    /// with it.
-    fn number_to_route(&self) -> String {
-        match self.direction {
-            RouteFrom::Carrier => self.called.clone().with_plus().number,
-            RouteFrom::Teams => self.called.number.clone(),
-        }
-    }
-
     fn admit(&self, core: &mut Core) -> Result<Call, Refused> {
         let request = &self.new.request;
         if core.stopping {
@@ -167,17 +146,15 @@ impl Arrival {
         if self.max_forwards == 0 {
             return Err(refused(Reject::Loop, "Max-Forwards ran out"));
         }
-        let number = self.number_to_route();
-        let query = Query {
+        let question = Question {
             tenant,
             from: self.direction,
             via: self.trunk,
-            called: &number,
-            calling: &self.caller.user,
+            called: self.called.clone(),
+            caller: self.caller.clone(),
             at: core.now.wall,
         };
-        let decision = routing::decide(&self.plan, &query)
-            .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+        let Ruling { called, caller, decision } = ruling::rule(core, &self.plan, question)?;
         let crossing = self.crossing().for_emergency(decision.emergency);
         if let Some((reject, why)) = crossing.refusal() {
             return Err(refused(reject, why));
@@ -214,19 +191,14 @@ impl Arrival {
         record.tenant = self.plan.tenants.get(tenant).map(|tenant| tenant.name.clone());
         record.route = decision.why;
         let invitation = Invitation {
-            caller: self.caller.clone(),
-            called: self.called.clone(),
+            caller: caller.clone(),
+            called: called.clone(),
             max_forwards: self.max_forwards - 1,
             crossing: crossing.clone(),
             offer,
             referred: None,
         };
-        let parties = Parties {
-            caller: self.caller.clone(),
-            called: self.called.clone(),
-            crossing,
-            max_forwards: self.max_forwards - 1,
-        };
+        let parties = Parties { caller, called, crossing, max_forwards: self.max_forwards - 1 };
         let setup = Setup::new(self.new.server, request.clone(), invitation, emergency, candidates);
         let worker = core.ports.worker();
         let mut call = Call {

@@ -11,6 +11,7 @@ mod reinvite;
 mod reliable;
 mod renegotiate;
 mod replace;
+mod ruling;
 mod session;
 mod setup;
 mod teardown;

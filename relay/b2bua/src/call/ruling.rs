@@ -1,0 +1,63 @@
+//! What becomes of a call before anything is committed to it: whose it is, whether it may go out, under
+//! which numbers and where to. An INVITE and the operator's question (`tollgate route`) go this one way.
+
+use crate::core::Core;
+use crate::party::{Called, Caller};
+use crate::plan::{Plan, RouteFrom};
+use crate::reject::Reject;
+use crate::routing::{self, Decision, Query};
+use std::time::SystemTime;
+
+/// A call as its INVITE came in, or as an operator imagines it.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// The tenant, in the plan that is asked.
+    pub(crate) tenant: usize,
+    /// The side it comes from.
+    pub(crate) from: RouteFrom,
+    /// The trunk it came in on.
+    pub(crate) via: usize,
+    /// Who is called.
+    pub(crate) called: Called,
+    /// Who calls.
+    pub(crate) caller: Caller,
+    /// The time it came in at.
+    pub(crate) at: SystemTime,
+}
+
+/// Where it goes, and under which numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Ruling {
+    pub(crate) called: Called,
+    pub(crate) caller: Caller,
+    pub(crate) decision: Decision,
+}
+
+/// Why an INVITE makes no call.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) reject: Reject,
+    pub(crate) why: String,
+    pub(crate) tenant: Option<usize>,
+}
+
+impl Refused {
+    pub(crate) fn new(reject: Reject, why: impl Into<String>, tenant: Option<usize>) -> Self {
+        Self { reject, why: why.into(), tenant }
+    }
+}
+
+/// Rules on a call; nothing of the host changes by it.
+pub(crate) fn rule(_core: &Core, plan: &Plan, question: Question) -> Result<Ruling, Refused> {
+    let Question { tenant, from, via, called, caller, at } = question;
+    // A carrier's number that a tenant owns is E.164 with or without its `+`; routes are written
+    // with it.
+    let number = match from {
+        RouteFrom::Carrier => called.clone().with_plus().number,
+        RouteFrom::Teams => called.number.clone(),
+    };
+    let query = Query { tenant, from, via, called: &number, calling: &caller.user, at };
+    let decision = routing::decide(plan, &query)
+        .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    Ok(Ruling { called, caller, decision })
+}
