@@ -44,12 +44,12 @@ pub fn decide(plan: &Plan, query: &Query<'_>) -> Result<Decision, (Reject, Strin
     let serves = |route: &&Route| {
         route.from == from
             && route.emergency == emergency
-            && (emergency && route.pattern.matches(dialled) || route.pattern.matches(number))
+            && (emergency && route.called.matches(dialled) || route.called.matches(number))
     };
     // An emergency call without a route of its own takes the ordinary ones: it must get out.
     let route = tenant.routes.iter().find(serves).or_else(|| {
         let ordinary = |route: &&Route| {
-            emergency && route.from == from && !route.emergency && route.pattern.matches(number)
+            emergency && route.from == from && !route.emergency && route.called.matches(number)
         };
         tenant.routes.iter().find(ordinary)
     });
@@ -65,7 +65,7 @@ pub fn decide(plan: &Plan, query: &Query<'_>) -> Result<Decision, (Reject, Strin
         );
         return Err((Reject::NoRoute, why));
     };
-    let mut why = format!("{}: {direction} {}", tenant.name, route.pattern);
+    let mut why = format!("{}: {direction} {}", tenant.name, route.called);
     if emergency {
         why.push_str(" (emergency)");
     }

@@ -3,8 +3,8 @@
 use crate::peer::{OURS, Who};
 use b2bua::Plan;
 use b2bua::plan::{
-    Cidr, Listener, MediaAddress, Node, NumberIndex, NumberRange, Pattern, Reliable, Route,
-    RouteFrom, SrtpPolicy, TargetName, Tenant, TransferPolicy, Trunk, TrunkKind,
+    Cidr, Listener, MediaAddress, Node, NumberIndex, NumberRange, Pattern, Patterns, Reliable,
+    Route, RouteFrom, SrtpPolicy, TargetName, Tenant, TransferPolicy, Trunk, TrunkKind,
 };
 use sip_core::usage::session_timer::Terms;
 use std::collections::{BTreeMap, HashMap};
@@ -110,10 +110,16 @@ fn trunk(name: &str, kind: TrunkKind, targets: &[Who]) -> Trunk {
     }
 }
 
+/// From Teams, what is a number; from carriers, all.
+fn teams_or_all(from: RouteFrom) -> Patterns {
+    let pattern = if from == RouteFrom::Teams { "+*" } else { "*" };
+    pattern.parse::<Pattern>().expect("a pattern").into()
+}
+
 fn tenant(name: &str, fqdn: &str, first: u64, carriers: &[usize]) -> Tenant {
     let route = |from, to: &[usize]| Route {
         from,
-        pattern: Pattern::Prefix(if from == RouteFrom::Teams { "+".into() } else { String::new() }),
+        called: teams_or_all(from),
         to: to.to_vec(),
         ..Route::default()
     };

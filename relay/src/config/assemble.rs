@@ -190,12 +190,8 @@ fn route(
         }
     }
     let whole = to.len() == draft.to.len();
-    let route = Route {
-        from: draft.from?,
-        pattern: draft.pattern.clone()?,
-        to,
-        emergency: draft.emergency,
-    };
+    let route =
+        Route { from: draft.from?, called: draft.called.clone()?, to, emergency: draft.emergency };
     whole.then_some(route)
 }
 

@@ -7,10 +7,14 @@
 use super::nearest::did_you_mean;
 use super::problem::{At, Place, Problems};
 use super::source::Source;
-use super::value::{kind, quote, show};
+use super::value::{kind, pattern, quote, show};
+use b2bua::plan::{Pattern, Patterns};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use toml::de::{DeTable, DeValue};
+
+/// Patterns of one key: more belong into a prefix, or into a file of rates.
+const PATTERNS_MAX: usize = 1000;
 
 /// What is wrong with a value: `said` completes the sentence that begins with key and value.
 #[derive(Debug, PartialEq, Eq)]
@@ -163,6 +167,33 @@ impl<'a> Reader<'a> {
             }
         }
         Some(list)
+    }
+
+    /// The value of `key`, or the elements of the array that it is: `match = "+49*"` is short for
+    /// `match = ["+49*"]`.
+    pub(crate) fn one_or_more<T>(
+        &mut self,
+        key: &str,
+        count: RangeInclusive<usize>,
+        parse: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
+    ) -> Option<Vec<At<T>>> {
+        match self.table.get(key).map(|value| value.get_ref()) {
+            Some(DeValue::Array(_)) => self.list(key, count, parse),
+            Some(_) => Some(self.optional(key, parse).into_iter().collect()),
+            None => self.list(key, count, parse),
+        }
+    }
+
+    /// The patterns of `key`, one or a list; `None` if it is not there or one does not hold.
+    pub(crate) fn patterns(&mut self, key: &str) -> Option<At<Patterns>> {
+        let place = self.find(key)?.0;
+        let list = self.one_or_more(key, 1..=PATTERNS_MAX, pattern)?;
+        let asked = match self.table.get(key).map(|value| value.get_ref()) {
+            Some(DeValue::Array(array)) => array.len(),
+            _ => 1,
+        };
+        let value: Vec<Pattern> = list.into_iter().map(|at| at.value).collect();
+        (value.len() == asked).then(|| At { value: value.into(), place })
     }
 
     /// The table `key`, read by `read`; `None` if it is not there.

@@ -4,7 +4,7 @@ use super::problem::{At, Place, Problems};
 use super::reader::{Reader, read_file};
 use super::source::Source;
 use super::{teams, trunk, value};
-use b2bua::plan::{HoldPolicy, Limits, NumberRange, Pattern, RouteFrom, TransferPolicy};
+use b2bua::plan::{HoldPolicy, Limits, NumberRange, Patterns, RouteFrom, TransferPolicy};
 use std::path::Path;
 
 /// FQDNs of one tenant.
@@ -34,7 +34,7 @@ pub(crate) struct TenantDraft {
 #[derive(Debug)]
 pub(crate) struct RouteDraft {
     pub(crate) from: Option<RouteFrom>,
-    pub(crate) pattern: Option<Pattern>,
+    pub(crate) called: Option<Patterns>,
     pub(crate) to: Vec<At<String>>,
     pub(crate) emergency: bool,
     pub(crate) place: Place,
@@ -92,10 +92,10 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     }
     let reached = |number: &str| {
         let outbound = routes.iter().filter(|route| route.from == Some(RouteFrom::Teams));
-        let mut patterns = outbound.filter_map(|route| route.pattern.as_ref());
+        let mut patterns = outbound.filter_map(|route| route.called.as_ref());
         patterns.any(|pattern| pattern.matches(number))
     };
-    let unsure = routes.iter().any(|route| route.from.is_none() || route.pattern.is_none());
+    let unsure = routes.iter().any(|route| route.from.is_none() || route.called.is_none());
     for number in emergency.iter().filter(|number| !unsure && !reached(&number.value)) {
         let said =
             format!("emergency number \"{}\" is matched by no route from Teams", number.value);
@@ -126,18 +126,21 @@ fn route(table: &mut Reader<'_>) -> RouteDraft {
         table.error(emergency.place, said, Some("from = \"teams\"".to_owned()));
     }
     let emergency = emergency.is_some_and(|at| at.value);
-    let pattern = match emergency {
+    let called = match emergency {
         // Which numbers it serves is already said by `emergency` of the tenant.
-        true if !table.has("match") => Some(Pattern::Prefix(String::new())),
-        _ => table.required("match", value::pattern).map(|at| at.value),
+        true if !table.has("match") => Some(Patterns::default()),
+        _ => table.patterns("match").map(|at| at.value),
     };
+    if !emergency && !table.has("match") {
+        table.missing("match", None);
+    }
     let to = table.list("to", 1..=TRUNKS_MAX, value::name);
     if to.is_none() {
         table.missing("to", Some("the trunks to try, in order: to = [\"colt\"]".to_owned()));
     }
     RouteDraft {
         from: from.map(|at| at.value),
-        pattern,
+        called,
         to: to.unwrap_or_default(),
         emergency,
         place: table.place(),

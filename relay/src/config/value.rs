@@ -2,7 +2,7 @@
 
 use super::nearest::did_you_mean;
 use super::reader::Wrong;
-use b2bua::plan::{Cidr, E164_DIGITS_MAX, NumberRange, Pattern};
+use b2bua::plan::{Cidr, E164_DIGITS_MAX, NoPattern, NumberRange, Pattern};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -360,24 +360,13 @@ fn e164(number: &str) -> Option<(u64, u8)> {
     digits.parse().ok().map(|value| (value, length))
 }
 
-/// `*`, `+49*` or a whole number.
+/// `*`, `+49*`, `+4930123`, `+4930123450-+4930123459` or `/^\\+49(30|40)/`.
 pub(crate) fn pattern(value: &DeValue<'_>) -> Result<Pattern, Wrong> {
-    let written = text(value)?;
-    let (stem, prefix) = match written.strip_suffix('*') {
-        Some(stem) => (stem, true),
-        None => (written.as_str(), false),
+    let NoPattern { said, hint } = match text(value)?.parse() {
+        Ok(pattern) => return Ok(pattern),
+        Err(why) => why,
     };
-    let digits = stem.strip_prefix('+').unwrap_or(stem);
-    let holds = stem.len() <= usize::from(E164_DIGITS_MAX) + 1
-        && digits.bytes().all(|b| b.is_ascii_digit())
-        && (prefix || !digits.is_empty());
-    match (holds, prefix) {
-        (true, true) => Ok(Pattern::Prefix(stem.to_owned())),
-        (true, false) => Ok(Pattern::Exact(stem.to_owned())),
-        (false, _) => {
-            Err(Wrong::new("is not a number, a prefix such as \"+49*\", or \"*\" for all"))
-        }
-    }
+    Err(Wrong { said, hint })
 }
 
 /// An emergency number, as dialled.

@@ -31,7 +31,7 @@ fn the_carrier_calls_teams_and_teams_hangs_up() {
 fn the_called_number_without_plus_gets_one_towards_teams_and_for_routes() {
     let mut world = World::with(1, |plan| {
         for route in plan.tenants.iter_mut().flat_map(|tenant| &mut tenant.routes) {
-            route.pattern = Pattern::Prefix("+".into());
+            route.called = "+*".parse::<Pattern>().unwrap().into();
         }
     });
     let mut caller = Party::from_carrier(&mut world, Who::Colt, &ANNA[1..]);

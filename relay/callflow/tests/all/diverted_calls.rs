@@ -119,7 +119,7 @@ fn an_emergency_call_diverted_forty_thousand_times_goes_out_in_few_octets() {
     let mut world = World::with(1, |plan| {
         plan.trunks[COLT].headers.forwarding = Forwarding::HistoryInfo;
         for route in plan.tenants.iter_mut().flat_map(|tenant| &mut tenant.routes) {
-            route.pattern = b2bua::plan::Pattern::Prefix(String::new());
+            route.called = b2bua::plan::Patterns::default();
         }
     });
     let uri = format!("sip:112@{CONTOSO}:5061;user=phone;transport=tls");

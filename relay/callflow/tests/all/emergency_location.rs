@@ -107,7 +107,7 @@ fn emergency(policy: Geolocation) -> World {
     World::with(1, |plan| {
         plan.trunks[COLT].headers.geolocation = policy;
         for route in plan.tenants.iter_mut().flat_map(|tenant| &mut tenant.routes) {
-            route.pattern = b2bua::plan::Pattern::Prefix(String::new());
+            route.called = b2bua::plan::Patterns::default();
         }
     })
 }

@@ -1,7 +1,7 @@
 //! More to do than time or room: who still gets in, and that it is over by itself.
 
 use b2bua::io::Event;
-use b2bua::plan::Pattern;
+use b2bua::plan::Patterns;
 use b2bua::{Plan, Reject};
 use callflow::plan::{ANNA, CONTOSO};
 use callflow::script::{carrier_calls_teams, connect, hang_up, teams_calls_carrier};
@@ -10,7 +10,7 @@ use sip_core::{Method, Name, Request};
 
 /// Calls from Teams may go anywhere, 112 among it.
 fn to_anywhere(plan: &mut Plan) {
-    plan.tenants[0].routes[0].pattern = Pattern::Prefix(String::new());
+    plan.tenants[0].routes[0].called = Patterns::default();
 }
 
 /// For so long that it is not a moment's doing.

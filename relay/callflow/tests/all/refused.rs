@@ -127,9 +127,7 @@ fn one_call_too_many_for_the_tenant_is_503_until_a_call_ends() {
 fn an_emergency_call_is_never_one_too_many() {
     let mut world = World::with(1, |plan| plan.tenants[0].limits.calls = Some(0));
     let uri = format!("sip:112@{CONTOSO}:5061;user=phone");
-    world.replan(|plan| {
-        plan.tenants[0].routes[0].pattern = b2bua::plan::Pattern::Prefix(String::new())
-    });
+    world.replan(|plan| plan.tenants[0].routes[0].called = b2bua::plan::Patterns::default());
     let mut anna = Party::call(&mut world, Who::Sip, ANNA, &uri, |_| {});
     let centre = Party::called(&mut world, Who::Colt);
     callflow::script::connect(&mut world, &mut anna, &centre);
@@ -141,7 +139,7 @@ fn an_emergency_call_is_never_one_too_many() {
 fn an_emergency_call_with_a_location_in_its_body_gets_out() {
     for location_first in [false, true] {
         let mut world = World::with(1, |plan| {
-            plan.tenants[0].routes[0].pattern = b2bua::plan::Pattern::Prefix(String::new());
+            plan.tenants[0].routes[0].called = b2bua::plan::Patterns::default();
         });
         let uri = format!("sip:112@{CONTOSO}:5061;user=phone");
         let mut anna = Party::call(&mut world, Who::Sip, ANNA, &uri, |invite| {

@@ -420,7 +420,7 @@ fn numbers_and_routes_that_cannot_be() {
             TENANT,
             "\"+49*\"",
             "\"+49*1\"",
-            "tenants.d/contoso.toml:8: route \"+49*1\": `match = \"+49*1\"` is not a number, a prefix such as \"+49*\", or \"*\" for all",
+            "tenants.d/contoso.toml:8: route \"+49*1\": `match = \"+49*1\"` is not a pattern of numbers\nhint: numbers are \"+4930123\", \"+49*\", \"+4930123450-+4930123459\", '/^\\+49(30|40)/' or \"*\" for all",
         ),
         (
             TENANT,

@@ -159,7 +159,7 @@ fn emergency_routes_need_no_match() {
     );
     let tenant = &directory.load().plan.tenants[0];
     assert_eq!(tenant.emergency, ["112"]);
-    assert!(tenant.routes[0].emergency && tenant.routes[0].pattern.matches("112"));
+    assert!(tenant.routes[0].emergency && tenant.routes[0].called.matches("112"));
 }
 
 #[test]
