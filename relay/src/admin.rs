@@ -2,6 +2,7 @@
 //!
 //! The command line is its client. Answers are copies; nothing here holds on to the core.
 
+use crate::alarms::Alarm;
 use b2bua::io::{CallView, TargetView};
 use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
@@ -21,6 +22,8 @@ pub enum Request {
     Calls,
     /// The trunks and their targets.
     Trunks,
+    /// The alarms that stand.
+    Alarms,
     /// Read the configuration again and put it in force if it holds.
     Reload,
 }
@@ -38,6 +41,11 @@ pub enum Answer {
     Trunks {
         /// One row a target.
         targets: Vec<TargetRow>,
+    },
+    /// To [`Request::Alarms`].
+    Alarms {
+        /// One row an alarm.
+        alarms: Vec<AlarmRow>,
     },
     /// The configuration is in force.
     Reloaded {
@@ -116,6 +124,27 @@ impl From<TargetView> for TargetRow {
             answered_seconds_ago: view.answered_ago.map(|ago| ago.as_secs()),
             last: view.last,
             calls: view.calls,
+        }
+    }
+}
+
+/// An alarm as `tollgate alarms --json` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of Alarm")]
+pub struct AlarmRow {
+    pub alarm: String,
+    pub subject: String,
+    pub text: String,
+    pub since: String,
+}
+
+impl From<Alarm> for AlarmRow {
+    fn from(alarm: Alarm) -> Self {
+        Self {
+            alarm: alarm.word.into(),
+            subject: alarm.subject.to_string(),
+            text: alarm.text,
+            since: humantime::format_rfc3339_seconds(alarm.since).to_string(),
         }
     }
 }

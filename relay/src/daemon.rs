@@ -1,6 +1,7 @@
 //! The daemon: puts a configuration in force, keeps it in force, and ends in order.
 
-use crate::admin::{self, Answer, Asked, Request};
+use crate::admin::{self, AlarmRow, Answer, Asked, Request};
+use crate::alarms::{self, Alarms, Subject};
 use crate::config::{self, Loaded, Records};
 use crate::http::{self, Shown};
 use crate::record_file::{RecordFile, RecordWriter};
@@ -113,6 +114,7 @@ pub struct Daemon {
     _signalling: Signalling,
     asked: mpsc::Receiver<Asked>,
     helpers: Vec<JoinHandle<()>>,
+    alarms: Alarms,
     /// Where metrics are served; the port is the one that was free where 0 was configured.
     metrics: SocketAddr,
 }
@@ -157,6 +159,7 @@ impl Daemon {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let generation = 1;
+        let alarms = Alarms::new();
         loaded.plan.generation = generation;
         let plan = Arc::new(loaded.plan.clone());
         let records = match &loaded.records {
@@ -190,7 +193,7 @@ impl Daemon {
                 }
             }),
             tokio::spawn(admin::serve(socket, ask)),
-            tokio::spawn(dns::keep_located(wanted, found)),
+            tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
             tokio::spawn(keep_up(recorder)),
         ];
         let b2bua = B2bua::new(clock::now(), plan, ChaCha20Rng::from_os_rng());
@@ -199,7 +202,7 @@ impl Daemon {
             transports: transports.clone(),
             engine,
             records,
-            telemetry: Telemetry::default(),
+            telemetry: Telemetry::new(alarms.clone()),
         };
         let inbox = Inbox { sip, media, names: located, orders: order };
         let shard = signalling.handle().spawn(shard.run(inbox));
@@ -220,6 +223,7 @@ impl Daemon {
             asked,
             helpers,
             metrics,
+            alarms,
         })
     }
 
@@ -290,6 +294,10 @@ impl Daemon {
             Some((Request::Reload, answer)) => {
                 let _ = answer.send(self.reload().await);
             }
+            Some((Request::Alarms, answer)) => {
+                let alarms = self.alarms.list().into_iter().map(AlarmRow::from).collect();
+                let _ = answer.send(Answer::Alarms { alarms });
+            }
             Some((request, answer)) => self.pass_on(request, answer).await,
             None => return false,
         }
@@ -318,7 +326,11 @@ impl Daemon {
         };
         counter!("tollgate_config_reloads_total", "result" => result).increment(1);
         gauge!("tollgate_config_in_sync").set(in_sync);
-        gauge!("tollgate_alarm_active", "alarm" => "config_refused").set(1.0 - in_sync);
+        let first = match &answer {
+            Ok(_) => None,
+            Err(problems) => problems.first().map(String::as_str),
+        };
+        self.alarms.set(alarms::CONFIG_REFUSED, Subject::Host, first);
         notify(&[sd_notify::NotifyState::Ready]);
         match answer {
             Ok(generation) => {
@@ -452,7 +464,6 @@ fn show_configuration(loaded: &Loaded, generation: u64) {
     #[expect(clippy::cast_precision_loss, reason = "nobody reloads 2^53 times")]
     gauge!("tollgate_config_generation").set(generation as f64);
     gauge!("tollgate_config_in_sync").set(1.0);
-    gauge!("tollgate_alarm_active", "alarm" => "config_refused").set(0.0);
     for certificate in &loaded.certificates {
         let expiry = certificate.identity.not_after();
         let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();

@@ -158,7 +158,9 @@ impl Shard {
                         let targets = targets.into_iter().map(TargetRow::from).collect();
                         Answer::Trunks { targets }
                     }
-                    Request::Reload => Answer::Failed { why: "not a question for a shard".into() },
+                    Request::Reload | Request::Alarms => {
+                        Answer::Failed { why: "not a question for a shard".into() }
+                    }
                 };
                 // A client that went away is not waited for.
                 let _ = answer.send(said);

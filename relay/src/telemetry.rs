@@ -3,6 +3,7 @@
 //! Names and labels are an interface (docs/operations/metrics.md); labels are bounded by the
 //! configuration, never a number or a Call-ID.
 
+use crate::alarms::Alarms;
 use b2bua::io::Event;
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
@@ -66,8 +67,7 @@ fn describe() {
     describe_counter!("tollgate_records_lost_total", "Call records that could not be written");
     describe_gauge!(
         "tollgate_alarm_active",
-        "1 while the alarm stands; config_refused: the files on disk do not hold; dns_stale: a name \
-         of a target does not resolve"
+        "1 while the alarm stands; what each means is in docs/operations/metrics.md"
     );
     describe_gauge!(
         "tollgate_dns_age_seconds",
@@ -98,6 +98,8 @@ pub const fn direction_word(direction: RouteFrom) -> &'static str {
 /// Turns the core's events into metrics and log lines.
 #[derive(Debug, Default)]
 pub struct Telemetry {
+    /// Where what events say is raised as an alarm, and cleared again.
+    pub alarms: Alarms,
     /// When OPTIONS last went well, by trunk, target and direction: shown as an age.
     options: Vec<(OptionsKey, Instant)>,
 }
@@ -109,6 +111,11 @@ type OptionsKey = (String, String, &'static str);
 const OPTIONS_KEYS_MAX: usize = 256;
 
 impl Telemetry {
+    /// Events that stand for an alarm are raised in `alarms`.
+    pub(crate) fn new(alarms: Alarms) -> Self {
+        Self { alarms, options: Vec::new() }
+    }
+
     /// Something happened in the core.
     pub fn event(&mut self, now: Instant, event: Event) {
         match event {

@@ -1,7 +1,7 @@
-//! The verbs that ask the running daemon: `calls`, `trunks`, `reload`.
+//! The verbs that ask the running daemon: `calls`, `trunks`, `alarms`, `reload`.
 
 use super::{ConfigFlag, Exit, complain, print, print_json};
-use crate::admin::{self, Answer, CallRow, Request, TargetRow};
+use crate::admin::{self, AlarmRow, Answer, CallRow, Request, TargetRow};
 use crate::config;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -16,6 +16,13 @@ pub(crate) struct Calls {
 /// Show the trunks and their targets: which answer, what they said last, calls on each
 #[derive(Debug, clap::Args)]
 pub(crate) struct Trunks {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Show the alarms that stand; the exit code is 0 whether there are any or not
+#[derive(Debug, clap::Args)]
+pub(crate) struct Alarms {
     #[command(flatten)]
     flags: Flags,
 }
@@ -45,6 +52,12 @@ impl Calls {
 impl Trunks {
     pub(crate) fn run(self) -> Exit {
         self.flags.ask(Request::Trunks)
+    }
+}
+
+impl Alarms {
+    pub(crate) fn run(self) -> Exit {
+        self.flags.ask(Request::Alarms)
     }
 }
 
@@ -81,6 +94,7 @@ impl Flags {
             (true, answer) => print_json(&as_json(answer)),
             (false, Answer::Calls { calls }) => print(&calls_text(&calls)),
             (false, Answer::Trunks { targets }) => print(&trunks_text(&targets)),
+            (false, Answer::Alarms { alarms }) => print(&alarms_text(&alarms)),
             (false, Answer::Reloaded { generation }) => {
                 print(&format!("configuration {generation} is in force\n"));
             }
@@ -101,6 +115,7 @@ fn as_json(answer: Answer) -> serde_json::Value {
     match answer {
         Answer::Calls { calls } => json!({ "calls": calls }),
         Answer::Trunks { targets } => json!({ "targets": targets }),
+        Answer::Alarms { alarms } => json!({ "alarms": alarms }),
         Answer::Reloaded { generation } => json!({ "ok": true, "generation": generation }),
         Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
         Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
@@ -144,6 +159,18 @@ fn trunks_text(targets: &[TargetRow]) -> String {
             target.last.clone(),
             target.calls.to_string(),
         ]
+    });
+    table(&head, rows)
+}
+
+fn alarms_text(alarms: &[AlarmRow]) -> String {
+    if alarms.is_empty() {
+        return "no alarms\n".into();
+    }
+    let head = ["ALARM", "SUBJECT", "SINCE", "TEXT"];
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows = alarms.iter().map(|row| {
+        [row.alarm.clone(), row.subject.clone(), row.since.clone(), one_line(&row.text)]
     });
     table(&head, rows)
 }

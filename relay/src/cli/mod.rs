@@ -32,6 +32,7 @@ enum Verb {
     Sip(sip::Sip),
     Calls(ask::Calls),
     Trunks(ask::Trunks),
+    Alarms(ask::Alarms),
     Reload(ask::Reload),
 }
 
@@ -44,6 +45,7 @@ impl Verb {
             Self::Sip(sip) => sip.run(),
             Self::Calls(calls) => calls.run(),
             Self::Trunks(trunks) => trunks.run(),
+            Self::Alarms(alarms) => alarms.run(),
             Self::Reload(reload) => reload.run(),
         }
     }

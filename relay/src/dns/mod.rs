@@ -5,6 +5,7 @@
 
 mod lookup;
 
+use crate::alarms::{self, Alarms, Subject};
 use b2bua::Plan;
 use b2bua::locate::{Age, Directory, Located, Output, Question, Sought};
 use hickory_resolver::TokioResolver;
@@ -46,7 +47,11 @@ const CONFIGURATION_RETRY: Duration = Duration::from_secs(15);
 const SHOW_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Keeps the names in `wanted` located by the host's resolver. Ends when either side is gone.
-pub(crate) async fn keep_located(wanted: watch::Receiver<Wanted>, found: mpsc::Sender<Found>) {
+pub(crate) async fn keep_located(
+    wanted: watch::Receiver<Wanted>,
+    found: mpsc::Sender<Found>,
+    alarms: Alarms,
+) {
     let resolver = loop {
         match lookup::of_host() {
             Ok(resolver) => break resolver,
@@ -59,7 +64,9 @@ pub(crate) async fn keep_located(wanted: watch::Receiver<Wanted>, found: mpsc::S
             () = found.closed() => return,
         }
     };
-    Dns::new(resolver, || crate::clock::now().mono).run(wanted, found).await;
+    let mut dns = Dns::new(resolver, || crate::clock::now().mono);
+    dns.alarms = alarms;
+    dns.run(wanted, found).await;
 }
 
 /// A directory and its look-ups.
@@ -69,6 +76,7 @@ struct Dns<C> {
     lookups: JoinSet<b2bua::locate::Answer>,
     under_way: HashMap<Id, Question>,
     shown: BTreeSet<String>,
+    alarms: Alarms,
     clock: C,
 }
 
@@ -80,6 +88,7 @@ impl<C: Fn() -> Instant> Dns<C> {
             lookups: JoinSet::new(),
             under_way: HashMap::new(),
             shown: BTreeSet::new(),
+            alarms: Alarms::default(),
             clock,
         }
     }
@@ -159,8 +168,11 @@ impl<C: Fn() -> Instant> Dns<C> {
     /// Shows how each name is doing. A name that has left the plan does not age any more.
     fn show(&mut self) {
         let ages = self.directory.ages((self.clock)());
-        let failing = ages.iter().any(|age| age.failing);
-        gauge!("tollgate_alarm_active", "alarm" => "dns_stale").set(f64::from(u8::from(failing)));
+        let failing: Vec<&str> =
+            ages.iter().filter(|age| age.failing).map(|age| age.host.as_str()).collect();
+        let text = format!("does not resolve: {}", failing.join(", "));
+        let stands = (!failing.is_empty()).then_some(text.as_str());
+        self.alarms.set(alarms::DNS_STALE, Subject::Host, stands);
         for name in std::mem::take(&mut self.shown) {
             if !ages.iter().any(|age| age.host == name) {
                 gauge!("tollgate_dns_age_seconds", "name" => name).set(0.0);

@@ -1,0 +1,235 @@
+//! Alarms: what stands and wants an operator's eye, each with a word, a subject, a text and since when.
+//!
+//! Whoever finds out raises it and clears it again; `tollgate alarms` and `tollgate_alarm_active` show
+//! all that stand. Raising one that stands keeps its time.
+
+use crate::clock;
+use metrics::{Label, gauge};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// The words of all alarms: the `alarm` label of `tollgate_alarm_active`, and what each means.
+pub const WORDS: &[(&str, &str)] = &[
+    (CONFIG_REFUSED, "the files on disk do not hold, and the configuration before them stays"),
+    (TENANT_INVALID, "a tenant's file does not hold: it is as it last was, or absent"),
+    (DNS_STALE, "a name of a target does not resolve"),
+];
+
+/// `tollgate.toml` on disk is refused.
+pub const CONFIG_REFUSED: &str = "config_refused";
+/// A tenant's file is.
+pub const TENANT_INVALID: &str = "tenant_invalid";
+/// A target's name does not resolve.
+pub const DNS_STALE: &str = "dns_stale";
+
+/// Alarms that stand at once: each tenant of a full host may have one, and some are left for the rest.
+const ALARMS_MAX: usize = 25_000;
+/// Characters of a text: it is one line of a table.
+const TEXT_MAX: usize = 400;
+
+/// Who or what an alarm is about. Names are those of the configuration, so labels stay bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The host.
+    #[default]
+    Host,
+    /// A tenant.
+    Tenant(String),
+    /// A trunk.
+    Trunk(String),
+    /// A target of a trunk.
+    Target {
+        /// The trunk.
+        trunk: String,
+        /// The target, as configured.
+        target: String,
+    },
+}
+
+impl Subject {
+    /// As labels of the metric.
+    fn labels(&self) -> Vec<Label> {
+        match self {
+            Self::Host => Vec::new(),
+            Self::Tenant(tenant) => vec![Label::new("tenant", tenant.clone())],
+            Self::Trunk(trunk) => vec![Label::new("trunk", trunk.clone())],
+            Self::Target { trunk, target } => {
+                vec![Label::new("trunk", trunk.clone()), Label::new("target", target.clone())]
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
+            Self::Trunk(trunk) => write!(f, "trunk {trunk}"),
+            Self::Target { trunk, target } => write!(f, "trunk {trunk}, target {target}"),
+        }
+    }
+}
+
+/// An alarm that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// One of [`WORDS`].
+    pub word: &'static str,
+    /// Who or what it is about.
+    pub subject: Subject,
+    /// What an operator reads.
+    pub text: String,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+/// All alarms of the process; clones are handles to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Alarms {
+    standing: Arc<Mutex<Standing>>,
+}
+
+type Standing = BTreeMap<(&'static str, Subject), (String, SystemTime)>;
+
+impl Alarms {
+    /// Nothing stands.
+    pub fn new() -> Self {
+        for (word, _) in WORDS {
+            // The host's own are there to alert on before they first rise.
+            show(word, &Subject::Host, false);
+        }
+        Self::default()
+    }
+
+    /// Raises an alarm, with one WARN line; one that stands gets the new text, silently. Whether it is
+    /// new.
+    pub fn raise(&self, word: &'static str, subject: Subject, text: &str) -> bool {
+        let text: String = text.chars().take(TEXT_MAX).collect();
+        let mut standing = self.lock();
+        if let Some((old, _)) = standing.get_mut(&(word, subject.clone())) {
+            *old = text;
+            return false;
+        }
+        if standing.len() >= ALARMS_MAX {
+            drop(standing);
+            tracing::warn!(alarm = word, %subject, text, "alarm, and no room to keep it");
+            return false;
+        }
+        show(word, &subject, true);
+        standing.insert((word, subject.clone()), (text.clone(), clock::now().wall));
+        drop(standing);
+        tracing::warn!(alarm = word, %subject, text, "alarm");
+        true
+    }
+
+    /// What was wrong is over: one INFO line if the alarm stood. Whether it did.
+    pub fn clear(&self, word: &'static str, subject: &Subject) -> bool {
+        let stood = self.lock().remove(&(word, subject.clone())).is_some();
+        if stood {
+            show(word, subject, false);
+            tracing::info!(alarm = word, %subject, "alarm is over");
+        }
+        stood
+    }
+
+    /// Raises it with a text, clears it without.
+    pub fn set(&self, word: &'static str, subject: Subject, text: Option<&str>) {
+        match text {
+            Some(text) => self.raise(word, subject, text),
+            None => self.clear(word, &subject),
+        };
+    }
+
+    /// Exactly these subjects have this alarm from now on.
+    pub fn replace(&self, word: &'static str, subjects: Vec<(Subject, String)>) {
+        let kept: std::collections::BTreeSet<&Subject> = subjects.iter().map(|(s, _)| s).collect();
+        let gone: Vec<Subject> = self
+            .lock()
+            .keys()
+            .filter(|(known, _)| *known == word)
+            .filter(|(_, subject)| !kept.contains(subject))
+            .map(|(_, subject)| subject.clone())
+            .collect();
+        for subject in gone {
+            self.clear(word, &subject);
+        }
+        for (subject, text) in subjects {
+            self.raise(word, subject, &text);
+        }
+    }
+
+    /// All that stand, by word and subject.
+    pub fn list(&self) -> Vec<Alarm> {
+        let standing = self.lock();
+        let alarm = |((word, subject), (text, since)): (
+            &(&'static str, Subject),
+            &(String, SystemTime),
+        )| Alarm {
+            word,
+            subject: subject.clone(),
+            text: text.clone(),
+            since: *since,
+        };
+        standing.iter().map(alarm).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn show(word: &'static str, subject: &Subject, stands: bool) {
+    let mut labels = vec![Label::new("alarm", word)];
+    labels.extend(subject.labels());
+    gauge!("tollgate_alarm_active", labels).set(f64::from(u8::from(stands)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> Subject {
+        Subject::Tenant(name.into())
+    }
+
+    #[test]
+    fn an_alarm_that_is_raised_again_keeps_its_time_and_shows_the_newest_text() {
+        let alarms = Alarms::new();
+        assert!(alarms.raise(TENANT_INVALID, tenant("a"), "one"));
+        let since = alarms.list()[0].since;
+        assert!(!alarms.clone().raise(TENANT_INVALID, tenant("a"), "two"));
+        assert!(alarms.raise(TENANT_INVALID, tenant("b"), "three"));
+        let listed = alarms.list();
+        assert_eq!(listed.len(), 2);
+        assert_eq!((listed[0].text.as_str(), listed[0].since), ("two", since));
+        assert!(alarms.clear(TENANT_INVALID, &tenant("a")));
+        assert!(!alarms.clear(TENANT_INVALID, &tenant("a")));
+        assert_eq!(alarms.list().len(), 1);
+    }
+
+    #[test]
+    fn a_replaced_set_clears_who_is_not_in_it_and_leaves_other_alarms_alone() {
+        let alarms = Alarms::new();
+        alarms.raise(CONFIG_REFUSED, Subject::Host, "refused");
+        alarms.replace(TENANT_INVALID, vec![(tenant("a"), "x".into()), (tenant("b"), "y".into())]);
+        alarms.replace(TENANT_INVALID, vec![(tenant("b"), "z".into())]);
+        let words: Vec<_> = alarms.list().into_iter().map(|it| (it.word, it.text)).collect();
+        assert_eq!(words, [(CONFIG_REFUSED, "refused".into()), (TENANT_INVALID, "z".into())]);
+    }
+
+    #[test]
+    fn alarms_are_bounded() {
+        let alarms = Alarms::new();
+        for number in 0..=ALARMS_MAX {
+            let kept = alarms.raise(
+                DNS_STALE,
+                Subject::Trunk(number.to_string()),
+                &"x".repeat(2 * TEXT_MAX),
+            );
+            assert_eq!(kept, number < ALARMS_MAX);
+        }
+        assert!(alarms.list().iter().all(|alarm| alarm.text.len() == TEXT_MAX));
+    }
+}
