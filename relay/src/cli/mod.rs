@@ -7,6 +7,7 @@ mod ask;
 mod check;
 mod demo;
 mod run;
+mod schema;
 mod sip;
 
 use crate::config;
@@ -34,6 +35,7 @@ enum Verb {
     Trunks(ask::Trunks),
     Alarms(ask::Alarms),
     Reload(ask::Reload),
+    Schema(schema::Schema),
 }
 
 impl Verb {
@@ -47,6 +49,7 @@ impl Verb {
             Self::Trunks(trunks) => trunks.run(),
             Self::Alarms(alarms) => alarms.run(),
             Self::Reload(reload) => reload.run(),
+            Self::Schema(schema) => schema.run(),
         }
     }
 }

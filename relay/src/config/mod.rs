@@ -4,6 +4,7 @@
 //! source.rs    bytes, lines, syntax          value.rs       one value
 //! reader.rs    one table, key by key         host.rs  trunk.rs  tenant.rs    one file
 //! assemble.rs  names.rs  overlap.rs  tls_check.rs           what tables say about each other
+//! schema/      the same keys as data, for editors
 //! ```
 
 mod accounts;
@@ -17,7 +18,10 @@ mod problem;
 mod reader;
 mod refusals;
 mod registrar;
+pub(crate) mod schema;
 mod source;
+#[cfg(test)]
+mod survey;
 mod teams;
 mod tenant;
 mod tls_check;

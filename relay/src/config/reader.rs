@@ -7,6 +7,8 @@
 use super::nearest::did_you_mean;
 use super::problem::{At, Place, Problems};
 use super::source::Source;
+#[cfg(test)]
+use super::survey::{self, How};
 use super::value::{kind, pattern, quote, show};
 use b2bua::plan::{Pattern, Patterns};
 use std::collections::BTreeSet;
@@ -141,6 +143,8 @@ impl<'a> Reader<'a> {
         count: RangeInclusive<usize>,
         parse: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
     ) -> Option<Vec<At<T>>> {
+        #[cfg(test)]
+        survey::asked(key, How::List);
         let (place, value) = self.find(key)?;
         let DeValue::Array(array) = value else {
             let said =
@@ -177,6 +181,8 @@ impl<'a> Reader<'a> {
         count: RangeInclusive<usize>,
         parse: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
     ) -> Option<Vec<At<T>>> {
+        #[cfg(test)]
+        survey::asked(key, How::OneOrMore);
         match self.table.get(key).map(|value| value.get_ref()) {
             Some(DeValue::Array(_)) => self.list(key, count, parse),
             Some(_) => Some(self.optional(key, parse).into_iter().collect()),
@@ -186,6 +192,8 @@ impl<'a> Reader<'a> {
 
     /// The patterns of `key`, one or a list; `None` if it is not there or one does not hold.
     pub(crate) fn patterns(&mut self, key: &str) -> Option<At<Patterns>> {
+        #[cfg(test)]
+        survey::asked(key, How::OneOrMore);
         let place = self.find(key)?.0;
         let list = self.one_or_more(key, 1..=PATTERNS_MAX, pattern)?;
         let asked = match self.table.get(key).map(|value| value.get_ref()) {
@@ -202,7 +210,13 @@ impl<'a> Reader<'a> {
         key: &str,
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> Option<T> {
-        let (place, value) = self.find(key)?;
+        #[cfg(test)]
+        survey::asked(key, How::Table);
+        let Some((place, value)) = self.find(key) else {
+            #[cfg(test)]
+            self.explore(key, read);
+            return None;
+        };
         let DeValue::Table(table) = value else {
             let said = match value {
                 DeValue::Array(_) => {
@@ -221,10 +235,24 @@ impl<'a> Reader<'a> {
             "" => format!("[{key}]"),
             outer => format!("{outer}, {key}"),
         };
+        #[cfg(test)]
+        survey::enter(key);
         let mut inner = Reader::new(self.file, table, place, whose);
         let value = read(&mut inner);
         inner.finish();
+        #[cfg(test)]
+        survey::leave();
         Some(value)
+    }
+
+    /// In a survey, what is absent is read as an empty table.
+    #[cfg(test)]
+    fn explore<T>(&self, key: &str, read: impl FnOnce(&mut Reader<'_>) -> T) {
+        if survey::enter(key) {
+            let empty = DeTable::new();
+            read(&mut Reader::new(self.file, &empty, self.place, self.whose.clone()));
+        }
+        survey::leave();
     }
 
     /// Every table of the array `key`, read by `read`. Problems name each one by its `label` key,
@@ -236,7 +264,13 @@ impl<'a> Reader<'a> {
         label: &str,
         mut read: impl FnMut(&mut Reader<'_>) -> T,
     ) -> Vec<T> {
-        let Some((place, value)) = self.find(key) else { return Vec::new() };
+        #[cfg(test)]
+        survey::asked(key, How::Tables);
+        let Some((place, value)) = self.find(key) else {
+            #[cfg(test)]
+            self.explore(key, read);
+            return Vec::new();
+        };
         let DeValue::Array(array) = value else {
             let said = format!("`{key}` is {} where a list of tables is expected", kind(value));
             self.error(place, &said, Some(format!("write [[{key}]]: there may be several")));
@@ -258,9 +292,13 @@ impl<'a> Reader<'a> {
                 Some(DeValue::String(name)) => format!("{what} {}", quote(name)),
                 _ => format!("{what} {}", index + 1),
             };
+            #[cfg(test)]
+            survey::enter(key);
             let mut inner = Reader::new(self.file, table, place, whose);
             list.push(read(&mut inner));
             inner.finish();
+            #[cfg(test)]
+            survey::leave();
         }
         list
     }
@@ -276,7 +314,7 @@ impl<'a> Reader<'a> {
 
     /// Reports `key` if it is there: in this table it would do nothing, and `why` says so.
     pub(crate) fn idle(&mut self, key: &str, why: &str) {
-        if let Some((place, _)) = self.find(key) {
+        if let Some((place, _)) = self.look(key) {
             self.error(place, &format!("`{key}` does nothing here: {why}"), None);
         }
     }
@@ -309,6 +347,13 @@ impl<'a> Reader<'a> {
     }
 
     fn find(&mut self, key: &str) -> Option<(Place, &'a DeValue<'a>)> {
+        #[cfg(test)]
+        survey::asked(key, How::Value);
+        self.look(key)
+    }
+
+    /// [`Self::find`] for a key that means nothing here.
+    fn look(&mut self, key: &str) -> Option<(Place, &'a DeValue<'a>)> {
         self.asked.push(key.to_owned());
         let (key, value) = self.table.get_key_value(key)?;
         Some((self.file.source.place(&key.span()), value.get_ref()))

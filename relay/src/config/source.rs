@@ -117,7 +117,8 @@ impl Source {
         }
     }
 
-    fn new(file: usize, text: String) -> Self {
+    /// Text that is in this file of [`Problems`].
+    pub(crate) fn new(file: usize, text: String) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let starts = std::iter::once(0).chain(breaks.map(|(offset, _)| offset + 1)).collect();
         Self { file, text, starts }

@@ -64,6 +64,8 @@ pub(crate) fn whole(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Resu
 pub(crate) fn one_of<T: Copy>(
     words: &'static [(&'static str, T)],
 ) -> impl Fn(&DeValue<'_>) -> Result<T, Wrong> {
+    #[cfg(test)]
+    super::survey::words(words.iter().map(|(word, _)| *word));
     move |value| {
         let written = text(value)?;
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == written) {

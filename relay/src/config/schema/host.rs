@@ -1,0 +1,137 @@
+//! `tollgate.toml`.
+
+use super::Kind::{List, Table as One, Tables as Several, Text, Whole, Words};
+use super::shapes::{ADDRESS, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET};
+use super::{Table, key, table, trunk};
+
+pub(super) const HOST: Table = table(
+    "The host: listeners, trunks, certificates, media.",
+    &[
+        key("node", One(&NODE), "This host.").required(),
+        key("admin", One(&ADMIN), "Where the command line asks the daemon."),
+        key("metrics", One(&METRICS), "HTTP: /metrics, /healthz, /readyz."),
+        key("log", One(&LOG), "What is logged, and how."),
+        key("records", One(&RECORDS), "One JSON line per call."),
+        key("media", One(&MEDIA), "Where audio comes in, and who moves it.").required(),
+        key("resolve", One(&RESOLVE), "Names with fixed addresses, in place of DNS."),
+        key("certificate", Several(&CERTIFICATE), "Certificates, which listeners name."),
+        key("listener", Several(&LISTENER), "Where SIP comes in.").required(),
+        key("trunk", Several(&trunk::TRUNK), "Microsoft Teams, carriers, PBXs.").required(),
+    ],
+);
+
+const NODE: Table = table(
+    "This host.",
+    &[
+        key(
+            "fqdn",
+            FQDN,
+            "The base FQDN of this SBC: the carrier trunk in Microsoft's words, sent in OPTIONS to Teams.",
+        )
+        .required(),
+        key(
+            "shutdown_deadline",
+            DURATION,
+            "How long a graceful stop may take; calls that are left then are ended with BYE.",
+        )
+        .default("10s"),
+        key("calls_max", Whole(1, 500_000), "Calls on the host, all tenants together.")
+            .default("10000"),
+    ],
+);
+
+const ADMIN: Table = table(
+    "Where the command line asks the daemon.",
+    &[key("socket", Text, "The Unix socket. Who may open it may use it.")
+        .default("/run/tollgate/admin.sock")],
+);
+
+const METRICS: Table = table(
+    "HTTP: /metrics, /healthz, /readyz.",
+    &[key("listen", SOCKET, "Address and port.").default("127.0.0.1:9464")],
+);
+
+const LOG: Table = table(
+    "What is logged, and how.",
+    &[
+        key(
+            "level",
+            Words(&["error", "warn", "info", "debug", "trace"]),
+            "The least that is logged.",
+        )
+        .default("info"),
+        key("format", Words(&["text", "json"]), "For people, or one JSON object per line.")
+            .default("text"),
+    ],
+);
+
+const RECORDS: Table = table(
+    "One JSON line per call.",
+    &[
+        key("file", Text, "The file that is written.").default("/var/lib/tollgate/records.jsonl"),
+        key("size_max", SIZE, "At this size the next file is begun.").default("64MiB"),
+        key("files_max", Whole(1, 1000), "How many files are kept.").default("8"),
+    ],
+);
+
+const MEDIA: Table = table(
+    "Where audio comes in, and who moves it.",
+    &[
+        key("workers", Whole(1, 128), "Threads that move packets, a core each.").default("1"),
+        key(
+            "engine",
+            Words(&["auto", "portable"]),
+            "auto takes the fastest engine that works here; portable needs no privileges.",
+        )
+        .default("auto"),
+        key("address", Several(&MEDIA_ADDRESS), "Addresses for audio; a trunk picks one by name.")
+            .required(),
+    ],
+);
+
+const MEDIA_ADDRESS: Table = table(
+    "An address for audio.",
+    &[
+        key("name", NAME, "What trunks call it.").required(),
+        key("bind", ADDRESS, "The address to bind; 0.0.0.0 or :: are all addresses.").required(),
+        key(
+            "advertise",
+            ADDRESS,
+            "The address in SDP. May be left out if bind is a single address.",
+        ),
+        key("ports", PORTS, "Even ports are RTP, the next odd one RTCP; a call takes four.")
+            .required(),
+    ],
+);
+
+const RESOLVE: Table = Table {
+    about: "Names with fixed addresses, in place of DNS: for labs and hosts without Internet.",
+    keys: &[],
+    every: Some(List(&ADDRESS)),
+};
+
+const CERTIFICATE: Table = table(
+    "A certificate, which listeners name.",
+    &[
+        key("name", NAME, "What listeners call it.").required(),
+        key("chain", Text, "PEM file: the certificate and every intermediate, in this order.")
+            .required(),
+        key("key", Text, "PEM file of its private key.").required(),
+    ],
+);
+
+const LISTENER: Table = table(
+    "Where SIP comes in.",
+    &[
+        key("name", NAME, "What trunks call it.").required(),
+        key("transport", Words(&["udp", "tcp", "tls"]), "Teams is reached over tls only.")
+            .required(),
+        key("bind", SOCKET, "The address and port to bind.").required(),
+        key(
+            "advertise",
+            SOCKET,
+            "What peers are told in Via and Contact. May be left out if bind is a single address.",
+        ),
+        key("certificate", NAME, "The certificate of a TLS listener."),
+    ],
+);

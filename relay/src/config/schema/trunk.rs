@@ -1,0 +1,175 @@
+//! `[[trunk]]` and the tables in it.
+
+use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
+use super::shapes::{CIDR, DURATION, DURATION_OR_OFF, NAME, TARGET};
+use super::{Table, key, table};
+
+pub(super) const TRUNK: Table = table(
+    "Microsoft Teams, a carrier or a PBX.",
+    &[
+        key("name", NAME, "What routes call it.").required(),
+        key("kind", Words(&["teams", "carrier"]), "Microsoft Teams, or anybody else.").required(),
+        key("listener", NAME, "The listener that its calls come in on and go out from.").required(),
+        key(
+            "cloud",
+            Words(&["commercial", "gcc-high", "dod"]),
+            "Which of Microsoft's clouds a Teams trunk leads to; commercial holds GCC.",
+        )
+        .default("commercial"),
+        key(
+            "targets",
+            List(&TARGET),
+            "Where calls go, in order. A name without a port is looked up by NAPTR and SRV. A Teams trunk has Microsoft's.",
+        ),
+        key(
+            "sources",
+            List(&CIDR),
+            "Address blocks that messages may come from; nobody else gets an answer. A Teams trunk has Microsoft's.",
+        ),
+        key("roots", Text, "What the far side's certificate chains to: \"system\", or a PEM file.")
+            .default("system"),
+        key("peer_names", List(&TARGET), "The names of which its certificate carries one."),
+        key(
+            "options_interval",
+            DURATION_OR_OFF,
+            "How often OPTIONS is sent to each target; \"off\": never, and every target counts as up.",
+        )
+        .default("60s"),
+        key(
+            "session_timer",
+            DURATION_OR_OFF,
+            "How long a call may go on without a sign of life (RFC 4028); \"off\": no matter how long.",
+        )
+        .default("30m"),
+        key("session_timer_min", DURATION, "The shortest session timer that the far side may ask for.")
+            .default("90s"),
+        key(
+            "srtp",
+            Words(&["required", "preferred", "off"]),
+            "Whether audio is encrypted; required with Teams, off with a carrier if left out.",
+        ),
+        key("bypass", Flag, "Media bypass, of Microsoft's media path. Cannot be had yet.")
+            .default("false"),
+        key("media", NAME, "The media address of its calls; the first if left out."),
+        key(
+            "symmetric_rtp",
+            Flag,
+            "For a carrier behind NAT: send RTP and SIP where they come from, not where they say.",
+        )
+        .default("false"),
+        key(
+            "transfer",
+            Words(&["refer", "none"]),
+            "Whether a PBX may transfer its calls by REFER, to numbers of the same tenant.",
+        )
+        .default("none"),
+        key(
+            "reliable",
+            Words(&["off", "supported", "required"]),
+            "Reliable provisional responses (PRACK) with a carrier.",
+        )
+        .default("supported"),
+        key(
+            "follow_redirects",
+            Flag,
+            "Whether 300, 301 and 302 are followed, to Contacts on hosts of targets and sources only.",
+        )
+        .default("false"),
+        key(
+            "identity",
+            Words(&["trusted", "untrusted"]),
+            "Whether it is told who calls when the caller hides, and believed when it says who calls.",
+        )
+        .default("trusted"),
+        key(
+            "privacy_id",
+            Words(&["honour", "if-anonymous", "strip"]),
+            "What Privacy: id in a call from it means.",
+        )
+        .default("honour"),
+        key(
+            "forwarding",
+            Words(&["diversion", "history-info", "both", "none"]),
+            "How it is told who diverted a call.",
+        )
+        .default("diversion"),
+        key(
+            "geolocation",
+            Words(&["emergency", "pass", "strip"]),
+            "Whether it is told where the caller is: for emergency calls, always, never.",
+        )
+        .default("emergency"),
+        key("limits", One(&LIMITS), "Bounds on calls over it; without them there is none."),
+        key("auth", One(&AUTH), "Who we are to a carrier that challenges our requests (401, 407)."),
+        key("register", One(&REGISTER), "For a carrier that wants us to register with it."),
+        key("registrar", One(&REGISTRAR), "For a PBX that registers with us."),
+    ],
+);
+
+/// Of a trunk or a tenant.
+pub(super) const LIMITS: Table = table(
+    "Bounds on calls; without them there is none.",
+    &[
+        key("calls", Whole(1, 1_000_000), "Concurrent calls."),
+        key("calls_per_second", Whole(1, 1_000_000), "New calls per second."),
+    ],
+);
+
+const AUTH: Table = table(
+    "Who we are to a carrier that challenges our requests (401, 407).",
+    &[
+        key("user", Text, "The user name.").required(),
+        key(
+            "secret_file",
+            Text,
+            "The file with the password and nothing else, readable for the service only.",
+        )
+        .required(),
+        key("realm", Text, "The only realm that gets an answer; any does if left out."),
+    ],
+);
+
+const REGISTER: Table = table(
+    "Registers us at the trunk's targets.",
+    &[
+        key("user", Text, "The user of the address-of-record; that of [trunk.auth] if left out."),
+        key("domain", Text, "Its domain; the host of the first target if left out."),
+        key("expires", DURATION, "The time that is asked for; 60s to 24h.").default("1h"),
+    ],
+);
+
+const REGISTRAR: Table = table(
+    "For a PBX that registers with us: calls go to what it has registered.",
+    &[
+        key("user", Several(&REGISTRAR_USER), "Who may register; calls try them in order.")
+            .required(),
+        key("realm", Text, "The realm of our challenges; the fqdn of [node] if left out."),
+        key(
+            "algorithms",
+            List(&Words(&["MD5", "SHA-256", "SHA-512-256"])),
+            "What we challenge with, in order; many PBXs give up on what they do not know.",
+        )
+        .default("[\"MD5\"]"),
+        key("expires", DURATION, "What is granted at most; 60s to 10m.").default("5m"),
+        key("expires_min", DURATION, "Less than this is refused.").default("60s"),
+        key(
+            "challenge_calls",
+            Flag,
+            "Whether a call that does not come over a flow it is registered on needs its password.",
+        )
+        .default("true"),
+    ],
+);
+
+const REGISTRAR_USER: Table = table(
+    "Somebody who may register.",
+    &[
+        key("name", Text, "The user name.").required(),
+        key(
+            "secret_file",
+            Text,
+            "The file with the password and nothing else, readable for the service only.",
+        )
+        .required(),
+    ],
+);
