@@ -47,15 +47,41 @@ impl Refused {
     }
 }
 
+/// A call that may be asked about: whose it is and under which numbers it is settled are known, where it
+/// goes is not.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) question: Question,
+    /// The number to route by.
+    pub(crate) number: String,
+    /// Whether it is a call to an emergency number: then nobody is asked, and nothing stops it.
+    #[expect(dead_code, reason = "there is no hook to ask yet")]
+    pub(crate) emergency: bool,
+}
+
 /// Rules on a call; nothing of the host changes by it.
-pub(crate) fn rule(_core: &Core, plan: &Plan, question: Question) -> Result<Ruling, Refused> {
-    let Question { tenant, from, via, called, caller, at } = question;
+pub(crate) fn rule(core: &Core, plan: &Plan, question: Question) -> Result<Ruling, Refused> {
+    settle(core, plan, prepare(core, plan, question)?)
+}
+
+/// What comes before the question where it goes, which the tenant's hook may be asked.
+pub(crate) fn prepare(_core: &Core, plan: &Plan, question: Question) -> Result<Prepared, Refused> {
     // A carrier's number that a tenant owns is E.164 with or without its `+`; routes are written
     // with it.
-    let number = match from {
-        RouteFrom::Carrier => called.clone().with_plus().number,
-        RouteFrom::Teams => called.number.clone(),
+    let number = match question.from {
+        RouteFrom::Carrier => question.called.clone().with_plus().number,
+        RouteFrom::Teams => question.called.number.clone(),
     };
+    let tenant = plan.tenants.get(question.tenant);
+    let emergency =
+        tenant.is_some_and(|tenant| routing::is_emergency(tenant, question.from, &number));
+    Ok(Prepared { question, number, emergency })
+}
+
+/// Where it goes, and what comes after that is known.
+pub(crate) fn settle(_core: &Core, plan: &Plan, prepared: Prepared) -> Result<Ruling, Refused> {
+    let Prepared { question, number, emergency: _ } = prepared;
+    let Question { tenant, from, via, called, caller, at } = question;
     let query = Query { tenant, from, via, called: &number, calling: &caller.user, at };
     let decision = routing::decide(plan, &query)
         .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
