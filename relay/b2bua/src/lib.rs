@@ -18,6 +18,7 @@ pub mod io;
 mod leg;
 pub mod locate;
 mod nat;
+pub mod numbering;
 mod overload;
 mod party;
 pub mod plan;

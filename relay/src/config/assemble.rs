@@ -67,6 +67,7 @@ pub(crate) fn assemble(
             let accounts = accounts::load(directory, draft, fqdn, problems);
             trunk(
                 draft,
+                host,
                 (linked.listener_of_trunk[index]?, linked.media_of_trunk[index]?),
                 transport?,
                 named,
@@ -74,7 +75,7 @@ pub(crate) fn assemble(
             )
         }));
 
-    let tenants = tenants.iter().zip(routes).map(|(draft, routes)| tenant(draft, routes));
+    let tenants = tenants.iter().zip(routes).map(|(draft, routes)| tenant(draft, host, routes));
     Some(Assembled {
         plan: Plan {
             generation: 0,
@@ -322,6 +323,7 @@ fn listener(draft: &ListenerDraft) -> Option<Listener> {
 
 fn trunk(
     draft: &TrunkDraft,
+    host: &HostDraft,
     (listener, media): (usize, usize),
     transport: Transport,
     roots: Roots,
@@ -339,6 +341,7 @@ fn trunk(
         session_timer: draft.session_timer,
         media,
         limits: draft.limits,
+        country: draft.country.or(host.country.filter(|_| draft.kind != Some(TrunkKind::Teams))),
         headers: draft.headers,
         symmetric_rtp: draft.symmetric_rtp,
         reliable: draft.reliable,
@@ -350,13 +353,14 @@ fn trunk(
     })
 }
 
-fn tenant(draft: &TenantDraft, routes: Option<Vec<Route>>) -> Option<Tenant> {
+fn tenant(draft: &TenantDraft, host: &HostDraft, routes: Option<Vec<Route>>) -> Option<Tenant> {
     Some(Tenant {
         name: draft.name.clone(),
         fqdns: draft.fqdns.iter().map(|at| at.value.clone()).collect(),
         numbers: draft.numbers.iter().map(|at| at.value).collect(),
         limits: draft.limits,
         routes: routes?,
+        country: draft.country.or(host.country),
         hold: draft.hold,
         transfer: draft.transfer,
         emergency: draft.emergency.iter().map(|at| at.value.clone()).collect(),

@@ -7,6 +7,7 @@ use super::reader::{Reader, read_file};
 use super::source::Source;
 use super::trunk::TrunkDraft;
 use super::{Level, Log, LogFormat, MediaEngine, Records, teams, value};
+use b2bua::numbering::Country;
 use b2bua::plan::Transport;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -34,6 +35,8 @@ pub(crate) struct HostDraft {
     pub(crate) fqdn: Option<At<String>>,
     pub(crate) shutdown_deadline: Duration,
     pub(crate) calls_max: u32,
+    /// The country of tenants and trunks that name none.
+    pub(crate) country: Option<&'static Country>,
     pub(crate) socket: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) workers: u32,
@@ -180,6 +183,7 @@ fn node(table: &mut Reader<'_>, host: &mut HostDraft) {
     let deadline = value::duration(Duration::ZERO..=Duration::from_secs(600));
     host.shutdown_deadline = table.optional_or("shutdown_deadline", deadline, SHUTDOWN_DEADLINE);
     host.calls_max = table.optional_or("calls_max", value::whole(1..=CALLS_MAX), CALLS_DEFAULT);
+    host.country = table.optional("country", value::country).map(|at| at.value);
 }
 
 fn media(table: &mut Reader<'_>, host: &mut HostDraft) {

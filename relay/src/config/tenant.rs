@@ -4,6 +4,7 @@ use super::problem::{At, Place, Problems};
 use super::reader::{Reader, read_file};
 use super::source::Source;
 use super::{teams, trunk, value};
+use b2bua::numbering::Country;
 use b2bua::plan::{HoldPolicy, Limits, NumberRange, Patterns, RouteFrom, TransferPolicy};
 use std::path::Path;
 
@@ -24,6 +25,7 @@ pub(crate) struct TenantDraft {
     pub(crate) numbers: Vec<At<NumberRange>>,
     pub(crate) limits: Limits,
     pub(crate) routes: Vec<RouteDraft>,
+    pub(crate) country: Option<&'static Country>,
     pub(crate) hold: HoldPolicy,
     pub(crate) transfer: TransferPolicy,
     pub(crate) emergency: Vec<At<String>>,
@@ -74,6 +76,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     let numbers = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
     let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled).unwrap_or_default();
     let limits = top.section("limits", trunk::limits).unwrap_or_default();
+    let country = top.optional("country", value::country).map(|at| at.value);
     let hold = top.optional_or("hold", value::one_of(HOLD), HoldPolicy::default());
     let transfer = top.optional_or("transfer", value::one_of(TRANSFER), TransferPolicy::default());
     let routes = top.each("route", "route", "match", route);
@@ -108,6 +111,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         numbers,
         limits,
         routes,
+        country,
         hold,
         transfer,
         emergency,

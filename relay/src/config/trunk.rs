@@ -7,6 +7,7 @@ use super::reader::{Reader, Wrong};
 use super::registrar::{self, RegistrarDraft};
 use super::teams::{self, CLOUDS, Cloud};
 use super::value;
+use b2bua::numbering::Country;
 use b2bua::plan::{
     Cidr, HeaderPolicy, Limits, Reliable, SrtpPolicy, TargetName, TransferPolicy, Transport,
     TrunkKind,
@@ -43,6 +44,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
     pub(crate) limits: Limits,
+    pub(crate) country: Option<&'static Country>,
     pub(crate) headers: HeaderPolicy,
     pub(crate) symmetric_rtp: bool,
     pub(crate) reliable: Reliable,
@@ -139,6 +141,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         session_timer: session_timer(table),
         media: table.optional("media", value::name),
         limits: table.section("limits", limits).unwrap_or_default(),
+        country: country(table, teams),
         headers: headers::read(table, teams),
         symmetric_rtp: symmetric_rtp(table, teams),
         reliable: reliable(table, teams),
@@ -225,6 +228,15 @@ fn transfer(table: &mut Reader<'_>, teams: bool) -> TransferPolicy {
         return TransferPolicy::default();
     }
     table.optional_or("transfer", value::one_of(super::tenant::TRANSFER), TransferPolicy::default())
+}
+
+/// Where its numbers are dialled.
+fn country(table: &mut Reader<'_>, teams: bool) -> Option<&'static Country> {
+    if teams {
+        table.idle("country", "Teams has its numbers in E.164");
+        return None;
+    }
+    table.optional("country", value::country).map(|at| at.value)
 }
 
 fn symmetric_rtp(table: &mut Reader<'_>, teams: bool) -> bool {

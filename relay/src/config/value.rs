@@ -2,6 +2,7 @@
 
 use super::nearest::did_you_mean;
 use super::reader::Wrong;
+use b2bua::numbering::Country;
 use b2bua::plan::{Cidr, E164_DIGITS_MAX, NoPattern, NumberRange, Pattern};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -369,6 +370,23 @@ pub(crate) fn pattern(value: &DeValue<'_>) -> Result<Pattern, Wrong> {
         Err(why) => why,
     };
     Err(Wrong { said, hint })
+}
+
+/// A country, by its code of two letters.
+pub(crate) fn country(value: &DeValue<'_>) -> Result<&'static Country, Wrong> {
+    let written = text(value)?;
+    if let Some(country) = Country::of(&written) {
+        return Ok(country);
+    }
+    let wrong = Wrong::new("is not the code of a country (ISO 3166), such as \"DE\" or \"US\"");
+    let upper = match written.to_ascii_uppercase().as_str() {
+        "UK" => "GB".to_owned(),
+        other => other.to_owned(),
+    };
+    Err(match Country::of(&upper) {
+        Some(country) => wrong.hint(format!("did you mean \"{}\"?", country.iso)),
+        None => wrong,
+    })
 }
 
 /// An emergency number, as dialled.

@@ -1,9 +1,7 @@
 //! One host under test, and far sides to it.
 
 use b2bua::io::{Flow, Hop, Target};
-use b2bua::plan::{
-    Cidr, Limits, Listener, Node, NumberIndex, Plan, Roots, SrtpPolicy, Transport, Trunk, TrunkKind,
-};
+use b2bua::plan::{Cidr, Listener, Node, NumberIndex, Plan, Roots, Transport, Trunk, TrunkKind};
 use bytes::Bytes;
 use certs::lab::{Authority, Leaf};
 use certs::{ClientIdentity, Identities, Identity};
@@ -165,21 +163,10 @@ fn trunk(name: &str, listener: usize, kind: TrunkKind, roots: Roots) -> Trunk {
         name: name.to_owned(),
         kind,
         listener,
-        targets: Vec::new(),
         sources: vec![Cidr { network: IpAddr::from([127, 0, 0, 1]), length: 32 }],
-        srtp: SrtpPolicy::Off,
-        options_interval: None,
-        session_timer: None,
-        media: 0,
-        limits: Limits::default(),
-        headers: b2bua::plan::HeaderPolicy::default(),
-        symmetric_rtp: false,
-        follow_redirects: false,
-        reliable: b2bua::plan::Reliable::default(),
-        transfer: b2bua::plan::TransferPolicy::None,
         peer_names: vec![TEAMS.to_owned()],
         roots,
-        accounts: Default::default(),
+        ..Trunk::default()
     }
 }
 

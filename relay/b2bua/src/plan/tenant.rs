@@ -1,6 +1,7 @@
 //! `tenants.d/NAME.toml`: whose calls cross this host, and how.
 
 use super::{Limits, NumberRange, Route};
+use crate::numbering::Country;
 
 /// One tenant: a file in `tenants.d/`.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Tenant {
     pub limits: Limits,
     /// Routes, in file order: the first that matches decides.
     pub routes: Vec<Route>,
+    /// Where it is.
+    pub country: Option<&'static Country>,
     /// How a carrier's hold reaches Teams.
     pub hold: HoldPolicy,
     /// Who does a transfer that a Teams user asks for.

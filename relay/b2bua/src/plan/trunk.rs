@@ -2,6 +2,7 @@
 
 use super::{Cidr, HeaderPolicy, Limits, TransferPolicy};
 use crate::accounts::Accounts;
+use crate::numbering::Country;
 use sip_core::usage::session_timer::Terms;
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub struct Trunk {
     pub media: usize,
     /// Bounds on calls.
     pub limits: Limits,
+    /// Where its numbers are dialled (a carrier); without, they are E.164 or stay as they are.
+    pub country: Option<&'static Country>,
     /// What its headers may say, and what it is told.
     pub headers: HeaderPolicy,
     /// Symmetric latching for plain RTP (a NATed carrier).

@@ -1,7 +1,7 @@
 //! `tollgate.toml`.
 
 use super::Kind::{List, Table as One, Tables as Several, Text, Whole, Words};
-use super::shapes::{ADDRESS, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET};
+use super::shapes::{ADDRESS, COUNTRY, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET};
 use super::{Table, key, table, trunk};
 
 pub(super) const HOST: Table = table(
@@ -37,6 +37,7 @@ const NODE: Table = table(
         .default("10s"),
         key("calls_max", Whole(1, 500_000), "Calls on the host, all tenants together.")
             .default("10000"),
+        key("country", COUNTRY, "The country of trunks and tenants that name none."),
     ],
 );
 

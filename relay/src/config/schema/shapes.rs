@@ -21,6 +21,8 @@ pub(super) const PORTS: Kind = Kind::Shaped("^[0-9]+ *- *[0-9]+$", "20000-29999"
 pub(super) const NUMBERS: Kind =
     Kind::Shaped("^\\+[1-9][0-9]*( *- *\\+[1-9][0-9]*)?$", "+4930123450-+4930123459");
 pub(super) const DIALLED: Kind = Kind::Shaped("^[0-9]{2,15}$", "112");
+/// A country.
+pub(super) const COUNTRY: Kind = Kind::Shaped("^[A-Z]{2}$", "DE");
 /// Numbers that are meant: all, by prefix, whole, range or regular expression.
 pub(super) const PATTERN: Kind =
     Kind::Shaped("^(\\+?[0-9]*\\*|\\+?[0-9]+( *- *\\+?[0-9]+)?|/.*/)$", "+49*");

@@ -1,7 +1,7 @@
 //! `tenants.d/NAME.toml`.
 
 use super::Kind::{Flag, List, OneOrMore, Table as One, Tables as Several, Words};
-use super::shapes::{DIALLED, FQDN, NAME, NUMBERS, PATTERN};
+use super::shapes::{COUNTRY, DIALLED, FQDN, NAME, NUMBERS, PATTERN};
 use super::{Table, key, table, trunk};
 
 pub(super) const TENANT: Table = table(
@@ -35,6 +35,7 @@ pub(super) const TENANT: Table = table(
             "Who does a transfer that a Teams user asks for: Tollgate (refer), or Teams in its cloud (none).",
         )
         .default("none"),
+        key("country", COUNTRY, "Where it is; that of [node] if left out."),
         key("limits", One(&trunk::LIMITS), "Bounds on calls of this tenant; without them there is none."),
         key("route", Several(&ROUTE), "Routes are tried from the top; the first that matches decides."),
     ],

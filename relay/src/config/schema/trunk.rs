@@ -1,7 +1,7 @@
 //! `[[trunk]]` and the tables in it.
 
 use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
-use super::shapes::{CIDR, DURATION, DURATION_OR_OFF, NAME, TARGET};
+use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, NAME, TARGET};
 use super::{Table, key, table};
 
 pub(super) const TRUNK: Table = table(
@@ -99,6 +99,7 @@ pub(super) const TRUNK: Table = table(
             "Whether it is told where the caller is: for emergency calls, always, never.",
         )
         .default("emergency"),
+        key("country", COUNTRY, "Where its numbers are dialled; that of [node] if left out."),
         key("limits", One(&LIMITS), "Bounds on calls over it; without them there is none."),
         key("auth", One(&AUTH), "Who we are to a carrier that challenges our requests (401, 407)."),
         key("register", One(&REGISTER), "For a carrier that wants us to register with it."),

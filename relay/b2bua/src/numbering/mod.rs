@@ -1,0 +1,26 @@
+//! Telephone numbers as they are dialled in each country, and as E.164 has them.
+
+mod country;
+mod format;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use country::Country;
+pub use format::NumberFormat;
+
+/// Digits of the shortest number in E.164 with its calling code: those of Niue and Saint Helena have
+/// seven and eight, and what is shorter is an emergency or short number, whatever stands before it.
+const E164_DIGITS_MIN: usize = 7;
+
+/// Whether `number` is `+` and the digits of a whole number.
+pub(crate) fn is_e164(number: &str) -> bool {
+    number.strip_prefix('+').is_some_and(are_e164)
+}
+
+/// Whether `digits` are those of a whole number: no calling code begins with 0.
+fn are_e164(digits: &str) -> bool {
+    (E164_DIGITS_MIN..=usize::from(crate::plan::E164_DIGITS_MAX)).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0')
+}
