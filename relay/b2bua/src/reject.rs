@@ -7,6 +7,8 @@ pub enum Reject {
     NoRoute,
     /// No tenant has this FQDN or number.
     UnknownTenant,
+    /// The tenant's file does not hold, and never did.
+    TenantInvalid,
     /// The tenant is suspended.
     TenantSuspended,
     /// Every trunk of the route is down or refused the call.
@@ -43,6 +45,7 @@ impl Reject {
             Self::NoRoute | Self::UnknownTenant => 404,
             Self::TenantSuspended | Self::FraudGuard => 403,
             Self::TrunkDown
+            | Self::TenantInvalid
             | Self::CallLimit
             | Self::RateLimit
             | Self::Overload
@@ -59,6 +62,7 @@ impl Reject {
         match self {
             Self::NoRoute => "no_route",
             Self::UnknownTenant => "unknown_tenant",
+            Self::TenantInvalid => "tenant_invalid",
             Self::TenantSuspended => "tenant_suspended",
             Self::TrunkDown => "trunk_down",
             Self::CallLimit => "call_limit",

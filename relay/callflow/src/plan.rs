@@ -71,6 +71,7 @@ pub fn plan() -> Plan {
         tenants: tenants.into(),
         fqdns: fqdns.into(),
         numbers: NumberIndex::new(ranges).expect("the ranges of the test plan do not overlap"),
+        absent: Default::default(),
         resolve: resolve.into(),
     }
 }

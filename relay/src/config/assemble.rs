@@ -91,6 +91,7 @@ pub(crate) fn assemble(
             tenants: collect(tenants)?.into(),
             fqdns: fqdns.into(),
             numbers: numbers?,
+            absent: std::sync::Arc::default(),
             resolve: host
                 .resolve
                 .iter()

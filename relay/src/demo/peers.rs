@@ -325,6 +325,7 @@ fn plan(access: &Access) -> Plan {
         tenants: Tenants::default(),
         fqdns: Default::default(),
         numbers: NumberIndex::default(),
+        absent: Default::default(),
         resolve: Default::default(),
     }
 }

@@ -195,6 +195,7 @@ fn plan(roots: Roots) -> Plan {
         tenants: Default::default(),
         fqdns: Default::default(),
         numbers: NumberIndex::default(),
+        absent: Default::default(),
         resolve: Default::default(),
     }
 }

@@ -114,22 +114,23 @@ impl Arrival {
         let uri = self.new.request.request_uri();
         let host = uri.as_ref().map_or(&b""[..], |uri| uri.host);
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-        let unknown = |why: String| Refused::new(Reject::UnknownTenant, why, None);
+        let unknown = |absent: Option<String>, why: String| match absent {
+            Some(broken) => Refused::new(Reject::TenantInvalid, broken, None),
+            None => Refused::new(Reject::UnknownTenant, why, None),
+        };
+        let absent = &self.plan.absent;
         match self.direction {
             RouteFrom::Teams => {
-                let tenant = self
-                    .plan
-                    .tenant_of_fqdn(&host)
-                    .ok_or_else(|| unknown(format!("no tenant has the FQDN {host}")))?;
+                let tenant = self.plan.tenant_of_fqdn(&host).ok_or_else(|| {
+                    unknown(absent.fqdn(&host), format!("no tenant has the FQDN {host}"))
+                })?;
                 Ok((tenant, host))
             }
             RouteFrom::Carrier => {
                 let number = &self.called.number;
-                let tenant = self
-                    .plan
-                    .numbers
-                    .tenant(number)
-                    .ok_or_else(|| unknown(format!("no tenant has the number {number}")))?;
+                let tenant = self.plan.numbers.tenant(number).ok_or_else(|| {
+                    unknown(absent.number(number), format!("no tenant has the number {number}"))
+                })?;
                 let fqdn = self.plan.tenants.get(tenant).and_then(|tenant| tenant.fqdns.first());
                 Ok((tenant, fqdn.unwrap_or(&self.plan.node.fqdn).clone()))
             }

@@ -4,7 +4,9 @@
 //! wrong value. Indices (`trunk`, `listener`, `media`) always point into the same plan; that of a
 //! tenant is its own for as long as it is there, in every later plan as well.
 
+mod absent;
 mod cidr;
+mod fqdns;
 mod limits;
 mod listener;
 mod numbers;
@@ -16,7 +18,9 @@ mod tenants;
 mod trunk;
 
 pub use crate::headers::{Forwarding, Geolocation, HeaderPolicy, PrivacyId, Trust};
+pub use absent::Absent;
 pub use cidr::Cidr;
+pub use fqdns::Fqdns;
 pub use limits::Limits;
 pub use listener::{Listener, MediaAddress, Transport};
 pub use numbers::{E164_DIGITS_MAX, NumberIndex, NumberRange};
@@ -27,7 +31,7 @@ pub use tenant::{HoldPolicy, Tenant, TransferPolicy};
 pub use tenants::Tenants;
 pub use trunk::{Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,9 +54,11 @@ pub struct Plan {
     /// Tenants.
     pub tenants: Tenants,
     /// FQDN in lower case to tenant.
-    pub fqdns: Arc<HashMap<String, usize>>,
+    pub fqdns: Fqdns,
     /// Called number to tenant, for calls from carriers: the only map in which tenants meet.
     pub numbers: NumberIndex,
+    /// Tenants whose files do not hold and never did.
+    pub absent: Arc<Absent>,
     /// `[resolve]`: names with fixed addresses, in lower case.
     pub resolve: Arc<BTreeMap<String, Vec<IpAddr>>>,
 }
@@ -91,6 +97,6 @@ impl Plan {
     }
     /// The tenant that owns this FQDN (any case).
     pub fn tenant_of_fqdn(&self, fqdn: &str) -> Option<usize> {
-        self.fqdns.get(&fqdn.to_ascii_lowercase()).copied()
+        self.fqdns.get(&fqdn.to_ascii_lowercase())
     }
 }

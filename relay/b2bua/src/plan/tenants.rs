@@ -59,8 +59,30 @@ impl Tenants {
             Some(slot) => *slot = tenant,
             None => self.slots.push(tenant),
         }
-        Arc::make_mut(&mut self.names).insert(name, index);
+        // Most changes are of one that is there: then the names stay shared.
+        if self.named(&name).is_none() {
+            Arc::make_mut(&mut self.names).insert(name, index);
+        }
         index
+    }
+
+    /// Indices that new tenants may take, the first free one first.
+    pub fn free(&self) -> impl Iterator<Item = usize> {
+        let holes = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_none());
+        holes.map(|(index, _)| index).chain(self.slots.len()..)
+    }
+
+    /// Puts `tenant` at `index`: its own, or one that is [`Self::free`].
+    pub fn put(&mut self, index: usize, tenant: Arc<Tenant>) {
+        while self.slots.len() <= index {
+            self.slots.push(None);
+        }
+        if self.named(&tenant.name).is_none() {
+            Arc::make_mut(&mut self.names).insert(tenant.name.as_str().into(), index);
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Some(tenant);
+        }
     }
 
     /// Takes the tenant of this name away; its index until now.

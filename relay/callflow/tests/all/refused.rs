@@ -1,5 +1,6 @@
 //! Calls that the border itself refuses, each with its status, and that nobody else hears of.
 
+use b2bua::plan::{Absent, NumberRange};
 use callflow::plan::{ANNA, CONTOSO, PSTN};
 use callflow::script::{carrier_calls_teams, hang_up};
 use callflow::{Party, Who, World, sdp_text, secs};
@@ -33,6 +34,27 @@ fn an_unknown_number_from_the_carrier_is_404() {
     let mut world = World::new(1);
     let uri = format!("sip:+4940999@{}", Who::Colt.ours());
     refused(&mut world, Who::Colt, &uri, 404, "unknown_tenant", |_| {});
+}
+
+/// A tenant whose file never held: its own calls are told apart from those of strangers.
+#[test]
+fn a_tenant_whose_file_does_not_hold_is_503_and_a_stranger_still_404() {
+    let mut absent = Absent { tenants: vec!["adatum".into()], ..Absent::default() };
+    absent.fqdns.insert("adatum.sbc1.example.net", 0).unwrap();
+    let numbers = NumberRange { first: 4_940_777, last: 4_940_778, digits: 7 };
+    absent.numbers.insert(numbers, 0).unwrap();
+    let mut world = World::with(1, |plan| plan.absent = absent.clone().into());
+    let from_teams = format!("sip:{PSTN}@adatum.sbc1.example.net:5061");
+    let from_carrier = |number: &str| format!("sip:{number}@{}", Who::Colt.ours());
+    refused(&mut world, Who::Sip, &from_teams, 503, "tenant_invalid", |_| {});
+    refused(&mut world, Who::Colt, &from_carrier("+4940777"), 503, "tenant_invalid", |_| {});
+    refused(&mut world, Who::Colt, &from_carrier("+4940999"), 404, "unknown_tenant", |_| {});
+
+    absent.numbers_unknown = true;
+    let mut world = World::with(1, |plan| plan.absent = absent.into());
+    refused(&mut world, Who::Colt, &from_carrier("+4940999"), 503, "tenant_invalid", |_| {});
+    let stranger = format!("sip:{PSTN}@stranger.example.net:5061");
+    refused(&mut world, Who::Sip, &stranger, 404, "unknown_tenant", |_| {});
 }
 
 #[test]
