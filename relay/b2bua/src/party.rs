@@ -27,13 +27,7 @@ pub(crate) struct Called {
 impl Called {
     pub(crate) fn of(uri: &Uri<'_>) -> Option<Self> {
         let user = std::str::from_utf8(uri.user?).ok()?.to_owned();
-        let bare = user.split(';').next().unwrap_or_default();
-        let telephone = bare.bytes().all(|b| b.is_ascii_digit() || b"+-.()*#".contains(&b));
-        let number = if telephone {
-            bare.chars().filter(|c| !"-.()".contains(*c)).collect()
-        } else {
-            bare.to_owned()
-        };
+        let number = number_in(&user);
         (!number.is_empty()).then_some(Self { user, number })
     }
 
@@ -71,6 +65,12 @@ impl Caller {
         Self { user: called.user.clone(), display: Bytes::new(), anonymous: false }
     }
 
+    /// The number to route by: without parameters and visual separators; not that of one who is not
+    /// named.
+    pub(crate) fn number(&self) -> String {
+        if self.anonymous { String::new() } else { number_in(&self.user) }
+    }
+
     /// Whether nobody is named.
     pub(crate) const fn is_anonymous(&self) -> bool {
         self.anonymous
@@ -105,6 +105,15 @@ impl Caller {
     /// The user part for our Contact: none for an anonymous caller.
     pub(crate) fn contact_user(&self) -> &str {
         if self.anonymous { "" } else { &self.user }
+    }
+}
+
+/// A user part without its parameters, and without what is between the digits of a number.
+fn number_in(user: &str) -> String {
+    let bare = user.split(';').next().unwrap_or_default();
+    match bare.bytes().all(|b| b.is_ascii_digit() || b"+-.()*#".contains(&b)) {
+        true => bare.chars().filter(|c| !"-.()".contains(*c)).collect(),
+        false => bare.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What remains of a call: one record, written when both legs and the media are done.
 
-use crate::plan::RouteFrom;
+use crate::plan::{Plan, RouteFrom, Tenant};
+use crate::routing::Trace;
 use std::time::{Duration, SystemTime};
 
 /// The record of one call. Field names are the JSON names.
@@ -32,6 +33,8 @@ pub struct Record {
     pub attempts: Vec<Attempt>,
     /// The routing decision in a sentence.
     pub route: String,
+    /// How it came about: what each stage considered, a line each.
+    pub decision: Vec<String>,
     /// Final SIP status towards the caller; 200 if answered.
     pub status: u16,
     /// What ended it: a [`crate::Reject`] word, or `caller_hangup callee_hangup cancelled busy ...`.
@@ -48,18 +51,38 @@ pub struct Record {
 /// hostile header line of 8 kB does not fill a disk.
 const TEXT_MAX: usize = 256;
 
+/// Routes that did not match which a record tells one by one.
+const ROUTES_MAX: usize = 16;
+/// Lines of `decision`; with the bound on each, a record stays below 16 kB.
+const DECISION_LINES_MAX: usize = 48;
+
 impl Record {
+    /// Keeps how the ruling came about; `plan` is the one that was asked.
+    pub(crate) fn explain(&mut self, trace: &Trace, plan: &Plan) {
+        let named = self.tenant.as_ref().and_then(|name| plan.tenants.named(name));
+        let nobody = Tenant::default();
+        let tenant = named.and_then(|tenant| plan.tenants.get(tenant)).unwrap_or(&nobody);
+        self.decision = trace.lines(plan, tenant, ROUTES_MAX);
+        self.decision.truncate(DECISION_LINES_MAX);
+    }
+
     /// The record as it is written: no text of a far side is longer than it need be.
     pub(crate) fn clipped(mut self) -> Self {
         let texts = [&mut self.from, &mut self.to, &mut self.call_id_in, &mut self.route];
         let more = [&mut self.cause].into_iter().chain(&mut self.call_id_out);
         let outcomes = self.attempts.iter_mut().map(|attempt| &mut attempt.outcome);
-        for text in texts.into_iter().chain(more).chain(&mut self.reason).chain(outcomes) {
-            let end = (0..=TEXT_MAX).rev().find(|at| text.is_char_boundary(*at));
-            text.truncate(end.unwrap_or_default());
+        let texts = texts.into_iter().chain(more).chain(&mut self.reason);
+        for text in texts.chain(outcomes).chain(&mut self.decision) {
+            clip(text, TEXT_MAX);
         }
         self
     }
+}
+
+/// Leaves at most this many octets of a text.
+pub(crate) fn clip(text: &mut String, most: usize) {
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or_default());
 }
 
 /// One try to reach a target.

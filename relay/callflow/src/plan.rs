@@ -72,6 +72,7 @@ pub fn plan() -> Plan {
         fqdns: fqdns.into(),
         numbers: NumberIndex::new(ranges).expect("the ranges of the test plan do not overlap"),
         absent: Default::default(),
+        rates: b2bua::plan::Shared::default(),
         resolve: resolve.into(),
     }
 }
@@ -121,7 +122,7 @@ fn tenant(name: &str, fqdn: &str, first: u64, carriers: &[usize]) -> Tenant {
     let route = |from, to: &[usize]| Route {
         from,
         called: teams_or_all(from),
-        to: to.to_vec(),
+        to: to.to_vec().into(),
         ..Route::default()
     };
     Tenant {

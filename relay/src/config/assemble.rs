@@ -92,6 +92,7 @@ pub(crate) fn assemble(
             fqdns: fqdns.into(),
             numbers: numbers?,
             absent: std::sync::Arc::default(),
+            rates: b2bua::plan::Shared::default(),
             resolve: host
                 .resolve
                 .iter()
@@ -192,8 +193,14 @@ fn route(
         }
     }
     let whole = to.len() == draft.to.len();
-    let route =
-        Route { from: draft.from?, called: draft.called.clone()?, to, emergency: draft.emergency };
+    let route = Route {
+        from: draft.from?,
+        called: draft.called.clone()?,
+        to: to.into(),
+        emergency: draft.emergency,
+        line: draft.place.line,
+        ..Route::default()
+    };
     whole.then_some(route)
 }
 

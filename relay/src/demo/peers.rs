@@ -326,6 +326,7 @@ fn plan(access: &Access) -> Plan {
         fqdns: Default::default(),
         numbers: NumberIndex::default(),
         absent: Default::default(),
+        rates: Shared::default(),
         resolve: Default::default(),
     }
 }

@@ -196,6 +196,7 @@ fn plan(roots: Roots) -> Plan {
         fqdns: Default::default(),
         numbers: NumberIndex::default(),
         absent: Default::default(),
+        rates: Default::default(),
         resolve: Default::default(),
     }
 }

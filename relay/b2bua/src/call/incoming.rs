@@ -17,8 +17,9 @@ use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
 use crate::record::Record;
 use crate::registrar::Way;
 use crate::reject::Reject;
-use crate::routing;
+use crate::routing::{self, Trace};
 use crate::session::Session;
+use rand_core::RngCore as _;
 use sdp::Refusal;
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Name, Request, Response};
@@ -74,7 +75,8 @@ pub(crate) fn invite(core: &mut Core, new: Box<NewCall>) -> Option<Call> {
             return None;
         }
     };
-    match arrival.admit(core) {
+    let mut trace = Trace::default();
+    match arrival.admit(core, &mut trace) {
         Ok(mut call) => {
             core.servers.insert(arrival.new.server, call.id);
             core.dialogs.insert(call.a.key(), (call.id, PeerLeg::A));
@@ -88,7 +90,7 @@ pub(crate) fn invite(core: &mut Core, new: Box<NewCall>) -> Option<Call> {
             }
         }
         Err(refused) => {
-            arrival.refuse(core, &refused);
+            arrival.refuse(core, &refused, &trace);
             None
         }
     }
@@ -137,7 +139,7 @@ impl Arrival {
         }
     }
 
-    fn admit(&self, core: &mut Core) -> Result<Call, Refused> {
+    fn admit(&self, core: &mut Core, trace: &mut Trace) -> Result<Call, Refused> {
         let request = &self.new.request;
         if core.stopping {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
@@ -154,8 +156,9 @@ impl Arrival {
             called: self.called.clone(),
             caller: self.caller.clone(),
             at: core.now.wall,
+            draw: core.rng.next_u64(),
         };
-        let Ruling { called, caller, decision } = ruling::rule(core, &self.plan, question)?;
+        let Ruling { called, caller, decision } = ruling::rule(core, &self.plan, question, trace)?;
         let crossing = self.crossing().for_emergency(decision.emergency);
         if let Some((reject, why)) = crossing.refusal() {
             return Err(refused(reject, why));
@@ -218,6 +221,7 @@ impl Arrival {
             trunk_out: None,
             parties,
             transfers: Transfers::default(),
+            trace: Box::new(std::mem::take(trace)),
         };
         if !call.open_media(core, worker, (address_a, port_a), address_b) {
             undo(core);
@@ -279,6 +283,7 @@ impl Arrival {
             trunk_in: self.plan.trunks.get(self.trunk).map_or_else(String::new, |t| t.name.clone()),
             attempts: Vec::new(),
             route: String::new(),
+            decision: Vec::new(),
             status: 0,
             cause: String::new(),
             reason: None,
@@ -287,7 +292,7 @@ impl Arrival {
         }
     }
 
-    fn refuse(&self, core: &mut Core, refused: &Refused) {
+    fn refuse(&self, core: &mut Core, refused: &Refused, trace: &Trace) {
         let tenant = refused.tenant.and_then(|tenant| self.plan.tenants.get(tenant));
         let tenant = tenant.map(|tenant| tenant.name.clone());
         let status = refused.reject.status();
@@ -308,6 +313,7 @@ impl Arrival {
         record.status = status;
         record.cause = refused.reject.as_str().into();
         record.route.clone_from(&refused.why);
+        record.explain(trace, &self.plan);
         core.emit(Event::Rejected { tenant, reason: refused.reject });
         core.outputs.push_back(Output::Record(Box::new(record.clipped())));
     }

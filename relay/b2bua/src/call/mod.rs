@@ -29,6 +29,7 @@ use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
 use crate::record::Record;
+use crate::routing::Trace;
 use bytes::Bytes;
 use renegotiate::Renegotiation;
 use sdp::Direction;
@@ -62,6 +63,8 @@ pub(crate) struct Call {
     trunk_out: Option<String>,
     parties: Parties,
     transfers: Transfers,
+    /// How it was ruled on, for its record.
+    trace: Box<Trace>,
 }
 
 /// Who called whom: a transfer calls another in the name of the one who stays.

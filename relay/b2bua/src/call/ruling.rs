@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
 use crate::reject::Reject;
-use crate::routing::{self, Decision, Query};
+use crate::routing::{self, Decision, Query, Trace};
 use std::time::SystemTime;
 
 /// A call as its INVITE came in, or as an operator imagines it.
@@ -23,6 +23,8 @@ pub(crate) struct Question {
     pub(crate) caller: Caller,
     /// The time it came in at.
     pub(crate) at: SystemTime,
+    /// What shares by weight are drawn by.
+    pub(crate) draw: u64,
 }
 
 /// Where it goes, and under which numbers.
@@ -59,13 +61,25 @@ pub(crate) struct Prepared {
     pub(crate) emergency: bool,
 }
 
-/// Rules on a call; nothing of the host changes by it.
-pub(crate) fn rule(core: &Core, plan: &Plan, question: Question) -> Result<Ruling, Refused> {
-    settle(core, plan, prepare(core, plan, question)?)
+/// Rules on a call; nothing of the host changes by it. What was considered is left in `trace`, whatever
+/// comes of it.
+pub(crate) fn rule(
+    core: &Core,
+    plan: &Plan,
+    question: Question,
+    trace: &mut Trace,
+) -> Result<Ruling, Refused> {
+    let prepared = prepare(core, plan, question, trace)?;
+    settle(core, plan, prepared, trace)
 }
 
 /// What comes before the question where it goes, which the tenant's hook may be asked.
-pub(crate) fn prepare(_core: &Core, plan: &Plan, question: Question) -> Result<Prepared, Refused> {
+pub(crate) fn prepare(
+    _core: &Core,
+    plan: &Plan,
+    question: Question,
+    trace: &mut Trace,
+) -> Result<Prepared, Refused> {
     // A carrier's number that a tenant owns is E.164 with or without its `+`; routes are written
     // with it.
     let number = match question.from {
@@ -75,15 +89,24 @@ pub(crate) fn prepare(_core: &Core, plan: &Plan, question: Question) -> Result<P
     let tenant = plan.tenants.get(question.tenant);
     let emergency =
         tenant.is_some_and(|tenant| routing::is_emergency(tenant, question.from, &number));
+    if emergency {
+        trace.note(format!("{number} is an emergency number: no list, limit or guard stops it"));
+    }
     Ok(Prepared { question, number, emergency })
 }
 
 /// Where it goes, and what comes after that is known.
-pub(crate) fn settle(_core: &Core, plan: &Plan, prepared: Prepared) -> Result<Ruling, Refused> {
+pub(crate) fn settle(
+    _core: &Core,
+    plan: &Plan,
+    prepared: Prepared,
+    trace: &mut Trace,
+) -> Result<Ruling, Refused> {
     let Prepared { question, number, emergency: _ } = prepared;
-    let Question { tenant, from, via, called, caller, at } = question;
-    let query = Query { tenant, from, via, called: &number, calling: &caller.user, at };
-    let decision = routing::decide(plan, &query)
+    let Question { tenant, from, via, called, caller, at, draw } = question;
+    let calling = caller.number();
+    let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
+    let decision = routing::decide(plan, &query, trace)
         .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
     Ok(Ruling { called, caller, decision })
 }

@@ -151,6 +151,7 @@ impl Call {
             trunk: trunk.to_owned(),
             outcome,
         });
+        self.record.explain(&self.trace, &self.plan);
         core.outputs.push_back(Output::Record(Box::new(self.record.clone().clipped())));
         Fate::Done
     }

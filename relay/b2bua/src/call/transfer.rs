@@ -18,8 +18,9 @@ use crate::io::{Hop, LegMedia, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
 use crate::plan::{RouteFrom, TrunkKind};
-use crate::routing::{self, Query};
+use crate::routing::{self, Query, Trace};
 use crate::timers::Timer;
+use rand_core::RngCore as _;
 use sdp::{Direction, Media};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
@@ -201,10 +202,11 @@ impl Call {
                 (named && owned, called.clone().with_plus().number)
             }
         };
-        let calling = &self.parties.caller.user;
-        let at = core.now.wall;
-        let query = Query { tenant, from, via: trunk, called: &number, calling, at };
-        let decision = ours.then(|| routing::decide(&plan, &query).ok())??;
+        let calling = &self.parties.caller.number();
+        let (at, draw) = (core.now.wall, core.rng.next_u64());
+        let query = Query { tenant, from, via: trunk, called: &number, calling, at, draw };
+        let mut trace = Trace::default();
+        let decision = ours.then(|| routing::decide(&plan, &query, &mut trace).ok())??;
         let candidates = candidates(core, &plan, &decision.trunks, decision.emergency);
         // Referred-By names people of the transferor's network, whom a carrier does not know.
         Some(Destination { candidates, called, referred: Referred { uri: None, by: None } })

@@ -11,7 +11,9 @@ mod limits;
 mod listener;
 mod numbers;
 mod pattern;
+mod rates;
 mod route;
+mod schedule;
 mod shared;
 mod tenant;
 mod tenants;
@@ -25,7 +27,9 @@ pub use limits::Limits;
 pub use listener::{Listener, MediaAddress, Transport};
 pub use numbers::{E164_DIGITS_MAX, NumberIndex, NumberRange};
 pub use pattern::{NoPattern, Pattern, Patterns, Stem};
-pub use route::{Route, RouteFrom};
+pub use rates::Rates;
+pub use route::{PRIORITY_DEFAULT, Rare, Route, RouteFrom, Step, Steps};
+pub use schedule::{NoSpan, Schedule, Span, local, weekday};
 pub use shared::Shared;
 pub use tenant::{HoldPolicy, Tenant, TransferPolicy};
 pub use tenants::Tenants;
@@ -59,6 +63,8 @@ pub struct Plan {
     pub numbers: NumberIndex,
     /// Tenants whose files do not hold and never did.
     pub absent: Arc<Absent>,
+    /// Tables of rates, in file order.
+    pub rates: Shared<Rates>,
     /// `[resolve]`: names with fixed addresses, in lower case.
     pub resolve: Arc<BTreeMap<String, Vec<IpAddr>>>,
 }

@@ -14,7 +14,7 @@ pub struct Tenant {
     pub numbers: Vec<NumberRange>,
     /// Bounds on calls.
     pub limits: Limits,
-    /// Routes, in file order: the first that matches decides.
+    /// Routes by priority, then in file order: the first that matches decides.
     pub routes: Vec<Route>,
     /// Where it is.
     pub country: Option<&'static Country>,

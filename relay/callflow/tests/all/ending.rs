@@ -104,7 +104,7 @@ fn the_far_side_is_gone_when_we_hang_up() {
 fn the_plan_is_swapped_under_a_call_which_keeps_its_own() {
     let mut world = World::new(1);
     let (mut old, subscriber) = teams_calls_carrier(&mut world);
-    world.replan(|plan| plan.tenants[0].routes[0].to = vec![callflow::plan::BT]);
+    world.replan(|plan| plan.tenants[0].routes[0].to = vec![callflow::plan::BT].into());
     let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
     let other = Party::called(&mut world, Who::Bt);
     callflow::script::connect(&mut world, &mut anna, &other);
@@ -118,7 +118,7 @@ fn a_call_that_still_looks_for_a_trunk_keeps_the_old_routes() {
     let mut world = World::new(1);
     let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
     let subscriber = Party::called(&mut world, Who::Colt);
-    world.replan(|plan| plan.tenants[0].routes[0].to = vec![callflow::plan::BT]);
+    world.replan(|plan| plan.tenants[0].routes[0].to = vec![callflow::plan::BT].into());
     // It keeps its old routes too: colt fails, and bt was second there.
     subscriber.reply(&mut world, 503);
     let other = Party::called(&mut world, Who::Bt);

@@ -14,7 +14,7 @@ fn world() -> World {
         let colt = &mut plan.trunks[COLT];
         colt.targets = vec![TargetName { host: CARRIER.into(), port: None }];
         colt.sources.extend(bt);
-        plan.tenants[0].routes[0].to = vec![COLT];
+        plan.tenants[0].routes[0].to = vec![COLT].into();
     })
 }
 
@@ -54,7 +54,7 @@ fn an_endpoint_that_is_heard_again_is_the_first_again() {
         colt.targets = vec![TargetName { host: CARRIER.into(), port: None }];
         colt.sources.extend(bt);
         colt.options_interval = Some(secs(60));
-        plan.tenants[0].routes[0].to = vec![COLT];
+        plan.tenants[0].routes[0].to = vec![COLT].into();
     });
     world.without_laws(); // Probes go on for ever, so nothing comes to rest.
     world.locate(CARRIER, &[(10, 0, Who::Colt), (20, 0, Who::Bt)]);

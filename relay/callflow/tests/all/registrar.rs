@@ -24,7 +24,7 @@ fn registrar(plan: &mut Plan) {
         times: Times { least: secs(60), most: secs(300) },
         challenge_calls: true,
     }));
-    plan.tenants[0].routes[0].to = vec![COLT];
+    plan.tenants[0].routes[0].to = vec![COLT].into();
 }
 
 fn vary(plan: &mut Plan, change: impl FnOnce(&mut Registrar)) {
