@@ -4,13 +4,14 @@
 use super::host::{HostDraft, ListenerDraft};
 use super::names::Names;
 use super::problem::Problems;
-use super::tenant::{RouteDraft, TenantDraft};
+use super::route::{self, Tables};
+use super::tenant::TenantDraft;
 use super::trunk::TrunkDraft;
-use super::{Certificate, accounts, overlap, tls_check};
+use super::{Certificate, accounts, overlap, rates, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
-    Listener, MediaAddress, Node, NumberIndex, Plan, Roots, Route, RouteFrom, Tenant, Transport,
-    Trunk, TrunkKind,
+    Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant, Transport, Trunk,
+    TrunkKind,
 };
 use std::path::Path;
 
@@ -27,6 +28,7 @@ pub(crate) struct Linked {
     pub(crate) media_of_trunk: Vec<Option<usize>>,
     pub(crate) certificate_of_listener: Vec<Option<usize>>,
     pub(crate) teams_trunks_of_tenant: Vec<Vec<usize>>,
+    pub(crate) rates: Option<Vec<Rates>>,
 }
 
 /// Judges what single tables cannot know. `None` only if a problem has been reported.
@@ -36,7 +38,7 @@ pub(crate) fn assemble(
     tenants: &[TenantDraft],
     problems: &Problems,
 ) -> Option<Assembled> {
-    let (linked, routes) = link(host, tenants, problems);
+    let (mut linked, routes) = link(directory, host, tenants, problems);
     for (index, trunk) in host.trunks.iter().enumerate() {
         let listener = linked.listener_of_trunk[index].and_then(|at| host.listeners.get(at));
         if let Some(listener) = listener {
@@ -92,7 +94,7 @@ pub(crate) fn assemble(
             fqdns: fqdns.into(),
             numbers: numbers?,
             absent: std::sync::Arc::default(),
-            rates: b2bua::plan::Shared::default(),
+            rates: linked.rates.take()?.into(),
             resolve: host
                 .resolve
                 .iter()
@@ -112,6 +114,7 @@ fn collect<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
 
 /// Follows every reference between tables.
 fn link(
+    directory: &Path,
     host: &HostDraft,
     tenants: &[TenantDraft],
     problems: &Problems,
@@ -150,58 +153,17 @@ fn link(
         let found = certificate.and_then(|name| certificates.find(name, &listener.whose, problems));
         linked.certificate_of_listener.push(found);
     }
+    let rate_names = host.rates.iter().map(|one| one.name.as_ref());
+    let rates = Names::new("rates", rate_names, damaged, problems);
+    linked.rates = rates::load(directory, host, &trunks, problems);
+    let tables = Tables { host, trunks, rates };
     let mut routes = Vec::with_capacity(tenants.len());
     for tenant in tenants {
-        let mut teams_trunks = Vec::new();
-        let own = collect(
-            tenant
-                .routes
-                .iter()
-                .map(|draft| route(draft, &trunks, host, &mut teams_trunks, problems)),
-        );
+        let (own, teams_trunks) = route::link(tenant, &tables, problems);
         linked.teams_trunks_of_tenant.push(teams_trunks);
         routes.push(own);
     }
     (linked, routes)
-}
-
-fn route(
-    draft: &RouteDraft,
-    trunks: &Names<'_>,
-    host: &HostDraft,
-    teams_trunks: &mut Vec<usize>,
-    problems: &Problems,
-) -> Option<Route> {
-    let mut to = Vec::with_capacity(draft.to.len());
-    for name in &draft.to {
-        let Some(index) = trunks.find(name, &draft.whose, problems) else { continue };
-        if to.contains(&index) {
-            let message = format!("{} names trunk \"{}\" twice", draft.whose, name.value);
-            problems.error(name.place, message, None);
-        }
-        to.push(index);
-        if host.trunks[index].kind == Some(TrunkKind::Teams) {
-            teams_trunks.push(index);
-            if draft.from == Some(RouteFrom::Teams) {
-                let message = format!(
-                    "{}: calls from Teams cannot go to trunk \"{}\", which is Teams itself",
-                    draft.whose, name.value
-                );
-                let hint = "name a trunk with kind = \"carrier\", or write from = \"carrier\"";
-                problems.error(name.place, message, Some(hint.to_owned()));
-            }
-        }
-    }
-    let whole = to.len() == draft.to.len();
-    let route = Route {
-        from: draft.from?,
-        called: draft.called.clone()?,
-        to: to.into(),
-        emergency: draft.emergency,
-        line: draft.place.line,
-        ..Route::default()
-    };
-    whole.then_some(route)
 }
 
 /// What a trunk's kind and keys demand of its listener.
@@ -371,6 +333,6 @@ fn tenant(draft: &TenantDraft, host: &HostDraft, routes: Option<Vec<Route>>) -> 
         country: draft.country.or(host.country),
         hold: draft.hold,
         transfer: draft.transfer,
-        emergency: draft.emergency.iter().map(|at| at.value.clone()).collect(),
+        emergency: route::emergency_numbers(draft, host),
     })
 }

@@ -3,6 +3,7 @@
 //! The drafts hold `None` where a value is missing or wrong; `plan.rs` puts them together.
 
 use super::problem::{At, Place, Problems};
+use super::rates::RatesDraft;
 use super::reader::{Reader, read_file};
 use super::source::Source;
 use super::trunk::TrunkDraft;
@@ -46,6 +47,7 @@ pub(crate) struct HostDraft {
     pub(crate) certificates: Vec<CertificateDraft>,
     pub(crate) listeners: Vec<ListenerDraft>,
     pub(crate) trunks: Vec<TrunkDraft>,
+    pub(crate) rates: Vec<RatesDraft>,
     pub(crate) records: Option<Records>,
     pub(crate) log: Log,
     /// First lines of the tables, for problems that a reload finds.
@@ -170,6 +172,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
     });
     host.listeners = top.each("listener", "listener", "name", listener);
     host.trunks = top.each("trunk", "trunk", "name", super::trunk::read);
+    host.rates = super::rates::read(top);
     for (key, tables) in [("listener", host.listeners.len()), ("trunk", host.trunks.len())] {
         if tables == 0 && !top.has(key) {
             top.missing(key, Some(format!("there is at least one [[{key}]]")));

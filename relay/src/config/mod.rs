@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! source.rs    bytes, lines, syntax          value.rs       one value
-//! reader.rs    one table, key by key         host.rs  trunk.rs  tenant.rs    one file
+//! reader.rs    one table, key by key         host.rs  trunk.rs  tenant.rs  route.rs    one file
 //! assemble.rs  names.rs  overlap.rs  tls_check.rs           what tables say about each other
 //! schema/      the same keys as data, for editors
 //! ```
@@ -15,9 +15,11 @@ mod names;
 mod nearest;
 mod overlap;
 mod problem;
+mod rates;
 mod reader;
 mod refusals;
 mod registrar;
+mod route;
 pub(crate) mod schema;
 mod source;
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, read_file};
+use super::route::{self, RouteDraft};
 use super::source::Source;
 use super::{teams, trunk, value};
 use b2bua::numbering::Country;
-use b2bua::plan::{HoldPolicy, Limits, NumberRange, Patterns, RouteFrom, TransferPolicy};
+use b2bua::plan::{HoldPolicy, Limits, NumberRange, TransferPolicy};
+use jiff::tz::TimeZone;
 use std::path::Path;
 
 /// FQDNs of one tenant.
@@ -14,8 +16,6 @@ const FQDNS_MAX: usize = 64;
 const NUMBERS_MAX: usize = 10_000;
 /// Emergency numbers of one tenant.
 const EMERGENCY_MAX: usize = 64;
-/// Trunks of one route: each is tried in turn while a caller waits.
-const TRUNKS_MAX: usize = 8;
 
 /// One tenant, as read.
 #[derive(Debug)]
@@ -28,22 +28,12 @@ pub(crate) struct TenantDraft {
     pub(crate) country: Option<&'static Country>,
     pub(crate) hold: HoldPolicy,
     pub(crate) transfer: TransferPolicy,
-    pub(crate) emergency: Vec<At<String>>,
+    /// `None`: those of its country.
+    pub(crate) emergency: Option<Vec<At<String>>>,
+    pub(crate) timezone: Option<TimeZone>,
     pub(crate) damaged: bool,
 }
 
-/// One `[[route]]`, as read.
-#[derive(Debug)]
-pub(crate) struct RouteDraft {
-    pub(crate) from: Option<RouteFrom>,
-    pub(crate) called: Option<Patterns>,
-    pub(crate) to: Vec<At<String>>,
-    pub(crate) emergency: bool,
-    pub(crate) place: Place,
-    pub(crate) whose: String,
-}
-
-const FROM: &[(&str, RouteFrom)] = &[("teams", RouteFrom::Teams), ("carrier", RouteFrom::Carrier)];
 /// Who does a transfer, in a tenant and in a carrier trunk.
 pub(super) const TRANSFER: &[(&str, TransferPolicy)] =
     &[("refer", TransferPolicy::Refer), ("none", TransferPolicy::None)];
@@ -74,37 +64,13 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         top.missing("fqdns", Some("the names Teams knows this tenant's SBC by: fqdns = [\"contoso.sbc1.example.net\"]".to_owned()));
     }
     let numbers = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
-    let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled).unwrap_or_default();
+    let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled);
     let limits = top.section("limits", trunk::limits).unwrap_or_default();
     let country = top.optional("country", value::country).map(|at| at.value);
+    let timezone = top.optional("timezone", value::timezone).map(|at| at.value);
     let hold = top.optional_or("hold", value::one_of(HOLD), HoldPolicy::default());
     let transfer = top.optional_or("transfer", value::one_of(TRANSFER), TransferPolicy::default());
-    let routes = top.each("route", "route", "match", route);
-    for emergency_only in routes.iter().filter(|route| route.emergency) {
-        if emergency.is_empty() && !top.has("emergency") {
-            let said = format!(
-                "{}: is for emergency numbers, and the tenant has none",
-                emergency_only.whose
-            );
-            top.error(
-                emergency_only.place,
-                &said,
-                Some("emergency = [\"112\"], above the first table".to_owned()),
-            );
-        }
-    }
-    let reached = |number: &str| {
-        let outbound = routes.iter().filter(|route| route.from == Some(RouteFrom::Teams));
-        let mut patterns = outbound.filter_map(|route| route.called.as_ref());
-        patterns.any(|pattern| pattern.matches(number))
-    };
-    let unsure = routes.iter().any(|route| route.from.is_none() || route.called.is_none());
-    for number in emergency.iter().filter(|number| !unsure && !reached(&number.value)) {
-        let said =
-            format!("emergency number \"{}\" is matched by no route from Teams", number.value);
-        let hint = "[[route]] from = \"teams\" emergency = true match = \"*\" to = [...]";
-        top.error(number.place, &said, Some(hint.to_owned()));
-    }
+    let routes = top.each("route", "route", "match", route::read);
     TenantDraft {
         name,
         fqdns: fqdns.unwrap_or_default(),
@@ -115,39 +81,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         hold,
         transfer,
         emergency,
+        timezone,
         damaged: false,
-    }
-}
-
-fn route(table: &mut Reader<'_>) -> RouteDraft {
-    let from = table.required("from", value::one_of(FROM));
-    let emergency = table.optional("emergency", value::flag);
-    if let (Some(from), Some(emergency)) = (&from, &emergency)
-        && emergency.value
-        && from.value == RouteFrom::Carrier
-    {
-        let said = "emergency numbers are dialled in Teams, not by carriers";
-        table.error(emergency.place, said, Some("from = \"teams\"".to_owned()));
-    }
-    let emergency = emergency.is_some_and(|at| at.value);
-    let called = match emergency {
-        // Which numbers it serves is already said by `emergency` of the tenant.
-        true if !table.has("match") => Some(Patterns::default()),
-        _ => table.patterns("match").map(|at| at.value),
-    };
-    if !emergency && !table.has("match") {
-        table.missing("match", None);
-    }
-    let to = table.list("to", 1..=TRUNKS_MAX, value::name);
-    if to.is_none() {
-        table.missing("to", Some("the trunks to try, in order: to = [\"colt\"]".to_owned()));
-    }
-    RouteDraft {
-        from: from.map(|at| at.value),
-        called,
-        to: to.unwrap_or_default(),
-        emergency,
-        place: table.place(),
-        whose: table.whose().to_owned(),
     }
 }

@@ -4,6 +4,7 @@ use super::nearest::did_you_mean;
 use super::reader::Wrong;
 use b2bua::numbering::Country;
 use b2bua::plan::{Cidr, E164_DIGITS_MAX, NoPattern, NumberRange, Pattern};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -385,6 +386,33 @@ pub(crate) fn country(value: &DeValue<'_>) -> Result<&'static Country, Wrong> {
     };
     Err(match Country::of(&upper) {
         Some(country) => wrong.hint(format!("did you mean \"{}\"?", country.iso)),
+        None => wrong,
+    })
+}
+
+/// A label for operators, of any words.
+pub(crate) fn label(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let written = text(value)?;
+    let holds = !written.trim().is_empty()
+        && written.len() <= NAME_LENGTH_MAX
+        && !written.chars().any(char::is_control);
+    match holds {
+        true => Ok(written),
+        false => Err(Wrong::new("is no label: some words, at most 64 octets")),
+    }
+}
+
+/// A time zone of the IANA database: the host's, and where it has none, the one we bring along.
+pub(crate) fn timezone(value: &DeValue<'_>) -> Result<TimeZone, Wrong> {
+    let written = text(value)?;
+    let bundled = TimeZoneDatabase::bundled();
+    if let Ok(found) = TimeZone::get(&written).or_else(|_| bundled.get(&written)) {
+        return Ok(found);
+    }
+    let wrong = Wrong::new("is not a time zone such as \"Europe/Berlin\"");
+    let known: Vec<String> = bundled.available().map(|name| name.to_string()).collect();
+    Err(match did_you_mean(&written, known.iter().map(String::as_str)) {
+        Some(near) => wrong.hint(format!("did you mean \"{near}\"?")),
         None => wrong,
     })
 }

@@ -17,6 +17,15 @@ pub(super) const HOST: Table = table(
         key("certificate", Several(&CERTIFICATE), "Certificates, which listeners name."),
         key("listener", Several(&LISTENER), "Where SIP comes in.").required(),
         key("trunk", Several(&trunk::TRUNK), "Microsoft Teams, carriers, PBXs.").required(),
+        key("rates", Several(&RATES), "Tables of prices, which routes name as least_cost."),
+    ],
+);
+
+const RATES: Table = table(
+    "A table of prices.",
+    &[
+        key("name", NAME, "What routes call it.").required(),
+        key("file", Text, "A file of prefix,trunk,price, a row a line.").required(),
     ],
 );
 

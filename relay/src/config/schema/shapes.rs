@@ -26,3 +26,7 @@ pub(super) const COUNTRY: Kind = Kind::Shaped("^[A-Z]{2}$", "DE");
 /// Numbers that are meant: all, by prefix, whole, range or regular expression.
 pub(super) const PATTERN: Kind =
     Kind::Shaped("^(\\+?[0-9]*\\*|\\+?[0-9]+( *- *\\+?[0-9]+)?|/.*/)$", "+49*");
+/// When a route holds.
+pub(super) const SPAN: Kind =
+    Kind::Shaped("^[A-Za-z0-9,.:-]+( +[0-9:-]+)?$", "mon-fri 08:00-18:00");
+pub(super) const TIMEZONE: Kind = Kind::Shaped("^[A-Za-z0-9_+/-]+$", "Europe/Berlin");

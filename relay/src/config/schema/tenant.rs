@@ -1,7 +1,9 @@
 //! `tenants.d/NAME.toml`.
 
-use super::Kind::{Flag, List, OneOrMore, Table as One, Tables as Several, Words};
-use super::shapes::{COUNTRY, DIALLED, FQDN, NAME, NUMBERS, PATTERN};
+use super::Kind::{
+    self, Either, Flag, List, OneOrMore, Table as One, Tables as Several, Text, Whole, Words,
+};
+use super::shapes::{COUNTRY, DIALLED, FQDN, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE};
 use super::{Table, key, table, trunk};
 
 pub(super) const TENANT: Table = table(
@@ -21,7 +23,7 @@ pub(super) const TENANT: Table = table(
         key(
             "emergency",
             List(&DIALLED),
-            "Numbers that are emergency calls here, as dialled in Teams.",
+            "Numbers that are emergency calls here, as dialled in Teams; those of its country if left out.",
         ),
         key(
             "hold",
@@ -35,6 +37,7 @@ pub(super) const TENANT: Table = table(
             "Who does a transfer that a Teams user asks for: Tollgate (refer), or Teams in its cloud (none).",
         )
         .default("none"),
+        key("timezone", TIMEZONE, "Whose clock counts for `when` of its routes."),
         key("country", COUNTRY, "Where it is; that of [node] if left out."),
         key("limits", One(&trunk::LIMITS), "Bounds on calls of this tenant; without them there is none."),
         key("route", Several(&ROUTE), "Routes are tried from the top; the first that matches decides."),
@@ -46,7 +49,27 @@ const ROUTE: Table = table(
     &[
         key("from", Words(&["teams", "carrier"]), "The side that the calls come from.").required(),
         key("match", OneOrMore(&PATTERN), "The called number, as one pattern or several."),
-        key("to", List(&NAME), "Trunks in order: the next one is tried if one fails."),
+        key(
+            "to",
+            OneOrMore(&STEP),
+            "Trunks in order: the next one is tried if one fails; a table shares by weight.",
+        ),
         key("emergency", Flag, "Whether it is for emergency numbers.").default("false"),
+        key("name", Text, "A label for operators."),
+        key("calling", OneOrMore(&PATTERN), "The calling number; any if left out."),
+        key("via", OneOrMore(&NAME), "The trunks it takes calls from; all if left out."),
+        key("when", OneOrMore(&SPAN), "Days, dates and times of day; always if left out."),
+        key("timezone", TIMEZONE, "Whose clock counts for `when`; the tenant's if left out."),
+        key("priority", Whole(0, 65535), "Lower ones are tried first.").default("100"),
+        key("least_cost", NAME, "Rates that order its trunks; those in `to` come after."),
     ],
 );
+
+/// A trunk, or several that share by weight.
+const STEP: Kind = Either(&[NAME, One(&SHARE)]);
+
+const SHARE: Table = Table {
+    about: "Trunks with their weights: each call draws one, the others come next.",
+    keys: &[],
+    every: Some(Whole(0, 10_000)),
+};

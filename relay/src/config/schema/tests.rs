@@ -195,7 +195,7 @@ fn misfits(root: &Value, schema: &Value, value: &Value, path: &str, said: &mut V
         other => panic!("{path}: no such type: {other}"),
     };
     if !typed {
-        said.push(format!("{path}: {value} is no {}", schema["type"]));
+        return said.push(format!("{path}: {value} is no {}", schema["type"]));
     }
     if let Some(words) = schema["enum"].as_array()
         && !words.contains(value)

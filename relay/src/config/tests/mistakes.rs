@@ -434,7 +434,7 @@ fn numbers_and_routes_that_cannot_be() {
             TENANT,
             "match = \"+49*\"",
             "match = \"+49*\"\nemergency = true",
-            "tenants.d/contoso.toml:6: route \"+49*\": is for emergency numbers, and the tenant has none\nhint: emergency = [\"112\"], above the first table",
+            "tenants.d/contoso.toml:6: route \"+49*\": is for emergency numbers, and the tenant has none\nhint: emergency = [\"112\"], or country = \"DE\", above the first table",
         ),
         (
             TENANT,

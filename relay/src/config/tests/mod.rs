@@ -4,6 +4,7 @@ mod accounts;
 mod mistakes;
 mod registrar;
 mod reload;
+mod routes;
 mod valid;
 
 use super::{Loaded, load};
