@@ -51,6 +51,9 @@ pub enum Answer {
     Reloaded {
         /// Its number.
         generation: u64,
+        /// What is wrong with files of tenants, which stay as they were.
+        #[serde(default)]
+        problems: Vec<String>,
     },
     /// The configuration is refused; the one before stays in force.
     Refused {

@@ -1,10 +1,11 @@
 //! The daemon: puts a configuration in force, keeps it in force, and ends in order.
 
 use crate::admin::{self, AlarmRow, Answer, Asked, Request};
-use crate::alarms::{self, Alarms, Subject};
-use crate::config::{self, Loaded, Records};
+use crate::alarms::Alarms;
+use crate::config::{Records, Started};
 use crate::http::{self, Shown};
 use crate::record_file::{RecordFile, RecordWriter};
+use crate::reload::{self, InForce, Reloads};
 use crate::shard::{Inbox, Order, Shard};
 use crate::signalling::Signalling;
 use crate::telemetry::{self, Telemetry};
@@ -13,7 +14,6 @@ use crate::{clock, dns};
 use b2bua::{B2bua, Plan};
 use certs::Identities;
 use media_engine::Engine;
-use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -102,19 +102,14 @@ impl DaemonError {
 /// A running SBC.
 pub struct Daemon {
     path: PathBuf,
-    loaded: Loaded,
-    generation: u64,
-    identities: Identities,
-    transports: Transports,
-    orders: mpsc::Sender<Order>,
-    names: watch::Sender<dns::Wanted>,
+    force: InForce,
+    reloads: Reloads,
     ready: Arc<AtomicBool>,
     shard: JoinHandle<Shard>,
     /// The thread that the shard runs on.
     _signalling: Signalling,
     asked: mpsc::Receiver<Asked>,
     helpers: Vec<JoinHandle<()>>,
-    alarms: Alarms,
     /// Where metrics are served; the port is the one that was free where 0 was configured.
     metrics: SocketAddr,
 }
@@ -137,27 +132,28 @@ impl Signals {
 }
 
 /// Runs the SBC in the foreground until SIGTERM or SIGINT.
-pub fn run(path: &Path, loaded: Loaded) -> Result<(), DaemonError> {
+pub fn run(path: &Path, started: Started) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything else: a signal that nobody expects ends the process.
         let signals = Signals::new()?;
         let recorder = telemetry::install()?;
-        let daemon = Daemon::start(path, loaded, recorder).await?;
+        let daemon = Daemon::start(path, started, recorder).await?;
         daemon.serve(signals).await
     })
 }
 
 impl Daemon {
-    /// Puts `loaded` in force: listeners are bound and served when this returns.
+    /// Puts what was read in force: listeners are bound and served when this returns.
     pub async fn start(
         path: &Path,
-        mut loaded: Loaded,
+        started: Started,
         recorder: PrometheusHandle,
     ) -> Result<Self, DaemonError> {
         if let Err(error) = media_engine::raise_descriptor_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
+        let Started { store, mut loaded } = started;
         let generation = 1;
         let alarms = Alarms::new();
         loaded.plan.generation = generation;
@@ -166,7 +162,7 @@ impl Daemon {
             Some(records) => Some(open_records(records)?),
             None => usual_records(),
         };
-        let identities = Identities::new(named(&loaded));
+        let identities = Identities::new(reload::named(&loaded));
         let signalling = Signalling::start()?;
         let runtimes =
             Runtimes { datagrams: signalling.handle().clone(), connections: Handle::current() };
@@ -196,7 +192,7 @@ impl Daemon {
             tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
             tokio::spawn(keep_up(recorder)),
         ];
-        let b2bua = B2bua::new(clock::now(), plan, ChaCha20Rng::from_os_rng());
+        let b2bua = B2bua::new(clock::now(), Arc::clone(&plan), ChaCha20Rng::from_os_rng());
         let shard = Shard {
             b2bua,
             transports: transports.clone(),
@@ -206,24 +202,30 @@ impl Daemon {
         };
         let inbox = Inbox { sip, media, names: located, orders: order };
         let shard = signalling.handle().spawn(shard.run(inbox));
-        show_configuration(&loaded, generation);
-        ready.store(true, Ordering::Relaxed);
-        let path = path.to_owned();
-        Ok(Self {
-            path,
+        let force = InForce {
             loaded,
             generation,
             identities,
             transports,
             orders,
             names,
+            alarms,
+            retired: Vec::new(),
+            plan,
+        };
+        force.show();
+        ready.store(true, Ordering::Relaxed);
+        let path = path.to_owned();
+        Ok(Self {
+            path,
+            force,
+            reloads: Reloads::new(store),
             ready,
             shard,
             _signalling: signalling,
             asked,
             helpers,
             metrics,
-            alarms,
         })
     }
 
@@ -238,15 +240,16 @@ impl Daemon {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             configuration = %self.path.display(),
-            tenants = self.loaded.plan.tenants.len(),
-            trunks = self.loaded.plan.trunks.len(),
+            tenants = self.force.loaded.plan.tenants.len(),
+            trunks = self.force.loaded.plan.trunks.len(),
             "serving"
         );
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
             tokio::select! {
-                _ = hangup.recv() => {
-                    self.reload().await;
+                _ = hangup.recv() => self.reloads.want(None),
+                judged = self.reloads.judged() => {
+                    self.reloads.conclude(&mut self.force, judged).await;
                 }
                 asked = self.asked.recv() => {
                     if !self.answer(asked).await {
@@ -278,6 +281,9 @@ impl Daemon {
         loop {
             tokio::select! {
                 () = &mut ended => break,
+                judged = self.reloads.judged() => {
+                    self.reloads.conclude(&mut self.force, judged).await;
+                }
                 asked = self.asked.recv() => {
                     if !self.answer(asked).await {
                         break;
@@ -291,11 +297,9 @@ impl Daemon {
     /// Answers a question from the admin socket; `false` if there will be no more.
     async fn answer(&mut self, asked: Option<Asked>) -> bool {
         match asked {
-            Some((Request::Reload, answer)) => {
-                let _ = answer.send(self.reload().await);
-            }
+            Some((Request::Reload, answer)) => self.reloads.want(Some(answer)),
             Some((Request::Alarms, answer)) => {
-                let alarms = self.alarms.list().into_iter().map(AlarmRow::from).collect();
+                let alarms = self.force.alarms.list().into_iter().map(AlarmRow::from).collect();
                 let _ = answer.send(Answer::Alarms { alarms });
             }
             Some((request, answer)) => self.pass_on(request, answer).await,
@@ -306,7 +310,7 @@ impl Daemon {
 
     async fn pass_on(&self, request: Request, answer: tokio::sync::oneshot::Sender<Answer>) {
         // A shard that is gone drops the sender, which the client reads as "stopping".
-        let _ = self.orders.send(Order::Ask(request, answer)).await;
+        let _ = self.force.orders.send(Order::Ask(request, answer)).await;
     }
 
     /// Asks the shard, as the admin socket does.
@@ -316,89 +320,18 @@ impl Daemon {
         answer.await.ok()
     }
 
-    /// Reads the configuration again and puts it in force as a whole, or not at all.
-    pub async fn reload(&mut self) -> Answer {
-        notify(&[sd_notify::NotifyState::Reloading]);
-        let answer = self.try_reload().await;
-        let (result, in_sync) = match &answer {
-            Ok(_) => ("applied", 1.0),
-            Err(_) => ("refused", 0.0),
-        };
-        counter!("tollgate_config_reloads_total", "result" => result).increment(1);
-        gauge!("tollgate_config_in_sync").set(in_sync);
-        let first = match &answer {
-            Ok(_) => None,
-            Err(problems) => problems.first().map(String::as_str),
-        };
-        self.alarms.set(alarms::CONFIG_REFUSED, Subject::Host, first);
-        notify(&[sd_notify::NotifyState::Ready]);
-        match answer {
-            Ok(generation) => {
-                tracing::info!(generation, "configuration is in force");
-                Answer::Reloaded { generation }
-            }
-            Err(problems) => {
-                for problem in &problems {
-                    tracing::warn!(problem, "configuration is refused; the one in force stays");
-                }
-                Answer::Refused { problems }
-            }
-        }
-    }
-
-    async fn try_reload(&mut self) -> Result<u64, Vec<String>> {
-        let text = |problems: Vec<config::Problem>| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        let path = self.path.clone();
-        let read = tokio::task::spawn_blocking(move || config::load(&path)).await;
-        let mut loaded = read.map_err(|error| vec![error.to_string()])?.map_err(text)?;
-        let refusals = config::refusals(&self.loaded, &loaded);
-        if !refusals.is_empty() {
-            return Err(text(refusals));
-        }
-        let records = match (&loaded.records, loaded.records == self.loaded.records) {
-            (_, true) => None,
-            (None, false) => Some(usual_records()),
-            (Some(new), false) => {
-                Some(Some(open_records(new).map_err(|error| vec![error.to_string()])?))
-            }
-        };
-        let generation = self.generation + 1;
-        loaded.plan.generation = generation;
-        let plan = Arc::new(loaded.plan.clone());
-        // New identities first, as the plan may name one that is new; put back if it cannot serve.
-        self.identities.replace(named(&loaded));
-        if let Err(error) = self.transports.apply(Arc::clone(&plan)) {
-            self.identities.replace(named(&self.loaded));
-            return Err(vec![error.to_string()]);
-        }
-        self.names.send_replace(dns::Wanted::of(&plan));
-        let mut orders = vec![Order::Plan(plan)];
-        orders.extend(records.map(Order::Records));
-        for order in orders {
-            if self.orders.send(order).await.is_err() {
-                return Err(vec!["the daemon is stopping".into()]);
-            }
-        }
-        show_configuration(&loaded, generation);
-        self.generation = generation;
-        self.loaded = loaded;
-        Ok(generation)
-    }
-
     /// Ends all calls, waits for them within the deadline, and closes everything.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Relaxed);
         // Who has asked and got no answer yet learns that there will be none.
         drop(self.asked);
-        let deadline = self.loaded.plan.node.shutdown_deadline;
+        let deadline = self.force.loaded.plan.node.shutdown_deadline;
         let shard = self.shard.abort_handle();
         let orderly = async {
-            let _ = self.orders.send(Order::Shutdown).await;
+            let _ = self.force.orders.send(Order::Shutdown).await;
             match self.shard.await {
                 Ok(shard) => {
-                    self.transports.shutdown(FLUSH_MAX).await;
+                    self.force.transports.shutdown(FLUSH_MAX).await;
                     drop(shard);
                     tracing::info!("stopped");
                 }
@@ -413,22 +346,18 @@ impl Daemon {
             helper.abort();
         }
         // A socket that nobody serves only misleads the next client.
-        let _ = std::fs::remove_file(&self.loaded.admin_socket);
+        let _ = std::fs::remove_file(&self.force.loaded.admin_socket);
     }
 }
 
-fn named(loaded: &Loaded) -> Vec<(String, Arc<certs::Identity>)> {
-    loaded.certificates.iter().map(|it| (it.name.clone(), Arc::clone(&it.identity))).collect()
-}
-
-fn open_records(records: &Records) -> Result<RecordWriter, DaemonError> {
+pub(crate) fn open_records(records: &Records) -> Result<RecordWriter, DaemonError> {
     RecordFile::open(&records.file, records.size_max, records.files_max)
         .and_then(RecordWriter::start)
         .map_err(|error| DaemonError::Records { path: records.file.clone(), error })
 }
 
 /// Without `[records]`, calls are recorded in the usual place, where there is one to write to.
-fn usual_records() -> Option<RecordWriter> {
+pub(crate) fn usual_records() -> Option<RecordWriter> {
     let records = Records::default();
     match open_records(&records) {
         Ok(writer) => Some(writer),
@@ -460,18 +389,6 @@ fn start_engine(
     Ok(Engine::start(config, Box::new(tell))?)
 }
 
-fn show_configuration(loaded: &Loaded, generation: u64) {
-    #[expect(clippy::cast_precision_loss, reason = "nobody reloads 2^53 times")]
-    gauge!("tollgate_config_generation").set(generation as f64);
-    gauge!("tollgate_config_in_sync").set(1.0);
-    for certificate in &loaded.certificates {
-        let expiry = certificate.identity.not_after();
-        let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let name = certificate.name.clone();
-        gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name).set(seconds);
-    }
-}
-
 /// The recorder keeps histogram samples until somebody folds them.
 async fn keep_up(recorder: PrometheusHandle) {
     let mut interval = tokio::time::interval(Duration::from_secs(5));
@@ -482,7 +399,7 @@ async fn keep_up(recorder: PrometheusHandle) {
 }
 
 /// Tells systemd, if it is listening.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+pub(crate) fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd was not told");
     }

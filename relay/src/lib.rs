@@ -14,6 +14,7 @@ mod http;
 pub mod judgement;
 pub mod logging;
 mod record_file;
+mod reload;
 mod shard;
 mod signalling;
 pub mod telemetry;

@@ -25,9 +25,12 @@ fn describe() {
     describe_gauge!("tollgate_config_generation", "The snapshot in force, counted from 1 at start");
     describe_gauge!(
         "tollgate_config_in_sync",
-        "1 if the configuration in force is the one last read from disk, 0 if that was refused"
+        "1 if the configuration in force is the one on disk, 0 if all or some of that does not hold"
     );
-    describe_counter!("tollgate_config_reloads_total", "Reloads, by result: applied, refused");
+    describe_counter!(
+        "tollgate_config_reloads_total",
+        "Reloads, by result: applied; partial: but for tenants whose files do not hold; refused"
+    );
     describe_gauge!("tollgate_calls_active", "Calls up now, by tenant and direction");
     describe_counter!("tollgate_calls_total", "Calls that are over, by how they ended");
     describe_counter!("tollgate_rejects_total", "Calls that Tollgate refused itself, by reason");
@@ -78,7 +81,7 @@ fn describe() {
         "Look-ups for a target's name that failed or led to nothing"
     );
     // A counter that has not risen yet should still be there to alert on.
-    for result in ["applied", "refused"] {
+    for result in ["applied", "partial", "refused"] {
         counter!("tollgate_config_reloads_total", "result" => result).absolute(0);
     }
     counter!("tollgate_records_lost_total").absolute(0);

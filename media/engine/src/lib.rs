@@ -259,6 +259,12 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     sys::raise_descriptor_limit()
 }
 
+/// From now on the calling thread runs only where no other wants to: for long computations beside
+/// packets. There is no way back (it would need a privilege), so it is for threads that end soon.
+pub fn idle_priority() -> std::io::Result<()> {
+    sys::idle_priority()
+}
+
 /// Commands that may wait for a worker, half a megabyte. A worker reads them every half millisecond; where
 /// the machine is busy it may be kept from it for a second, in which a busy host opens and closes a
 /// thousand calls with three commands each. Beyond it a call is refused rather than kept waiting.

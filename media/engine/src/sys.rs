@@ -192,6 +192,16 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Gives the calling thread what processors have left (sched(7), SCHED_IDLE).
+pub(crate) fn idle_priority() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: thread 0 is the caller; the kernel reads one `sched_param`, which outlives the call.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// A socket address as the kernel writes it: the family comes first in both.
 #[derive(Clone, Copy)]
 #[repr(C)]

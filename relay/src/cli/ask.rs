@@ -88,6 +88,8 @@ impl Flags {
                 return Exit::Unreachable;
             }
             Answer::Refused { .. } => Exit::No,
+            // Not all that was asked for is in force.
+            Answer::Reloaded { problems, .. } if !problems.is_empty() => Exit::No,
             _ => Exit::Done,
         };
         match (self.json, answer) {
@@ -95,7 +97,13 @@ impl Flags {
             (false, Answer::Calls { calls }) => print(&calls_text(&calls)),
             (false, Answer::Trunks { targets }) => print(&trunks_text(&targets)),
             (false, Answer::Alarms { alarms }) => print(&alarms_text(&alarms)),
-            (false, Answer::Reloaded { generation }) => {
+            (false, Answer::Reloaded { generation, problems }) => {
+                for problem in &problems {
+                    complain(problem);
+                }
+                if !problems.is_empty() {
+                    complain("these tenants stay as they were, or absent; all else changes");
+                }
                 print(&format!("configuration {generation} is in force\n"));
             }
             (false, Answer::Refused { problems }) => {
@@ -116,7 +124,9 @@ fn as_json(answer: Answer) -> serde_json::Value {
         Answer::Calls { calls } => json!({ "calls": calls }),
         Answer::Trunks { targets } => json!({ "targets": targets }),
         Answer::Alarms { alarms } => json!({ "alarms": alarms }),
-        Answer::Reloaded { generation } => json!({ "ok": true, "generation": generation }),
+        Answer::Reloaded { generation, problems } => {
+            json!({ "ok": problems.is_empty(), "generation": generation, "problems": problems })
+        }
         Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
         Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
     }

@@ -4,6 +4,7 @@ use super::{ConfigFlag, Exit, print, print_json};
 use crate::config::{self, Loaded, Problem};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Tell whether the configuration holds: every problem with file, line, value and a hint
 #[derive(Debug, clap::Args)]
@@ -68,10 +69,33 @@ fn as_text(outcome: &Result<Loaded, Vec<Problem>>) -> String {
             for problem in problems {
                 let _ = writeln!(text, "{problem}");
             }
+            for verdict in verdicts(problems) {
+                let file = verdict.file.display();
+                let _ = writeln!(text, "{file}: {}", count(verdict.problems as u64, "problem"));
+            }
             let _ = writeln!(text, "{}", count(problems.len() as u64, "problem"));
         }
     }
     text
+}
+
+/// A file that does not hold. A tenant's harms the tenant alone; the host's all.
+#[derive(serde::Serialize)]
+struct Verdict<'a> {
+    file: &'a Path,
+    problems: usize,
+}
+
+/// One verdict for each file that has a problem, in the order of these.
+fn verdicts(problems: &[Problem]) -> Vec<Verdict<'_>> {
+    let mut verdicts: Vec<Verdict<'_>> = Vec::new();
+    for Problem { file, .. } in problems {
+        match verdicts.iter_mut().find(|verdict| verdict.file == file) {
+            Some(verdict) => verdict.problems += 1,
+            None => verdicts.push(Verdict { file, problems: 1 }),
+        }
+    }
+    verdicts
 }
 
 fn count(number: u64, what: &str) -> String {
@@ -92,6 +116,8 @@ fn as_json(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
                 "numbers": numbers,
             })
         }
-        Err(problems) => json!({ "ok": false, "problems": problems }),
+        Err(problems) => {
+            json!({ "ok": false, "problems": problems, "files": verdicts(problems) })
+        }
     }
 }

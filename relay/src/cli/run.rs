@@ -13,8 +13,8 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self) -> Exit {
         let path = self.config.path();
-        let loaded = match config::load(&path) {
-            Ok(loaded) => loaded,
+        let started = match config::start(&path) {
+            Ok(started) => started,
             Err(problems) => {
                 for problem in problems {
                     complain(&problem.to_string());
@@ -22,11 +22,11 @@ impl Run {
                 return Exit::Config;
             }
         };
-        logging::install(loaded.log);
-        for warning in &loaded.warnings {
+        logging::install(started.loaded.log);
+        for warning in &started.loaded.warnings {
             tracing::warn!("{}", warning.as_warning());
         }
-        match daemon::run(&path, loaded) {
+        match daemon::run(&path, started) {
             Ok(()) => Exit::Done,
             Err(error) => {
                 complain(&format!("{error}\nhint: {}", error.hint()));

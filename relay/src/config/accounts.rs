@@ -41,6 +41,13 @@ pub(crate) struct RegisterDraft {
     whose: String,
 }
 
+impl AuthDraft {
+    /// The file of its secret.
+    pub(crate) fn named(&self) -> Option<&str> {
+        self.secret_file.as_ref().map(|at| at.value.as_str())
+    }
+}
+
 /// Reads `[trunk.register]`.
 pub(crate) fn register(table: &mut Reader<'_>) -> RegisterDraft {
     RegisterDraft {

@@ -1,5 +1,5 @@
-//! Puts the drafts of all files together: every name finds its table, every rule between tables is
-//! judged, and what holds becomes the [`Plan`].
+//! Puts the drafts of files together: every name finds its table, every rule between tables is judged,
+//! and what holds becomes a [`Plan`] without tenants, and tenants for it.
 
 use super::host::{HostDraft, ListenerDraft};
 use super::names::Names;
@@ -10,15 +10,19 @@ use super::trunk::TrunkDraft;
 use super::{Certificate, accounts, overlap, rates, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
-    Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant, Transport, Trunk,
-    TrunkKind,
+    Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant, Tenants,
+    Transport, Trunk, TrunkKind,
 };
 use std::path::Path;
 
-/// The plan and the files it stands on.
+/// What the host's file comes to, with all that tenants are judged by.
+#[derive(Debug)]
 pub(crate) struct Assembled {
-    pub(crate) plan: Plan,
-    pub(crate) certificates: Vec<Certificate>,
+    /// The plan without tenants; `None` only if a problem has been reported.
+    pub(crate) plan: Option<Plan>,
+    /// Every certificate; `None` stands for one that cannot be used, and is told.
+    pub(crate) certificates: Vec<Option<Certificate>>,
+    pub(crate) linked: Linked,
 }
 
 /// Which table each reference leads to; `None` where it leads nowhere, which is told.
@@ -27,18 +31,12 @@ pub(crate) struct Linked {
     pub(crate) listener_of_trunk: Vec<Option<usize>>,
     pub(crate) media_of_trunk: Vec<Option<usize>>,
     pub(crate) certificate_of_listener: Vec<Option<usize>>,
-    pub(crate) teams_trunks_of_tenant: Vec<Vec<usize>>,
     pub(crate) rates: Option<Vec<Rates>>,
 }
 
-/// Judges what single tables cannot know. `None` only if a problem has been reported.
-pub(crate) fn assemble(
-    directory: &Path,
-    host: &HostDraft,
-    tenants: &[TenantDraft],
-    problems: &Problems,
-) -> Option<Assembled> {
-    let (mut linked, routes) = link(directory, host, tenants, problems);
+/// Judges what single tables of the host's file cannot know.
+pub(crate) fn host(directory: &Path, host: &HostDraft, problems: &Problems) -> Assembled {
+    let linked = link(directory, host, problems);
     for (index, trunk) in host.trunks.iter().enumerate() {
         let listener = linked.listener_of_trunk[index].and_then(|at| host.listeners.get(at));
         if let Some(listener) = listener {
@@ -48,11 +46,13 @@ pub(crate) fn assemble(
     }
     idle_listeners(host, &linked, problems);
     overlap::host(host, problems);
-    let fqdns = overlap::fqdns(tenants, problems);
-    let numbers = NumberIndex::new(overlap::numbers(tenants, problems)).ok();
-
     let certificates = tls_check::certificates(directory, host, problems);
-    tls_check::teams(host, tenants, &linked, &certificates, problems);
+    tls_check::teams(host, &linked, &certificates, problems);
+    let plan = plan(directory, host, &linked, problems);
+    Assembled { plan, certificates, linked }
+}
+
+fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems) -> Option<Plan> {
     let trunks: Option<Vec<Trunk>> =
         collect(host.trunks.iter().enumerate().map(|(index, draft)| {
             let transport =
@@ -76,34 +76,72 @@ pub(crate) fn assemble(
                 accounts?,
             )
         }));
-
-    let tenants = tenants.iter().zip(routes).map(|(draft, routes)| tenant(draft, host, routes));
-    Some(Assembled {
-        plan: Plan {
-            generation: 0,
-            node: Node {
-                fqdn: host.fqdn.as_ref()?.value.clone(),
-                shutdown_deadline: host.shutdown_deadline,
-                calls_max: usize::try_from(host.calls_max).ok()?,
-            },
-            media: collect(host.media.iter().map(media_address))?.into(),
-            media_workers: usize::try_from(host.workers).ok()?,
-            listeners: collect(host.listeners.iter().map(listener))?.into(),
-            trunks: trunks?.into(),
-            tenants: collect(tenants)?.into(),
-            fqdns: fqdns.into(),
-            numbers: numbers?,
-            absent: std::sync::Arc::default(),
-            rates: linked.rates.take()?.into(),
-            resolve: host
-                .resolve
-                .iter()
-                .map(|(name, to)| (name.value.clone(), to.clone()))
-                .collect::<std::collections::BTreeMap<_, _>>()
-                .into(),
+    Some(Plan {
+        generation: 0,
+        node: Node {
+            fqdn: host.fqdn.as_ref()?.value.clone(),
+            shutdown_deadline: host.shutdown_deadline,
+            calls_max: usize::try_from(host.calls_max).ok()?,
         },
-        certificates: collect(certificates.into_iter())?,
+        media: collect(host.media.iter().map(media_address))?.into(),
+        media_workers: usize::try_from(host.workers).ok()?,
+        listeners: collect(host.listeners.iter().map(listener))?.into(),
+        trunks: trunks?.into(),
+        tenants: Tenants::default(),
+        fqdns: Fqdns::default(),
+        numbers: NumberIndex::default(),
+        absent: std::sync::Arc::default(),
+        rates: linked.rates.clone()?.into(),
+        resolve: host
+            .resolve
+            .iter()
+            .map(|(name, to)| (name.value.clone(), to.clone()))
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into(),
     })
+}
+
+/// What a tenant's file is judged by besides itself: the host's, right or wrong.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) linked: &'a Linked,
+    pub(crate) certificates: &'a [Option<Certificate>],
+    tables: Tables<'a>,
+}
+
+impl<'a> Ground<'a> {
+    pub(crate) fn new(host: &'a HostDraft, assembled: &'a Assembled) -> Self {
+        // What is wrong with names is told already, where it was assembled.
+        let told = Problems::default();
+        let (trunks, rates) = (trunk_names(host, &told), rate_names(host, &told));
+        Self {
+            linked: &assembled.linked,
+            certificates: &assembled.certificates,
+            tables: Tables { host, trunks, rates },
+        }
+    }
+
+    /// The host's file.
+    pub(crate) fn host(&self) -> &'a HostDraft {
+        self.tables.host
+    }
+
+    /// The tenant that `draft` describes; `None` only if a problem has been reported.
+    pub(crate) fn tenant(&self, draft: &TenantDraft, problems: &Problems) -> Option<Tenant> {
+        let (routes, teams_trunks) = route::link(draft, &self.tables, problems);
+        tls_check::tenant(self, draft, &teams_trunks, problems);
+        tenant(draft, self.tables.host, routes)
+    }
+}
+
+fn trunk_names<'a>(host: &'a HostDraft, problems: &Problems) -> Names<'a> {
+    let names = host.trunks.iter().map(|one| one.name.as_ref());
+    Names::new("trunk", names, host.damaged, problems)
+}
+
+fn rate_names<'a>(host: &'a HostDraft, problems: &Problems) -> Names<'a> {
+    let names = host.rates.iter().map(|one| one.name.as_ref());
+    Names::new("rates", names, host.damaged, problems)
 }
 
 /// All or nothing; unlike `collect` into an `Option`, every item is looked at.
@@ -113,12 +151,7 @@ fn collect<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
 }
 
 /// Follows every reference between tables.
-fn link(
-    directory: &Path,
-    host: &HostDraft,
-    tenants: &[TenantDraft],
-    problems: &Problems,
-) -> (Linked, Vec<Option<Vec<Route>>>) {
+fn link(directory: &Path, host: &HostDraft, problems: &Problems) -> Linked {
     let damaged = host.damaged;
     let media_names = host.media.iter().map(|one| one.name.as_ref());
     let media = Names::new("media address", media_names, damaged, problems);
@@ -126,8 +159,8 @@ fn link(
     let certificates = Names::new("certificate", certificate_names, damaged, problems);
     let listener_names = host.listeners.iter().map(|one| one.name.as_ref());
     let listeners = Names::new("listener", listener_names, damaged, problems);
-    let trunks =
-        Names::new("trunk", host.trunks.iter().map(|one| one.name.as_ref()), damaged, problems);
+    let trunks = trunk_names(host, problems);
+    rate_names(host, problems);
 
     if host.media.is_empty() && !damaged {
         let hint = "[[media.address]] name = \"outside\" bind = \"0.0.0.0\" advertise = \"203.0.113.10\" ports = \"20000-29999\"";
@@ -153,17 +186,8 @@ fn link(
         let found = certificate.and_then(|name| certificates.find(name, &listener.whose, problems));
         linked.certificate_of_listener.push(found);
     }
-    let rate_names = host.rates.iter().map(|one| one.name.as_ref());
-    let rates = Names::new("rates", rate_names, damaged, problems);
     linked.rates = rates::load(directory, host, &trunks, problems);
-    let tables = Tables { host, trunks, rates };
-    let mut routes = Vec::with_capacity(tenants.len());
-    for tenant in tenants {
-        let (own, teams_trunks) = route::link(tenant, &tables, problems);
-        linked.teams_trunks_of_tenant.push(teams_trunks);
-        routes.push(own);
-    }
-    (linked, routes)
+    linked
 }
 
 /// What a trunk's kind and keys demand of its listener.

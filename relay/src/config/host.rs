@@ -28,6 +28,8 @@ const SOCKET_PATH_MAX: usize = 107;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 /// Where the daemon is asked, if `[admin]` does not say.
 pub(crate) const ADMIN_SOCKET: &str = "/run/tollgate/admin.sock";
+/// Where generations are kept, if neither `[state]` nor systemd says.
+const STATE_DIRECTORY: &str = "/var/lib/tollgate";
 const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// The host's file, as read.
@@ -49,6 +51,8 @@ pub(crate) struct HostDraft {
     pub(crate) trunks: Vec<TrunkDraft>,
     pub(crate) rates: Vec<RatesDraft>,
     pub(crate) records: Option<Records>,
+    /// `[state] directory`.
+    pub(crate) state: PathBuf,
     pub(crate) log: Log,
     /// First lines of the tables, for problems that a reload finds.
     pub(crate) lines: Sections,
@@ -64,6 +68,7 @@ pub(crate) struct Sections {
     pub(crate) media: Place,
     pub(crate) records: Place,
     pub(crate) log: Place,
+    pub(crate) state: Place,
 }
 
 /// One `[[media.address]]`.
@@ -122,6 +127,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
         shutdown_deadline: SHUTDOWN_DEADLINE,
         calls_max: CALLS_DEFAULT,
         socket: PathBuf::from(ADMIN_SOCKET),
+        state: state_directory(),
         metrics: Some(METRICS_LISTEN),
         workers: 1,
         lines: Sections {
@@ -130,6 +136,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
             media: top.place(),
             records: top.place(),
             log: top.place(),
+            state: top.place(),
         },
         ..HostDraft::default()
     };
@@ -159,6 +166,12 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
         host.lines.records = table.place();
         host.records = records(table);
     });
+    top.section("state", |table| {
+        host.lines.state = table.place();
+        if let Some(directory) = table.optional("directory", value::path) {
+            host.state = PathBuf::from(directory.value);
+        }
+    });
     top.section("log", |table| {
         host.lines.log = table.place();
         host.log.level = table.optional_or("level", value::one_of(LEVELS), Level::default());
@@ -179,6 +192,26 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
         }
     }
     host
+}
+
+/// Where state is if `[state]` does not say: where systemd gives us room, else the usual place.
+fn state_directory() -> PathBuf {
+    // systemd names several, separated by colons, where a unit asks for several.
+    let given = std::env::var("STATE_DIRECTORY").unwrap_or_default();
+    match given.split(':').next().filter(|first| !first.is_empty()) {
+        Some(first) => PathBuf::from(first),
+        None => PathBuf::from(STATE_DIRECTORY),
+    }
+}
+
+impl HostDraft {
+    /// Files that its meaning depends on, as they are written.
+    pub(crate) fn named(&self) -> Vec<&str> {
+        let certificates = self.certificates.iter().flat_map(|it| [&it.chain, &it.key]);
+        let certificates = certificates.flatten().map(|at| at.value.as_str());
+        let rates = self.rates.iter().filter_map(RatesDraft::named);
+        certificates.chain(rates).chain(self.trunks.iter().flat_map(TrunkDraft::named)).collect()
+    }
 }
 
 fn node(table: &mut Reader<'_>, host: &mut HostDraft) {

@@ -4,13 +4,19 @@
 //! source.rs    bytes, lines, syntax          value.rs       one value
 //! reader.rs    one table, key by key         host.rs  trunk.rs  tenant.rs  route.rs    one file
 //! assemble.rs  names.rs  overlap.rs  tls_check.rs           what tables say about each other
+//! disk.rs      what has changed              hostside.rs  version.rs         one file, judged
+//! settle.rs    who gets a number             store.rs       all of it, in force or about to be
 //! schema/      the same keys as data, for editors
 //! ```
 
 mod accounts;
 mod assemble;
+#[allow(dead_code, reason = "the watch and generations use it")]
+mod disk;
 mod headers;
 mod host;
+#[allow(dead_code, reason = "the watch and generations use it")]
+mod hostside;
 mod names;
 mod nearest;
 mod overlap;
@@ -21,7 +27,10 @@ mod refusals;
 mod registrar;
 mod route;
 pub(crate) mod schema;
+mod settle;
 mod source;
+#[allow(dead_code, reason = "the watch and generations use it")]
+mod store;
 #[cfg(test)]
 mod survey;
 mod teams;
@@ -29,24 +38,26 @@ mod tenant;
 mod tls_check;
 mod trunk;
 mod value;
+mod version;
 
 #[cfg(test)]
 mod tests;
 
+pub use disk::Scope;
 pub use problem::Problem;
 pub use refusals::refusals;
+pub use store::{Candidate, Store};
 
 use b2bua::plan::Plan;
 use certs::Identity;
-use host::HostDraft;
-use problem::{Place, Problems};
+use problem::Problems;
 use source::{Layout, Source};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A configuration that holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// The snapshot; its generation is 0 until it is put in force.
     pub plan: Plan,
@@ -65,9 +76,24 @@ pub struct Loaded {
     pub log: Log,
     /// What holds and is hardly meant.
     pub warnings: Vec<Problem>,
-    /// Every configuration file that was read.
-    pub files: Vec<PathBuf>,
+    /// Tenants whose files do not hold: each is as it last was, or absent.
+    pub broken: Vec<Broken>,
+    /// `[state] directory`.
+    pub state: PathBuf,
+    /// Files that the configuration names: certificates, keys, roots and the like.
+    pub named: Vec<PathBuf>,
     lines: Lines,
+}
+
+/// A tenant whose file does not hold.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// The tenant.
+    pub tenant: String,
+    /// Whether its calls are refused; else it is as it last was.
+    pub absent: bool,
+    /// What is wrong.
+    pub problems: Arc<Vec<Problem>>,
 }
 
 /// One `[[certificate]]`.
@@ -147,13 +173,14 @@ pub enum LogFormat {
 }
 
 /// Lines of `tollgate.toml` on which things begin that a reload may have to refuse.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lines {
     file: PathBuf,
     admin: u32,
     metrics: u32,
     media: u32,
     log: u32,
+    state: u32,
     addresses: Vec<u32>,
     listeners: Vec<u32>,
 }
@@ -181,45 +208,29 @@ pub fn admin_socket(path: &Path) -> PathBuf {
 /// Reads the configuration under `path`, a directory or the `tollgate.toml` in it: all of it holds,
 /// or every problem is listed.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
-    let layout = Layout::of(path);
-    let problems = Problems::default();
-    let host = Source::read(&layout.host, &problems).map(|source| host::read(&source, &problems));
-    // Without the host's file no name in a tenant's file can be judged.
-    let host = host.unwrap_or_else(|| HostDraft { damaged: true, ..HostDraft::default() });
-    let mut tenants = Vec::new();
-    for path in layout.tenant_files(&problems) {
-        if let Some(source) = Source::read(&path, &problems) {
-            tenants.push(tenant::read(&path, &source, &problems));
-        }
+    let Started { loaded, .. } = start(path)?;
+    match loaded.broken.is_empty() {
+        true => Ok(loaded),
+        false => Err(loaded.broken.iter().flat_map(|it| it.problems.iter().cloned()).collect()),
     }
-    let assembled = assemble::assemble(&layout.directory, &host, &tenants, &problems);
-    let files = problems.files();
-    let (errors, warnings) = problems.into_lists();
-    let (Some(assembled), Some(metrics), true) = (assembled, host.metrics, errors.is_empty())
-    else {
-        return Err(errors);
-    };
-    let line = |place: Place| place.line;
-    Ok(Loaded {
-        plan: assembled.plan,
-        certificates: assembled.certificates,
-        admin_socket: layout.directory.join(&host.socket),
-        metrics,
-        media_engine: host.engine,
-        records: host
-            .records
-            .map(|records| Records { file: layout.directory.join(&records.file), ..records }),
-        log: host.log,
-        warnings,
-        files,
-        lines: Lines {
-            file: layout.host,
-            admin: line(host.lines.admin),
-            metrics: line(host.lines.metrics),
-            media: line(host.lines.media),
-            log: line(host.lines.log),
-            addresses: host.media.iter().map(|one| line(one.place)).collect(),
-            listeners: host.listeners.iter().map(|one| line(one.place)).collect(),
-        },
-    })
+}
+
+/// A configuration as it is when the daemon starts.
+#[derive(Debug)]
+pub struct Started {
+    /// Its files, for reloads to compare with.
+    pub store: Store,
+    /// What they come to.
+    pub loaded: Loaded,
+}
+
+/// Reads the configuration under `path` with each file judged by itself: an error only if
+/// `tollgate.toml` does not hold.
+pub fn start(path: &Path) -> Result<Started, Vec<Problem>> {
+    let mut store = Store::new(path);
+    let look = store.look(&Scope::all(), crate::clock::now().wall);
+    let candidate = store.judge(look, false)?;
+    let loaded = candidate.loaded.clone();
+    store.commit(candidate);
+    Ok(Started { store, loaded })
 }

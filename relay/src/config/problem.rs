@@ -92,11 +92,6 @@ impl Problems {
         format!("{}:{}", self.path(place.file).display(), place.line)
     }
 
-    /// The files, in order.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
-        self.files.borrow().clone()
-    }
-
     /// Errors and warnings, each by file and line and each once.
     pub(crate) fn into_lists(self) -> (Vec<Problem>, Vec<Problem>) {
         let errors = self.listed(&self.errors);

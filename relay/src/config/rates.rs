@@ -38,6 +38,13 @@ pub(crate) fn read(top: &mut Reader<'_>) -> Vec<RatesDraft> {
     rates
 }
 
+impl RatesDraft {
+    /// The file, as written.
+    pub(crate) fn named(&self) -> Option<&str> {
+        self.file.as_ref().map(|at| at.value.as_str())
+    }
+}
+
 /// Loads the files, and finds the trunks that they name. `None` only if a problem has been reported.
 pub(crate) fn load(
     directory: &Path,

@@ -20,6 +20,12 @@ pub fn refusals(old: &Loaded, new: &Loaded) -> Vec<Problem> {
     if old.media_engine != new.media_engine {
         refusals.refuse(lines.media, "[media]: `engine` cannot change".to_owned());
     }
+    refusals.changed(
+        lines.state,
+        "[state]: `directory`",
+        &old.state.display(),
+        &new.state.display(),
+    );
     if old.log != new.log {
         refusals.refuse(lines.log, "[log] cannot change".to_owned());
     }

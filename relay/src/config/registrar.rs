@@ -39,6 +39,13 @@ struct UserDraft {
     whose: String,
 }
 
+impl RegistrarDraft {
+    /// The files of its users' secrets.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        self.users.iter().filter_map(|user| Some(user.secret_file.as_ref()?.value.as_str()))
+    }
+}
+
 /// Reads `[trunk.registrar]`.
 pub(crate) fn read(table: &mut Reader<'_>) -> RegistrarDraft {
     let whose = table.whose().to_owned();

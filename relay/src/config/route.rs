@@ -143,6 +143,7 @@ fn step(value: &DeValue<'_>) -> Result<StepDraft, Wrong> {
 }
 
 /// What the names in routes refer to.
+#[derive(Debug)]
 pub(crate) struct Tables<'a> {
     pub(crate) host: &'a HostDraft,
     pub(crate) trunks: Names<'a>,

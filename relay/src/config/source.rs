@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// No configuration file is read beyond this: ten thousand numbers and routes fit several times.
-const FILE_SIZE_MAX: u64 = 4 << 20;
+pub(crate) const FILE_SIZE_MAX: u64 = 4 << 20;
 /// Tenant files read from one directory: twice what one host is meant for.
 const TENANTS_MAX: usize = 20_000;
 /// The host's file.
@@ -17,7 +17,7 @@ const HOST_FILE: &str = "tollgate.toml";
 const TENANTS_DIRECTORY: &str = "tenants.d";
 
 /// Where the files of one configuration are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Layout {
     /// The directory, which relative paths in files start from.
     pub(crate) directory: PathBuf,
@@ -43,20 +43,21 @@ impl Layout {
 
     /// The tenant files, by tenant. Hidden files and what editors leave beside them are passed over;
     /// a name that differs from `*.toml` only by a slip would silently lose a tenant and is told.
-    pub(crate) fn tenant_files(&self, problems: &Problems) -> Vec<PathBuf> {
+    /// `None` if there is no such directory.
+    pub(crate) fn tenant_files(&self, problems: &Problems) -> Option<Vec<PathBuf>> {
         let entries = match std::fs::read_dir(&self.tenants) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
                 let place = Place { file: problems.add_file(&self.tenants), line: 1 };
                 problems.error(place, format!("cannot be listed: {error}"), None);
-                return Vec::new();
+                return Some(Vec::new());
             }
         };
         let mut files = Vec::new();
         for path in entries.flatten().map(|entry| entry.path()) {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let backup = name.starts_with(['.', '#']) || name.ends_with('~');
+            let backup = is_backup(name);
             let extension = path.extension().and_then(|extension| extension.to_str());
             match extension {
                 _ if backup || path.is_dir() => {}
@@ -79,8 +80,18 @@ impl Layout {
             problems.error(place, message, None);
             files.truncate(TENANTS_MAX);
         }
-        files
+        Some(files)
     }
+
+    /// The file of this tenant.
+    pub(crate) fn tenant(&self, name: &str) -> PathBuf {
+        self.tenants.join(format!("{name}.toml"))
+    }
+}
+
+/// Hidden files, and what editors leave beside those they edit.
+pub(crate) fn is_backup(name: &str) -> bool {
+    name.starts_with(['.', '#']) || name.ends_with('~')
 }
 
 /// One file's text and its lines.

@@ -1,7 +1,7 @@
 //! Whether certificates, keys and roots can be used, and whether Teams will know us by them.
 
 use super::Certificate;
-use super::assemble::Linked;
+use super::assemble::{Ground, Linked};
 use super::host::HostDraft;
 use super::problem::{At, Place, Problems};
 use super::tenant::TenantDraft;
@@ -66,46 +66,60 @@ pub(crate) fn roots(
     named
 }
 
-/// Whether each Teams trunk's certificate names this host and its tenants (TDR-CRT-003, TDR-CRT-004),
-/// and is of a kind that Teams takes.
+/// Whether each Teams trunk's certificate names this host (TDR-CRT-003), and is of a kind that Teams
+/// takes.
 pub(crate) fn teams(
     host: &HostDraft,
-    tenants: &[TenantDraft],
     linked: &Linked,
     certificates: &[Option<Certificate>],
     problems: &Problems,
 ) {
     let mut judged = BTreeSet::new();
-    for trunk in teams_trunks(host) {
-        let Some(listener) = linked.listener_of_trunk.get(trunk).copied().flatten() else {
-            continue;
-        };
-        let Some(index) = linked.certificate_of_listener.get(listener).copied().flatten() else {
-            continue;
-        };
-        let Some(certificate) = certificates.get(index).and_then(Option::as_ref) else { continue };
-        let identity = &certificate.identity;
+    for (_, index, certificate) in teams_certificates(host, linked, certificates) {
         let draft = &host.certificates[index];
         if judged.insert(index)
             && let Some(chain) = &draft.chain
         {
-            judge(identity, &draft.whose, chain.place, problems);
+            judge(&certificate.identity, &draft.whose, chain.place, problems);
         }
         if let Some(fqdn) = &host.fqdn
-            && !identity.covers(&fqdn.value)
+            && !certificate.identity.covers(&fqdn.value)
         {
             uncovered("[node]", fqdn, certificate, problems);
         }
-        for (index, tenant) in tenants.iter().enumerate() {
-            let named = linked.teams_trunks_of_tenant.get(index);
-            if named.is_some_and(|named| !named.is_empty() && !named.contains(&trunk)) {
-                continue;
-            }
-            for fqdn in tenant.fqdns.iter().filter(|fqdn| !identity.covers(&fqdn.value)) {
-                uncovered(&format!("tenant \"{}\"", tenant.name), fqdn, certificate, problems);
-            }
+    }
+}
+
+/// Whether the certificate of each Teams trunk that a tenant uses names it (TDR-CRT-004).
+pub(crate) fn tenant(
+    ground: &Ground<'_>,
+    tenant: &TenantDraft,
+    teams_trunks: &[usize],
+    problems: &Problems,
+) {
+    let Ground { linked, certificates, .. } = ground;
+    for (trunk, _, certificate) in teams_certificates(ground.host(), linked, certificates) {
+        if !teams_trunks.is_empty() && !teams_trunks.contains(&trunk) {
+            continue;
+        }
+        for fqdn in tenant.fqdns.iter().filter(|one| !certificate.identity.covers(&one.value)) {
+            uncovered(&format!("tenant \"{}\"", tenant.name), fqdn, certificate, problems);
         }
     }
+}
+
+/// The Teams trunks, each with the index of its certificate and the certificate, as far as they are
+/// there.
+fn teams_certificates<'a>(
+    host: &'a HostDraft,
+    linked: &'a Linked,
+    certificates: &'a [Option<Certificate>],
+) -> impl Iterator<Item = (usize, usize, &'a Certificate)> {
+    teams_trunks(host).filter_map(|trunk| {
+        let listener = linked.listener_of_trunk.get(trunk).copied().flatten()?;
+        let index = linked.certificate_of_listener.get(listener).copied().flatten()?;
+        Some((trunk, index, certificates.get(index)?.as_ref()?))
+    })
 }
 
 /// Indices of the Teams trunks.

@@ -284,6 +284,17 @@ fn peer_name(value: &DeValue<'_>) -> Result<String, Wrong> {
 }
 
 impl TrunkDraft {
+    /// Files that its meaning depends on.
+    pub(crate) fn named(&self) -> Vec<&str> {
+        let roots = match self.roots.as_ref().map(|at| &at.value) {
+            Some(RootsDraft::File(file)) => Some(file.as_str()),
+            _ => None,
+        };
+        let auth = self.auth.iter().filter_map(AuthDraft::named);
+        let users = self.registrar.iter().flat_map(RegistrarDraft::named);
+        roots.into_iter().chain(auth).chain(users).collect()
+    }
+
     /// Where it is reached, by a listener of this transport. A carrier's name without a port is left
     /// to NAPTR and SRV; Microsoft has none of these (TDR-DNS-003).
     pub(crate) fn target_names(&self, transport: Transport) -> Vec<TargetName> {

@@ -114,13 +114,13 @@ impl Stage {
         let lab = lab.map_err(|error| StageFailure::Configuration(error.to_string()))??;
         progress.say("lab", &format!("certificates and configuration are in {}", dir.display()));
         let [teams, colt, bt] = peers(&lab)?;
-        let loaded = config::load(dir).map_err(|problems| {
+        let started = config::start(dir).map_err(|problems| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             StageFailure::Configuration(problems.join("; "))
         })?;
-        crate::logging::install(loaded.log);
-        let admin_socket = loaded.admin_socket.clone();
-        let daemon = Daemon::start(dir, loaded, recorder.clone()).await?;
+        crate::logging::install(started.loaded.log);
+        let admin_socket = started.loaded.admin_socket.clone();
+        let daemon = Daemon::start(dir, started, recorder.clone()).await?;
         let metrics = daemon.metrics();
         let (end, ended) = oneshot::channel::<()>();
         let sbc = tokio::spawn(daemon.serve_until(async {

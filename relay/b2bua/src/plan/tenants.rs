@@ -66,6 +66,12 @@ impl Tenants {
         index
     }
 
+    /// Whether this very tenant is at `index`.
+    pub fn is(&self, index: usize, tenant: &Arc<Tenant>) -> bool {
+        let slot = self.slots.get(index).and_then(Option::as_ref);
+        slot.is_some_and(|own| Arc::ptr_eq(own, tenant))
+    }
+
     /// Indices that new tenants may take, the first free one first.
     pub fn free(&self) -> impl Iterator<Item = usize> {
         let holes = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_none());

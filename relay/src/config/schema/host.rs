@@ -12,6 +12,7 @@ pub(super) const HOST: Table = table(
         key("metrics", One(&METRICS), "HTTP: /metrics, /healthz, /readyz."),
         key("log", One(&LOG), "What is logged, and how."),
         key("records", One(&RECORDS), "One JSON line per call."),
+        key("state", One(&STATE), "What is kept over restarts."),
         key("media", One(&MEDIA), "Where audio comes in, and who moves it.").required(),
         key("resolve", One(&RESOLVE), "Names with fixed addresses, in place of DNS."),
         key("certificate", Several(&CERTIFICATE), "Certificates, which listeners name."),
@@ -59,6 +60,16 @@ const ADMIN: Table = table(
 const METRICS: Table = table(
     "HTTP: /metrics, /healthz, /readyz.",
     &[key("listen", SOCKET, "Address and port.").default("127.0.0.1:9464")],
+);
+
+const STATE: Table = table(
+    "What is kept over restarts.",
+    &[key(
+        "directory",
+        Text,
+        "Where the last good configurations are; without it $STATE_DIRECTORY, else the usual place.",
+    )
+    .default("/var/lib/tollgate")],
 );
 
 const LOG: Table = table(

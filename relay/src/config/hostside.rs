@@ -1,0 +1,102 @@
+//! `tollgate.toml`, judged by itself: what it comes to, and what tenants are judged by.
+
+use super::assemble::{self, Assembled, Ground};
+use super::disk::Content;
+use super::host::{self, HostDraft};
+use super::problem::{Problem, Problems};
+use super::source::{Layout, Source};
+use super::version::{Sum, sum};
+use super::{Certificate, Lines, Loaded, Records};
+use b2bua::plan::Plan;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One version of the host's file, with the files it names as they were.
+#[derive(Debug)]
+pub(crate) struct HostSide {
+    pub(crate) text: Arc<str>,
+    pub(crate) sum: Sum,
+    draft: HostDraft,
+    assembled: Assembled,
+    pub(crate) errors: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+impl HostSide {
+    /// Judges the host's file, and reads what it names.
+    pub(crate) fn judge(layout: &Layout, content: Content) -> Self {
+        let problems = Problems::default();
+        let file = problems.add_file(&layout.host);
+        let (text, sum, unreadable) = match content.text {
+            Ok((text, sum)) => (text, sum, None),
+            Err(problem) => (Arc::from(""), sum(""), Some(problem)),
+        };
+        let draft = match &unreadable {
+            None => host::read(&Source::new(file, String::from(&*text)), &problems),
+            // Without the host's file no name in a tenant's file can be judged.
+            Some(_) => HostDraft { damaged: true, ..HostDraft::default() },
+        };
+        let assembled = assemble::host(&layout.directory, &draft, &problems);
+        let (mut errors, warnings) = problems.into_lists();
+        errors.splice(0..0, unreadable);
+        Self { text, sum, draft, assembled, errors, warnings }
+    }
+
+    /// What tenants are judged by.
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        Ground::new(&self.draft, &self.assembled)
+    }
+
+    /// The plan without tenants; `None` if the file does not hold.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.assembled.plan.as_ref().filter(|_| self.errors.is_empty())
+    }
+
+    /// Whether what holds on one holds on the other.
+    pub(crate) fn same_ground(&self, other: &Self) -> bool {
+        let names = |side: &Self| -> Vec<Option<Vec<String>>> {
+            let certificates = side.assembled.certificates.iter();
+            certificates.map(|one| Some(one.as_ref()?.identity.names().to_vec())).collect()
+        };
+        self.sum == other.sum && names(self) == names(other)
+    }
+
+    /// Files besides the configuration that its meaning depends on.
+    pub(crate) fn named(&self, layout: &Layout) -> Vec<PathBuf> {
+        self.draft.named().into_iter().map(|file| layout.directory.join(file)).collect()
+    }
+
+    /// What the daemon needs, with this plan; `None` if the file does not hold.
+    pub(crate) fn loaded(&self, layout: &Layout, plan: Plan) -> Option<Loaded> {
+        let host = &self.draft;
+        let certificates: Option<Vec<Certificate>> =
+            self.assembled.certificates.iter().cloned().collect();
+        let directory = &layout.directory;
+        Some(Loaded {
+            plan,
+            certificates: certificates?,
+            admin_socket: directory.join(&host.socket),
+            metrics: host.metrics?,
+            media_engine: host.engine,
+            records: host
+                .records
+                .clone()
+                .map(|records| Records { file: directory.join(&records.file), ..records }),
+            log: host.log,
+            state: directory.join(&host.state),
+            warnings: self.warnings.clone(),
+            broken: Vec::new(),
+            named: self.named(layout),
+            lines: Lines {
+                file: layout.host.clone(),
+                admin: host.lines.admin.line,
+                metrics: host.lines.metrics.line,
+                media: host.lines.media.line,
+                log: host.lines.log.line,
+                state: host.lines.state.line,
+                addresses: host.media.iter().map(|one| one.place.line).collect(),
+                listeners: host.listeners.iter().map(|one| one.place.line).collect(),
+            },
+        })
+    }
+}
