@@ -6,6 +6,7 @@
 //! other; [`SessionDescription`] reads and edits a body line by line.
 #![forbid(unsafe_code)]
 
+pub mod codecs;
 pub mod crypto;
 pub mod offer_answer;
 pub mod pair;
@@ -15,6 +16,7 @@ pub mod stream;
 pub mod text;
 mod write;
 
+pub use codecs::Codecs;
 pub use offer_answer::{Ability, Local, Media, Negotiation, Refusal};
 pub use pair::{PayloadMap, payload_map};
 pub use stream::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};

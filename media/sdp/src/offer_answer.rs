@@ -4,6 +4,7 @@
 //! it where an INVITE forks). It speaks for our end only: the pairing of two legs is in
 //! [`crate::pair`]. What it refuses changes nothing in it.
 
+use crate::codecs::Codecs;
 use crate::pair::{assign_numbers, matched};
 use crate::remote::Remote;
 use crate::section::is_parameters;
@@ -73,6 +74,7 @@ pub enum Refusal {
 pub struct Negotiation {
     local: Local,
     ability: Ability,
+    codecs: Codecs,
     open: Open,
     in_force: Option<Agreed>,
     /// The version of the last description we wrote; one that was refused is not used again.
@@ -115,6 +117,7 @@ impl Negotiation {
         Self {
             local,
             ability,
+            codecs: Codecs::default(),
             open: Open::Nothing,
             in_force: None,
             version: 0,
@@ -123,12 +126,28 @@ impl Negotiation {
         }
     }
 
+    /// The same for a leg that may use these codecs alone.
+    pub fn with_codecs(self, codecs: Codecs) -> Self {
+        Self { codecs, ..self }
+    }
+
+    /// Whether an offer of `media` would hold speech that this leg may use.
+    pub fn can_offer(&self, media: &Media) -> bool {
+        self.codecs.leave_speech(&media.payloads)
+    }
+
     /// Takes the far side's offer; the offer is open until [`Self::make_answer`] or [`Self::rollback`].
     pub fn receive_offer(&mut self, sdp: &[u8]) -> Result<Media, Refusal> {
         if !matches!(self.open, Open::Nothing) {
             return Err(Refusal::OutOfTurn);
         }
-        let theirs = Remote::offer(sdp, self.ability, self.suite_in_force())?;
+        let mut theirs = Remote::offer(sdp, self.ability, self.suite_in_force())?;
+        if !self.codecs.are_all() {
+            theirs.media.payloads = self.codecs.of(&theirs.media.payloads);
+            if !theirs.media.payloads.iter().any(Payload::is_speech) {
+                return Err(Refusal::NoCommonCodec);
+            }
+        }
         let media = theirs.media.clone();
         self.refresh = self.in_force.as_ref().is_some_and(|last| last.theirs.says_the_same(sdp));
         self.open = Open::Theirs(theirs);
@@ -161,6 +180,7 @@ impl Negotiation {
                 ..offered.clone()
             })
             .collect();
+        let payloads = self.codecs.of(&payloads);
         if !payloads.iter().any(Payload::is_speech) {
             return Err(Refusal::NoCommonCodec);
         }
@@ -185,12 +205,14 @@ impl Negotiation {
     /// Makes an offer of `media`; it is open until [`Self::receive_answer`] or [`Self::rollback`],
     /// and takes the place of one that is open already. A payload type whose number is taken, or
     /// has meant something else on this leg, gets another; without any speech in `media` the offer
-    /// is of [`Media::g711`].
+    /// is of [`Media::g711`]. What the leg may not use is left out, where that leaves any speech.
     pub fn make_offer(&mut self, media: &Media) -> Bytes {
-        let mut payloads = assign_numbers(&media.payloads, &self.numbers);
-        if !payloads.iter().any(Payload::is_speech) {
-            payloads = assign_numbers(&Media::g711().payloads, &self.numbers);
-        }
+        let g711 = Media::g711();
+        let offers = [self.codecs.of(&media.payloads), self.codecs.of(&g711.payloads)];
+        let offers = offers.into_iter().chain([g711.payloads]);
+        let mut offers = offers.map(|payloads| assign_numbers(&payloads, &self.numbers));
+        let speaks = |payloads: &Vec<Payload>| payloads.iter().any(Payload::is_speech);
+        let payloads = offers.find(speaks).unwrap_or_default();
         let media = Media { payloads, direction: media.direction, ptime_ms: media.ptime_ms };
         let draft = match &self.in_force {
             // Profile, suite and the m-lines that were refused stay as they were agreed.

@@ -149,7 +149,7 @@ fn nearest<'a>(payload: &Payload, among: impl Iterator<Item = &'a Payload>) -> O
 }
 
 /// Leaves out what goes with speech of another clock rate.
-fn fitting(payloads: Vec<Payload>) -> Vec<Payload> {
+pub(crate) fn fitting(payloads: Vec<Payload>) -> Vec<Payload> {
     let clocks: Vec<u32> = payloads.iter().filter(|p| p.is_speech()).map(|p| p.clock_hz).collect();
     let fits = |payload: &Payload| payload.is_speech() || clocks.contains(&payload.clock_hz);
     let an_event_fits = payloads.iter().any(|p| p.is_event() && fits(p));
