@@ -111,7 +111,10 @@ impl Headers {
 
     /// Removes all lines under `name`; whether there was one.
     pub fn remove(&mut self, name: Name) -> bool {
-        let wanted = Wanted::new(name);
+        self.remove_wanted(Wanted::new(name))
+    }
+
+    fn remove_wanted(&mut self, wanted: Wanted<'_>) -> bool {
         let mut lines = std::mem::take(&mut self.lines);
         let before = lines.len();
         lines.retain(|line| !wanted.is(self, line));
@@ -140,6 +143,26 @@ impl Headers {
         let name = text[line.start as usize..line.name_end as usize].to_vec();
         let rest = rest.to_vec();
         self.insert_line(at, line.code, &name, &rest);
+    }
+
+    /// Each header line's value under a name that is only known at run time; a compact name counts as
+    /// its long one.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let wanted = Wanted::named(name);
+        self.lines.iter().filter(move |line| wanted.is(self, line)).map(|line| self.value(line))
+    }
+
+    /// Appends a header line under such a name; one that is no token is not written.
+    pub fn push_named(&mut self, name: &str, value: impl Into<Bytes>) {
+        if !name.is_empty() && token_len(name.as_bytes()) == name.len() {
+            let at = self.lines.len();
+            self.insert_line(at, code_of(name.as_bytes()), name.as_bytes(), &value.into());
+        }
+    }
+
+    /// Removes all lines under such a name; whether there was one.
+    pub fn remove_named(&mut self, name: &str) -> bool {
+        self.remove_wanted(Wanted::named(name))
     }
 
     /// Appends the lines under `name` of another message, as they were written there.
@@ -374,14 +397,19 @@ impl Line {
 
 /// A name to look for: by code, or by its letters if it is not known.
 #[derive(Clone, Copy)]
-struct Wanted {
+struct Wanted<'n> {
     code: u8,
-    text: &'static str,
+    text: &'n str,
 }
 
-impl Wanted {
+impl<'n> Wanted<'n> {
     fn new(name: Name) -> Self {
         Self { code: name.code(), text: name.as_str() }
+    }
+
+    /// By a name that is only known at run time.
+    fn named(name: &'n str) -> Self {
+        Self { code: code_of(name.as_bytes()), text: name }
     }
 
     fn is(self, headers: &Headers, line: &Line) -> bool {

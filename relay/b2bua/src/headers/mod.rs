@@ -13,12 +13,15 @@ mod named;
 mod policy;
 mod privacy;
 mod returned;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use returned::Returned;
+pub(crate) use rules::{Facts, apply as apply_rules};
 
 pub use policy::{Forwarding, Geolocation, HeaderPolicy, PrivacyId, Trust};
+pub use rules::{HeaderAction, HeaderRule, NoHeaderRule, Template, may_be_changed};
 
 use crate::identity::Identity;
 use crate::party::Caller;

@@ -24,3 +24,10 @@ fn are_e164(digits: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_digit())
         && !digits.starts_with('0')
 }
+
+/// Whether `number` is as long as a whole number is, in whatever form: what is shorter is an emergency
+/// or short number, and what has more than digits a service code or a name.
+pub(crate) fn is_whole(number: &str) -> bool {
+    let digits = number.strip_prefix('+').unwrap_or(number);
+    digits.len() >= E164_DIGITS_MIN && digits.bytes().all(|b| b.is_ascii_digit())
+}

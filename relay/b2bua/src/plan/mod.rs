@@ -5,6 +5,7 @@
 //! tenant is its own for as long as it is there, in every later plan as well.
 
 mod absent;
+mod calling;
 mod cidr;
 mod fqdns;
 mod limits;
@@ -12,6 +13,7 @@ mod listener;
 mod numbers;
 mod pattern;
 mod rates;
+mod rewrite;
 mod route;
 mod schedule;
 mod shared;
@@ -19,8 +21,12 @@ mod tenant;
 mod tenants;
 mod trunk;
 
-pub use crate::headers::{Forwarding, Geolocation, HeaderPolicy, PrivacyId, Trust};
+pub use crate::headers::{
+    Forwarding, Geolocation, HeaderAction, HeaderPolicy, HeaderRule, NoHeaderRule, PrivacyId,
+    Template, Trust, may_be_changed,
+};
 pub use absent::Absent;
+pub use calling::{Block, CallerId, CallerPolicy, CallerPrivacy, Ringback};
 pub use cidr::Cidr;
 pub use fqdns::Fqdns;
 pub use limits::Limits;
@@ -30,6 +36,7 @@ pub use pattern::{NoPattern, Pattern, Patterns, Stem};
 pub use rates::Rates;
 pub use route::{PRIORITY_DEFAULT, Rare, Route, RouteFrom, Step, Steps};
 pub use schedule::{NoSpan, Schedule, Span, local, weekday};
+pub use rewrite::{Change, Party, Rewrite, RulePlace, Subject, Way, can_be_number};
 pub use shared::Shared;
 pub use tenant::{HoldPolicy, Tenant, TransferPolicy};
 pub use tenants::Tenants;
