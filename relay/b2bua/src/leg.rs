@@ -1,14 +1,15 @@
 //! One side of a call: its dialog, its offer/answer state, and who we are there.
 
+use crate::call::numbers::Whose;
 use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, Hop, LegMedia, Target};
 use crate::nat;
-use crate::plan::{Plan, SrtpPolicy, TrunkKind};
+use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
-use sdp::{Ability, Local, Negotiation, SrtpKey, Suite};
+use sdp::{Ability, Codecs, Local, Negotiation, SrtpKey, Suite};
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -194,7 +195,7 @@ pub(crate) fn is_teams(plan: &Plan, trunk: usize) -> bool {
 pub(crate) fn negotiation(
     core: &mut Core,
     plan: &Plan,
-    trunk: usize,
+    (trunk, whose): (usize, Whose),
     address: usize,
     port: u16,
 ) -> Negotiation {
@@ -213,5 +214,23 @@ pub(crate) fn negotiation(
         session_id: core.rng.next_u64() >> 1,
         key: SrtpKey::generate(Suite::AesCm128HmacSha1_80, &mut core.rng),
     };
-    Negotiation::new(local, ability)
+    Negotiation::new(local, ability).with_codecs(codecs(plan, trunk, whose))
+}
+
+/// The codecs of a leg on `trunk`: what it and the tenant both allow. Nothing is held back from an
+/// emergency call.
+pub(crate) fn codecs(plan: &Plan, trunk: usize, whose: Whose) -> Codecs {
+    if whose.emergency {
+        return Codecs::default();
+    }
+    let of_trunk = plan.trunks.get(trunk).map(|trunk| trunk.codecs.clone()).unwrap_or_default();
+    let tenant = whose.tenant.and_then(|tenant| plan.tenants.get(tenant));
+    tenant.map_or_else(|| of_trunk.clone(), |tenant| of_trunk.and(&tenant.codecs))
+}
+
+/// Whether early media from `trunk` stays away from the caller.
+pub(crate) fn rings_locally(plan: &Plan, trunk: usize, whose: Whose) -> bool {
+    let of_trunk = plan.trunks.get(trunk).and_then(|trunk| trunk.ringback);
+    let tenant = || plan.tenants.get(whose.tenant?).map(|tenant| tenant.ringback);
+    !whose.emergency && of_trunk.or_else(tenant) == Some(Ringback::Local)
 }

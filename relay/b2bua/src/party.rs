@@ -31,6 +31,11 @@ impl Called {
         (!number.is_empty()).then_some(Self { user, number })
     }
 
+    /// The same party under another number.
+    pub(crate) fn renumbered(&self, number: String) -> Self {
+        Self { user: with_number(&self.user, &number), number }
+    }
+
     /// The same party with its number in E.164 with `+` and nothing between the digits, which
     /// Teams insists on (TDR-OUT-001). Parameters stay as they are (TDR-OUT-014).
     pub(crate) fn with_plus(mut self) -> Self {
@@ -76,6 +81,16 @@ impl Caller {
         self.anonymous
     }
 
+    /// The same caller under another number.
+    pub(crate) fn renumbered(self, number: &str) -> Self {
+        Self { user: with_number(&self.user, number), ..self }
+    }
+
+    /// This number in place of the caller's, and no name beside it; who hides goes on hiding.
+    pub(crate) fn replaced(self, number: &str) -> Self {
+        Self { user: number.to_owned(), display: Bytes::new(), ..self }
+    }
+
     /// The same caller, not named.
     pub(crate) fn unnamed(self) -> Self {
         Self { anonymous: true, ..self }
@@ -109,7 +124,7 @@ impl Caller {
 }
 
 /// A user part without its parameters, and without what is between the digits of a number.
-fn number_in(user: &str) -> String {
+pub(crate) fn number_in(user: &str) -> String {
     let bare = user.split(';').next().unwrap_or_default();
     match bare.bytes().all(|b| b.is_ascii_digit() || b"+-.()*#".contains(&b)) {
         true => bare.chars().filter(|c| !"-.()".contains(*c)).collect(),
@@ -118,6 +133,12 @@ fn number_in(user: &str) -> String {
 }
 
 pub(crate) const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
+
+/// A user part with another number; its parameters stay (TDR-OUT-014).
+pub(crate) fn with_number(user: &str, number: &str) -> String {
+    let params = user.find(';').and_then(|at| user.get(at..)).unwrap_or_default();
+    format!("{number}{params}")
+}
 
 /// Whether a user part is a telephone number.
 pub(crate) fn is_telephone(user: &str) -> bool {

@@ -33,6 +33,10 @@ pub enum Reject {
     FraudGuard,
     /// The call was diverted more often than any telephone network does (TDR-FWD-009).
     ForwardLoop,
+    /// A block list of the host or of the tenant has the number called or calling.
+    Blocked,
+    /// The route shows numbers of the tenant alone, and the caller has none.
+    CallerNotAllowed,
     /// The caller insists on a privacy that we cannot give (RFC 3323, 5).
     Privacy,
 }
@@ -43,7 +47,9 @@ impl Reject {
     pub const fn status(self) -> u16 {
         match self {
             Self::NoRoute | Self::UnknownTenant => 404,
-            Self::TenantSuspended | Self::FraudGuard => 403,
+            Self::TenantSuspended | Self::FraudGuard | Self::Blocked | Self::CallerNotAllowed => {
+                403
+            }
             Self::TrunkDown
             | Self::TenantInvalid
             | Self::CallLimit
@@ -75,6 +81,8 @@ impl Reject {
             Self::Draining => "draining",
             Self::FraudGuard => "fraud_guard",
             Self::ForwardLoop => "forward_loop",
+            Self::Blocked => "blocked",
+            Self::CallerNotAllowed => "caller_not_allowed",
             Self::Privacy => "privacy",
         }
     }

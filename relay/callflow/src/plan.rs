@@ -73,6 +73,7 @@ pub fn plan() -> Plan {
         numbers: NumberIndex::new(ranges).expect("the ranges of the test plan do not overlap"),
         absent: Default::default(),
         rates: b2bua::plan::Shared::default(),
+        block: Default::default(),
         resolve: resolve.into(),
     }
 }

@@ -92,6 +92,7 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
         numbers: NumberIndex::default(),
         absent: std::sync::Arc::default(),
         rates: linked.rates.clone()?.into(),
+        block: std::sync::Arc::default(),
         resolve: host
             .resolve
             .iter()
@@ -344,6 +345,7 @@ fn trunk(
         peer_names: if tls { draft.peers() } else { Vec::new() },
         roots,
         accounts,
+        ..Trunk::default()
     })
 }
 
@@ -358,5 +360,6 @@ fn tenant(draft: &TenantDraft, host: &HostDraft, routes: Option<Vec<Route>>) -> 
         hold: draft.hold,
         transfer: draft.transfer,
         emergency: route::emergency_numbers(draft, host),
+        ..Tenant::default()
     })
 }

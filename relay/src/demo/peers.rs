@@ -327,6 +327,7 @@ fn plan(access: &Access) -> Plan {
         numbers: NumberIndex::default(),
         absent: Default::default(),
         rates: Shared::default(),
+        block: Default::default(),
         resolve: Default::default(),
     }
 }

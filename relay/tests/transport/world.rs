@@ -197,6 +197,7 @@ fn plan(roots: Roots) -> Plan {
         numbers: NumberIndex::default(),
         absent: Default::default(),
         rates: Default::default(),
+        block: Default::default(),
         resolve: Default::default(),
     }
 }

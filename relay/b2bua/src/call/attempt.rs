@@ -1,23 +1,25 @@
 //! An INVITE of ours that is out: where it went, the early dialogs of its forks, and the leg that the
 //! first 2xx makes of one of them.
 
+use super::numbers::{self, Numbers, Whose};
 use super::reliable;
 use crate::core::{Abandoned, Core, DialogKey, Owner};
 use crate::credentials::{Signed, show_again};
-use crate::headers::Crossing;
+use crate::headers::{Crossing, Facts, apply_rules};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, Event, Hop, Target};
 use crate::leg::{self, Leg, SDP};
-use crate::party::{Called, Caller, is_telephone};
+use crate::party::{Called, Caller, is_telephone, number_in};
 use crate::plan::{Plan, TargetName};
 use crate::registrar::Registrars;
+use crate::routing::Trace;
 use crate::session::Session;
 use crate::timers::Timer;
 use bytes::Bytes;
 use sdp::{Media, Negotiation, Stream};
 use sip_core::transaction::{ClientId, GIVE_UP};
 use sip_core::usage::prack;
-use sip_core::{Dialog, Method, Name, Request, Response};
+use sip_core::{Dialog, Headers, Method, Name, Request, Response};
 
 /// Early dialogs of one INVITE: a Teams user has a handful of clients, a queue some twenty agents.
 const FORKS_MAX: usize = 32;
@@ -52,6 +54,8 @@ pub(super) struct Invitation {
     pub(super) crossing: Crossing,
     /// The other leg's offer.
     pub(super) offer: Media,
+    /// Whose rules it is written by.
+    pub(super) whose: Whose,
     /// On whose word they are called, where not on the caller's.
     pub(super) referred: Option<Referred>,
 }
@@ -104,7 +108,8 @@ pub(super) enum Progress {
 pub(super) struct NoContact;
 
 impl Invitation {
-    /// Sends it to one target. Our offer names `negotiation`'s address and keys.
+    /// Sends it to one target. Our offer names `negotiation`'s address and keys; `received` is what
+    /// the INVITE it comes of said.
     pub(super) fn send(
         &self,
         core: &mut Core,
@@ -112,13 +117,13 @@ impl Invitation {
         call: CallId,
         to: (&Candidate, Hop),
         us: (Identity, Negotiation),
+        received: Option<&Headers>,
     ) -> Attempt {
         let ((candidate, hop), (identity, mut negotiation)) = (to, us);
         let trunk = plan.trunks.get(candidate.trunk);
-        let caller =
-            trunk.map_or_else(|| self.caller.clone(), |t| self.crossing.caller(&self.caller, t));
-        let contact = identity.contact(caller.contact_user());
-        let mut request = self.request(core, plan, candidate, (&hop, &identity), &caller);
+        let numbers = self.numbers(plan, candidate);
+        let contact = identity.contact(numbers.caller.contact_user());
+        let mut request = self.request(core, plan, candidate, (&hop, &identity), &numbers);
         request.headers.push(Name::Contact, contact.clone());
         request.headers.push(Name::Allow, identity.allow());
         request.headers.push(Name::Supported, crate::identity::EXTENSIONS);
@@ -128,6 +133,7 @@ impl Invitation {
         reliable::announce(plan, candidate.trunk, &mut request.headers);
         let offer = self.offer.for_other_leg(None).unwrap_or_else(|_| self.offer.clone());
         let offer = negotiation.make_offer(&offer);
+        self.apply_rules(plan, (call, candidate.trunk), &numbers, received, &mut request.headers);
         let (kind, body) = match trunk {
             Some(trunk) => self.crossing.body(offer, trunk, &core.token()),
             None => (SDP.into(), offer),
@@ -149,6 +155,58 @@ impl Invitation {
         }
     }
 
+    /// Whether a leg there may be offered any speech at all.
+    pub(super) fn speaks(&self, plan: &Plan, trunk: usize) -> bool {
+        leg::codecs(plan, trunk, self.whose).leave_speech(&self.offer.payloads)
+    }
+
+    /// Who calls whom, as the trunk is told.
+    fn numbers(&self, plan: &Plan, candidate: &Candidate) -> Numbers {
+        let (called, caller) = (self.called.clone(), self.caller.clone());
+        let mut numbers = Numbers { called, caller, crossing: self.crossing.clone() };
+        numbers::sent(plan, candidate.trunk, self.whose, &mut numbers, &mut Trace::default());
+        if let Some(redirected) = &candidate.redirected {
+            numbers.called = redirected.clone();
+        }
+        if leg::is_teams(plan, candidate.trunk) {
+            numbers.called = numbers.called.with_plus();
+        }
+        if let Some(trunk) = plan.trunks.get(candidate.trunk) {
+            numbers.caller = numbers.crossing.caller(&numbers.caller, trunk);
+        }
+        numbers
+    }
+
+    /// What the header rules of tenant and trunk make of an INVITE.
+    fn apply_rules(
+        &self,
+        plan: &Plan,
+        (call, trunk): (CallId, usize),
+        numbers: &Numbers,
+        received: Option<&Headers>,
+        headers: &mut Headers,
+    ) {
+        let Some(trunk) = plan.trunks.get(trunk) else { return };
+        let tenant = self.whose.tenant.and_then(|tenant| plan.tenants.get(tenant));
+        let of_tenant = tenant.map(|tenant| tenant.header_rules.as_slice()).unwrap_or_default();
+        if of_tenant.is_empty() && trunk.header_rules.is_empty() {
+            return;
+        }
+        let calling = match numbers.caller.is_anonymous() {
+            true => "anonymous".to_owned(),
+            false => number_in(&numbers.caller.user),
+        };
+        let facts = Facts {
+            called: &numbers.called.number,
+            calling: &calling,
+            tenant: tenant.map_or("", |tenant| &tenant.name),
+            trunk: &trunk.name,
+            call: call.0,
+        };
+        let rules = of_tenant.iter().chain(&trunk.header_rules);
+        apply_rules(rules, self.whose.from, headers, &facts, received);
+    }
+
     /// The INVITE up to the headers that make it one of ours.
     fn request(
         &self,
@@ -156,12 +214,10 @@ impl Invitation {
         plan: &Plan,
         candidate: &Candidate,
         (hop, identity): (&Hop, &Identity),
-        caller: &Caller,
+        numbers: &Numbers,
     ) -> Request {
         let (branch, tag, call_id) = (core.branch(), core.token(), core.token());
-        let teams = leg::is_teams(plan, candidate.trunk);
-        let called = candidate.redirected.as_ref().unwrap_or(&self.called).clone();
-        let called = if teams { called.with_plus() } else { called };
+        let Numbers { called, caller, crossing } = numbers;
         let transport = match hop {
             Hop::Target(target) => target.transport.param(),
             Hop::Flow { flow, .. } => flow.transport.param(),
@@ -187,7 +243,7 @@ impl Invitation {
         headers.push(Name::CallId, call_id);
         headers.push(Name::CSeq, "1 INVITE");
         if let Some(trunk) = plan.trunks.get(candidate.trunk) {
-            self.crossing.write(headers, caller, &called.user, (trunk, identity));
+            crossing.write(headers, caller, &called.user, (trunk, identity));
         }
         if let Some(by) = self.referred.as_ref().and_then(|referred| referred.by.as_ref()) {
             headers.set(Name::ReferredBy, by.clone());

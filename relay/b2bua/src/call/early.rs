@@ -86,6 +86,9 @@ impl Call {
         let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
         core.respond(ask.server, response);
+        if leg::rings_locally(&plan, trunk, self.whose()) {
+            return Fate::Lives;
+        }
         let (a, symmetric) = (self.a.media(&plan), leg::symmetric(&plan, trunk));
         self.connect(core, a, Some(LegMedia { stream, symmetric }));
         Fate::Lives

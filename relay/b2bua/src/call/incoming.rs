@@ -1,6 +1,7 @@
 //! A new INVITE: which tenant, which route, may it come in, and what it offers.
 
 use super::attempt::{Candidate, Invitation};
+use super::numbers::{self, Numbers, Whose};
 use super::ruling::{self, Question, Refused, Ruling};
 use super::setup::Setup;
 use super::transfer::Transfers;
@@ -64,6 +65,14 @@ struct Arrival {
     max_forwards: u8,
 }
 
+/// Whose call a new INVITE is.
+struct Whom {
+    tenant: usize,
+    /// The name that the Teams leg speaks under.
+    fqdn: String,
+    numbers: Numbers,
+}
+
 /// Takes a new INVITE, or refuses it. A refused one leaves a record and nothing else.
 pub(crate) fn invite(core: &mut Core, new: Box<NewCall>) -> Option<Call> {
     let arrival = match Arrival::of(core, new) {
@@ -112,7 +121,7 @@ impl Arrival {
 
     /// The tenant: by Request-URI host from Teams (TDR-IN-001), by called number from a carrier
     /// (TDR-MT-004). With it, the FQDN that the Teams leg speaks under.
-    fn tenant(&self) -> Result<(usize, String), Refused> {
+    fn tenant(&self, called: &Called) -> Result<(usize, String), Refused> {
         let uri = self.new.request.request_uri();
         let host = uri.as_ref().map_or(&b""[..], |uri| uri.host);
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
@@ -129,7 +138,7 @@ impl Arrival {
                 Ok((tenant, host))
             }
             RouteFrom::Carrier => {
-                let number = &self.called.number;
+                let number = &called.number;
                 let tenant = self.plan.numbers.tenant(number).ok_or_else(|| {
                     unknown(absent.number(number), format!("no tenant has the number {number}"))
                 })?;
@@ -139,12 +148,31 @@ impl Arrival {
         }
     }
 
+    /// Whose call it is and under which numbers, as its trunk means them.
+    fn whom(&self, trace: &mut Trace) -> Result<Whom, Refused> {
+        let (called, caller) = (self.called.clone(), self.caller.clone());
+        let mut numbers = Numbers { called, caller, crossing: self.crossing() };
+        // Teams names the tenant by its FQDN, and only with the tenant an emergency number is one.
+        let named = match self.direction {
+            RouteFrom::Teams => Some(self.tenant(&numbers.called)?),
+            RouteFrom::Carrier => None,
+        };
+        let tenant = named.as_ref().and_then(|(tenant, _)| self.plan.tenants.get(*tenant));
+        let emergency = tenant.is_some_and(|tenant| {
+            routing::is_emergency(tenant, self.direction, &numbers.called.number)
+        });
+        let whose = Whose { tenant: None, from: self.direction, emergency };
+        numbers::received(&self.plan, self.trunk, whose, &mut numbers, trace);
+        let (tenant, fqdn) = named.map_or_else(|| self.tenant(&numbers.called), Ok)?;
+        Ok(Whom { tenant, fqdn, numbers })
+    }
+
     fn admit(&self, core: &mut Core, trace: &mut Trace) -> Result<Call, Refused> {
         let request = &self.new.request;
         if core.stopping {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
         }
-        let (tenant, fqdn) = self.tenant()?;
+        let Whom { tenant, fqdn, numbers } = self.whom(trace)?;
         let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
         if self.max_forwards == 0 {
             return Err(refused(Reject::Loop, "Max-Forwards ran out"));
@@ -153,13 +181,16 @@ impl Arrival {
             tenant,
             from: self.direction,
             via: self.trunk,
-            called: self.called.clone(),
-            caller: self.caller.clone(),
+            called: numbers.called,
+            caller: numbers.caller,
+            crossing: numbers.crossing,
             at: core.now.wall,
             draw: core.rng.next_u64(),
         };
-        let Ruling { called, caller, decision } = ruling::rule(core, &self.plan, question, trace)?;
-        let crossing = self.crossing().for_emergency(decision.emergency);
+        let ruling = ruling::rule(core, &self.plan, question, trace)?;
+        let Ruling { called, caller, crossing, decision } = ruling;
+        let whose =
+            Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };
         if let Some((reject, why)) = crossing.refusal() {
             return Err(refused(reject, why));
         }
@@ -179,7 +210,7 @@ impl Arrival {
             return Err(refused(Reject::Overload, "no media port is free"));
         };
         let undo = |core: &mut Core| core.ports.release(core.now.mono, address_a, port_a);
-        let read = self.leg(core, (address_a, port_a), &fqdn, session);
+        let read = self.leg(core, (address_a, port_a), (&fqdn, whose), session);
         let (a, offer) = read.map_err(|(reject, why)| {
             undo(core);
             Refused::new(reject, why, Some(tenant))
@@ -200,6 +231,7 @@ impl Arrival {
             max_forwards: self.max_forwards - 1,
             crossing: crossing.clone(),
             offer,
+            whose,
             referred: None,
         };
         let parties = Parties { caller, called, crossing, max_forwards: self.max_forwards - 1 };
@@ -242,11 +274,12 @@ impl Arrival {
         &self,
         core: &mut Core,
         (address, port): (usize, u16),
-        fqdn: &str,
+        (fqdn, whose): (&str, Whose),
         session: Session,
     ) -> Result<(Leg, sdp::Media), (Reject, String)> {
         let request = &self.new.request;
-        let mut negotiation = leg::negotiation(core, &self.plan, self.trunk, address, port);
+        let mut negotiation =
+            leg::negotiation(core, &self.plan, (self.trunk, whose), address, port);
         let offered = leg::sdp_of(&request.headers, request.body());
         let offer = offerless::offer(self.direction, &mut negotiation, &offered)
             .map_err(|refusal| (reject_of(&refusal), refusal.to_string()))?;

@@ -4,6 +4,7 @@ mod align;
 mod attempt;
 mod early;
 pub(crate) mod incoming;
+pub(crate) mod numbers;
 mod offerless;
 mod redirect;
 mod referral;
@@ -31,6 +32,7 @@ use crate::plan::{Plan, RouteFrom};
 use crate::record::Record;
 use crate::routing::Trace;
 use bytes::Bytes;
+use numbers::Whose;
 use renegotiate::Renegotiation;
 use sdp::Direction;
 use setup::Setup;
@@ -204,6 +206,16 @@ impl Call {
             Method::Notify => self.answer(core, &ask, 481),
             _ => self.answer(core, &ask, 405),
         }
+    }
+
+    /// Whose call it is: what of it is begun later is no emergency call.
+    fn whose(&self) -> Whose {
+        let emergency = match &self.phase {
+            Phase::Setup(setup) => setup.invitation.whose.emergency,
+            Phase::Up(_) | Phase::Ending => false,
+        };
+        let tenant = self.plan.tenants.named(&self.tenant);
+        Whose { tenant, from: self.direction, emergency }
     }
 
     fn trunk_of(&self, which: PeerLeg) -> usize {

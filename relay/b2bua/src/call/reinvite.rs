@@ -220,7 +220,9 @@ impl Call {
             return None;
         }
         let payloads = if codec_gone {
-            offer.for_other_leg(None).ok()?.payloads
+            let wanted = offer.for_other_leg(None).ok()?;
+            // Without anything that the leg may use, nothing crosses and the offer is refused.
+            Some(wanted).filter(|wanted| other.negotiation.can_offer(wanted))?.payloads
         } else {
             offered.payloads.clone()
         };

@@ -199,7 +199,7 @@ impl Call {
             PeerLeg::B => ports.b,
         };
         let at_home = self.plan.trunks.get(trunk)?.media == address;
-        at_home.then(|| leg::negotiation(core, &self.plan, trunk, address, port))
+        at_home.then(|| leg::negotiation(core, &self.plan, (trunk, self.whose()), address, port))
     }
 
     /// Puts `new` in the place of leg `which`; the old one comes back, still to be found by its tags.

@@ -1,7 +1,9 @@
 //! What becomes of a call before anything is committed to it: whose it is, whether it may go out, under
 //! which numbers and where to. An INVITE and the operator's question (`tollgate route`) go this one way.
 
+use super::numbers::{self, Numbers, Whose};
 use crate::core::Core;
+use crate::headers::Crossing;
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
 use crate::reject::Reject;
@@ -21,6 +23,8 @@ pub(crate) struct Question {
     pub(crate) called: Called,
     /// Who calls.
     pub(crate) caller: Caller,
+    /// What else the INVITE says of them.
+    pub(crate) crossing: Crossing,
     /// The time it came in at.
     pub(crate) at: SystemTime,
     /// What shares by weight are drawn by.
@@ -32,6 +36,7 @@ pub(crate) struct Question {
 pub(crate) struct Ruling {
     pub(crate) called: Called,
     pub(crate) caller: Caller,
+    pub(crate) crossing: Crossing,
     pub(crate) decision: Decision,
 }
 
@@ -80,19 +85,50 @@ pub(crate) fn prepare(
     question: Question,
     trace: &mut Trace,
 ) -> Result<Prepared, Refused> {
-    // A carrier's number that a tenant owns is E.164 with or without its `+`; routes are written
-    // with it.
-    let number = match question.from {
-        RouteFrom::Carrier => question.called.clone().with_plus().number,
-        RouteFrom::Teams => question.called.number.clone(),
-    };
     let tenant = plan.tenants.get(question.tenant);
-    let emergency =
-        tenant.is_some_and(|tenant| routing::is_emergency(tenant, question.from, &number));
+    let is_emergency = |question: &Question| {
+        let number = question.number();
+        tenant.is_some_and(|tenant| routing::is_emergency(tenant, question.from, &number))
+    };
+    let emergency = is_emergency(&question);
+    let question = question.in_own_numbers(plan, emergency, trace)?;
+    let emergency = emergency || is_emergency(&question);
+    let number = question.number();
     if emergency {
         trace.note(format!("{number} is an emergency number: no list, limit or guard stops it"));
     }
-    Ok(Prepared { question, number, emergency })
+    Ok(Prepared { number, question, emergency })
+}
+
+impl Question {
+    /// The number to route by. A carrier's number that a tenant owns is E.164 with or without its
+    /// `+`; routes are written with it.
+    fn number(&self) -> String {
+        match self.from {
+            RouteFrom::Carrier => self.called.clone().with_plus().number,
+            RouteFrom::Teams => self.called.number.clone(),
+        }
+    }
+
+    /// The same under the numbers that the tenant's rules make, unless one of them is blocked.
+    fn in_own_numbers(
+        self,
+        plan: &Plan,
+        emergency: bool,
+        trace: &mut Trace,
+    ) -> Result<Self, Refused> {
+        let Self { tenant, called, caller, crossing, .. } = self;
+        let mut numbers = Numbers { called, caller, crossing };
+        if let Some(of) = plan.tenants.get(tenant).filter(|_| !emergency)
+            && let Some(why) = numbers::blocked(plan, of, &numbers)
+        {
+            return Err(Refused::new(Reject::Blocked, why, Some(tenant)));
+        }
+        let whose = Whose { tenant: Some(tenant), from: self.from, emergency };
+        numbers::come_in(plan, whose, &mut numbers, trace);
+        let Numbers { called, caller, crossing } = numbers;
+        Ok(Self { called, caller, crossing, ..self })
+    }
 }
 
 /// Where it goes, and what comes after that is known.
@@ -103,10 +139,22 @@ pub(crate) fn settle(
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
     let Prepared { question, number, emergency: _ } = prepared;
-    let Question { tenant, from, via, called, caller, at, draw } = question;
+    let Question { tenant, from, via, called, caller, crossing, at, draw } = question;
     let calling = caller.number();
     let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
     let decision = routing::decide(plan, &query, trace)
         .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
-    Ok(Ruling { called, caller, decision })
+    let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
+    let crossing = crossing.for_emergency(decision.emergency);
+    let mut numbers = Numbers { called, caller, crossing };
+    let route = plan.tenants.get(tenant).zip(decision.route);
+    let route = route.and_then(|(tenant, route)| tenant.routes.get(route)?.rare.as_ref());
+    let of_route = route.map(|rare| &rare.caller);
+    numbers::show(plan, whose, of_route, &mut numbers, trace)
+        .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    for trunk in &decision.trunks {
+        numbers::sent(plan, *trunk, whose, &mut numbers.clone(), trace);
+    }
+    let Numbers { called, caller, crossing } = numbers;
+    Ok(Ruling { called, caller, crossing, decision })
 }

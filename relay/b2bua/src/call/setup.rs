@@ -126,6 +126,7 @@ impl Call {
     /// Sends the INVITE to the next target; where none is left, or the time for it is over, the
     /// call fails.
     pub(super) fn try_next(&mut self, core: &mut Core) -> Fate {
+        let plan = Arc::clone(&self.plan);
         let mut passed_over = Reject::TrunkDown;
         if core.now.mono.saturating_duration_since(self.began) >= FAILOVER_MAX
             && let Some(setup) = self.setup()
@@ -149,6 +150,12 @@ impl Call {
                     continue;
                 }
             };
+            let speaks = |setup: &mut Setup| setup.invitation.speaks(&plan, candidate.trunk);
+            if !self.setup().is_some_and(speaks) {
+                passed_over = Reject::NoCommonCodec;
+                self.skip(&name, &candidate, passed_over.as_str());
+                continue;
+            }
             let Some(ports) = self.media.ports else { continue };
             if !self.open_media(core, ports.worker, ports.a, address) {
                 passed_over = Reject::Overload;
@@ -182,10 +189,20 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let Some(ports) = self.media.ports else { return };
         let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
-        let negotiation = leg::negotiation(core, &plan, candidate.trunk, ports.b.0, ports.b.1);
+        let negotiation = {
+            let to = (candidate.trunk, self.whose());
+            leg::negotiation(core, &plan, to, ports.b.0, ports.b.1)
+        };
         let Phase::Setup(setup) = &mut self.phase else { return };
         let us = (identity, negotiation);
-        let attempt = setup.invitation.send(core, &plan, self.id, (candidate, hop), us);
+        let attempt = setup.invitation.send(
+            core,
+            &plan,
+            self.id,
+            (candidate, hop),
+            us,
+            Some(&setup.request.headers),
+        );
         core.arm(SILENCE_MAX, Timer::Silence { call: self.id, client: attempt.client });
         if setup.attempt.is_none() && setup.failure.is_none() {
             core.arm(RING_MAX, Timer::NoAnswer(self.id));
@@ -374,11 +391,15 @@ impl Call {
             attempt.forget(response);
             return Fate::Lives;
         }
+        let trunk = attempt.trunk;
+        let locally = leg::rings_locally(&plan, trunk, self.whose());
         match progress {
             Progress::Ignored => {}
+            // Whatever the callee's side plays, the caller's own plays that it rings.
+            Progress::Ringing | Progress::Described(..) if locally => self.ring(core, 180),
             Progress::Ringing => self.ring(core, response.status),
             Progress::Described(stream, answer) => {
-                let b = LegMedia { stream, symmetric: leg::symmetric(&plan, attempt.trunk) };
+                let b = LegMedia { stream, symmetric: leg::symmetric(&plan, trunk) };
                 self.describe_early(core, response.status, &answer);
                 let a = self.a.media(&plan);
                 self.connect(core, a, Some(b));

@@ -228,7 +228,7 @@ impl Call {
         });
         let max_forwards = self.parties.max_forwards;
         let referred = Some(referred);
-        Invitation { caller, called, crossing, max_forwards, offer, referred }
+        Invitation { caller, called, crossing, max_forwards, offer, whose: self.whose(), referred }
     }
 
     /// Sends the INVITE to the next place where the target may be; where none is left, the transfer
@@ -247,7 +247,7 @@ impl Call {
             let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
             let to = (&candidate, to);
             let us = (identity, negotiation);
-            transfer.attempt = Some(transfer.invitation.send(core, &plan, self.id, to, us));
+            transfer.attempt = Some(transfer.invitation.send(core, &plan, self.id, to, us, None));
             self.transfers.pending = Some(transfer);
             return Fate::Lives;
         }

@@ -48,6 +48,30 @@ impl Asserted {
         Self { identities, preferred: None }
     }
 
+    /// A number that we vouch for ourselves.
+    pub(crate) fn of_number(number: &str) -> Self {
+        Self { identities: vec![Named::number(number)], preferred: None }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.identities.is_empty()
+    }
+
+    /// Everybody who is named, to change.
+    pub(crate) fn parties_mut(&mut self) -> impl Iterator<Item = &mut Named> {
+        self.identities.iter_mut().chain(&mut self.preferred)
+    }
+
+    pub(crate) fn users(&self) -> impl Iterator<Item = &str> {
+        self.identities.iter().chain(&self.preferred).map(|named| named.user.as_str())
+    }
+
+    /// Forgets whom `keep` does not say.
+    pub(crate) fn keep(&mut self, keep: impl Fn(&str) -> bool) {
+        self.identities.retain(|named| keep(&named.user));
+        self.preferred.take_if(|named| !keep(&named.user));
+    }
+
     /// The one to show as caller where only From is read (TDR-OUT-004).
     pub(crate) fn shown(&self) -> Option<&Named> {
         let number = self.identities.iter().find(|named| named.is_telephone());

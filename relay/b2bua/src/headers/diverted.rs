@@ -46,6 +46,11 @@ impl Diversions {
         found
     }
 
+    /// Everybody who is named, to change.
+    pub(crate) fn parties_mut(&mut self) -> impl Iterator<Item = &mut Named> {
+        self.list.iter_mut().map(|one| &mut one.party)
+    }
+
     pub(crate) fn are_too_many(&self) -> bool {
         let times = self.list.iter().fold(0_u32, |sum, one| sum.saturating_add(one.times));
         self.too_many || times > DIVERSIONS_MAX

@@ -84,12 +84,46 @@ impl Crossing {
         }
     }
 
+    /// Changes every number of the calling side that `change` has another one for.
+    pub(crate) fn renumber(&mut self, change: &dyn Fn(&str) -> Option<String>) {
+        self.asserted.parties_mut().chain(self.diversions.parties_mut()).for_each(|party| {
+            if let Some(user) = change(&party.user) {
+                party.is_now(user);
+            }
+        });
+    }
+
+    /// Who a trusted network says is calling, as user parts.
+    pub(crate) fn vouched(&self) -> impl Iterator<Item = &str> {
+        self.asserted.users()
+    }
+
+    /// Nobody is vouched for but whom `keep` says.
+    pub(crate) fn vouch_only_for(&mut self, keep: impl Fn(&str) -> bool) {
+        self.asserted.keep(keep);
+    }
+
+    /// This number alone is vouched for, where anybody was or the caller hides.
+    pub(crate) fn vouch_for(&mut self, number: &str, hidden: bool) {
+        if hidden || !self.asserted.is_empty() {
+            self.asserted = Asserted::of_number(number);
+        }
+    }
+
+    /// Hides the caller, who is told to trusted networks alone: `number`, if nobody is vouched for.
+    pub(crate) fn hide(&mut self, number: Option<&str>) {
+        self.privacy = self.privacy.hidden();
+        if let Some(number) = number.filter(|_| self.asserted.is_empty()) {
+            self.asserted = Asserted::of_number(number);
+        }
+    }
+
     /// Who is named as caller towards `to`: nobody where that is asked for, and towards Teams,
     /// which reads nothing but From, whoever the carrier vouches for (TDR-OUT-004, TDR-PRI-003,
     /// TDR-PRI-006).
     pub(crate) fn caller(&self, caller: &Caller, to: &Trunk) -> Caller {
         let teams = to.kind == TrunkKind::Teams;
-        let public = teams || trust(to) == Trust::Untrusted;
+        let public = !self.emergency && (teams || trust(to) == Trust::Untrusted);
         if self.privacy.user || (self.privacy.id && public) {
             return caller.clone().unnamed();
         }
@@ -109,7 +143,8 @@ impl Crossing {
     ) {
         let (trunk, us) = to;
         let teams = trunk.kind == TrunkKind::Teams;
-        let peer = (trust(trunk), us);
+        // Who calls for help is to be found.
+        let peer = (if self.emergency { Trust::Trusted } else { trust(trunk) }, us);
         // TDR-PRI-006: Microsoft reads no asserted identity.
         if !teams {
             self.asserted.write(headers, self.privacy, caller.is_anonymous(), peer);

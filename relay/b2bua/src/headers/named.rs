@@ -45,6 +45,17 @@ impl Named {
         })
     }
 
+    /// A number, and nothing else.
+    pub(crate) fn number(user: &str) -> Self {
+        Self { display: Bytes::new(), user: user.to_owned(), tel: false, anonymous: false }
+    }
+
+    /// The same party under another number; without `+` a tel URI would need a context.
+    pub(crate) fn is_now(&mut self, user: String) {
+        self.tel &= user.starts_with('+');
+        self.user = user;
+    }
+
     /// Whether it says that it says nobody.
     pub(crate) const fn is_anonymous(&self) -> bool {
         self.anonymous

@@ -61,6 +61,11 @@ impl Privacy {
         self
     }
 
+    /// The same where the caller is hidden, whether asked or not.
+    pub(crate) const fn hidden(self) -> Self {
+        Self { id: true, user: true, none: false, ..self }
+    }
+
     /// Whether something is asked that we cannot do and that must be done (RFC 3323, 5).
     pub(crate) const fn refuses(self) -> bool {
         self.critical && self.unknown

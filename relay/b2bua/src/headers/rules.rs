@@ -245,15 +245,18 @@ impl Template {
 
     fn fill(&self, of: &Facts<'_>) -> String {
         let call = of.call.to_string();
-        let text = |part| match part {
-            &Part::Text(ref text) => &**text,
-            Part::Called => of.called,
-            Part::Calling => of.calling,
-            Part::Tenant => of.tenant,
-            Part::Trunk => of.trunk,
-            Part::Call => call.as_str(),
-        };
-        self.0.iter().map(text).collect()
+        let mut filled = String::new();
+        for part in &self.0 {
+            filled.push_str(match part {
+                Part::Text(text) => text,
+                Part::Called => of.called,
+                Part::Calling => of.calling,
+                Part::Tenant => of.tenant,
+                Part::Trunk => of.trunk,
+                Part::Call => &call,
+            });
+        }
+        filled
     }
 
     /// The same where the text is the replacement of a regular expression: nothing that comes in from

@@ -16,6 +16,16 @@ pub enum NumberFormat {
 }
 
 impl NumberFormat {
+    /// As in the configuration.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::E164 => "e164",
+            Self::Plain => "plain",
+            Self::International => "international",
+            Self::National => "national",
+        }
+    }
+
     /// Whether it depends on where the trunk is.
     pub const fn needs_country(self) -> bool {
         matches!(self, Self::International | Self::National)

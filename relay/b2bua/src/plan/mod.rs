@@ -34,9 +34,9 @@ pub use listener::{Listener, MediaAddress, Transport};
 pub use numbers::{E164_DIGITS_MAX, NumberIndex, NumberRange};
 pub use pattern::{NoPattern, Pattern, Patterns, Stem};
 pub use rates::Rates;
+pub use rewrite::{Change, Party, Rewrite, RulePlace, Subject, Way, can_be_number};
 pub use route::{PRIORITY_DEFAULT, Rare, Route, RouteFrom, Step, Steps};
 pub use schedule::{NoSpan, Schedule, Span, local, weekday};
-pub use rewrite::{Change, Party, Rewrite, RulePlace, Subject, Way, can_be_number};
 pub use shared::Shared;
 pub use tenant::{HoldPolicy, Tenant, TransferPolicy};
 pub use tenants::Tenants;
@@ -72,6 +72,8 @@ pub struct Plan {
     pub absent: Arc<Absent>,
     /// Tables of rates, in file order.
     pub rates: Shared<Rates>,
+    /// `[block]`: calls that no tenant makes or gets.
+    pub block: Arc<Block>,
     /// `[resolve]`: names with fixed addresses, in lower case.
     pub resolve: Arc<BTreeMap<String, Vec<IpAddr>>>,
 }

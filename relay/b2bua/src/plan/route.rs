@@ -1,6 +1,6 @@
 //! `[[route]]`: which calls of a tenant go where.
 
-use super::{Patterns, Schedule};
+use super::{CallerId, Patterns, Schedule};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub struct Rare {
     pub calling: Option<Patterns>,
     /// The trunks it takes calls from; none: from all.
     pub via: Vec<usize>,
+    /// Who is shown as caller.
+    pub caller: CallerId,
     /// When it holds; `None`: always.
     pub when: Option<Schedule>,
     /// The table of rates that orders its trunks: those come before `to`.

@@ -1,7 +1,10 @@
 //! `tenants.d/NAME.toml`: whose calls cross this host, and how.
 
-use super::{Limits, NumberRange, Route};
+use super::{
+    Block, CallerId, CallerPrivacy, HeaderRule, Limits, NumberRange, Rewrite, Ringback, Route,
+};
 use crate::numbering::Country;
+use sdp::Codecs;
 
 /// One tenant: a file in `tenants.d/`.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +21,20 @@ pub struct Tenant {
     pub routes: Vec<Route>,
     /// Where it is.
     pub country: Option<&'static Country>,
+    /// Whom it is not connected with.
+    pub block: Block,
+    /// Changes of numbers, in E.164; the first that is for a number decides.
+    pub rewrite: Vec<Rewrite>,
+    /// Changes of header lines in INVITEs of its calls, before those of the trunk.
+    pub header_rules: Vec<HeaderRule>,
+    /// Who is shown as caller of its calls from Teams, where the route does not say.
+    pub caller: CallerId,
+    /// Whether its callers are shown to carriers at all.
+    pub privacy: CallerPrivacy,
+    /// The codecs of its calls.
+    pub codecs: Codecs,
+    /// Whether its callers hear early media.
+    pub ringback: Ringback,
     /// How a carrier's hold reaches Teams.
     pub hold: HoldPolicy,
     /// Who does a transfer that a Teams user asks for.

@@ -1,8 +1,9 @@
 //! `[[trunk]]`: the far sides of this host.
 
-use super::{Cidr, HeaderPolicy, Limits, TransferPolicy};
+use super::{Cidr, HeaderPolicy, HeaderRule, Limits, Rewrite, Ringback, TransferPolicy};
 use crate::accounts::Accounts;
-use crate::numbering::Country;
+use crate::numbering::{Country, NumberFormat};
+use sdp::Codecs;
 use sip_core::usage::session_timer::Terms;
 use std::time::Duration;
 
@@ -89,6 +90,16 @@ pub struct Trunk {
     pub limits: Limits,
     /// Where its numbers are dialled (a carrier); without, they are E.164 or stay as they are.
     pub country: Option<&'static Country>,
+    /// How it is told numbers (a carrier); `None`: as they are.
+    pub format: Option<NumberFormat>,
+    /// Changes of numbers, the first that is for a number decides.
+    pub rewrite: Vec<Rewrite>,
+    /// Changes of header lines in INVITEs to it, in order.
+    pub header_rules: Vec<HeaderRule>,
+    /// The codecs of its legs.
+    pub codecs: Codecs,
+    /// Whether callers hear its early media; `None`: what the tenant says.
+    pub ringback: Option<Ringback>,
     /// What its headers may say, and what it is told.
     pub headers: HeaderPolicy,
     /// Symmetric latching for plain RTP (a NATed carrier).

@@ -1,0 +1,256 @@
+//! The numbers of a call on their way: as its trunk writes them when it comes in, in E.164 here
+//! inside, and as the next trunk wants to have them.
+
+use crate::headers::Crossing;
+use crate::numbering::{Country, NumberFormat};
+use crate::party::{Called, Caller, number_in, with_number};
+use crate::plan::{
+    CallerId, CallerPolicy, CallerPrivacy, Party, Patterns, Plan, Rewrite, RouteFrom, Subject,
+    Tenant, TrunkKind, Way,
+};
+use crate::reject::Reject;
+use crate::routing::Trace;
+
+/// Whose call it is, as far as rules ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Whose {
+    pub(crate) tenant: Option<usize>,
+    pub(crate) from: RouteFrom,
+    pub(crate) emergency: bool,
+}
+
+/// The numbers of a call, and who stands beside them.
+#[derive(Clone, Debug)]
+pub(crate) struct Numbers {
+    pub(crate) called: Called,
+    pub(crate) caller: Caller,
+    pub(crate) crossing: Crossing,
+}
+
+/// Numbers as trunk `trunk` has sent them become those that are meant.
+pub(crate) fn received(
+    plan: &Plan,
+    trunk: usize,
+    whose: Whose,
+    numbers: &mut Numbers,
+    trace: &mut Trace,
+) {
+    let Some(trunk) = plan.trunks.get(trunk) else { return };
+    let stage = Stage {
+        of: Of::Trunk(&trunk.name),
+        way: Way::In,
+        whose,
+        rules: &trunk.rewrite,
+        country: trunk.country.filter(|_| trunk.kind == TrunkKind::Carrier),
+        format: None,
+    };
+    stage.change(numbers, trace);
+}
+
+/// The tenant's own rules for calls that have come in.
+pub(crate) fn come_in(plan: &Plan, whose: Whose, numbers: &mut Numbers, trace: &mut Trace) {
+    tenant_stage(plan, whose, Way::In).inspect(|stage| stage.change(numbers, trace));
+}
+
+/// Numbers as `trunk` is told them: by the tenant's rules, then by its own, then in its format.
+pub(crate) fn sent(
+    plan: &Plan,
+    trunk: usize,
+    whose: Whose,
+    numbers: &mut Numbers,
+    trace: &mut Trace,
+) {
+    tenant_stage(plan, whose, Way::Out).inspect(|stage| stage.change(numbers, trace));
+    let Some(trunk) = plan.trunks.get(trunk) else { return };
+    let stage = Stage {
+        of: Of::Trunk(&trunk.name),
+        way: Way::Out,
+        whose,
+        rules: &trunk.rewrite,
+        country: trunk.country,
+        format: trunk.format,
+    };
+    stage.change(numbers, trace);
+}
+
+fn tenant_stage(plan: &Plan, whose: Whose, way: Way) -> Option<Stage<'_>> {
+    let tenant = plan.tenants.get(whose.tenant?)?;
+    let (of, rules) = (Of::Tenant(&tenant.name), tenant.rewrite.as_slice());
+    Some(Stage { of, way, whose, rules, country: None, format: None })
+}
+
+/// Whose rules a stage has.
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    Trunk(&'a str),
+    Tenant(&'a str),
+}
+
+/// What happens to numbers at one place of their way.
+struct Stage<'a> {
+    of: Of<'a>,
+    way: Way,
+    whose: Whose,
+    rules: &'a [Rewrite],
+    /// Where numbers that come in are dialled, and those that go out are written for.
+    country: Option<&'static Country>,
+    format: Option<NumberFormat>,
+}
+
+impl Stage<'_> {
+    fn change(&self, numbers: &mut Numbers, trace: &mut Trace) {
+        if self.rules.is_empty() && self.country.is_none() && self.format.is_none() {
+            return;
+        }
+        let mut note = |text| trace.note(text);
+        if let Some(number) = self.made(Party::Called, &numbers.called.number, &mut note) {
+            numbers.called = numbers.called.renumbered(number);
+        }
+        if !numbers.caller.is_anonymous()
+            && let Some(number) =
+                self.made(Party::Calling, &number_in(&numbers.caller.user), &mut note)
+        {
+            numbers.caller = numbers.caller.clone().renumbered(&number);
+        }
+        numbers.crossing.renumber(&|user| {
+            let number = self.made(Party::Calling, &number_in(user), &mut |_| {})?;
+            Some(with_number(user, &number))
+        });
+    }
+
+    /// What becomes of a number; `None` where it stays as it is.
+    fn made(&self, party: Party, number: &str, note: &mut dyn FnMut(String)) -> Option<String> {
+        // Who is called in an emergency is dialled and not written in any format.
+        let emergency = self.whose.emergency && party == Party::Called;
+        let mut now = number.to_owned();
+        let mut step = |now: &mut String, made: Option<String>, why: &dyn Fn() -> String| {
+            if let Some(made) = made {
+                let what = if party == Party::Called { "called" } else { "calling" };
+                note(format!("{what} {now} -> {made} ({}, {})", self.of, why()));
+                *now = made;
+            }
+        };
+        let dialled = |now: &str| {
+            let country = self.country.filter(|_| self.way == Way::In && !emergency)?;
+            country.normalise(now)
+        };
+        let iso = || format!("country {}", self.country.map_or("", |country| country.iso));
+        let made = dialled(&now);
+        step(&mut now, made, &iso);
+        let subject =
+            Subject { way: self.way, party, from: self.whose.from, emergency, number: &now };
+        if let Some((rule, made)) = Rewrite::first(self.rules, &subject) {
+            step(&mut now, Some(made), &|| format!("rewrite at {}", rule.place));
+            // What a rule makes may be as dialled there, too.
+            let made = dialled(&now);
+            step(&mut now, made, &iso);
+        }
+        if let Some(format) = self.format.filter(|_| self.way == Way::Out && !emergency) {
+            let made = format.write(self.country, &now);
+            step(&mut now, made, &|| format!("format {}", format.word()));
+        }
+        (now != number).then_some(now)
+    }
+}
+
+impl std::fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Trunk(name) => write!(f, "trunk {name}"),
+            Self::Tenant(name) => write!(f, "tenant {name}"),
+        }
+    }
+}
+
+/// Why a block list refuses the call, if one does: that of the host or that of the tenant.
+pub(crate) fn blocked(plan: &Plan, tenant: &Tenant, numbers: &Numbers) -> Option<String> {
+    let lists = [(&*plan.block, "the host"), (&tenant.block, "the tenant")];
+    let called = numbers.called.clone().with_plus().number;
+    let called = [numbers.called.number.clone(), called];
+    let vouched = numbers.crossing.vouched().map(number_in);
+    let calling: Vec<String> =
+        [number_in(&numbers.caller.user)].into_iter().chain(vouched).collect();
+    let find = |patterns: &Option<Patterns>, numbers: &[String]| {
+        let patterns = patterns.as_ref()?;
+        numbers.iter().find_map(|it| Some((patterns.find(it)?.to_string(), it.clone())))
+    };
+    lists.into_iter().find_map(|(list, whose)| {
+        let hit = find(&list.called, &called).map(|hit| ("called", hit));
+        let hit = hit.or_else(|| find(&list.calling, &calling).map(|hit| ("calling", hit)));
+        let (which, (pattern, number)) = hit?;
+        Some(format!("{which} number {number} is blocked by {pattern} of {whose}"))
+    })
+}
+
+/// Shows of the caller what route and tenant say; what stands in From, the identities vouched for and
+/// Contact agree on it. An emergency call is not asked.
+pub(crate) fn show(
+    plan: &Plan,
+    whose: Whose,
+    of_route: Option<&CallerId>,
+    numbers: &mut Numbers,
+    trace: &mut Trace,
+) -> Result<(), (Reject, String)> {
+    let Some((index, tenant)) = whose.tenant.and_then(|at| Some((at, plan.tenants.get(at)?)))
+    else {
+        return Ok(());
+    };
+    if whose.emergency {
+        return Ok(());
+    }
+    // Whoever calls in has no number of the tenant, so what the tenant says is for its own calls.
+    let of_tenant = Some(&tenant.caller).filter(|_| whose.from == RouteFrom::Teams);
+    let both = || of_route.into_iter().chain(of_tenant);
+    let policy = both().find_map(|it| it.policy).unwrap_or_default();
+    let number = both().find_map(|it| it.number.as_deref());
+    let owned = |user: &str| plan.numbers.tenant(&number_in(user)) == Some(index);
+    let hidden = numbers.caller.is_anonymous();
+    match policy {
+        CallerPolicy::Pass => {}
+        CallerPolicy::Anonymous => hide(numbers, "caller = \"anonymous\"", trace),
+        CallerPolicy::Substitute => {
+            if let Some(number) = number {
+                substitute(numbers, number, "caller = \"substitute\"", trace);
+            }
+        }
+        CallerPolicy::Own => {
+            let own = match hidden {
+                // Who hides and is not vouched for shows no number of anybody's.
+                true => {
+                    numbers.crossing.vouched().next().is_none()
+                        || numbers.crossing.vouched().any(owned)
+                }
+                false => owned(&numbers.caller.user),
+            };
+            match (own, number) {
+                (true, _) => numbers.crossing.vouch_only_for(owned),
+                (false, Some(number)) => substitute(numbers, number, "caller = \"own\"", trace),
+                (false, None) => {
+                    let caller = &numbers.caller.user;
+                    let why =
+                        format!("{caller} is no number of {}, and caller = \"own\"", tenant.name);
+                    return Err((Reject::CallerNotAllowed, why));
+                }
+            }
+        }
+    }
+    if tenant.privacy == CallerPrivacy::Anonymous && whose.from == RouteFrom::Teams {
+        hide(numbers, "privacy = \"anonymous\"", trace);
+    }
+    Ok(())
+}
+
+fn substitute(numbers: &mut Numbers, number: &str, why: &str, trace: &mut Trace) {
+    let hidden = numbers.caller.is_anonymous();
+    trace.note(format!("calling {} shown as {number} ({why})", numbers.caller.user));
+    numbers.crossing.vouch_for(number, hidden);
+    numbers.caller = numbers.caller.clone().replaced(number);
+}
+
+fn hide(numbers: &mut Numbers, why: &str, trace: &mut Trace) {
+    let user = &numbers.caller.user;
+    trace.note(format!("calling {user} not shown ({why})"));
+    let known = !numbers.caller.is_anonymous() && crate::party::is_telephone(user);
+    numbers.crossing.hide(Some(user.as_str()).filter(|_| known));
+    numbers.caller = numbers.caller.clone().unnamed();
+}
