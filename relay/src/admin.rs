@@ -3,6 +3,7 @@
 //! The command line is its client. Answers are copies; nothing here holds on to the core.
 
 use crate::alarms::Alarm;
+use crate::explained::{RouteAnswer, RouteQuestion};
 use b2bua::io::{CallView, TargetView};
 use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
@@ -15,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// What may be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
     /// The calls that are up.
@@ -24,6 +25,8 @@ pub enum Request {
     Trunks,
     /// The alarms that stand.
     Alarms,
+    /// Where a call would go, and why.
+    Route(RouteQuestion),
     /// Read the configuration again and put it in force if it holds.
     Reload,
 }
@@ -47,6 +50,8 @@ pub enum Answer {
         /// One row an alarm.
         alarms: Vec<AlarmRow>,
     },
+    /// To [`Request::Route`].
+    Route(Box<RouteAnswer>),
     /// The configuration is in force.
     Reloaded {
         /// Its number.
@@ -55,7 +60,8 @@ pub enum Answer {
         #[serde(default)]
         problems: Vec<String>,
     },
-    /// The configuration is refused; the one before stays in force.
+    /// The configuration is refused, and the one before stays in force; or the question cannot be
+    /// asked.
     Refused {
         /// Every problem, as `tollgate check` prints it.
         problems: Vec<String>,

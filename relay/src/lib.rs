@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 mod demo;
 mod dns;
+pub mod explained;
 mod http;
 pub mod judgement;
 pub mod logging;

@@ -3,6 +3,7 @@
 use crate::admin::{Answer, CallRow, Request, TargetRow};
 use crate::clock;
 use crate::dns::Found;
+use crate::explained::{RouteAnswer, RouteQuestion};
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
@@ -158,6 +159,7 @@ impl Shard {
                         let targets = targets.into_iter().map(TargetRow::from).collect();
                         Answer::Trunks { targets }
                     }
+                    Request::Route(question) => self.explain(question),
                     Request::Reload | Request::Alarms => {
                         Answer::Failed { why: "not a question for a shard".into() }
                     }
@@ -165,6 +167,17 @@ impl Shard {
                 // A client that went away is not waited for.
                 let _ = answer.send(said);
             }
+        }
+    }
+
+    fn explain(&mut self, question: RouteQuestion) -> Answer {
+        let explained = question.inquiry().and_then(|inquiry| {
+            let explained = self.b2bua.explain(clock::now(), &inquiry)?;
+            Ok(RouteAnswer::new(&inquiry, explained))
+        });
+        match explained {
+            Ok(answer) => Answer::Route(Box::new(answer)),
+            Err(why) => Answer::Refused { problems: vec![why] },
         }
     }
 

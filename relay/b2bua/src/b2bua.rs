@@ -2,7 +2,7 @@
 
 mod requests;
 
-use crate::call::{Call, Fate, hang_up_late};
+use crate::call::{Call, Explanation, Fate, Inquiry, explain, hang_up_late};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
 use crate::credentials::Signed;
 use crate::endpoint::Endpoints;
@@ -161,6 +161,13 @@ impl B2bua {
     /// The calls that are up, for the operator.
     pub fn calls(&self, now: Instant) -> Vec<CallView> {
         self.calls.values().map(|call| call.view(now)).collect()
+    }
+
+    /// What would become of a call that an operator imagines; nothing comes of it. Otherwise why it cannot
+    /// be asked.
+    pub fn explain(&mut self, now: Now, inquiry: &Inquiry) -> Result<Explanation, String> {
+        self.core.now = now;
+        explain(&mut self.core, inquiry)
     }
 
     /// The targets of all trunks, for the operator.

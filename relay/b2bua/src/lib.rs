@@ -34,6 +34,7 @@ mod timers;
 mod trunk;
 
 pub use b2bua::B2bua;
+pub use call::{Explanation, Inquiry, TargetState, When};
 pub use io::{CallId, Input, MediaPorts, Now, Output, PeerLeg};
 pub use plan::Plan;
 pub use record::Record;

@@ -65,6 +65,12 @@ impl Caller {
         Self { user, display: Bytes::copy_from_slice(from.display), anonymous }
     }
 
+    /// One of whom no more is known than a number.
+    pub(crate) fn of_number(number: &str) -> Self {
+        let anonymous = number.eq_ignore_ascii_case("anonymous");
+        Self { user: number.to_owned(), display: Bytes::new(), anonymous }
+    }
+
     /// One who was called, as the caller of another.
     pub(crate) fn of_called(called: &Called) -> Self {
         Self { user: called.user.clone(), display: Bytes::new(), anonymous: false }

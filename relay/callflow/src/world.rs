@@ -127,6 +127,11 @@ impl World {
         &self.core
     }
 
+    /// What would become of a call, as an operator asks.
+    pub fn explain(&mut self, inquiry: &b2bua::Inquiry) -> Result<b2bua::Explanation, String> {
+        self.core.explain(self.clock.for_core(), inquiry)
+    }
+
     /// The virtual time since the beginning.
     pub fn elapsed(&self) -> Duration {
         self.clock.elapsed()

@@ -69,24 +69,11 @@ impl Reload {
 
 impl Flags {
     fn ask(self, request: Request) -> Exit {
-        let path = self.config.path();
-        let socket = config::admin_socket(&path);
-        let answer = match admin::ask(&socket, request) {
+        let answer = match answer(self.config, request) {
             Ok(answer) => answer,
-            Err(error) => {
-                complain(&format!(
-                    "no answer on {}: {error}\nhint: is tollgate running with --config {}, and may you open its socket?",
-                    socket.display(),
-                    path.display(),
-                ));
-                return Exit::Unreachable;
-            }
+            Err(exit) => return exit,
         };
         let exit = match &answer {
-            Answer::Failed { why } => {
-                complain(why);
-                return Exit::Unreachable;
-            }
             Answer::Refused { .. } => Exit::No,
             // Not all that was asked for is in force.
             Answer::Reloaded { problems, .. } if !problems.is_empty() => Exit::No,
@@ -112,10 +99,26 @@ impl Flags {
                 }
                 complain("refused; the configuration in force stays");
             }
-            (false, Answer::Failed { .. }) => {}
+            (false, Answer::Route(_) | Answer::Failed { .. }) => {}
         }
         exit
     }
+}
+
+/// The daemon's answer; who cannot be asked is complained about.
+pub(super) fn answer(config: ConfigFlag, request: Request) -> Result<Answer, Exit> {
+    let path = config.path();
+    let socket = config::admin_socket(&path);
+    match admin::ask(&socket, request) {
+        Ok(Answer::Failed { why }) => complain(&why),
+        Ok(answer) => return Ok(answer),
+        Err(error) => complain(&format!(
+            "no answer on {}: {error}\nhint: is tollgate running with --config {}, and may you open its socket?",
+            socket.display(),
+            path.display(),
+        )),
+    }
+    Err(Exit::Unreachable)
 }
 
 /// The answer without its envelope.
@@ -128,6 +131,7 @@ fn as_json(answer: Answer) -> serde_json::Value {
             json!({ "ok": problems.is_empty(), "generation": generation, "problems": problems })
         }
         Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
+        Answer::Route(answer) => json!(answer),
         Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
     }
 }

@@ -6,6 +6,7 @@
 mod ask;
 mod check;
 mod demo;
+mod route;
 mod run;
 mod schema;
 mod sip;
@@ -33,6 +34,7 @@ enum Verb {
     Sip(sip::Sip),
     Calls(ask::Calls),
     Trunks(ask::Trunks),
+    Route(route::Route),
     Alarms(ask::Alarms),
     Reload(ask::Reload),
     Schema(schema::Schema),
@@ -47,6 +49,7 @@ impl Verb {
             Self::Sip(sip) => sip.run(),
             Self::Calls(calls) => calls.run(),
             Self::Trunks(trunks) => trunks.run(),
+            Self::Route(route) => route.run(),
             Self::Alarms(alarms) => alarms.run(),
             Self::Reload(reload) => reload.run(),
             Self::Schema(schema) => schema.run(),

@@ -357,6 +357,7 @@ fn tenant(draft: &TenantDraft, host: &HostDraft, routes: Option<Vec<Route>>) -> 
         limits: draft.limits,
         routes: routes?,
         country: draft.country.or(host.country),
+        timezone: draft.timezone.clone(),
         hold: draft.hold,
         transfer: draft.transfer,
         emergency: route::emergency_numbers(draft, host),

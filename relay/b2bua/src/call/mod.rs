@@ -3,6 +3,7 @@
 mod align;
 mod attempt;
 mod early;
+mod explain;
 pub(crate) mod incoming;
 pub(crate) mod numbers;
 mod offerless;
@@ -20,6 +21,8 @@ mod transfer;
 mod update;
 
 pub(crate) use attempt::hang_up_late;
+pub(crate) use explain::explain;
+pub use explain::{Explanation, Inquiry, TargetState, When};
 pub(crate) use reliable::lacks_reliable;
 pub(crate) use replace::Newcomer;
 

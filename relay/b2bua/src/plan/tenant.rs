@@ -35,6 +35,8 @@ pub struct Tenant {
     pub codecs: Codecs,
     /// Whether its callers hear early media.
     pub ringback: Ringback,
+    /// Whose clock counts where its routes say when, and they do not say whose.
+    pub timezone: Option<jiff::tz::TimeZone>,
     /// How a carrier's hold reaches Teams.
     pub hold: HoldPolicy,
     /// Who does a transfer that a Teams user asks for.

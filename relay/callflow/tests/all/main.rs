@@ -25,6 +25,7 @@ mod registrar;
 mod registration;
 mod reinvite;
 mod replaces;
+mod routes;
 mod session_timers;
 mod sound;
 mod teams_calls_carrier_and_hangs_up;
