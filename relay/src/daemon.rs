@@ -248,9 +248,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reloads.want(None),
-                judged = self.reloads.judged() => {
-                    self.reloads.conclude(&mut self.force, judged).await;
-                }
+                next = self.reloads.next() => self.reloads.handle(&mut self.force, next).await,
                 asked = self.asked.recv() => {
                     if !self.answer(asked).await {
                         break;
@@ -281,9 +279,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 () = &mut ended => break,
-                judged = self.reloads.judged() => {
-                    self.reloads.conclude(&mut self.force, judged).await;
-                }
+                next = self.reloads.next() => self.reloads.handle(&mut self.force, next).await,
                 asked = self.asked.recv() => {
                     if !self.answer(asked).await {
                         break;

@@ -20,3 +20,4 @@ mod shard;
 mod signalling;
 pub mod telemetry;
 pub mod transport;
+mod watch;

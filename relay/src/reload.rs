@@ -7,14 +7,16 @@ use crate::config::{self, Candidate, Loaded, Problem, Scope, Store};
 use crate::daemon::{notify, open_records, usual_records};
 use crate::shard::Order;
 use crate::transport::Transports;
+use crate::watch::{Places, Watch};
 use crate::{clock, dns};
 use b2bua::Plan;
 use certs::Identities;
 use metrics::{counter, gauge};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// What is in force, and everybody who has to know when it changes.
 #[derive(Debug)]
@@ -99,6 +101,17 @@ impl InForce {
         self.loaded.broken.iter().flat_map(|it| texts(&it.problems)).collect()
     }
 
+    /// Nothing changes, for these reasons.
+    fn refuse(&self, problems: &[String]) {
+        counter!("tollgate_config_reloads_total", "result" => "refused").increment(1);
+        let first = problems.first().map_or("", String::as_str);
+        self.alarms.raise(alarms::CONFIG_REFUSED, Subject::Host, first);
+        self.in_sync(false);
+        for problem in problems.iter().take(PROBLEMS_LOGGED_MAX) {
+            tracing::warn!(problem, "configuration is refused; the one in force stays");
+        }
+    }
+
     /// Snapshots that nobody has any more, to be dropped elsewhere.
     fn take_unused(&mut self) -> Vec<Arc<Plan>> {
         let (unused, used) = self.retired.drain(..).partition(|plan| Arc::strong_count(plan) == 1);
@@ -115,89 +128,147 @@ pub(crate) struct Reloads {
     under_way: Option<UnderWay>,
     /// What is to be looked at next.
     wanted: Option<Wanted>,
+    watch: Watch,
 }
 
 /// A look that somebody wants.
 #[derive(Debug, Default)]
-pub(crate) struct Wanted {
+struct Wanted {
     scope: Scope,
+    /// An operator asked for it.
+    asked: bool,
     answers: Vec<oneshot::Sender<Answer>>,
 }
 
 #[derive(Debug)]
 struct UnderWay {
-    job: JoinHandle<(Store, Result<Candidate, Vec<Problem>>)>,
+    job: JoinHandle<(Store, Outcome)>,
+    asked: bool,
     answers: Vec<oneshot::Sender<Answer>>,
 }
 
-/// A look that has been judged.
+/// What became of a look.
+#[derive(Debug)]
+struct Outcome {
+    judged: Result<Candidate, Vec<Problem>>,
+    /// Where the files are now, if that was looked for.
+    places: Option<Places>,
+    missing: Vec<(PathBuf, String)>,
+    took: Duration,
+}
+
+/// A look that has been judged, or a change that wants one.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Changed(Scope),
+    Judged(Box<Judged>),
+}
+
 #[derive(Debug)]
 pub(crate) struct Judged {
     store: Store,
-    outcome: Result<Candidate, Vec<Problem>>,
+    outcome: Outcome,
+    asked: bool,
     answers: Vec<oneshot::Sender<Answer>>,
 }
 
 impl Reloads {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store: Some(store), under_way: None, wanted: None }
+        let watch = Watch::new(store.places());
+        Self { store: Some(store), under_way: None, wanted: None, watch }
     }
 
     /// Has everything looked at, after what is under way; `answer` gets what came of it.
     pub(crate) fn want(&mut self, answer: Option<oneshot::Sender<Answer>>) {
-        let wanted = self.wanted.get_or_insert_default();
-        wanted.scope = Scope::all();
-        wanted.answers.extend(answer);
+        self.add(Scope::all(), true, answer);
+    }
+
+    fn add(&mut self, scope: Scope, asked: bool, answer: Option<oneshot::Sender<Answer>>) {
+        match &mut self.wanted {
+            Some(wanted) => {
+                wanted.scope.and(scope);
+                wanted.asked |= asked;
+                wanted.answers.extend(answer);
+            }
+            None => {
+                self.wanted = Some(Wanted { scope, asked, answers: Vec::from_iter(answer) });
+            }
+        }
         self.begin();
     }
 
     fn begin(&mut self) {
-        let (Some(Wanted { scope, answers }), Some(store)) =
-            (self.wanted.take(), self.store.take())
-        else {
+        if self.wanted.is_none() || self.store.is_none() {
             return;
-        };
-        notify(&[sd_notify::NotifyState::Reloading]);
+        }
+        let (Some(wanted), Some(store)) = (self.wanted.take(), self.store.take()) else { return };
+        let Wanted { mut scope, asked, answers } = wanted;
+        scope.held = self.watch.held();
+        if asked {
+            notify(&[sd_notify::NotifyState::Reloading]);
+        }
         let job = tokio::task::spawn_blocking(move || {
-            let look = store.look(&scope, clock::now().wall);
-            let outcome = store.judge(look, true);
+            let mut store = store;
+            let outcome = judge(&mut store, &scope);
             (store, outcome)
         });
-        self.under_way = Some(UnderWay { job, answers });
+        self.under_way = Some(UnderWay { job, asked, answers });
     }
 
-    /// The look that is under way, when it has been judged. Whoever stops waiting loses nothing.
-    pub(crate) async fn judged(&mut self) -> Judged {
+    /// What happens next: a change is noticed, or a look has been judged. Whoever stops waiting loses
+    /// nothing.
+    pub(crate) async fn next(&mut self) -> Next {
         loop {
-            let Some(under_way) = &mut self.under_way else { std::future::pending().await };
-            let done = (&mut under_way.job).await;
-            let answers = std::mem::take(&mut under_way.answers);
-            self.under_way = None;
+            let done = tokio::select! {
+                scope = self.watch.next() => return Next::Changed(scope),
+                done = finished(&mut self.under_way) => done,
+            };
+            let Some(UnderWay { asked, answers, .. }) = self.under_way.take() else { continue };
             match done {
-                Ok((store, outcome)) => return Judged { store, outcome, answers },
+                Ok((store, outcome)) => {
+                    return Next::Judged(Box::new(Judged { store, outcome, asked, answers }));
+                }
                 // The store went down with it: what is in force stays until a restart.
                 Err(error) => tracing::error!(%error, "reading the configuration failed"),
             }
         }
     }
 
-    /// Puts in force what has been judged, and answers who asked.
-    pub(crate) async fn conclude(&mut self, force: &mut InForce, judged: Judged) {
-        let Judged { mut store, outcome, answers } = judged;
-        let outcome = match outcome {
-            Ok(candidate) => match force.apply(candidate.loaded.clone()).await {
-                Ok(generation) => Ok((generation, candidate)),
-                Err(problems) => Err(problems),
-            },
+    /// Looks at what has changed, or puts in force what has been judged and answers who asked.
+    pub(crate) async fn handle(&mut self, force: &mut InForce, next: Next) {
+        match next {
+            Next::Changed(scope) => self.add(scope, false, None),
+            Next::Judged(judged) => self.conclude(force, *judged).await,
+        }
+    }
+
+    async fn conclude(&mut self, force: &mut InForce, judged: Judged) {
+        let Judged { mut store, outcome, asked, answers } = judged;
+        let Outcome { judged, places, missing, took } = outcome;
+        if let Some(places) = places {
+            self.watch.follow(places);
+        }
+        self.watch.missing(missing);
+        let judged = match judged {
+            Ok(candidate) if asked || candidate.is_change(&store) => {
+                match force.apply(candidate.loaded.clone()).await {
+                    Ok(generation) => Ok((Some(generation), candidate)),
+                    Err(problems) => Err(problems),
+                }
+            }
+            // Read again, and as it was.
+            Ok(candidate) => Ok((None, candidate)),
             Err(problems) => Err(texts(&problems)),
         };
-        let answer = match outcome {
+        store.set_refused(judged.is_err());
+        let answer = match judged {
             Ok((generation, candidate)) => {
-                force.show();
-                let broken = force.broken();
-                let result = if broken.is_empty() { "applied" } else { "partial" };
-                counter!("tollgate_config_reloads_total", "result" => result).increment(1);
-                tracing::info!(generation, "configuration is in force");
+                if let Some(generation) = generation {
+                    force.show();
+                    let result = if force.loaded.broken.is_empty() { "applied" } else { "partial" };
+                    counter!("tollgate_config_reloads_total", "result" => result).increment(1);
+                    tracing::info!(generation, ?took, "configuration is in force");
+                }
                 let unused = force.take_unused();
                 let committed = tokio::task::spawn_blocking(move || {
                     store.commit(candidate);
@@ -208,26 +279,46 @@ impl Reloads {
                     Ok(store) => self.store = Some(store),
                     Err(error) => tracing::error!(%error, "keeping the configuration failed"),
                 }
-                Answer::Reloaded { generation, problems: broken }
+                Answer::Reloaded { generation: force.generation, problems: force.broken() }
             }
             Err(problems) => {
                 self.store = Some(store);
-                counter!("tollgate_config_reloads_total", "result" => "refused").increment(1);
-                let first = problems.first().map_or("", String::as_str);
-                force.alarms.raise(alarms::CONFIG_REFUSED, Subject::Host, first);
-                force.in_sync(false);
-                for problem in problems.iter().take(PROBLEMS_LOGGED_MAX) {
-                    tracing::warn!(problem, "configuration is refused; the one in force stays");
-                }
+                force.refuse(&problems);
                 Answer::Refused { problems }
             }
         };
-        notify(&[sd_notify::NotifyState::Ready]);
+        if asked {
+            notify(&[sd_notify::NotifyState::Ready]);
+        }
         for to in answers {
             // A client that went away is not waited for.
             let _ = to.send(answer.clone());
         }
         self.begin();
+    }
+}
+
+/// Looks and judges; on a thread that may take its time.
+fn judge(store: &mut Store, scope: &Scope) -> Outcome {
+    let began = clock::now();
+    let look = store.look(scope, began.wall);
+    let missing =
+        look.missing.iter().map(|name| (store.tenant_file(name), name.to_string())).collect();
+    let linked = look.is_linked();
+    let judged = store.judge(look, true);
+    if scope.host || !scope.poll {
+        store.looked(&judged, began.wall);
+    }
+    let everything = scope.tenants.is_none() && !scope.poll;
+    let places = (everything || scope.host && !scope.poll || linked).then(|| store.places());
+    let took = clock::now().mono.saturating_duration_since(began.mono);
+    Outcome { judged, places, missing, took }
+}
+
+async fn finished(under_way: &mut Option<UnderWay>) -> Result<(Store, Outcome), JoinError> {
+    match under_way {
+        Some(under_way) => (&mut under_way.job).await,
+        None => std::future::pending().await,
     }
 }
 

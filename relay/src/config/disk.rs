@@ -6,7 +6,6 @@ use super::source::{self, Layout};
 use super::version::{Sum, sum};
 use std::collections::BTreeSet;
 use std::fs::Metadata;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,11 +23,27 @@ pub struct Scope {
     pub held: BTreeSet<PathBuf>,
     /// Tenants whose files are gone may be about to come back: they stay for now.
     pub patient: bool,
-    /// With idle priority: calls go first.
-    pub idle: bool,
+    /// It is only to find what was missed: what has not changed is not looked at, and what was
+    /// changed a moment ago may still be changing.
+    pub poll: bool,
 }
 
 impl Scope {
+    /// At all that both look at.
+    pub(crate) fn and(&mut self, other: Self) {
+        self.tenants = match (self.tenants.take(), other.tenants) {
+            (Some(mut own), Some(more)) => {
+                own.extend(more);
+                Some(own)
+            }
+            // All that have changed; those that were to be looked at in any case have.
+            _ => None,
+        };
+        self.host |= other.host;
+        self.patient &= other.patient;
+        self.poll &= other.poll;
+    }
+
     /// At everything, at once.
     pub fn all() -> Self {
         Self { host: true, ..Self::default() }
@@ -48,7 +63,7 @@ pub(crate) struct Print {
 }
 
 /// Within this a file may change again without a change of its times: clocks of file systems tick.
-const SETTLED: Duration = Duration::from_millis(100);
+const SETTLED: Duration = Duration::from_secs(1);
 
 impl Print {
     fn of(about: &Metadata, now: SystemTime) -> Self {
@@ -61,6 +76,16 @@ impl Print {
             changed: (about.ctime(), about.ctime_nsec()),
             settled: modified.is_some_and(|age| age > SETTLED),
         }
+    }
+
+    /// How a file looks now; `None` if there is none.
+    pub(crate) fn now(path: &Path, now: SystemTime) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|about| Self::of(&about, now))
+    }
+
+    /// Whether it was not changed a moment ago.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// Whether a file that looks like this now is as it was.
@@ -83,7 +108,7 @@ impl Content {
     pub(crate) fn read(path: &Path, now: SystemTime) -> Self {
         let problem =
             |line, message: String| Problem { file: path.to_owned(), line, message, hint: None };
-        let print = std::fs::metadata(path).ok().map(|about| Print::of(&about, now));
+        let print = Print::now(path, now);
         let text = match source::bounded(path, source::FILE_SIZE_MAX) {
             Err(error) => Err(problem(1, format!("cannot be read: {error}"))),
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
@@ -113,7 +138,7 @@ pub(crate) enum Seen {
 }
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Look {
     /// The host's file, if it was to be looked at.
     pub(crate) host: Option<Content>,
@@ -122,18 +147,31 @@ pub(crate) struct Look {
     /// What is wrong with the directory itself: nothing is to change.
     pub(crate) errors: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    /// Tenants that are known and not found, where the look was patient.
+    pub(crate) missing: Vec<Arc<str>>,
 }
 
-/// Looks at the files of `layout`. `known` is how each tenant's file looked last; tenants that are known
+impl Look {
+    /// Whether a tenant's file that was read is a symbolic link.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.tenants.iter().any(|(_, seen)| match seen {
+            Seen::Read(content) => content.path.is_symlink(),
+            Seen::Same | Seen::Gone => false,
+        })
+    }
+}
+
+/// Looks at the files of `layout`, at many with idle priority if `idle`. `known` is how each tenant's file looked last; tenants that are known
 /// and not found are gone.
 pub(crate) fn look(
     layout: &Layout,
     scope: &Scope,
+    idle: bool,
     known: &mut dyn Iterator<Item = (Arc<str>, Option<Print>)>,
     now: SystemTime,
 ) -> Look {
     let host = scope.host.then(|| Content::read(&layout.host, now));
-    let mut look = Look { host, tenants: Vec::new(), errors: Vec::new(), warnings: Vec::new() };
+    let mut look = Look { host, ..Look::default() };
     let mut wanted: Vec<(Arc<str>, PathBuf)> = Vec::new();
     let held = |path: &Path| scope.held.contains(path);
     match &scope.tenants {
@@ -167,21 +205,28 @@ pub(crate) fn look(
             for path in files {
                 let name = name_of(&path);
                 let before = known.remove(&name).flatten();
-                let about = || std::fs::metadata(&path).ok().map(|about| Print::of(&about, now));
-                let same = before.is_some_and(|before| about().is_some_and(|it| before.still(&it)));
+                let about = Print::now(&path, now);
+                let same = match (before, about) {
+                    (Some(before), Some(about)) => before.still(&about),
+                    _ => false,
+                };
+                let same = same || (scope.poll && about.is_some_and(|about| !about.settled));
                 match same || held(&path) {
                     true => look.tenants.push((name, Seen::Same)),
                     false => wanted.push((name, path)),
                 }
             }
             (look.errors, look.warnings) = problems.into_lists();
-            if look.errors.is_empty() && !scope.patient {
+            if look.errors.is_empty() {
                 let gone = known.into_keys().filter(|name| !held(&layout.tenant(name)));
-                look.tenants.extend(gone.map(|name| (name, Seen::Gone)));
+                match scope.patient {
+                    true => look.missing.extend(gone),
+                    false => look.tenants.extend(gone.map(|name| (name, Seen::Gone))),
+                }
             }
         }
     }
-    let read = parallel(&wanted, scope.idle, |(_, path)| Content::read(path, now));
+    let read = parallel(&wanted, idle, |(_, path)| Content::read(path, now));
     let read = wanted.into_iter().zip(read).map(|((name, _), it)| (name, Seen::Read(it)));
     look.tenants.extend(read);
     look.tenants.sort_by(|(one, _), (two, _)| one.cmp(two));
@@ -234,9 +279,4 @@ pub(crate) fn parallel<T: Sync, R: Send>(
 /// Whether a name in `tenants.d` is that of a tenant's file, not of what editors leave beside it.
 pub(crate) fn is_tenant_file(name: &str) -> bool {
     !source::is_backup(name) && name.ends_with(".toml")
-}
-
-/// An error that says the file is not there.
-pub(crate) fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
 }

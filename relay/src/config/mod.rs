@@ -11,11 +11,9 @@
 
 mod accounts;
 mod assemble;
-#[allow(dead_code, reason = "the watch and generations use it")]
 mod disk;
 mod headers;
 mod host;
-#[allow(dead_code, reason = "the watch and generations use it")]
 mod hostside;
 mod names;
 mod nearest;
@@ -44,6 +42,7 @@ mod version;
 mod tests;
 
 pub use disk::Scope;
+pub(crate) use disk::is_tenant_file;
 pub use problem::Problem;
 pub use refusals::refusals;
 pub use store::{Candidate, Store};

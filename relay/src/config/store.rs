@@ -10,9 +10,10 @@ use super::settle::{Claimant, settle};
 use super::source::Layout;
 use super::version::{Sum, Version};
 use super::{Broken, Loaded};
+use crate::watch::Places;
 use b2bua::plan::{Absent, Fqdns, NumberIndex, Plan, Tenants};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,6 +25,10 @@ pub struct Store {
     plan: Option<Plan>,
     entries: Arc<BTreeMap<Arc<str>, Entry>>,
     broken: BTreeSet<Arc<str>>,
+    /// How the host's file and those it names looked when they were last read, if they held or not.
+    host_files: Vec<(PathBuf, Option<Print>)>,
+    /// The last look was refused: nothing changes until the host's file, or what it names, does.
+    refused: bool,
 }
 
 /// A tenant.
@@ -75,14 +80,61 @@ impl Store {
             plan: None,
             entries: Arc::default(),
             broken: BTreeSet::new(),
+            host_files: Vec::new(),
+            refused: false,
         }
     }
 
     /// Looks at the files.
     pub(crate) fn look(&self, scope: &Scope, now: SystemTime) -> Look {
         let mut known = self.entries.iter().map(|(name, it)| (Arc::clone(name), it.print));
-        let scope = Scope { host: scope.host || self.host.is_none(), ..scope.clone() };
-        disk::look(&self.layout, &scope, &mut known, now)
+        let mut scope = scope.clone();
+        let polled = scope.poll && self.host.is_some();
+        scope.host = match polled {
+            true => self.host_has_changed(now),
+            false => scope.host || self.refused || self.host.is_none(),
+        };
+        if polled && self.refused && !scope.host {
+            return Look::default();
+        }
+        disk::look(&self.layout, &scope, self.host.is_some(), &mut known, now)
+    }
+
+    fn host_has_changed(&self, now: SystemTime) -> bool {
+        self.host_files.iter().any(|(file, before)| {
+            let about = Print::now(file, now);
+            match (before, about) {
+                (Some(before), Some(about)) => !before.still(&about) && about.is_settled(),
+                (before, about) => before.is_some() != about.is_some(),
+            }
+        })
+    }
+
+    /// Notes how the files looked that were read for this outcome.
+    pub(crate) fn looked(&mut self, outcome: &Result<Candidate, Vec<Problem>>, now: SystemTime) {
+        let host = match outcome {
+            Ok(candidate) => Some(&candidate.host),
+            Err(_) => self.host.as_ref(),
+        };
+        let named = host.map(|host| host.named(&self.layout)).unwrap_or_default();
+        let files = std::iter::once(self.layout.host.clone()).chain(named);
+        self.host_files = files.map(|file| (file.clone(), Print::now(&file, now))).collect();
+    }
+
+    /// Nothing of the last look is in force, or all that could be.
+    pub(crate) fn set_refused(&mut self, refused: bool) {
+        self.refused = refused;
+    }
+
+    /// Where it is on disk.
+    pub(crate) fn places(&self) -> Places {
+        let named = self.host.as_ref().map(|host| host.named(&self.layout)).unwrap_or_default();
+        Places::find(&self.layout.host, &self.layout.tenants, &named)
+    }
+
+    /// The file of a tenant.
+    pub(crate) fn tenant_file(&self, name: &str) -> PathBuf {
+        self.layout.tenant(name)
     }
 
     /// Makes these tenants ones that were in force before the start. Only before the first judgement.
@@ -148,6 +200,20 @@ impl Store {
 }
 
 impl Candidate {
+    /// Whether anything would change by it.
+    pub(crate) fn is_change(&self, store: &Store) -> bool {
+        let same_host = store.host.as_ref().is_some_and(|host| Arc::ptr_eq(host, &self.host));
+        let sum = |version: Option<&Arc<Version>>| version.map(|it| it.sum);
+        let changed = |(name, entry): &(Arc<str>, Option<Entry>)| {
+            let before = store.entries.get(name);
+            let Some(entry) = entry else { return true };
+            let was = before.and_then(|before| sum(before.in_force.as_ref()));
+            let why = before.is_none_or(|before| before.refused != entry.refused);
+            was != sum(entry.in_force.as_ref()) || why
+        };
+        !same_host || self.entries.iter().any(changed)
+    }
+
     /// The tenants that were looked at, with the names of what their files say; `None`: gone.
     pub(crate) fn tenants_on_disk(&self) -> impl Iterator<Item = (&str, Option<&Sum>)> {
         self.entries.iter().map(|(name, entry)| {
@@ -179,7 +245,7 @@ enum Which {
 
 impl<'a> Judgement<'a> {
     fn new(store: &'a Store, look: Look, idle: bool) -> Self {
-        let Look { host, tenants, errors, warnings } = look;
+        let Look { host, tenants, errors, warnings, missing: _ } = look;
         let before = store.host.as_ref();
         let host = match (host, before) {
             (Some(content), _) => Arc::new(HostSide::judge(&store.layout, content)),
