@@ -13,6 +13,9 @@ use std::time::SystemTime;
 pub const WORDS: &[(&str, &str)] = &[
     (CONFIG_REFUSED, "the files on disk do not hold, and the configuration before them stays"),
     (TENANT_INVALID, "a tenant's file does not hold: it is as it last was, or absent"),
+    (FRAUD_GUARD_NEAR, "a tenant has used much of what it may of a class of destinations"),
+    (FRAUD_GUARD_FULL, "a tenant has used all of it, and calls there are refused"),
+    (TRUNK_RESTING, "calls failed at a target one after the other, and it gets none for a while"),
     (DNS_STALE, "a name of a target does not resolve"),
 ];
 
@@ -20,6 +23,12 @@ pub const WORDS: &[(&str, &str)] = &[
 pub const CONFIG_REFUSED: &str = "config_refused";
 /// A tenant's file is.
 pub const TENANT_INVALID: &str = "tenant_invalid";
+/// A ceiling of the fraud guard is near.
+pub const FRAUD_GUARD_NEAR: &str = "fraud_guard_near";
+/// It is reached.
+pub const FRAUD_GUARD_FULL: &str = "fraud_guard_full";
+/// A target rests.
+pub const TRUNK_RESTING: &str = "trunk_resting";
 /// A target's name does not resolve.
 pub const DNS_STALE: &str = "dns_stale";
 
@@ -36,6 +45,13 @@ pub enum Subject {
     Host,
     /// A tenant.
     Tenant(String),
+    /// A class of destinations of a tenant.
+    Class {
+        /// The tenant.
+        tenant: String,
+        /// The class.
+        class: String,
+    },
     /// A trunk.
     Trunk(String),
     /// A target of a trunk.
@@ -53,6 +69,9 @@ impl Subject {
         match self {
             Self::Host => Vec::new(),
             Self::Tenant(tenant) => vec![Label::new("tenant", tenant.clone())],
+            Self::Class { tenant, class } => {
+                vec![Label::new("tenant", tenant.clone()), Label::new("class", class.clone())]
+            }
             Self::Trunk(trunk) => vec![Label::new("trunk", trunk.clone())],
             Self::Target { trunk, target } => {
                 vec![Label::new("trunk", trunk.clone()), Label::new("target", target.clone())]
@@ -66,6 +85,7 @@ impl std::fmt::Display for Subject {
         match self {
             Self::Host => f.write_str("host"),
             Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
+            Self::Class { tenant, class } => write!(f, "tenant {tenant}, class {class}"),
             Self::Trunk(trunk) => write!(f, "trunk {trunk}"),
             Self::Target { trunk, target } => write!(f, "trunk {trunk}, target {target}"),
         }

@@ -182,7 +182,8 @@ impl Shard {
     }
 
     fn refresh(&self) {
-        self.telemetry.refresh(clock::now().mono, self.b2bua.media_ports_in_use());
+        let (ports, trunks) = (self.b2bua.media_ports_in_use(), self.b2bua.trunk_calls());
+        self.telemetry.refresh(clock::now().mono, ports, &trunks);
         telemetry::media_drops(&self.engine.totals().drops);
     }
 

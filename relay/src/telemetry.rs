@@ -3,7 +3,8 @@
 //! Names and labels are an interface (docs/operations/metrics.md); labels are bounded by the
 //! configuration, never a number or a Call-ID.
 
-use crate::alarms::Alarms;
+use crate::alarms::{Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, Subject};
+use b2bua::fraud::Stage;
 use b2bua::io::Event;
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
@@ -38,6 +39,18 @@ fn describe() {
     describe_counter!(
         "tollgate_peer_refusals_total",
         "Peers that were not let in, by listener and reason; not one SIP byte was answered"
+    );
+    describe_counter!(
+        "tollgate_trunk_passed_over_total",
+        "Targets of a trunk that a call did not try, by reason"
+    );
+    describe_gauge!(
+        "tollgate_trunk_calls_active",
+        "Calls on a trunk now: in, or out; what its limits bound"
+    );
+    describe_gauge!(
+        "tollgate_fraud_guard_usage_ratio",
+        "What a tenant has used of its ceiling on a class of destinations; from 1 on, calls are refused"
     );
     describe_gauge!("tollgate_trunk_target_up", "1 if the target answers our OPTIONS");
     describe_gauge!(
@@ -142,6 +155,23 @@ impl Telemetry {
                 counter!("tollgate_rejects_total", "tenant" => tenant, "reason" => reason.as_str())
                     .increment(1);
             }
+            Event::Ceiling { tenant, class, stage, ratio, text } => {
+                gauge!(
+                    "tollgate_fraud_guard_usage_ratio",
+                    "tenant" => tenant.clone(), "class" => class.clone()
+                )
+                .set(ratio);
+                let subject = Subject::Class { tenant, class };
+                for (word, from) in
+                    [(FRAUD_GUARD_NEAR, Stage::Near), (FRAUD_GUARD_FULL, Stage::Full)]
+                {
+                    self.alarms.set(word, subject.clone(), (stage >= from).then_some(&text));
+                }
+            }
+            Event::PassedOver { trunk, reason } => {
+                counter!("tollgate_trunk_passed_over_total", "trunk" => trunk, "reason" => reason)
+                    .increment(1);
+            }
             Event::TargetUp { trunk, target, up, why } => {
                 if up {
                     tracing::info!(trunk, target, why, "target answers OPTIONS");
@@ -207,7 +237,16 @@ impl Telemetry {
     }
 
     /// Once a second: gauges that are ages or sums.
-    pub fn refresh(&self, now: Instant, media_ports_in_use: usize) {
+    pub fn refresh(&self, now: Instant, media_ports_in_use: usize, trunks: &[(String, [u32; 2])]) {
+        for (trunk, calls) in trunks {
+            for (direction, calls) in ["in", "out"].into_iter().zip(calls) {
+                gauge!(
+                    "tollgate_trunk_calls_active",
+                    "trunk" => trunk.clone(), "direction" => direction
+                )
+                .set(*calls);
+            }
+        }
         for ((trunk, target, direction), at) in &self.options {
             let age = now.saturating_duration_since(*at).as_secs_f64();
             gauge!(

@@ -1,11 +1,13 @@
-//! Bounds on calls: concurrent ones and new ones per second, for the host, each trunk and each tenant.
+//! Bounds on calls: concurrent ones and new ones per second, for the host, each trunk and each tenant,
+//! in all and by direction.
 
-use crate::plan::{Limits, Plan};
+use crate::bucket::Bucket;
+use crate::plan::{Limits, Plan, RouteFrom, Tenant, Trunk};
 use crate::reject::Reject;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Calls and rates by name, so that they survive a new snapshot.
+/// Calls and rates by name, so that they survive a new snapshot and follow its bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     calls: usize,
@@ -13,93 +15,225 @@ pub(crate) struct Admission {
     tenants: HashMap<String, Usage>,
 }
 
+/// What a trunk or a tenant has of calls.
 #[derive(Debug, Default)]
 struct Usage {
+    all: Count,
+    /// In and out of a trunk; from Teams and from carriers for a tenant.
+    sides: [Count; 2],
+}
+
+#[derive(Debug, Default)]
+struct Count {
     calls: u32,
-    /// The second that `new_calls` counts, and how many began in it.
-    second: Option<Instant>,
-    new_calls: u32,
+    new: Bucket,
+}
+
+/// The bounds on one [`Usage`].
+struct Bounds {
+    all: Limits,
+    sides: [Limits; 2],
+}
+
+/// Which way a call crosses a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+/// A new call: the trunk it came in on, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) trunk: usize,
+    pub(crate) tenant: usize,
+    pub(crate) from: RouteFrom,
+    /// It is counted and never refused (TDR-EMG-002).
+    pub(crate) emergency: bool,
+}
+
+/// A bound that is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) reject: Reject,
+    /// Which one, in words.
+    pub(crate) why: String,
 }
 
 impl Admission {
-    /// Takes a call of `tenant` in from `trunk`, or says which bound forbids it. Emergency calls
-    /// are counted and never refused (TDR-EMG-002).
-    pub(crate) fn begin(
-        &mut self,
-        now: Instant,
-        plan: &Plan,
-        trunk: usize,
-        tenant: usize,
-        emergency: bool,
-    ) -> Result<(), Reject> {
-        let (Some(trunk), Some(tenant)) = (plan.trunks.get(trunk), plan.tenants.get(tenant)) else {
-            return Err(Reject::UnknownTenant);
+    /// Whether a new call may come in, or which bound forbids it. Nothing is counted.
+    pub(crate) fn would_allow(&self, now: Instant, plan: &Plan, entry: Entry) -> Result<(), Full> {
+        let (Some(trunk), Some(tenant)) =
+            (plan.trunks.get(entry.trunk), plan.tenants.get(entry.tenant))
+        else {
+            return Err(Full { reject: Reject::UnknownTenant, why: "the tenant is gone".into() });
         };
-        if !emergency {
-            if self.calls >= plan.node.calls_max {
-                return Err(Reject::Overload);
-            }
-            self.trunks.entry(trunk.name.clone()).or_default().allows(now, trunk.limits)?;
-            self.tenants.entry(tenant.name.clone()).or_default().allows(now, tenant.limits)?;
+        if entry.emergency {
+            return Ok(());
         }
+        if self.calls >= plan.node.calls_max {
+            let why = format!("the host has its {} calls", plan.node.calls_max);
+            return Err(Full { reject: Reject::Overload, why });
+        }
+        let side = Way::In as usize;
+        let who = || format!("trunk {}", trunk.name);
+        allows(self.trunks.get(&trunk.name), now, &of_trunk(trunk), (side, WAYS), who)?;
+        let who = || format!("tenant {}", tenant.name);
+        let side = (from_side(entry.from), FROM);
+        allows(self.tenants.get(&tenant.name), now, &of_tenant(tenant), side, who)
+    }
+
+    /// Takes a new call in, or says which bound forbids it.
+    pub(crate) fn begin(&mut self, now: Instant, plan: &Plan, entry: Entry) -> Result<(), Full> {
+        self.would_allow(now, plan, entry)?;
         self.calls += 1;
-        self.trunks.entry(trunk.name.clone()).or_default().count(now);
-        self.tenants.entry(tenant.name.clone()).or_default().count(now);
+        if let Some(trunk) = plan.trunks.get(entry.trunk) {
+            usage(&mut self.trunks, &trunk.name).begin(now, &of_trunk(trunk), Way::In as usize);
+        }
+        if let Some(tenant) = plan.tenants.get(entry.tenant) {
+            let usage = usage(&mut self.tenants, &tenant.name);
+            usage.begin(now, &of_tenant(tenant), from_side(entry.from));
+        }
         Ok(())
     }
 
     /// The call that [`Self::begin`] took is over.
-    pub(crate) fn end(&mut self, trunk: &str, tenant: &str) {
+    pub(crate) fn end(&mut self, plan: &Plan, trunk: &str, (tenant, from): (&str, RouteFrom)) {
         self.calls = self.calls.saturating_sub(1);
-        for usage in
-            [self.trunks.get_mut(trunk), self.tenants.get_mut(tenant)].into_iter().flatten()
-        {
-            usage.calls = usage.calls.saturating_sub(1);
+        leave(&mut self.trunks, trunk, Way::In as usize, || plan.trunk_named(trunk).is_some());
+        let stays = || plan.tenants.named(tenant).is_some();
+        leave(&mut self.tenants, tenant, from_side(from), stays);
+    }
+
+    /// A call that is up calls somebody else for its tenant (a transfer): it stays one call, and is a
+    /// new one in the rate.
+    pub(crate) fn calls_again(
+        &mut self,
+        now: Instant,
+        tenant: &Tenant,
+        (from, emergency): (RouteFrom, bool),
+    ) -> Result<(), Full> {
+        let (bounds, side) = (of_tenant(tenant), from_side(from));
+        let usage = usage(&mut self.tenants, &tenant.name);
+        if !emergency {
+            let who = || format!("tenant {}", tenant.name);
+            usage.all.allows_new(now, bounds.all, who)?;
+            usage.sides[side]
+                .allows_new(now, bounds.sides[side], || format!("{}, {}", who(), FROM[side]))?;
         }
+        usage.all.new.take(now, bounds.all.rate());
+        usage.sides[side].new.take(now, bounds.sides[side].rate());
+        Ok(())
     }
 
-    /// Whether an outgoing trunk may carry one more call.
-    pub(crate) fn trunk_allows(&self, plan: &Plan, trunk: usize) -> bool {
-        let Some(trunk) = plan.trunks.get(trunk) else { return false };
-        let calls = self.trunks.get(&trunk.name).map_or(0, |usage| usage.calls);
-        trunk.limits.calls.is_none_or(|bound| calls < bound)
+    /// Whether a trunk may carry one more call out. Nothing is counted.
+    pub(crate) fn would_carry(&self, now: Instant, trunk: &Trunk) -> Result<(), Full> {
+        let who = || format!("trunk {}", trunk.name);
+        let side = (Way::Out as usize, WAYS);
+        allows(self.trunks.get(&trunk.name), now, &of_trunk(trunk), side, who)
     }
 
-    /// A call went out on this trunk, or left it again.
-    pub(crate) fn trunk_out(&mut self, trunk: &str, more: bool) {
-        let usage = self.trunks.entry(trunk.to_owned()).or_default();
-        usage.calls = if more { usage.calls + 1 } else { usage.calls.saturating_sub(1) };
+    /// A call goes out on this trunk.
+    pub(crate) fn carry(&mut self, now: Instant, trunk: &Trunk) {
+        usage(&mut self.trunks, &trunk.name).begin(now, &of_trunk(trunk), Way::Out as usize);
     }
 
-    /// Calls on a trunk now, in or out.
-    pub(crate) fn trunk_calls(&self, trunk: &str) -> u32 {
-        self.trunks.get(trunk).map_or(0, |usage| usage.calls)
+    /// A call that [`Self::carry`] took has left the trunk.
+    pub(crate) fn leave(&mut self, plan: &Plan, trunk: &str) {
+        leave(&mut self.trunks, trunk, Way::Out as usize, || plan.trunk_named(trunk).is_some());
+    }
+
+    /// Forgets trunks and tenants that a new snapshot does not have, unless a call of theirs goes on.
+    pub(crate) fn follow(&mut self, plan: &Plan) {
+        self.trunks.retain(|name, it| it.all.calls > 0 || plan.trunk_named(name).is_some());
+        self.tenants.retain(|name, it| it.all.calls > 0 || plan.tenants.named(name).is_some());
+    }
+
+    /// Calls on a trunk now, in and out.
+    pub(crate) fn trunk_calls(&self, trunk: &str) -> [u32; 2] {
+        self.trunks.get(trunk).map_or([0; 2], |usage| usage.sides.each_ref().map(|it| it.calls))
+    }
+}
+
+/// The words for the two sides of a trunk, as configured.
+const WAYS: [&str; 2] = ["in", "out"];
+/// The same for a tenant.
+const FROM: [&str; 2] = ["from_teams", "from_carrier"];
+
+const fn from_side(from: RouteFrom) -> usize {
+    match from {
+        RouteFrom::Teams => 0,
+        RouteFrom::Carrier => 1,
+    }
+}
+
+const fn of_trunk(trunk: &Trunk) -> Bounds {
+    Bounds { all: trunk.limits, sides: [trunk.limits_in, trunk.limits_out] }
+}
+
+const fn of_tenant(tenant: &Tenant) -> Bounds {
+    Bounds { all: tenant.limits, sides: [tenant.limits_from_teams, tenant.limits_from_carrier] }
+}
+
+fn usage<'a>(all: &'a mut HashMap<String, Usage>, name: &str) -> &'a mut Usage {
+    all.entry(name.to_owned()).or_default()
+}
+
+/// Whether one more call fits on that side and in all; who has had none yet may still have a bound
+/// of 0.
+fn allows(
+    usage: Option<&Usage>,
+    now: Instant,
+    bounds: &Bounds,
+    (side, words): (usize, [&str; 2]),
+    who: impl Fn() -> String,
+) -> Result<(), Full> {
+    let none = Usage::default();
+    let usage = usage.unwrap_or(&none);
+    usage.all.allows(now, bounds.all, &who)?;
+    usage.sides[side].allows(now, bounds.sides[side], || format!("{}, {}", who(), words[side]))
+}
+
+fn leave(all: &mut HashMap<String, Usage>, name: &str, side: usize, stays: impl Fn() -> bool) {
+    let Some(usage) = all.get_mut(name) else { return };
+    usage.all.calls = usage.all.calls.saturating_sub(1);
+    usage.sides[side].calls = usage.sides[side].calls.saturating_sub(1);
+    if usage.all.calls == 0 && !stays() {
+        all.remove(name);
     }
 }
 
 impl Usage {
-    fn allows(&self, now: Instant, limits: Limits) -> Result<(), Reject> {
-        if limits.calls.is_some_and(|bound| self.calls >= bound) {
-            return Err(Reject::CallLimit);
+    fn begin(&mut self, now: Instant, bounds: &Bounds, side: usize) {
+        self.all.begin(now, bounds.all);
+        self.sides[side].begin(now, bounds.sides[side]);
+    }
+}
+
+impl Count {
+    fn allows(&self, now: Instant, limits: Limits, who: impl Fn() -> String) -> Result<(), Full> {
+        if let Some(bound) = limits.calls.filter(|bound| self.calls >= *bound) {
+            let why = format!("{}: {bound} calls at once are the most", who());
+            return Err(Full { reject: Reject::CallLimit, why });
         }
-        if limits.calls_per_second.is_some_and(|bound| self.counted(now) >= bound) {
-            return Err(Reject::RateLimit);
-        }
-        Ok(())
+        self.allows_new(now, limits, who)
     }
 
-    fn counted(&self, now: Instant) -> u32 {
-        match self.second {
-            Some(second) if now < second + Duration::from_secs(1) => self.new_calls,
-            _ => 0,
-        }
+    fn allows_new(
+        &self,
+        now: Instant,
+        limits: Limits,
+        who: impl Fn() -> String,
+    ) -> Result<(), Full> {
+        let Some(rate) = limits.rate().filter(|rate| !self.new.has_room(now, *rate)) else {
+            return Ok(());
+        };
+        let why = format!("{}: {} calls a second, {} at once are the most", who(), rate.0, rate.1);
+        Err(Full { reject: Reject::RateLimit, why })
     }
 
-    fn count(&mut self, now: Instant) {
-        self.new_calls = self.counted(now) + 1;
-        if self.new_calls == 1 {
-            self.second = Some(now);
-        }
+    fn begin(&mut self, now: Instant, limits: Limits) {
         self.calls += 1;
+        self.new.take(now, limits.rate());
     }
 }

@@ -52,6 +52,7 @@ impl B2bua {
             registrations: Registrations::default(),
             registrars: Registrars::default(),
             admission: crate::admission::Admission::default(),
+            fraud: crate::fraud::Fraud::new(now.mono),
             overload: Overload::default(),
             names: HashMap::new(),
             endpoints: Endpoints::default(),
@@ -97,12 +98,18 @@ impl B2bua {
             Input::Plan(plan) => {
                 let wanted: HashSet<Sought> = Sought::all(&plan).into_iter().collect();
                 self.core.names.retain(|sought, _| wanted.contains(sought));
+                self.core.admission.follow(&plan);
                 self.core.plan = plan;
                 Health::follow(&mut self.core);
+                self.core.look_at_ceilings();
                 Registrars::follow(&mut self.core);
                 if !self.core.stopping {
                     Registrations::follow(&mut self.core);
                 }
+            }
+            Input::Past(calls) => {
+                self.core.fraud.remember(now.mono, &calls);
+                self.core.look_at_ceilings();
             }
             Input::Shutdown => self.shut_down(),
         }
@@ -139,6 +146,7 @@ impl B2bua {
                 }
                 Timer::Probe(id) => Health::probe(&mut self.core, id),
                 Timer::Registration(id) => Registrations::handle_timeout(&mut self.core, id),
+                Timer::Ceilings => self.core.look_again(),
                 Timer::Binding => Registrars::handle_timeout(&mut self.core),
             }
         }
@@ -173,6 +181,13 @@ impl B2bua {
     /// The targets of all trunks, for the operator.
     pub fn targets(&self, now: Instant) -> Vec<TargetView> {
         Health::view(&self.core, now)
+    }
+
+    /// Calls on each trunk, in and out.
+    pub fn trunk_calls(&self) -> Vec<(String, [u32; 2])> {
+        let trunks = self.core.plan.trunks.iter();
+        let calls = |trunk: &str| self.core.admission.trunk_calls(trunk);
+        trunks.map(|trunk| (trunk.name.clone(), calls(&trunk.name))).collect()
     }
 
     /// Media ports in use (not pairs).
@@ -245,7 +260,7 @@ impl B2bua {
             | Timer::Prack(call)
             | Timer::Transfer(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
-            Timer::Probe(_) | Timer::Registration(_) | Timer::Binding => true,
+            Timer::Probe(_) | Timer::Registration(_) | Timer::Binding | Timer::Ceilings => true,
         });
     }
 

@@ -3,6 +3,7 @@
 use crate::admission::Admission;
 use crate::credentials::Signable;
 use crate::endpoint::Endpoints;
+use crate::fraud::Fraud;
 use crate::io::{CallId, Event, FlowId, Hop, Now, Output, PeerLeg, Target};
 use crate::locate::{Located, Sought};
 use crate::overload::Overload;
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     pub(crate) registrations: Registrations,
     pub(crate) registrars: Registrars,
     pub(crate) admission: Admission,
+    pub(crate) fraud: Fraud,
     pub(crate) overload: Overload,
     /// Where names are: the last good answers of DNS.
     pub(crate) names: HashMap<Sought, Arc<Located>>,

@@ -1,5 +1,6 @@
 //! What goes in and out of the core.
 
+use crate::fraud::{PastCall, Stage};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
 use crate::record::{MediaSummary, Record};
@@ -158,6 +159,8 @@ pub enum Input {
     },
     /// A new snapshot is in force for new calls.
     Plan(Arc<Plan>),
+    /// What the records tell of the calls of the last day, before this process began.
+    Past(Vec<PastCall>),
     /// End all calls (BYE, CANCEL) and take no new ones.
     Shutdown,
 }
@@ -238,6 +241,26 @@ pub enum Event {
         tenant: Option<String>,
         /// Why.
         reason: crate::Reject,
+    },
+    /// What a tenant has used of a class of destinations has come nearer to its ceiling, or farther.
+    Ceiling {
+        /// The tenant.
+        tenant: String,
+        /// The class.
+        class: String,
+        /// How near.
+        stage: Stage,
+        /// What is used, as a share of the ceiling.
+        ratio: f64,
+        /// The same in words.
+        text: String,
+    },
+    /// A call did not try a target of its route.
+    PassedOver {
+        /// The trunk.
+        trunk: String,
+        /// Why: a word.
+        reason: &'static str,
     },
     /// A target of a trunk came up or went down.
     TargetUp {

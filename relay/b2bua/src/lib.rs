@@ -7,11 +7,13 @@
 pub mod accounts;
 mod admission;
 mod b2bua;
+mod bucket;
 mod call;
 mod cause;
 mod core;
 mod credentials;
 mod endpoint;
+pub mod fraud;
 mod headers;
 mod identity;
 pub mod io;

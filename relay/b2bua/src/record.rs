@@ -31,6 +31,8 @@ pub struct Record {
     pub trunk_in: String,
     /// Each try to send it out, in order.
     pub attempts: Vec<Attempt>,
+    /// The classes of destinations it counted for at the fraud guard.
+    pub classes: Vec<String>,
     /// The routing decision in a sentence.
     pub route: String,
     /// How it came about: what each stage considered, a line each.
@@ -55,6 +57,8 @@ const TEXT_MAX: usize = 256;
 const ROUTES_MAX: usize = 16;
 /// Lines of `decision`; with the bound on each, a record stays below 16 kB.
 const DECISION_LINES_MAX: usize = 48;
+/// Classes in a record: a number is in a few, and so are those that it was redirected to.
+pub(crate) const CLASSES_MAX: usize = 16;
 
 impl Record {
     /// Keeps how the ruling came about; `plan` is the one that was asked.

@@ -243,7 +243,7 @@ impl Registrars {
             up,
             answered_ago: None,
             last,
-            calls: core.admission.trunk_calls(&trunk.name) as usize,
+            calls: core.admission.trunk_calls(&trunk.name).iter().sum::<u32>() as usize,
         };
         let rows = kept.all(now).map(|(user, binding)| {
             let contact = String::from_utf8_lossy(&binding.contact).into_owned();

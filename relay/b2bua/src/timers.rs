@@ -38,6 +38,8 @@ pub(crate) enum Timer {
     Registration(RegistrationId),
     /// The binding of a PBX that registers with us may have ended.
     Binding,
+    /// The ceilings of the fraud guard are looked at.
+    Ceilings,
 }
 
 /// Deadlines for each that stands before stale ones are swept out: a call has a handful.

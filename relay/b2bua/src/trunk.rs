@@ -210,7 +210,7 @@ impl Health {
                         Some(why) => why.to_owned(),
                         None => probe.map_or_else(|| "OPTIONS is off".into(), |it| it.last.clone()),
                     },
-                    calls: core.admission.trunk_calls(&trunk.name) as usize,
+                    calls: core.admission.trunk_calls(&trunk.name).iter().sum::<u32>() as usize,
                 });
             }
         }

@@ -8,6 +8,7 @@ use crate::media_plane::MediaPlane;
 use crate::net::{Arrival, Fate, Load, Network, is};
 use crate::peer::{OURS, Who};
 use crate::plan;
+use b2bua::fraud::PastCall;
 use b2bua::io::{Event, Flow, FlowId, Hop, Target};
 use b2bua::locate::{Located, Service, Sought};
 use b2bua::record::Record;
@@ -159,6 +160,11 @@ impl World {
     /// Tells the core that messages wait for so long.
     pub fn messages_wait(&mut self, wait: Duration) {
         self.input(Input::Waited(wait));
+    }
+
+    /// Tells the core what the records have of calls before it began.
+    pub fn remember(&mut self, past: Vec<PastCall>) {
+        self.input(Input::Past(past));
     }
 
     /// Tells the core to stop.

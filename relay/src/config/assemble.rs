@@ -1,6 +1,7 @@
 //! Puts the drafts of files together: every name finds its table, every rule between tables is judged,
 //! and what holds becomes a [`Plan`] without tenants, and tenants for it.
 
+use super::guard::Classes;
 use super::host::{HostDraft, ListenerDraft};
 use super::names::Names;
 use super::problem::Problems;
@@ -10,8 +11,8 @@ use super::trunk::TrunkDraft;
 use super::{Certificate, accounts, overlap, rates, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
-    Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant, Tenants,
-    Transport, Trunk, TrunkKind,
+    Ceiling, Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant,
+    Tenants, Transport, Trunk, TrunkKind,
 };
 use std::path::Path;
 
@@ -108,6 +109,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) linked: &'a Linked,
     pub(crate) certificates: &'a [Option<Certificate>],
     tables: Tables<'a>,
+    classes: Classes,
 }
 
 impl<'a> Ground<'a> {
@@ -119,6 +121,7 @@ impl<'a> Ground<'a> {
             linked: &assembled.linked,
             certificates: &assembled.certificates,
             tables: Tables { host, trunks, rates },
+            classes: Classes::of(&host.classes, host.damaged),
         }
     }
 
@@ -131,7 +134,9 @@ impl<'a> Ground<'a> {
     pub(crate) fn tenant(&self, draft: &TenantDraft, problems: &Problems) -> Option<Tenant> {
         let (routes, teams_trunks) = route::link(draft, &self.tables, problems);
         tls_check::tenant(self, draft, &teams_trunks, problems);
-        tenant(draft, self.tables.host, routes)
+        let country = draft.country.or(self.tables.host.country);
+        let fraud = self.classes.ceilings(&draft.fraud, country, problems);
+        tenant(draft, self.tables.host, routes, fraud)
     }
 }
 
@@ -335,7 +340,12 @@ fn trunk(
         options_interval: draft.options_interval,
         session_timer: draft.session_timer,
         media,
-        limits: draft.limits,
+        limits: draft.limits.all,
+        limits_in: draft.limits.sides[0],
+        limits_out: draft.limits.sides[1],
+        failover: draft.failover.clone(),
+        answer_timeout: draft.answer_timeout,
+        breaker: draft.breaker,
         country: draft.country.or(host.country.filter(|_| draft.kind != Some(TrunkKind::Teams))),
         headers: draft.headers,
         symmetric_rtp: draft.symmetric_rtp,
@@ -349,12 +359,21 @@ fn trunk(
     })
 }
 
-fn tenant(draft: &TenantDraft, host: &HostDraft, routes: Option<Vec<Route>>) -> Option<Tenant> {
+fn tenant(
+    draft: &TenantDraft,
+    host: &HostDraft,
+    routes: Option<Vec<Route>>,
+    fraud: Option<Vec<Ceiling>>,
+) -> Option<Tenant> {
     Some(Tenant {
         name: draft.name.clone(),
         fqdns: draft.fqdns.iter().map(|at| at.value.clone()).collect(),
         numbers: draft.numbers.iter().map(|at| at.value).collect(),
-        limits: draft.limits,
+        limits: draft.limits.all,
+        limits_from_teams: draft.limits.sides[0],
+        limits_from_carrier: draft.limits.sides[1],
+        fraud: fraud?,
+        suspended: draft.suspended,
         routes: routes?,
         country: draft.country.or(host.country),
         timezone: draft.timezone.clone(),

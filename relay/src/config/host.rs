@@ -2,6 +2,7 @@
 //!
 //! The drafts hold `None` where a value is missing or wrong; `plan.rs` puts them together.
 
+use super::guard::ClassDraft;
 use super::problem::{At, Place, Problems};
 use super::rates::RatesDraft;
 use super::reader::{Reader, read_file};
@@ -50,6 +51,7 @@ pub(crate) struct HostDraft {
     pub(crate) listeners: Vec<ListenerDraft>,
     pub(crate) trunks: Vec<TrunkDraft>,
     pub(crate) rates: Vec<RatesDraft>,
+    pub(crate) classes: Vec<ClassDraft>,
     pub(crate) records: Option<Records>,
     /// `[state] directory`.
     pub(crate) state: PathBuf,
@@ -184,6 +186,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
         whose: table.whose().to_owned(),
     });
     host.listeners = top.each("listener", "listener", "name", listener);
+    host.classes = top.each("class", "class", "name", super::guard::class);
     host.trunks = top.each("trunk", "trunk", "name", super::trunk::read);
     host.rates = super::rates::read(top);
     for (key, tables) in [("listener", host.listeners.len()), ("trunk", host.trunks.len())] {

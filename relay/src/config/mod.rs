@@ -12,6 +12,7 @@
 mod accounts;
 mod assemble;
 mod disk;
+mod guard;
 mod headers;
 mod host;
 mod hostside;

@@ -1,15 +1,17 @@
 //! `[[route]]` of a tenant: what it may say, and which tables its names lead to.
 
+use super::guard;
 use super::host::HostDraft;
 use super::names::Names;
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, Wrong};
 use super::tenant::TenantDraft;
 use super::value;
-use b2bua::plan::{Patterns, Route, RouteFrom, Schedule, Span, Step, Steps, TrunkKind};
+use b2bua::plan::{Failover, Patterns, Route, RouteFrom, Schedule, Span, Step, Steps, TrunkKind};
 use b2bua::routing;
 use jiff::tz::TimeZone;
 use std::collections::HashMap;
+use std::time::Duration;
 use toml::de::DeValue;
 
 /// Steps of one route: each is tried in turn while a caller waits.
@@ -37,6 +39,8 @@ pub(crate) struct RouteDraft {
     priority: u16,
     to: Vec<At<StepDraft>>,
     least_cost: Option<At<String>>,
+    failover: Option<Failover>,
+    answer_timeout: Option<Duration>,
     /// Whether every value holds.
     whole: bool,
 }
@@ -104,6 +108,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> RouteDraft {
         priority: u16::try_from(priority).unwrap_or(u16::MAX),
         to: to.unwrap_or_default(),
         least_cost,
+        failover: guard::failover(table),
+        answer_timeout: guard::answer_timeout(table),
     }
 }
 
@@ -218,6 +224,12 @@ impl Linker<'_> {
         }
         if let Some(least_cost) = least_cost {
             route.rare_mut().least_cost = Some(least_cost);
+        }
+        if let Some(failover) = &draft.failover {
+            route.rare_mut().failover = Some(failover.clone());
+        }
+        if let Some(timeout) = draft.answer_timeout {
+            route.rare_mut().answer_timeout = Some(timeout);
         }
         Some(route)
     }

@@ -1,12 +1,13 @@
 //! `tenants.d/NAME.toml`: what a tenant's file may say.
 
+use super::guard::{self, FraudDraft, LimitsDraft};
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, read_file};
 use super::route::{self, RouteDraft};
 use super::source::Source;
-use super::{teams, trunk, value};
+use super::{teams, value};
 use b2bua::numbering::Country;
-use b2bua::plan::{HoldPolicy, Limits, NumberRange, TransferPolicy};
+use b2bua::plan::{HoldPolicy, NumberRange, TransferPolicy};
 use jiff::tz::TimeZone;
 use std::path::Path;
 
@@ -23,7 +24,9 @@ pub(crate) struct TenantDraft {
     pub(crate) name: String,
     pub(crate) fqdns: Vec<At<String>>,
     pub(crate) numbers: Vec<At<NumberRange>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: LimitsDraft,
+    pub(crate) fraud: Vec<FraudDraft>,
+    pub(crate) suspended: bool,
     pub(crate) routes: Vec<RouteDraft>,
     pub(crate) country: Option<&'static Country>,
     pub(crate) hold: HoldPolicy,
@@ -65,7 +68,9 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     }
     let numbers = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
     let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled);
-    let limits = top.section("limits", trunk::limits).unwrap_or_default();
+    let limits = top.section("limits", guard::limits(guard::FROM)).unwrap_or_default();
+    let fraud = top.each("fraud", "fraud", "class", guard::fraud);
+    let suspended = top.optional_or("suspended", value::flag, false);
     let country = top.optional("country", value::country).map(|at| at.value);
     let timezone = top.optional("timezone", value::timezone).map(|at| at.value);
     let hold = top.optional_or("hold", value::one_of(HOLD), HoldPolicy::default());
@@ -76,6 +81,8 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         fqdns: fqdns.unwrap_or_default(),
         numbers,
         limits,
+        fraud,
+        suspended,
         routes,
         country,
         hold,

@@ -1,6 +1,7 @@
 //! `[[trunk]]`: what a trunk may say, with Microsoft's values where a Teams trunk says nothing.
 
 use super::accounts::{self, AuthDraft, RegisterDraft};
+use super::guard::{self, LimitsDraft};
 use super::headers;
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
@@ -9,8 +10,8 @@ use super::teams::{self, CLOUDS, Cloud};
 use super::value;
 use b2bua::numbering::Country;
 use b2bua::plan::{
-    Cidr, HeaderPolicy, Limits, Reliable, SrtpPolicy, TargetName, TransferPolicy, Transport,
-    TrunkKind,
+    Breaker, Cidr, Failover, HeaderPolicy, Reliable, SrtpPolicy, TargetName, TransferPolicy,
+    Transport, TrunkKind,
 };
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
@@ -24,8 +25,6 @@ const TARGETS_MAX: usize = 16;
 const SOURCES_MAX: usize = 256;
 /// Names of which a peer's certificate carries one.
 const PEER_NAMES_MAX: usize = 16;
-/// Concurrent calls, or calls per second, that a limit may name.
-const LIMIT_MAX: u32 = 1_000_000;
 const OPTIONS_INTERVAL: Duration = Duration::from_secs(60);
 /// What Microsoft offers too (TDR-DLG-030).
 const SESSION_INTERVAL: Duration = Duration::from_secs(1800);
@@ -43,7 +42,10 @@ pub(crate) struct TrunkDraft {
     pub(crate) options_interval: Option<Duration>,
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: LimitsDraft,
+    pub(crate) failover: Option<Failover>,
+    pub(crate) answer_timeout: Option<Duration>,
+    pub(crate) breaker: Option<Breaker>,
     pub(crate) country: Option<&'static Country>,
     pub(crate) headers: HeaderPolicy,
     pub(crate) symmetric_rtp: bool,
@@ -140,7 +142,10 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         options_interval: options_interval(table, teams),
         session_timer: session_timer(table),
         media: table.optional("media", value::name),
-        limits: table.section("limits", limits).unwrap_or_default(),
+        limits: table.section("limits", guard::limits(guard::WAYS)).unwrap_or_default(),
+        failover: guard::failover(table),
+        answer_timeout: guard::answer_timeout(table),
+        breaker: table.section("breaker", guard::breaker),
         country: country(table, teams),
         headers: headers::read(table, teams),
         symmetric_rtp: symmetric_rtp(table, teams),
@@ -160,12 +165,6 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         place: table.place(),
         whose: table.whose().to_owned(),
     }
-}
-
-/// `[limits]`, of a trunk or a tenant.
-pub(crate) fn limits(table: &mut Reader<'_>) -> Limits {
-    let mut limit = |key| table.optional(key, value::whole(1..=LIMIT_MAX)).map(|at| at.value);
-    Limits { calls: limit("calls"), calls_per_second: limit("calls_per_second") }
 }
 
 fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {

@@ -209,16 +209,13 @@ fn state(core: &Core, plan: &Plan, candidate: &Candidate, emergency: bool) -> Ta
             (Some(endpoint.address), state)
         }
     };
-    let full = !emergency && !core.admission.trunk_allows(plan, candidate.trunk);
+    let carries = trunk.map_or(Ok(()), |trunk| core.admission.would_carry(core.now.mono, trunk));
     TargetState {
         trunk: name.to_owned(),
         target: candidate.target.to_string(),
         address,
         state,
-        full: full.then(|| {
-            let calls = core.admission.trunk_calls(name);
-            format!("{calls} calls are the most that it carries")
-        }),
+        full: carries.err().filter(|_| !emergency).map(|full| full.why),
     }
 }
 

@@ -7,6 +7,7 @@ use super::setup::Setup;
 use super::transfer::Transfers;
 use super::{Call, Fate, Media, Parties, Phase, text};
 use super::{offerless, reliable};
+use crate::admission::Entry;
 use crate::core::Core;
 use crate::endpoint::Standing;
 use crate::headers::Crossing;
@@ -188,7 +189,7 @@ impl Arrival {
             draw: core.rng.next_u64(),
         };
         let ruling = ruling::rule(core, &self.plan, question, trace)?;
-        let Ruling { called, caller, crossing, decision } = ruling;
+        let Ruling { called, caller, crossing, decision, classes } = ruling;
         let whose =
             Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };
         if let Some((reject, why)) = crossing.refusal() {
@@ -216,11 +217,10 @@ impl Arrival {
             Refused::new(reject, why, Some(tenant))
         })?;
         let emergency = decision.emergency;
-        let admitted =
-            core.admission.begin(core.now.mono, &self.plan, self.trunk, tenant, emergency);
-        if let Err(reject) = admitted {
+        let entry = Entry { trunk: self.trunk, tenant, from: self.direction, emergency };
+        if let Err(full) = core.admission.begin(core.now.mono, &self.plan, entry) {
             undo(core);
-            return Err(refused(reject, "a bound on calls is reached"));
+            return Err(refused(full.reject, &full.why));
         }
         let mut record = self.record(core);
         record.tenant = self.plan.tenants.get(tenant).map(|tenant| tenant.name.clone());
@@ -251,15 +251,20 @@ impl Arrival {
             record,
             began: core.now.mono,
             trunk_out: None,
+            trunk_moved: None,
             parties,
             transfers: Transfers::default(),
             trace: Box::new(std::mem::take(trace)),
+            tolls: (None, None),
         };
         if !call.open_media(core, worker, (address_a, port_a), address_b) {
             undo(core);
-            core.admission.end(&call.record.trunk_in, &call.tenant);
+            let of = (call.tenant.as_str(), call.direction);
+            core.admission.end(&core.plan, &call.record.trunk_in, of);
             return Err(refused(Reject::Overload, "no media port is free"));
         }
+        let toll = call.begin_toll(core, classes);
+        call.takes_toll(core, PeerLeg::B, toll);
         Ok(call)
     }
 
@@ -315,6 +320,7 @@ impl Arrival {
             call_id_out: None,
             trunk_in: self.plan.trunks.get(self.trunk).map_or_else(String::new, |t| t.name.clone()),
             attempts: Vec::new(),
+            classes: Vec::new(),
             route: String::new(),
             decision: Vec::new(),
             status: 0,

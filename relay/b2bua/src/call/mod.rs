@@ -4,6 +4,7 @@ mod align;
 mod attempt;
 mod early;
 mod explain;
+mod guard;
 pub(crate) mod incoming;
 pub(crate) mod numbers;
 mod offerless;
@@ -27,6 +28,7 @@ pub(crate) use reliable::lacks_reliable;
 pub(crate) use replace::Newcomer;
 
 use crate::core::Core;
+use crate::fraud::Toll;
 use crate::headers::Crossing;
 use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg};
@@ -66,10 +68,14 @@ pub(crate) struct Call {
     began: Instant,
     /// The trunk that carries it out: counted in its limit.
     trunk_out: Option<String>,
+    /// The trunk that carries who has taken the caller's place, counted likewise.
+    trunk_moved: Option<String>,
     parties: Parties,
     transfers: Transfers,
     /// How it was ruled on, for its record.
     trace: Box<Trace>,
+    /// What the legs count for at the fraud guard.
+    tolls: (Option<Toll>, Option<Toll>),
 }
 
 /// Who called whom: a transfer calls another in the name of the one who stays.

@@ -205,6 +205,7 @@ impl Call {
     /// Puts `new` in the place of leg `which`; the old one comes back, still to be found by its tags.
     pub(super) fn take_place(&mut self, core: &mut Core, which: PeerLeg, new: Leg) -> Option<Leg> {
         core.dialogs.insert(new.key(), (self.id, which));
+        self.toll_is_over(core, which);
         if self.is_renegotiating_on(which) {
             // A session refresh of the old leg: its outcome is nothing to the new one.
             self.drop_renegotiation(core);

@@ -1,13 +1,16 @@
 //! What becomes of a call before anything is committed to it: whose it is, whether it may go out, under
 //! which numbers and where to. An INVITE and the operator's question (`tollgate route`) go this one way.
 
+use super::guard;
 use super::numbers::{self, Numbers, Whose};
+use crate::admission::{Entry, Full};
 use crate::core::Core;
 use crate::headers::Crossing;
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
 use crate::reject::Reject;
 use crate::routing::{self, Decision, Query, Trace};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A call as its INVITE came in, or as an operator imagines it.
@@ -38,6 +41,8 @@ pub(crate) struct Ruling {
     pub(crate) caller: Caller,
     pub(crate) crossing: Crossing,
     pub(crate) decision: Decision,
+    /// What it counts for at the fraud guard.
+    pub(crate) classes: Vec<Arc<str>>,
 }
 
 /// Why an INVITE makes no call.
@@ -51,6 +56,10 @@ pub(crate) struct Refused {
 impl Refused {
     pub(crate) fn new(reject: Reject, why: impl Into<String>, tenant: Option<usize>) -> Self {
         Self { reject, why: why.into(), tenant }
+    }
+
+    fn of(full: Full, tenant: usize) -> Self {
+        Self::new(full.reject, full.why, Some(tenant))
     }
 }
 
@@ -93,6 +102,10 @@ pub(crate) fn prepare(
     let emergency = is_emergency(&question);
     let question = question.in_own_numbers(plan, emergency, trace)?;
     let emergency = emergency || is_emergency(&question);
+    // Last, as a rule on numbers may make an emergency number of what was dialled.
+    if let Some(tenant) = tenant {
+        guard::may_call(tenant, emergency).map_err(|full| Refused::of(full, question.tenant))?;
+    }
     let number = question.number();
     if emergency {
         trace.note(format!("{number} is an emergency number: no list, limit or guard stops it"));
@@ -133,7 +146,7 @@ impl Question {
 
 /// Where it goes, and what comes after that is known.
 pub(crate) fn settle(
-    _core: &Core,
+    core: &Core,
     plan: &Plan,
     prepared: Prepared,
     trace: &mut Trace,
@@ -144,6 +157,19 @@ pub(crate) fn settle(
     let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
     let decision = routing::decide(plan, &query, trace)
         .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    let full = |full: Full| Refused::of(full, tenant);
+    let classes = match plan.tenants.get(tenant) {
+        // What carriers send to Teams costs nothing.
+        Some(of) if from == RouteFrom::Teams && !decision.emergency => {
+            core.fraud.would_allow(core.now.mono, of, &number).map_err(full)?
+        }
+        _ => Vec::new(),
+    };
+    if !classes.is_empty() {
+        trace.note(format!("{number} counts for {} at the fraud guard", classes.join(", ")));
+    }
+    let entry = Entry { trunk: via, tenant, from, emergency: decision.emergency };
+    core.admission.would_allow(core.now.mono, plan, entry).map_err(full)?;
     let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
     let crossing = crossing.for_emergency(decision.emergency);
     let mut numbers = Numbers { called, caller, crossing };
@@ -156,5 +182,5 @@ pub(crate) fn settle(
         numbers::sent(plan, *trunk, whose, &mut numbers.clone(), trace);
     }
     let Numbers { called, caller, crossing } = numbers;
-    Ok(Ruling { called, caller, crossing, decision })
+    Ok(Ruling { called, caller, crossing, decision, classes })
 }

@@ -2,6 +2,7 @@
 
 use super::attempt::{Attempt, Candidate, Invitation, Progress};
 use super::{Call, Fate, Phase, Up};
+use crate::admission::Full;
 use crate::cause;
 use crate::core::Core;
 use crate::credentials::Signed;
@@ -9,7 +10,7 @@ use crate::headers::Returned;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, LegMedia, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
-use crate::plan::{Plan, TrunkKind};
+use crate::plan::{Plan, RouteFrom, Trunk, TrunkKind};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
@@ -128,6 +129,8 @@ impl Call {
     pub(super) fn try_next(&mut self, core: &mut Core) -> Fate {
         let plan = Arc::clone(&self.plan);
         let mut passed_over = Reject::TrunkDown;
+        // The target before it has it no more, though it may be of the same trunk.
+        self.count_out(core, None);
         if core.now.mono.saturating_duration_since(self.began) >= FAILOVER_MAX
             && let Some(setup) = self.setup()
         {
@@ -135,32 +138,44 @@ impl Call {
             setup.waiting.retain(|candidate| candidate.redirected.is_some());
         }
         while let Some(candidate) = self.setup().and_then(|setup| setup.waiting.pop_front()) {
-            let Some(trunk) = self.plan.trunks.get(candidate.trunk) else { continue };
+            let Some(trunk) = plan.trunks.get(candidate.trunk) else { continue };
             let (name, address) = (trunk.name.clone(), trunk.media);
             let emergency = self.setup().is_some_and(|setup| setup.emergency);
-            if !emergency && !core.admission.trunk_allows(&self.plan, candidate.trunk) {
-                passed_over = Reject::CallLimit;
-                self.skip(&name, &candidate, passed_over.as_str());
+            if let Err(full) = core.admission.would_carry(core.now.mono, trunk)
+                && !emergency
+            {
+                passed_over = full.reject;
+                self.skip(core, &name, &candidate, full.reject.as_str());
                 continue;
             }
+            let redirected = self.redirected_classes(core, &candidate, emergency);
+            let Ok(classes) = redirected else {
+                passed_over = Reject::FraudGuard;
+                self.skip(core, &name, &candidate, passed_over.as_str());
+                continue;
+            };
             let to = match &candidate.to {
                 Ok(to) => to.clone(),
                 Err(why) => {
-                    self.skip(&name, &candidate, why);
+                    self.skip(core, &name, &candidate, why);
                     continue;
                 }
             };
             let speaks = |setup: &mut Setup| setup.invitation.speaks(&plan, candidate.trunk);
             if !self.setup().is_some_and(speaks) {
                 passed_over = Reject::NoCommonCodec;
-                self.skip(&name, &candidate, passed_over.as_str());
+                self.skip(core, &name, &candidate, passed_over.as_str());
                 continue;
             }
             let Some(ports) = self.media.ports else { continue };
             if !self.open_media(core, ports.worker, ports.a, address) {
                 passed_over = Reject::Overload;
-                self.skip(&name, &candidate, "no_media_port");
+                self.skip(core, &name, &candidate, "no_media_port");
                 continue;
+            }
+            if let Some(classes) = classes {
+                let toll = self.begin_toll(core, classes);
+                self.takes_toll(core, PeerLeg::B, toll);
             }
             self.send_invite(core, &candidate, to);
             return Fate::Lives;
@@ -179,8 +194,27 @@ impl Call {
         }
     }
 
+    /// What a redirection leads to counts for in place of the number that was called, if it may be
+    /// called at all.
+    fn redirected_classes(
+        &self,
+        core: &Core,
+        candidate: &Candidate,
+        emergency: bool,
+    ) -> Result<Option<Vec<Arc<str>>>, Full> {
+        let tenant = self.plan.tenants.named(&self.tenant);
+        let tenant = tenant.and_then(|index| self.plan.tenants.get(index));
+        match (&candidate.redirected, tenant, self.direction) {
+            (Some(called), Some(tenant), RouteFrom::Teams) if !emergency => {
+                core.fraud.would_allow(core.now.mono, tenant, &called.number).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// A target that was passed over.
-    fn skip(&mut self, trunk: &str, candidate: &Candidate, outcome: &str) {
+    fn skip(&mut self, core: &mut Core, trunk: &str, candidate: &Candidate, outcome: &'static str) {
+        core.emit(Event::PassedOver { trunk: trunk.to_owned(), reason: outcome });
         let (trunk, target) = (trunk.to_owned(), candidate.target.to_string());
         self.record.attempts.push(record::Attempt { trunk, target, outcome: outcome.into() });
     }
@@ -210,23 +244,23 @@ impl Call {
         self.record.call_id_out = Some(attempt.call_id());
         core.dialogs.insert(attempt.key(), (self.id, PeerLeg::B));
         setup.attempt = Some(attempt);
-        let trunk = plan.trunks.get(candidate.trunk).map_or("", |trunk| trunk.name.as_str());
-        self.count_out(core, Some(trunk));
+        let trunk = plan.trunks.get(candidate.trunk);
+        self.count_out(core, trunk);
         self.record.attempts.push(record::Attempt {
-            trunk: trunk.to_owned(),
+            trunk: trunk.map_or_else(String::new, |trunk| trunk.name.clone()),
             target: candidate.target.to_string(),
             outcome: "pending".into(),
         });
     }
 
     /// Moves the call's place in the limits of outgoing trunks.
-    pub(super) fn count_out(&mut self, core: &mut Core, trunk: Option<&str>) {
+    pub(super) fn count_out(&mut self, core: &mut Core, trunk: Option<&Trunk>) {
         if let Some(old) = self.trunk_out.take() {
-            core.admission.trunk_out(&old, false);
+            core.admission.leave(&core.plan, &old);
         }
         if let Some(trunk) = trunk {
-            core.admission.trunk_out(trunk, true);
-            self.trunk_out = Some(trunk.to_owned());
+            core.admission.carry(core.now.mono, trunk);
+            self.trunk_out = Some(trunk.name.clone());
         }
     }
 
@@ -467,6 +501,7 @@ impl Call {
         core.respond(server, response);
         self.a.unacknowledged = Some(Unacknowledged { server, opening: true, with_answer });
         self.outcome("200");
+        self.toll_runs(core, PeerLeg::B);
         self.record.status = 200;
         self.record.setup = Some(core.now.mono.saturating_duration_since(self.began));
         self.phase = Phase::Up(Up {

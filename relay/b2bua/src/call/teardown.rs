@@ -116,8 +116,14 @@ impl Call {
         if let Some(b) = &self.b {
             core.dialogs.remove(&b.key());
         }
+        self.toll_is_over(core, PeerLeg::A);
+        self.toll_is_over(core, PeerLeg::B);
         self.count_out(core, None);
-        core.admission.end(&self.record.trunk_in, &self.tenant);
+        if let Some(moved) = self.trunk_moved.take() {
+            core.admission.leave(&core.plan, &moved);
+        }
+        let of = (self.tenant.as_str(), self.direction);
+        core.admission.end(&core.plan, &self.record.trunk_in, of);
         let Some(ports) = self.media.ports else { return self.finish(core, None) };
         core.outputs.push_back(Output::CloseMedia { call: self.id, worker: ports.worker });
         core.arm(MEDIA_CLOSE_MAX, Timer::MediaClose(self.id));

@@ -12,12 +12,13 @@ use super::{Ask, Call, Fate, Parties, Phase};
 use crate::cause;
 use crate::core::{Core, DialogKey};
 use crate::credentials::Signed;
+use crate::fraud::Toll;
 use crate::headers::Crossing;
 use crate::identity::Identity;
-use crate::io::{Hop, LegMedia, PeerLeg};
+use crate::io::{Event, Hop, LegMedia, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
-use crate::plan::{RouteFrom, TrunkKind};
+use crate::plan::{Plan, RouteFrom, TrunkKind};
 use crate::routing::{self, Query, Trace};
 use crate::timers::Timer;
 use rand_core::RngCore as _;
@@ -54,6 +55,13 @@ struct Transfer {
     to: String,
     waiting: VecDeque<Candidate>,
     attempt: Option<Attempt>,
+    /// The trunk that carries the attempt, unless that carries the one who stays: counted in its limit.
+    carried_by: Option<String>,
+    /// No limit holds it back (TDR-EMG-002).
+    emergency: bool,
+    /// What it counts for at the fraud guard.
+    classes: Vec<Arc<str>>,
+    toll: Option<Toll>,
     gives_up: Instant,
     /// The transferor has hung up and waits for nothing.
     left: bool,
@@ -71,8 +79,26 @@ struct Refused {
 /// Where the target is, and how it is named there.
 struct Destination {
     candidates: Vec<Candidate>,
+    emergency: bool,
+    /// What it counts for at the fraud guard.
+    classes: Vec<Arc<str>>,
     called: Called,
     referred: Referred,
+}
+
+/// The direction of what a trunk asks for.
+fn direction_of(plan: &Plan, trunk: usize) -> RouteFrom {
+    let trunk = plan.trunks.get(trunk);
+    trunk.map_or(RouteFrom::Teams, |trunk| routing::direction_from(trunk.kind))
+}
+
+impl Transfer {
+    /// Nothing is out on the trunk any more.
+    fn leave_trunk(&mut self, core: &mut Core) {
+        if let Some(trunk) = self.carried_by.take() {
+            core.admission.leave(&core.plan, &trunk);
+        }
+    }
 }
 
 impl Transfers {
@@ -127,6 +153,10 @@ impl Call {
             to: super::text(&refer.target),
             waiting: destination.candidates.into(),
             attempt: None,
+            carried_by: None,
+            emergency: destination.emergency,
+            classes: destination.classes,
+            toll: None,
             gives_up,
             left: false,
             instead: None,
@@ -165,9 +195,17 @@ impl Call {
             // (TDR-XFR-021).
             return Err(refused(403, "Refer-To with Replaces is not followed"));
         }
-        let destination = self
+        let mut destination = self
             .destination(core, trunk, &refer)
             .ok_or_else(|| refused(403, "Refer-To leads nowhere that this call may go"))?;
+        let from = direction_of(&self.plan, trunk);
+        // Back to Teams, nothing goes out.
+        let called = destination.referred.uri.is_none().then_some(&destination.called);
+        let classes = self.may_call_again(core, from, called, destination.emergency);
+        destination.classes = classes.map_err(|full| {
+            core.emit(Event::Rejected { tenant: Some(self.tenant.clone()), reason: full.reject });
+            Refused { status: full.reject.status(), why: full.why }
+        })?;
         Ok((refer, destination))
     }
 
@@ -189,7 +227,8 @@ impl Call {
             let mut candidates = candidates(core, &plan, &[trunk], false);
             candidates.sort_by_key(|candidate| candidate.target.host != host);
             let referred = Referred { uri: Some(refer.target.clone()), by };
-            return Some(Destination { candidates, called, referred });
+            let (emergency, classes) = (false, Vec::new());
+            return Some(Destination { candidates, emergency, classes, called, referred });
         }
         let called = Called::of(&uri)?;
         let from = routing::direction_from(of.kind);
@@ -209,7 +248,9 @@ impl Call {
         let decision = ours.then(|| routing::decide(&plan, &query, &mut trace).ok())??;
         let candidates = candidates(core, &plan, &decision.trunks, decision.emergency);
         // Referred-By names people of the transferor's network, whom a carrier does not know.
-        Some(Destination { candidates, called, referred: Referred { uri: None, by: None } })
+        let referred = Referred { uri: None, by: None };
+        let (emergency, classes) = (decision.emergency, Vec::new());
+        Some(Destination { candidates, emergency, classes, called, referred })
     }
 
     /// The target is called in the name of the one who stays, with what that one's leg has agreed.
@@ -236,9 +277,14 @@ impl Call {
     fn call_target(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
         let plan = Arc::clone(&self.plan);
         let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
+        transfer.leave_trunk(core);
         while let Some(candidate) = transfer.waiting.pop_front() {
+            let Some(trunk) = plan.trunks.get(candidate.trunk) else { continue };
             let stays_on = self.leg(transfer.which).map(|leg| leg.trunk) == Some(candidate.trunk);
-            if !stays_on && !core.admission.trunk_allows(&plan, candidate.trunk) {
+            if !stays_on
+                && !transfer.emergency
+                && core.admission.would_carry(core.now.mono, trunk).is_err()
+            {
                 continue;
             }
             let Ok(to) = candidate.to.clone() else { continue };
@@ -248,6 +294,13 @@ impl Call {
             let to = (&candidate, to);
             let us = (identity, negotiation);
             transfer.attempt = Some(transfer.invitation.send(core, &plan, self.id, to, us, None));
+            if !transfer.classes.is_empty() {
+                transfer.toll = self.begin_toll(core, std::mem::take(&mut transfer.classes));
+            }
+            if !stays_on {
+                core.admission.carry(core.now.mono, trunk);
+                transfer.carried_by = Some(trunk.name.clone());
+            }
             self.transfers.pending = Some(transfer);
             return Fate::Lives;
         }
@@ -377,7 +430,6 @@ impl Call {
         else {
             return Fate::Lives;
         };
-        let trunk = attempt.trunk;
         let new = match attempt.answered(core, &plan, from, response) {
             Ok((new, Some(_))) => new,
             Ok((mut new, None)) => {
@@ -386,9 +438,9 @@ impl Call {
             }
             Err(_) => return self.transfer_failed(core, 502, "no_contact"),
         };
-        let Some(transfer) = self.transfers.pending.take() else { return Fate::Lives };
-        self.note_transfer(core, "refer", which, transfer.to, "200");
-        self.count_moved(core, which, trunk);
+        let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
+        self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), "200");
+        self.count_moved(core, which, transfer.carried_by.take());
         if let Some(old) = self.take_place(core, which, new)
             && !transfer.left
         {
@@ -398,6 +450,8 @@ impl Call {
             self.await_farewell(core, old);
             self.tell_outcome(core, 200);
         }
+        self.takes_toll(core, which, transfer.toll.take());
+        self.toll_runs(core, which);
         let id = self.id;
         if let Some(leg) = self.leg(which) {
             leg.session.arm(core, id, which);
@@ -410,21 +464,26 @@ impl Call {
         }
     }
 
-    /// The call's place in the limits moves with its outgoing leg; the incoming one keeps the place
-    /// that was counted when the call came (TDR-CC-001).
-    fn count_moved(&mut self, core: &mut Core, which: PeerLeg, trunk: usize) {
-        let name = self.plan.trunks.get(trunk).map(|trunk| trunk.name.clone());
-        if which == PeerLeg::B {
-            self.count_out(core, name.as_deref());
+    /// The call's place in the limits moves with its leg, where that goes to another trunk; the one
+    /// that was counted when the call came is kept beside it to its end (TDR-CC-001).
+    fn count_moved(&mut self, core: &mut Core, which: PeerLeg, carried_by: Option<String>) {
+        let Some(new) = carried_by else { return };
+        let place = match which {
+            PeerLeg::A => &mut self.trunk_moved,
+            PeerLeg::B => &mut self.trunk_out,
+        };
+        if let Some(old) = place.replace(new) {
+            core.admission.leave(&core.plan, &old);
         }
     }
 
     /// The target cannot be had: the call stays what it was (TDR-XFR-018), unless nobody is left at
     /// that end (TDR-XFR-017).
     fn transfer_failed(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
-        let Some(transfer) = self.transfers.pending.take() else { return Fate::Lives };
+        let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
+        transfer.leave_trunk(core);
         let which = transfer.which;
-        self.note_transfer(core, "refer", which, transfer.to, outcome);
+        self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), outcome);
         if transfer.left {
             let reason = cause::reason_of(cause::across(status));
             self.transfers.referral = None;
@@ -469,8 +528,10 @@ impl Call {
     pub(super) fn drop_transfer(&mut self, core: &mut Core) -> Option<PeerLeg> {
         self.transfers.owed = None;
         let mut gone = None;
-        if let Some(transfer) = self.transfers.pending.take() {
-            self.note_transfer(core, "refer", transfer.which, transfer.to, "cancelled");
+        if let Some(mut transfer) = self.transfers.pending.take() {
+            transfer.leave_trunk(core);
+            let to = std::mem::take(&mut transfer.to);
+            self.note_transfer(core, "refer", transfer.which, to, "cancelled");
             if let Some(attempt) = transfer.attempt {
                 attempt.abandon(core, None);
             }

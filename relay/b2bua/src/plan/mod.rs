@@ -7,6 +7,9 @@
 mod absent;
 mod calling;
 mod cidr;
+mod class;
+pub mod classes;
+mod failover;
 mod fqdns;
 mod limits;
 mod listener;
@@ -28,6 +31,8 @@ pub use crate::headers::{
 pub use absent::Absent;
 pub use calling::{Block, CallerId, CallerPolicy, CallerPrivacy, Ringback};
 pub use cidr::Cidr;
+pub use class::{Ceiling, Class, Home, Prefixes};
+pub use failover::{Breaker, Failover, NoStatus};
 pub use fqdns::Fqdns;
 pub use limits::Limits;
 pub use listener::{Listener, MediaAddress, Transport};

@@ -1,9 +1,10 @@
 //! `[[route]]`: which calls of a tenant go where.
 
-use super::{CallerId, Patterns, Schedule};
+use super::{CallerId, Failover, Patterns, Schedule};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where a call comes from, for routing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,6 +63,10 @@ pub struct Rare {
     pub when: Option<Schedule>,
     /// The table of rates that orders its trunks: those come before `to`.
     pub least_cost: Option<usize>,
+    /// After which responses the next target is tried; `None`: as each trunk has it.
+    pub failover: Option<Failover>,
+    /// How long a target may say nothing before the next one is tried; `None`: as each trunk has it.
+    pub answer_timeout: Option<Duration>,
 }
 
 impl Default for Route {
@@ -82,6 +87,16 @@ impl Route {
     /// What few routes have, to change.
     pub fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// After which responses the next target is tried, if it says so.
+    pub fn failover(&self) -> Option<&Failover> {
+        self.rare.as_ref()?.failover.as_ref()
+    }
+
+    /// How long a target may say nothing, if it says so.
+    pub fn answer_timeout(&self) -> Option<Duration> {
+        self.rare.as_ref()?.answer_timeout
     }
 
     /// The table of rates it takes trunks from.

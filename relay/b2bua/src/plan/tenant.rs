@@ -1,7 +1,8 @@
 //! `tenants.d/NAME.toml`: whose calls cross this host, and how.
 
 use super::{
-    Block, CallerId, CallerPrivacy, HeaderRule, Limits, NumberRange, Rewrite, Ringback, Route,
+    Block, CallerId, CallerPrivacy, Ceiling, HeaderRule, Limits, NumberRange, Rewrite, Ringback,
+    Route,
 };
 use crate::numbering::Country;
 use sdp::Codecs;
@@ -15,8 +16,16 @@ pub struct Tenant {
     pub fqdns: Vec<String>,
     /// Its numbers.
     pub numbers: Vec<NumberRange>,
-    /// Bounds on calls.
+    /// Bounds on calls, whoever makes them.
     pub limits: Limits,
+    /// Bounds on calls from Teams.
+    pub limits_from_teams: Limits,
+    /// Bounds on calls from carriers.
+    pub limits_from_carrier: Limits,
+    /// What it may use of destinations that cost.
+    pub fraud: Vec<Ceiling>,
+    /// It makes and takes no calls but to emergency numbers.
+    pub suspended: bool,
     /// Routes by priority, then in file order: the first that matches decides.
     pub routes: Vec<Route>,
     /// Where it is.

@@ -1,6 +1,8 @@
 //! `[[trunk]]`: the far sides of this host.
 
-use super::{Cidr, HeaderPolicy, HeaderRule, Limits, Rewrite, Ringback, TransferPolicy};
+use super::{
+    Breaker, Cidr, Failover, HeaderPolicy, HeaderRule, Limits, Rewrite, Ringback, TransferPolicy,
+};
 use crate::accounts::Accounts;
 use crate::numbering::{Country, NumberFormat};
 use sdp::Codecs;
@@ -86,7 +88,7 @@ pub struct Trunk {
     pub session_timer: Option<Terms>,
     /// The media address.
     pub media: usize,
-    /// Bounds on calls.
+    /// Bounds on calls over it, whichever way.
     pub limits: Limits,
     /// Where its numbers are dialled (a carrier); without, they are E.164 or stay as they are.
     pub country: Option<&'static Country>,
@@ -100,6 +102,16 @@ pub struct Trunk {
     pub codecs: Codecs,
     /// Whether callers hear its early media; `None`: what the tenant says.
     pub ringback: Option<Ringback>,
+    /// Bounds on calls that come in on it.
+    pub limits_in: Limits,
+    /// Bounds on calls that go out on it.
+    pub limits_out: Limits,
+    /// After which responses the next target is tried; `None`: the usual ones.
+    pub failover: Option<Failover>,
+    /// How long a target may say nothing before the next one is tried; `None`: the usual time.
+    pub answer_timeout: Option<Duration>,
+    /// When a target rests.
+    pub breaker: Option<Breaker>,
     /// What its headers may say, and what it is told.
     pub headers: HeaderPolicy,
     /// Symmetric latching for plain RTP (a NATed carrier).

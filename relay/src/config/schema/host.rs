@@ -2,7 +2,7 @@
 
 use super::Kind::{List, Table as One, Tables as Several, Text, Whole, Words};
 use super::shapes::{ADDRESS, COUNTRY, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET};
-use super::{Table, key, table, trunk};
+use super::{Table, guard, key, table, trunk};
 
 pub(super) const HOST: Table = table(
     "The host: listeners, trunks, certificates, media.",
@@ -16,6 +16,7 @@ pub(super) const HOST: Table = table(
         key("media", One(&MEDIA), "Where audio comes in, and who moves it.").required(),
         key("resolve", One(&RESOLVE), "Names with fixed addresses, in place of DNS."),
         key("certificate", Several(&CERTIFICATE), "Certificates, which listeners name."),
+        key("class", Several(&guard::CLASS), "Classes of destinations, for [[fraud]] of tenants."),
         key("listener", Several(&LISTENER), "Where SIP comes in.").required(),
         key("trunk", Several(&trunk::TRUNK), "Microsoft Teams, carriers, PBXs.").required(),
         key("rates", Several(&RATES), "Tables of prices, which routes name as least_cost."),

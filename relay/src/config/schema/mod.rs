@@ -2,9 +2,10 @@
 //! it. Each key that a reader asks for stands here once; a test compares the two, in both directions.
 //!
 //! ```text
-//! host.rs  trunk.rs  tenant.rs    the tables of the files       shapes.rs    kinds of text
+//! host.rs  trunk.rs  tenant.rs  guard.rs    the tables of the files       shapes.rs    kinds of text
 //! ```
 
+mod guard;
 mod host;
 mod shapes;
 mod tenant;

@@ -3,8 +3,8 @@
 use super::Kind::{
     self, Either, Flag, List, OneOrMore, Table as One, Tables as Several, Text, Whole, Words,
 };
-use super::shapes::{COUNTRY, DIALLED, FQDN, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE};
-use super::{Table, key, table, trunk};
+use super::shapes::{COUNTRY, DIALLED, DURATION, FQDN, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE};
+use super::{Table, guard, key, table};
 
 pub(super) const TENANT: Table = table(
     "A tenant. Its name is the file's.",
@@ -39,7 +39,10 @@ pub(super) const TENANT: Table = table(
         .default("none"),
         key("timezone", TIMEZONE, "Whose clock counts for `when` of its routes."),
         key("country", COUNTRY, "Where it is; that of [node] if left out."),
-        key("limits", One(&trunk::LIMITS), "Bounds on calls of this tenant; without them there is none."),
+        key("limits", One(&guard::TENANT_LIMITS), "Bounds on calls of this tenant; without them there is none."),
+        key("suspended", Flag, "Whether it makes and takes no new calls but to emergency numbers.")
+            .default("false"),
+        key("fraud", Several(&guard::FRAUD), "What it may use of destinations that cost."),
         key("route", Several(&ROUTE), "Routes are tried from the top; the first that matches decides."),
     ],
 );
@@ -62,6 +65,8 @@ const ROUTE: Table = table(
         key("timezone", TIMEZONE, "Whose clock counts for `when`; the tenant's if left out."),
         key("priority", Whole(0, 65535), "Lower ones are tried first.").default("100"),
         key("least_cost", NAME, "Rates that order its trunks; those in `to` come after."),
+        key("failover", guard::STATUSES, guard::FAILOVER),
+        key("answer_timeout", DURATION, guard::ANSWER_TIMEOUT),
     ],
 );
 

@@ -1,8 +1,8 @@
 //! `[[trunk]]` and the tables in it.
 
-use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
+use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Words};
 use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, NAME, TARGET};
-use super::{Table, key, table};
+use super::{Table, guard, key, table};
 
 pub(super) const TRUNK: Table = table(
     "Microsoft Teams, a carrier or a PBX.",
@@ -100,19 +100,13 @@ pub(super) const TRUNK: Table = table(
         )
         .default("emergency"),
         key("country", COUNTRY, "Where its numbers are dialled; that of [node] if left out."),
-        key("limits", One(&LIMITS), "Bounds on calls over it; without them there is none."),
+        key("limits", One(&guard::TRUNK_LIMITS), "Bounds on calls over it; without them there is none."),
+        key("failover", guard::STATUSES, guard::FAILOVER),
+        key("answer_timeout", DURATION, guard::ANSWER_TIMEOUT).default("3s"),
+        key("breaker", One(&guard::BREAKER), "A target that fails calls one after the other rests."),
         key("auth", One(&AUTH), "Who we are to a carrier that challenges our requests (401, 407)."),
         key("register", One(&REGISTER), "For a carrier that wants us to register with it."),
         key("registrar", One(&REGISTRAR), "For a PBX that registers with us."),
-    ],
-);
-
-/// Of a trunk or a tenant.
-pub(super) const LIMITS: Table = table(
-    "Bounds on calls; without them there is none.",
-    &[
-        key("calls", Whole(1, 1_000_000), "Concurrent calls."),
-        key("calls_per_second", Whole(1, 1_000_000), "New calls per second."),
     ],
 );
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod files;
+mod guard;
 mod mistakes;
 mod registrar;
 mod reload;
