@@ -1,8 +1,9 @@
 //! One shard of the back-to-back user agent: every message, timer and answer finds its owner here.
 
+mod asked;
 mod requests;
 
-use crate::call::{Call, Explanation, Fate, Inquiry, explain, hang_up_late};
+use crate::call::{Asking, Call, Explanation, Fate, Inquiry, explain, hang_up_late};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
 use crate::credentials::Signed;
 use crate::endpoint::Endpoints;
@@ -29,6 +30,8 @@ use std::time::Instant;
 pub struct B2bua {
     core: Core,
     calls: BTreeMap<CallId, Call>,
+    /// Calls to be, that wait for their tenant's routing hook.
+    asking: BTreeMap<CallId, Box<Asking>>,
     next_call: u64,
     stopped: bool,
 }
@@ -66,7 +69,13 @@ impl B2bua {
             stopping: false,
             plan,
         };
-        let mut b2bua = Self { core, calls: BTreeMap::new(), next_call: 1, stopped: false };
+        let mut b2bua = Self {
+            core,
+            calls: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            next_call: 1,
+            stopped: false,
+        };
         Health::follow(&mut b2bua.core);
         Registrations::follow(&mut b2bua.core);
         Registrars::follow(&mut b2bua.core);
@@ -94,6 +103,9 @@ impl B2bua {
             }
             Input::MediaClosed { call, summary } => {
                 self.with(call, |call, core| call.media_closed(core, Some(summary)));
+            }
+            Input::RouteAnswer { call, tenant, answer } => {
+                self.route_answered(call, tenant, answer);
             }
             Input::Plan(plan) => {
                 let wanted: HashSet<Sought> = Sought::all(&plan).into_iter().collect();
@@ -125,6 +137,7 @@ impl B2bua {
                 Timer::Silence { call, client } => {
                     self.with(call, |call, core| call.silent(core, client));
                 }
+                Timer::Ask(call) => self.route_overdue(call),
                 Timer::NoAnswer(call) => self.with(call, |call, core| call.not_answered(core)),
                 Timer::MediaClose(call) => {
                     self.with(call, |call, core| call.media_closed(core, None));
@@ -198,7 +211,7 @@ impl B2bua {
     /// What is held: for leak tests and metrics.
     pub fn held(&self) -> Held {
         Held {
-            calls: self.calls.len(),
+            calls: self.calls.len() + self.asking.len(),
             transactions: self.core.layer.len(),
             clients: self.core.clients.len(),
             servers: self.core.servers.len() + self.core.farewells.len(),
@@ -210,7 +223,7 @@ impl B2bua {
 /// Sizes of the tables; all but `transactions` are zero when no call is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Calls, with those that wait for their media to close.
+    /// Calls, with those that wait for a routing hook or for their media to close.
     pub calls: usize,
     /// Transactions, with those that only wait for repeats.
     pub transactions: usize,
@@ -239,7 +252,8 @@ impl B2bua {
         }
         // Whoever was to learn why has learnt it.
         self.core.failures.clear();
-        let rests = self.calls.is_empty() && self.core.registrations.is_empty();
+        let rests =
+            self.calls.is_empty() && self.asking.is_empty() && self.core.registrations.is_empty();
         if self.core.stopping && !self.stopped && rests && !self.awaits_end() {
             self.stopped = true;
             self.core.outputs.push_back(Output::Stopped);
@@ -248,8 +262,10 @@ impl B2bua {
 
     /// Deadlines of calls that are over are not kept: a session's is half an hour away.
     fn sweep_timers(&mut self) {
-        let (calls, clients) = (&self.calls, &self.core.clients);
-        self.core.timers.sweep(calls.len() + clients.len(), |timer| match timer {
+        let (calls, clients, asking) = (&self.calls, &self.core.clients, &self.asking);
+        let live = calls.len() + clients.len() + asking.len();
+        self.core.timers.sweep(live, |timer| match timer {
+            Timer::Ask(call) => asking.contains_key(&call),
             Timer::Silence { call, .. }
             | Timer::NoAnswer(call)
             | Timer::MediaClose(call)
@@ -359,7 +375,9 @@ impl B2bua {
             // A repeat of an ACK whose INVITE is forgotten: there is nothing to do.
             Transaction::Ack { server: None, .. } => {}
             Transaction::Cancel { server, request } => {
-                if let Some(id) = self.core.servers.get(&server).copied() {
+                if let Some(id) = self.core.servers.get(&server).copied()
+                    && !self.route_cancelled(id, &request)
+                {
                     self.with(id, |call, core| call.cancel(core, server, &request));
                 }
             }
@@ -504,6 +522,7 @@ impl B2bua {
     fn shut_down(&mut self) {
         self.core.stopping = true;
         Registrations::stop(&mut self.core);
+        self.stop_asking();
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for id in calls {
             self.with(id, |call, core| call.shut_down(core));

@@ -1,6 +1,7 @@
 //! What goes in and out of the core.
 
 use crate::fraud::{PastCall, Stage};
+use crate::hook::{RouteAnswer, RouteQuestion};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
 use crate::record::{MediaSummary, Record};
@@ -157,6 +158,15 @@ pub enum Input {
         /// Its counters.
         summary: MediaSummary,
     },
+    /// A tenant's routing hook has answered, or asking it has failed.
+    RouteAnswer {
+        /// The call in [`Output::AskRoute`].
+        call: CallId,
+        /// Its tenant: the call may be gone.
+        tenant: String,
+        /// What was said.
+        answer: RouteAnswer,
+    },
     /// A new snapshot is in force for new calls.
     Plan(Arc<Plan>),
     /// What the records tell of the calls of the last day, before this process began.
@@ -206,6 +216,8 @@ pub enum Output {
         /// The worker that owns it.
         worker: usize,
     },
+    /// Ask a tenant's routing hook; [`Input::RouteAnswer`] follows, unless it would be too late.
+    AskRoute(Box<RouteQuestion>),
     /// A call is over.
     Record(Box<Record>),
     /// Something to count or log; never a control decision.
@@ -261,6 +273,15 @@ pub enum Event {
         trunk: String,
         /// Why: a word.
         reason: &'static str,
+    },
+    /// A tenant's routing hook was asked about a call.
+    HookAsked {
+        /// The tenant.
+        tenant: String,
+        /// `route`, `table`, `reject`, `late`, or how it failed ([`crate::hook::Failure`]).
+        result: &'static str,
+        /// What went wrong, in words for a log; `None` if nothing did.
+        why: Option<String>,
     },
     /// A target of a trunk came up or went down.
     TargetUp {

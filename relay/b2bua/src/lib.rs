@@ -15,6 +15,7 @@ mod credentials;
 mod endpoint;
 pub mod fraud;
 mod headers;
+pub mod hook;
 mod identity;
 pub mod io;
 mod leg;

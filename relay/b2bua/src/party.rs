@@ -36,6 +36,11 @@ impl Called {
         Self { user: with_number(&self.user, &number), number }
     }
 
+    /// A party by its number alone.
+    pub(crate) fn by_number(number: String) -> Self {
+        Self { user: number.clone(), number }
+    }
+
     /// The same party with its number in E.164 with `+` and nothing between the digits, which
     /// Teams insists on (TDR-OUT-001). Parameters stay as they are (TDR-OUT-014).
     pub(crate) fn with_plus(mut self) -> Self {
@@ -95,6 +100,14 @@ impl Caller {
     /// This number in place of the caller's, and no name beside it; who hides goes on hiding.
     pub(crate) fn replaced(self, number: &str) -> Self {
         Self { user: number.to_owned(), display: Bytes::new(), ..self }
+    }
+
+    /// The name that is displayed, without its quotes.
+    pub(crate) fn name(&self) -> Option<String> {
+        let written = std::str::from_utf8(&self.display).ok()?.trim();
+        let quoted = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let name = quoted.map_or_else(|| written.to_owned(), |name| name.replace('\\', ""));
+        (!self.anonymous && !name.is_empty()).then_some(name)
     }
 
     /// The same caller, not named.

@@ -37,6 +37,10 @@ pub enum Reject {
     Blocked,
     /// The route shows numbers of the tenant alone, and the caller has none.
     CallerNotAllowed,
+    /// The tenant's routing hook said no; it also says with which status.
+    HookRejected,
+    /// The tenant's routing hook has no answer, and nothing else may decide.
+    HookFailed,
     /// The caller insists on a privacy that we cannot give (RFC 3323, 5).
     Privacy,
 }
@@ -47,14 +51,17 @@ impl Reject {
     pub const fn status(self) -> u16 {
         match self {
             Self::NoRoute | Self::UnknownTenant => 404,
-            Self::TenantSuspended | Self::FraudGuard | Self::Blocked | Self::CallerNotAllowed => {
-                403
-            }
+            Self::TenantSuspended
+            | Self::FraudGuard
+            | Self::Blocked
+            | Self::CallerNotAllowed
+            | Self::HookRejected => 403,
             Self::TrunkDown
             | Self::TenantInvalid
             | Self::CallLimit
             | Self::RateLimit
             | Self::Overload
+            | Self::HookFailed
             | Self::Draining => 503,
             Self::NoCommonCodec | Self::SrtpRequired => 488,
             Self::SessionTooShort => 422,
@@ -83,6 +90,8 @@ impl Reject {
             Self::ForwardLoop => "forward_loop",
             Self::Blocked => "blocked",
             Self::CallerNotAllowed => "caller_not_allowed",
+            Self::HookRejected => "hook_rejected",
+            Self::HookFailed => "hook_failed",
             Self::Privacy => "privacy",
         }
     }

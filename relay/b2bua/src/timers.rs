@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Silence { call: CallId, client: ClientId },
     /// The callee has not answered.
     NoAnswer(CallId),
+    /// The tenant's routing hook has not answered.
+    Ask(CallId),
     /// The media engine has not confirmed the close.
     MediaClose(CallId),
     /// Our re-INVITE has no final response yet.

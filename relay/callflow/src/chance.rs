@@ -6,13 +6,15 @@ use crate::plan::{ANNA, BORIS, BT, COLT, CONTOSO, FABRIKAM, PSTN, TEAMS, TERMS};
 use crate::{Who, World, ms, secs};
 use b2bua::Plan;
 use b2bua::accounts::{Account, Secret};
-use b2bua::plan::{HoldPolicy, Reliable, TransferPolicy};
+use b2bua::hook::{Failure, RouteAnswer, RouteQuestion};
+use b2bua::plan::{Fallback, HoldPolicy, Hook, Reliable, RouteFrom, TransferPolicy};
 use emulate::{Abilities, Behaviour, CallId, Challenges, Dial, Progress, Reliability, Script};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use sip_core::auth::{Algorithm, Asker, User};
 use sip_core::usage::session_timer::Terms;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where calls begin and end.
 const PLACES: [Who; 3] = [Who::Sip, Who::Colt, Who::Bt];
@@ -22,6 +24,8 @@ const CALLS_MAX: u64 = 24;
 pub(crate) const ELSEWHERE: &str = "+4989777";
 /// Who we are to a carrier that asks.
 const ACCOUNT: (&str, &str) = ("trunk-7", "s3cret");
+/// What a routing hook may take; some take longer.
+const HOOK_TIMEOUT: Duration = ms(500);
 /// Sessions as short as they may be.
 const SHORT: Terms = Terms { interval_s: 90, min_s: 90 };
 
@@ -117,6 +121,26 @@ impl Dice {
         }
     }
 
+    /// What a routing hook says, and how soon.
+    fn hook(&mut self, question: &RouteQuestion) -> Option<(Duration, RouteAnswer)> {
+        let names: &[&[&str]] = match question.from {
+            RouteFrom::Teams => &[&["colt"], &["bt"], &["bt", "colt"], &["teams"], &[]],
+            RouteFrom::Carrier => &[&["teams"], &["teams"], &["colt"], &["nobody"]],
+        };
+        let answer = match self.below(8) {
+            0 => return None,
+            1 => RouteAnswer::Table,
+            2 => RouteAnswer::Failed(Failure::Unavailable, "502".into()),
+            3 => RouteAnswer::Reject { status: self.of(&[403, 486, 200]), reason: "no".into() },
+            _ => RouteAnswer::Route {
+                to: self.of(names).iter().map(|name| (*name).to_owned()).collect(),
+                called: self.once_in(4).then(|| question.called.clone()),
+                caller: self.once_in(4).then(|| self.of(&[ANNA, BORIS, PSTN]).to_owned()),
+            },
+        };
+        Some((ms(u64::from(self.below(700))), answer))
+    }
+
     /// Changes what the operator may choose; `known` says where we have an account.
     fn vary(&mut self, plan: &mut Plan, known: [bool; 2]) {
         for (trunk, known) in [COLT, BT].into_iter().zip(known) {
@@ -143,6 +167,10 @@ impl Dice {
             tenant.transfer =
                 self.of(&[TransferPolicy::Refer, TransferPolicy::Refer, TransferPolicy::None]);
             tenant.hold = self.of(&[HoldPolicy::Inactive, HoldPolicy::Absorb]);
+            tenant.hook = self.once_in(3).then(|| {
+                let fallback = self.of(&[Fallback::Table, Fallback::Refuse]);
+                Arc::new(Hook { timeout: HOOK_TIMEOUT, fallback, ..Hook::default() })
+            });
         }
     }
 }
@@ -155,6 +183,8 @@ pub fn play(seed: u64) -> Played {
     let mut dice = Dice::new(seed);
     let known = [!dice.once_in(4), !dice.once_in(4)];
     let mut world = World::with(seed, |plan| dice.vary(plan, known));
+    let mut says = Dice::new(seed.wrapping_add(0x686f_6f6b));
+    world.hook = Some(Box::new(move |question| says.hook(question)));
     let teams = dice.script();
     let mut carriers = known.map(|known| (dice.script(), dice.abilities(known))).into_iter();
     world.emulate_with(teams, |carrier| {
@@ -177,6 +207,9 @@ pub fn play(seed: u64) -> Played {
     }
     end(&mut world, &mut dice, &mut met);
     met.read(world.steps());
+    for _ in &world.questions {
+        met.count("hook asked");
+    }
     Played { causes: world.records.iter().map(|record| record.cause.clone()).collect(), met }
 }
 

@@ -9,6 +9,7 @@ use crate::net::{Arrival, Fate, Load, Network, is};
 use crate::peer::{OURS, Who};
 use crate::plan;
 use b2bua::fraud::PastCall;
+use b2bua::hook::{RouteAnswer, RouteQuestion};
 use b2bua::io::{Event, Flow, FlowId, Hop, Target};
 use b2bua::locate::{Located, Service, Sought};
 use b2bua::record::Record;
@@ -31,6 +32,9 @@ const REST: Duration = Duration::from_secs(120);
 /// Steps of the clock at one instant: more means that somebody's deadline does not move.
 const SAME_INSTANT_MAX: u32 = 10_000;
 
+/// Answers questions by itself; `None`: not at all.
+pub(crate) type HookSays = Box<dyn FnMut(&RouteQuestion) -> Option<(Duration, RouteAnswer)>>;
+
 /// The whole world of a test. When it is dropped it lets everything end and checks the laws; when
 /// the test has failed it prints the ladder instead.
 pub struct World {
@@ -42,6 +46,10 @@ pub struct World {
     pub events: Vec<Event>,
     /// Whether a shutdown is complete.
     pub stopped: bool,
+    /// What routing hooks were asked so far.
+    pub questions: Vec<RouteQuestion>,
+    /// What they say, and how soon; without it a test answers by [`Self::hook_says`].
+    pub(crate) hook: Option<HookSays>,
     /// Makes the engine refuse to open ports.
     pub media_refuses: bool,
     /// Calls whose ports it has refused.
@@ -99,6 +107,8 @@ impl World {
             network: Network::new(seed),
             records: Vec::new(),
             events: Vec::new(),
+            questions: Vec::new(),
+            hook: None,
             stopped: false,
             media_refuses: false,
             unopened: BTreeSet::new(),
@@ -165,6 +175,13 @@ impl World {
     /// Tells the core what the records have of calls before it began.
     pub fn remember(&mut self, past: Vec<PastCall>) {
         self.input(Input::Past(past));
+    }
+
+    /// The hook answers what it was asked last.
+    pub fn hook_says(&mut self, answer: RouteAnswer) {
+        let asked = self.questions.last().expect("no hook was asked");
+        let (call, tenant) = (asked.call, asked.tenant.clone());
+        self.input(Input::RouteAnswer { call, tenant, answer });
     }
 
     /// Tells the core to stop.
@@ -469,10 +486,19 @@ impl World {
                     self.tell_core(now, Input::MediaClosed { call, summary });
                 }
             }
+            Output::AskRoute(question) => self.ask_hook(now, *question),
             Output::Record(record) => self.records.push(*record),
             Output::Event(event) => self.events.push(event),
             Output::Stopped => self.stopped = true,
         }
+    }
+
+    fn ask_hook(&mut self, now: Instant, question: RouteQuestion) {
+        if let Some((after, answer)) = self.hook.as_mut().and_then(|says| says(&question)) {
+            let (call, tenant) = (question.call, question.tenant.clone());
+            self.tell_core(now + after, Input::RouteAnswer { call, tenant, answer });
+        }
+        self.questions.push(question);
     }
 
     fn tell_core(&mut self, now: Instant, input: Input) {

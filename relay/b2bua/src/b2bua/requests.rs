@@ -46,9 +46,9 @@ impl B2bua {
                 let id = CallId(self.next_call);
                 self.next_call += 1;
                 let new = Box::new(NewCall { id, server, flow, request });
-                if let Some(call) = incoming::invite(&mut self.core, new) {
-                    self.calls.insert(id, call);
-                }
+                let room = self.may_ask();
+                let begun = incoming::invite(&mut self.core, new, room);
+                self.begun(id, begun);
             }
             Method::Options => self.options(server, &flow, &request),
             // Nothing is transferred that is no call of ours (TDR-IN-011).

@@ -1,8 +1,9 @@
 //! A new INVITE: which tenant, which route, may it come in, and what it offers.
 
+use super::asking::{self, Asking};
 use super::attempt::{Candidate, Invitation};
 use super::numbers::{self, Numbers, Whose};
-use super::ruling::{self, Question, Refused, Ruling};
+use super::ruling::{self, Advice, Prepared, Question, Refused, Ruling};
 use super::setup::Setup;
 use super::transfer::Transfers;
 use super::{Call, Fate, Media, Parties, Phase, text};
@@ -56,7 +57,7 @@ pub(crate) struct NewCall {
 }
 
 /// What is known of a new INVITE before anything is committed to it.
-struct Arrival {
+pub(crate) struct Arrival {
     new: Box<NewCall>,
     plan: Arc<Plan>,
     trunk: usize,
@@ -74,35 +75,61 @@ struct Whom {
     numbers: Numbers,
 }
 
-/// Takes a new INVITE, or refuses it. A refused one leaves a record and nothing else.
-pub(crate) fn invite(core: &mut Core, new: Box<NewCall>) -> Option<Call> {
+/// What becomes of a new INVITE.
+pub(crate) enum Begun {
+    /// A call.
+    Call(Box<Call>),
+    /// Its tenant's routing hook is asked.
+    Asks(Box<Asking>),
+    /// A refusal: it leaves a record and nothing else.
+    Refused,
+}
+
+impl Begun {
+    fn of(call: Option<Call>) -> Self {
+        call.map_or(Self::Refused, |call| Self::Call(Box::new(call)))
+    }
+}
+
+/// An INVITE of which only is open where it goes.
+pub(crate) struct Open {
+    pub(super) prepared: Prepared,
+    /// The tenant's FQDN on the Teams leg.
+    fqdn: String,
+    pub(super) trace: Trace,
+}
+
+/// Takes a new INVITE, or refuses it; `room` says whether it may wait for a hook.
+pub(crate) fn invite(core: &mut Core, new: Box<NewCall>, room: bool) -> Begun {
     let arrival = match Arrival::of(core, new) {
         Ok(arrival) => arrival,
         Err(new) => {
             let NewCall { server, request, .. } = *new;
             let response = Response::to(&request, 484, Some(core.token().as_bytes()));
             core.respond(server, response);
-            return None;
+            return Begun::Refused;
         }
     };
     let mut trace = Trace::default();
-    match arrival.admit(core, &mut trace) {
-        Ok(mut call) => {
-            core.servers.insert(arrival.new.server, call.id);
-            core.dialogs.insert(call.a.key(), (call.id, PeerLeg::A));
-            core.emit(Event::CallStarted {
-                direction: call.direction,
-                tenant: call.tenant.clone(),
-            });
-            match call.try_next(core) {
-                Fate::Lives => Some(call),
-                Fate::Done => None,
-            }
-        }
+    let (prepared, fqdn) = match arrival.prepare(core, &mut trace) {
+        Ok(prepared) => prepared,
         Err(refused) => {
             arrival.refuse(core, &refused, &trace);
-            None
+            return Begun::Refused;
         }
+    };
+    let hook = match arrival.plan.tenants.get(prepared.question.tenant) {
+        Some(tenant) if !prepared.emergency => tenant.hook.clone(),
+        _ => None,
+    };
+    let open = Open { prepared, fqdn, trace };
+    match hook {
+        None => Begun::of(arrival.proceed(core, open, Advice::Table(None))),
+        Some(hook) if room => {
+            core.servers.insert(arrival.new.server, arrival.new.id);
+            Begun::Asks(Asking::begin(core, arrival, open, hook))
+        }
+        Some(hook) => Begun::of(asking::no_room(core, &arrival, open, &hook)),
     }
 }
 
@@ -168,15 +195,14 @@ impl Arrival {
         Ok(Whom { tenant, fqdn, numbers })
     }
 
-    fn admit(&self, core: &mut Core, trace: &mut Trace) -> Result<Call, Refused> {
-        let request = &self.new.request;
+    /// Whose call it is and what it asks for, before anybody is asked where it goes.
+    fn prepare(&self, core: &mut Core, trace: &mut Trace) -> Result<(Prepared, String), Refused> {
         if core.stopping {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
         }
         let Whom { tenant, fqdn, numbers } = self.whom(trace)?;
-        let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
         if self.max_forwards == 0 {
-            return Err(refused(Reject::Loop, "Max-Forwards ran out"));
+            return Err(Refused::new(Reject::Loop, "Max-Forwards ran out", Some(tenant)));
         }
         let question = Question {
             tenant,
@@ -188,13 +214,49 @@ impl Arrival {
             at: core.now.wall,
             draw: core.rng.next_u64(),
         };
-        let ruling = ruling::rule(core, &self.plan, question, trace)?;
+        let prepared = ruling::prepare(core, &self.plan, question, trace)?;
+        // Nobody need be asked where a call goes that cannot be made.
+        let crossing = prepared.question.crossing.clone().for_emergency(prepared.emergency);
+        match crossing.refusal() {
+            Some((reject, why)) => Err(Refused::new(reject, why, Some(tenant))),
+            None => Ok((prepared, fqdn)),
+        }
+    }
+
+    /// Makes the call, or refuses it.
+    pub(super) fn proceed(&self, core: &mut Core, open: Open, advice: Advice) -> Option<Call> {
+        let Open { prepared, fqdn, mut trace } = open;
+        let mut call = match self.admit(core, prepared, fqdn, advice, &mut trace) {
+            Ok(call) => call,
+            Err(refused) => {
+                self.refuse(core, &refused, &trace);
+                return None;
+            }
+        };
+        core.servers.insert(self.new.server, call.id);
+        core.dialogs.insert(call.a.key(), (call.id, PeerLeg::A));
+        core.emit(Event::CallStarted { direction: call.direction, tenant: call.tenant.clone() });
+        match call.try_next(core) {
+            Fate::Lives => Some(call),
+            Fate::Done => None,
+        }
+    }
+
+    fn admit(
+        &self,
+        core: &mut Core,
+        prepared: Prepared,
+        fqdn: String,
+        advice: Advice,
+        trace: &mut Trace,
+    ) -> Result<Call, Refused> {
+        let request = &self.new.request;
+        let tenant = prepared.question.tenant;
+        let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
+        let ruling = ruling::settle(core, &self.plan, prepared, advice, trace)?;
         let Ruling { called, caller, crossing, decision, classes } = ruling;
         let whose =
             Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };
-        if let Some((reject, why)) = crossing.refusal() {
-            return Err(refused(reject, why));
-        }
         let candidates = candidates(core, &self.plan, &decision.trunks, decision.emergency);
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
@@ -331,10 +393,10 @@ impl Arrival {
         }
     }
 
-    fn refuse(&self, core: &mut Core, refused: &Refused, trace: &Trace) {
+    pub(super) fn refuse(&self, core: &mut Core, refused: &Refused, trace: &Trace) {
         let tenant = refused.tenant.and_then(|tenant| self.plan.tenants.get(tenant));
         let tenant = tenant.map(|tenant| tenant.name.clone());
-        let status = refused.reject.status();
+        let status = refused.status.unwrap_or_else(|| refused.reject.status());
         let mut response = Response::to(&self.new.request, status, Some(core.token().as_bytes()));
         response.headers.push(Name::Server, crate::identity::PRODUCT);
         response.headers.push(Name::Reason, crate::cause::reason_of(status));
@@ -355,6 +417,36 @@ impl Arrival {
         record.explain(trace, &self.plan);
         core.emit(Event::Rejected { tenant, reason: refused.reject });
         core.outputs.push_back(Output::Record(Box::new(record.clipped())));
+    }
+
+    /// The caller has given up before anybody was called.
+    pub(super) fn cancelled(&self, core: &mut Core, open: &Open, reason: Option<String>) {
+        let mut response = Response::to(&self.new.request, 487, Some(core.token().as_bytes()));
+        response.headers.push(Name::Server, crate::identity::PRODUCT);
+        response.headers.push(Name::Reason, crate::cause::reason_of(487));
+        core.respond(self.new.server, response);
+        let tenant = self.plan.tenants.get(open.prepared.question.tenant);
+        let mut record = self.record(core);
+        record.tenant = tenant.map(|tenant| tenant.name.clone());
+        record.status = 487;
+        record.cause = "cancelled".into();
+        record.route = "the hook was being asked".into();
+        record.reason = reason;
+        record.explain(&open.trace, &self.plan);
+        core.outputs.push_back(Output::Record(Box::new(record.clipped())));
+    }
+
+    /// The number the call has, or would have.
+    pub(super) const fn id(&self) -> CallId {
+        self.new.id
+    }
+
+    pub(super) const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    pub(super) const fn trunk(&self) -> usize {
+        self.trunk
     }
 }
 

@@ -1,6 +1,7 @@
 //! A call: two legs and the rule that pairs them. Each phase has its own file.
 
 mod align;
+mod asking;
 mod attempt;
 mod early;
 mod explain;
@@ -21,6 +22,7 @@ mod teardown;
 mod transfer;
 mod update;
 
+pub(crate) use asking::{ASKING_MAX, Asking};
 pub(crate) use attempt::hang_up_late;
 pub(crate) use explain::explain;
 pub use explain::{Explanation, Inquiry, TargetState, When};

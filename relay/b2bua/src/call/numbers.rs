@@ -182,6 +182,27 @@ pub(crate) fn blocked(plan: &Plan, tenant: &Tenant, numbers: &Numbers) -> Option
     })
 }
 
+/// The numbers that the tenant's routing hook gives, which no list may block either.
+pub(crate) fn by_hook(
+    plan: &Plan,
+    tenant: usize,
+    (called, caller): (Option<String>, Option<String>),
+    numbers: &mut Numbers,
+    trace: &mut Trace,
+) -> Result<(), (Reject, String)> {
+    if let Some(number) = called {
+        trace.note(format!("called {} -> {number} (hook)", numbers.called.number));
+        numbers.called = Called::by_number(number);
+    }
+    if let Some(number) = caller {
+        substitute(numbers, &number, "hook", trace);
+    }
+    match plan.tenants.get(tenant).and_then(|tenant| blocked(plan, tenant, numbers)) {
+        Some(why) => Err((Reject::Blocked, why)),
+        None => Ok(()),
+    }
+}
+
 /// Shows of the caller what route and tenant say; what stands in From, the identities vouched for and
 /// Contact agree on it. An emergency call is not asked.
 pub(crate) fn show(

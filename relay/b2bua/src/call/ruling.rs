@@ -51,11 +51,13 @@ pub(crate) struct Refused {
     pub(crate) reject: Reject,
     pub(crate) why: String,
     pub(crate) tenant: Option<usize>,
+    /// In place of the reason's own.
+    pub(crate) status: Option<u16>,
 }
 
 impl Refused {
     pub(crate) fn new(reject: Reject, why: impl Into<String>, tenant: Option<usize>) -> Self {
-        Self { reject, why: why.into(), tenant }
+        Self { reject, why: why.into(), tenant, status: None }
     }
 
     fn of(full: Full, tenant: usize) -> Self {
@@ -71,11 +73,19 @@ pub(crate) struct Prepared {
     /// The number to route by.
     pub(crate) number: String,
     /// Whether it is a call to an emergency number: then nobody is asked, and nothing stops it.
-    #[expect(dead_code, reason = "there is no hook to ask yet")]
     pub(crate) emergency: bool,
 }
 
-/// Rules on a call; nothing of the host changes by it. What was considered is left in `trace`, whatever
+/// What the tenant's routing hook has to say of where a call goes, judged.
+#[derive(Clone, Debug)]
+pub(crate) enum Advice {
+    /// The table decides: nobody was asked, the hook says so, or it has failed.
+    Table(Option<&'static str>),
+    /// These trunks in order, under these numbers, as if this route of the tenant named them.
+    To { route: usize, trunks: Vec<usize>, called: Option<String>, caller: Option<String> },
+}
+
+/// Rules on a call as if no hook were asked; nothing of the host changes by it. What was considered is left in `trace`, whatever
 /// comes of it.
 pub(crate) fn rule(
     core: &Core,
@@ -84,7 +94,12 @@ pub(crate) fn rule(
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
     let prepared = prepare(core, plan, question, trace)?;
-    settle(core, plan, prepared, trace)
+    let tenant = plan.tenants.get(prepared.question.tenant).filter(|_| !prepared.emergency);
+    if let Some(hook) = tenant.and_then(|tenant| tenant.hook.as_ref()) {
+        let url = hook.url.split('?').next().unwrap_or_default();
+        trace.note(format!("a call would be asked about at {url}; without an answer:"));
+    }
+    settle(core, plan, prepared, Advice::Table(None), trace)
 }
 
 /// What comes before the question where it goes, which the tenant's hook may be asked.
@@ -149,14 +164,31 @@ pub(crate) fn settle(
     core: &Core,
     plan: &Plan,
     prepared: Prepared,
+    advice: Advice,
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
     let Prepared { question, number, emergency: _ } = prepared;
     let Question { tenant, from, via, called, caller, crossing, at, draw } = question;
-    let calling = caller.number();
-    let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
-    let decision = routing::decide(plan, &query, trace)
-        .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    let refused = |(reject, why): (Reject, String)| Refused::new(reject, why, Some(tenant));
+    let mut numbers = Numbers { called, caller, crossing };
+    let mut number = number;
+    let decision = match advice {
+        Advice::Table(hook) => {
+            let calling = numbers.caller.number();
+            let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
+            let mut decision = routing::decide(plan, &query, trace).map_err(refused)?;
+            if let Some(hook) = hook {
+                decision.why.push_str(&format!(" (hook: {hook})"));
+            }
+            decision
+        }
+        Advice::To { route, trunks, called, caller } => {
+            number = called.clone().unwrap_or(number);
+            numbers::by_hook(plan, tenant, (called, caller), &mut numbers, trace)
+                .map_err(refused)?;
+            routing::by_hook(plan, tenant, route, trunks)
+        }
+    };
     let full = |full: Full| Refused::of(full, tenant);
     let classes = match plan.tenants.get(tenant) {
         // What carriers send to Teams costs nothing.
@@ -171,13 +203,11 @@ pub(crate) fn settle(
     let entry = Entry { trunk: via, tenant, from, emergency: decision.emergency };
     core.admission.would_allow(core.now.mono, plan, entry).map_err(full)?;
     let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
-    let crossing = crossing.for_emergency(decision.emergency);
-    let mut numbers = Numbers { called, caller, crossing };
+    numbers.crossing = numbers.crossing.for_emergency(decision.emergency);
     let route = plan.tenants.get(tenant).zip(decision.route);
     let route = route.and_then(|(tenant, route)| tenant.routes.get(route)?.rare.as_ref());
     let of_route = route.map(|rare| &rare.caller);
-    numbers::show(plan, whose, of_route, &mut numbers, trace)
-        .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    numbers::show(plan, whose, of_route, &mut numbers, trace).map_err(refused)?;
     for trunk in &decision.trunks {
         numbers::sent(plan, *trunk, whose, &mut numbers.clone(), trace);
     }

@@ -51,6 +51,11 @@ impl Diversions {
         self.list.iter_mut().map(|one| &mut one.party)
     }
 
+    /// The number of who diverted last, unless that is to be withheld.
+    pub(crate) fn last(&self) -> Option<&str> {
+        self.list.last().filter(|one| !one.private).map(|one| one.party.user.as_str())
+    }
+
     pub(crate) fn are_too_many(&self) -> bool {
         let times = self.list.iter().fold(0_u32, |sum, one| sum.saturating_add(one.times));
         self.too_many || times > DIVERSIONS_MAX

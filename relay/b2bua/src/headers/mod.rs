@@ -71,6 +71,16 @@ impl Crossing {
         Self { emergency, ..self }
     }
 
+    /// Whether nobody may be told who calls.
+    pub(crate) const fn hides_caller(&self) -> bool {
+        self.privacy.user || self.privacy.id
+    }
+
+    /// The number of who diverted the call last, if that may be told.
+    pub(crate) fn diverted_by(&self) -> Option<&str> {
+        self.diversions.last()
+    }
+
     /// Why no call can be made of it.
     pub(crate) fn refusal(&self) -> Option<(Reject, &'static str)> {
         if self.emergency {

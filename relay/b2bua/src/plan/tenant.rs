@@ -1,11 +1,12 @@
 //! `tenants.d/NAME.toml`: whose calls cross this host, and how.
 
 use super::{
-    Block, CallerId, CallerPrivacy, Ceiling, HeaderRule, Limits, NumberRange, Rewrite, Ringback,
-    Route,
+    Block, CallerId, CallerPrivacy, Ceiling, HeaderRule, Hook, Limits, NumberRange, Rewrite,
+    Ringback, Route,
 };
 use crate::numbering::Country;
 use sdp::Codecs;
+use std::sync::Arc;
 
 /// One tenant: a file in `tenants.d/`.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +53,8 @@ pub struct Tenant {
     pub transfer: TransferPolicy,
     /// Emergency numbers of this tenant, digits as dialled.
     pub emergency: Vec<String>,
+    /// Who is asked where a call goes before the routes are.
+    pub hook: Option<Arc<Hook>>,
 }
 
 /// How a hold from the carrier reaches Teams.

@@ -90,6 +90,14 @@ pub fn decide(
     Ok(Decision { route: Some(index), trunks, emergency, why })
 }
 
+/// The decision of a tenant's routing hook, as if this route of the tenant had made it.
+pub(crate) fn by_hook(plan: &Plan, tenant: usize, route: usize, trunks: Vec<usize>) -> Decision {
+    let tenant = plan.tenants.get(tenant).map_or("?", |tenant| tenant.name.as_str());
+    let names: Vec<&str> = trunks.iter().map(|trunk| trunk_name(plan, *trunk)).collect();
+    let why = format!("{tenant}: hook -> {}", names.join(", "));
+    Decision { route: Some(route), trunks, emergency: false, why }
+}
+
 /// The route that matches, and why those before it do not.
 struct Search<'a> {
     query: &'a Query<'a>,

@@ -12,6 +12,7 @@ mod ending;
 mod flows;
 mod fraud;
 mod glare;
+mod hook;
 mod identity;
 mod limits;
 mod located;

@@ -18,8 +18,15 @@ fn whatever_happens_the_laws_hold() {
         played.causes.into_iter().for_each(|cause| *causes.entry(cause).or_default() += 1);
     }
     // Chance has met what it was to meet; `cargo xtask test` asks for more of it.
-    for what in ["prack given", "prack taken", "offerless", "update taken", "redirected", "signed"]
-    {
+    for what in [
+        "prack given",
+        "prack taken",
+        "offerless",
+        "update taken",
+        "redirected",
+        "signed",
+        "hook asked",
+    ] {
         assert!(met.of(what) > 0, "{what}: {met:?}");
     }
     for cause in ["caller_hangup", "callee_hangup", "cancelled", "busy", "timeout"] {
