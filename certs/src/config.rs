@@ -40,6 +40,16 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
+/// For connections to a service that is no SIP peer: shows no certificate, demands one from `roots` that
+/// carries the name dialled.
+pub fn service_config(roots: &Roots) -> Result<Arc<ClientConfig>, ConfigError> {
+    let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&VERSIONS)?
+        .with_root_certificates(Arc::clone(roots.store()))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 /// For connections that go out: shows `identity` when asked, demands a server certificate from
 /// `roots` that carries the name dialled (TDR-TLS-004, TDR-TLS-008).
 pub fn client_config(

@@ -15,7 +15,7 @@ mod pem;
 mod refusal;
 mod roots;
 
-pub use config::{ConfigError, client_config, server_config, server_name};
+pub use config::{ConfigError, client_config, server_config, server_name, service_config};
 pub use identities::{ClientIdentity, Identities, ServerIdentity};
 pub use identity::{Identity, KeyKind};
 pub use peer::{PeerVerifier, Trust};

@@ -17,6 +17,7 @@ pub const WORDS: &[(&str, &str)] = &[
     (FRAUD_GUARD_FULL, "a tenant has used all of it, and calls there are refused"),
     (TRUNK_RESTING, "calls failed at a target one after the other, and it gets none for a while"),
     (DNS_STALE, "a name of a target does not resolve"),
+    (HOOK_FAILING, "a tenant's routing hook does not answer, or not as it should"),
 ];
 
 /// `tollgate.toml` on disk is refused.
@@ -31,6 +32,8 @@ pub const FRAUD_GUARD_FULL: &str = "fraud_guard_full";
 pub const TRUNK_RESTING: &str = "trunk_resting";
 /// A target's name does not resolve.
 pub const DNS_STALE: &str = "dns_stale";
+/// A tenant's routing hook does not answer, or not as it should.
+pub const HOOK_FAILING: &str = "hook_failing";
 
 /// Alarms that stand at once: each tenant of a full host may have one, and some are left for the rest.
 const ALARMS_MAX: usize = 25_000;

@@ -3,6 +3,7 @@
 use crate::admin::{self, AlarmRow, Answer, Asked, Request};
 use crate::alarms::Alarms;
 use crate::config::{Records, Started};
+use crate::hook::Hooks;
 use crate::http::{self, Shown};
 use crate::record_file::{RecordFile, RecordWriter};
 use crate::reload::{self, InForce, Reloads};
@@ -30,6 +31,8 @@ use tokio::task::JoinHandle;
 
 /// Orders and questions that wait for the shard.
 const ORDERS_MAX: usize = 64;
+/// Answers of routing hooks that wait for the shard; requests wait beyond.
+const HOOK_ANSWERS_MAX: usize = 256;
 /// Events of the media engine that wait for the shard: one or two a call.
 const MEDIA_EVENTS_MAX: usize = 65_536;
 /// After the last call is over, how long the transports may take to send what is queued.
@@ -172,6 +175,7 @@ impl Daemon {
         let engine = start_engine(&plan, media_events)?;
         let (orders, order) = mpsc::channel(ORDERS_MAX);
         let (found, located) = mpsc::channel(ORDERS_MAX);
+        let (hook_answers, hooks) = mpsc::channel(HOOK_ANSWERS_MAX);
         let (names, wanted) = watch::channel(dns::Wanted::of(&plan));
         let (ask, asked) = mpsc::channel(ORDERS_MAX);
         let ready = Arc::new(AtomicBool::new(false));
@@ -197,10 +201,11 @@ impl Daemon {
             b2bua,
             transports: transports.clone(),
             engine,
+            hooks: Hooks::new(hook_answers, Handle::current()),
             records,
             telemetry: Telemetry::new(alarms.clone()),
         };
-        let inbox = Inbox { sip, media, names: located, orders: order };
+        let inbox = Inbox { sip, media, names: located, hooks, orders: order };
         let shard = signalling.handle().spawn(shard.run(inbox));
         let force = InForce {
             loaded,

@@ -11,6 +11,7 @@ pub mod daemon;
 mod demo;
 mod dns;
 pub mod explained;
+mod hook;
 mod http;
 pub mod judgement;
 pub mod logging;

@@ -4,6 +4,7 @@ use crate::admin::{Answer, CallRow, Request, TargetRow};
 use crate::clock;
 use crate::dns::Found;
 use crate::explained::{RouteAnswer, RouteQuestion};
+use crate::hook::{Answered, Hooks};
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
@@ -40,6 +41,8 @@ pub(crate) struct Inbox {
     pub(crate) media: mpsc::Receiver<media_engine::Event>,
     /// From DNS.
     pub(crate) names: mpsc::Receiver<Found>,
+    /// From the tenants' routing hooks.
+    pub(crate) hooks: mpsc::Receiver<Answered>,
     /// From the supervisor.
     pub(crate) orders: mpsc::Receiver<Order>,
 }
@@ -52,6 +55,8 @@ pub(crate) struct Shard {
     pub(crate) transports: Transports,
     /// Where media commands go.
     pub(crate) engine: Engine,
+    /// Where calls are asked about.
+    pub(crate) hooks: Hooks,
     /// Where records go; `None` keeps none.
     pub(crate) records: Option<RecordWriter>,
     /// Where events go.
@@ -76,6 +81,10 @@ impl Shard {
                 Some(order) = inbox.orders.recv() => self.order(order),
                 Some(Found { sought, located }) = inbox.names.recv() => {
                     self.b2bua.handle_input(clock::now(), Input::Located { sought, located });
+                }
+                Some(Answered { call, tenant, answer }) = inbox.hooks.recv() => {
+                    let answer = Input::RouteAnswer { call, tenant, answer };
+                    self.b2bua.handle_input(clock::now(), answer);
                 }
                 () = &mut alarm, if due.is_some() => self.b2bua.handle_timeout(clock::now()),
                 _ = refresh.tick() => self.refresh(),
@@ -145,7 +154,11 @@ impl Shard {
     fn order(&mut self, order: Order) {
         let now = clock::now();
         match order {
-            Order::Plan(plan) => self.b2bua.handle_input(now, Input::Plan(plan)),
+            Order::Plan(plan) => {
+                self.hooks.planned(&plan);
+                self.telemetry.planned(&plan);
+                self.b2bua.handle_input(now, Input::Plan(plan));
+            }
             Order::Records(records) => self.records = records,
             Order::Shutdown => self.b2bua.handle_input(now, Input::Shutdown),
             Order::Ask(request, answer) => {
@@ -202,6 +215,13 @@ impl Shard {
                 Output::CloseMedia { call, worker } => {
                     let done = self.engine.close(MediaId(call.0), worker);
                     self.check_media(call, done);
+                }
+                Output::AskRoute(question) => {
+                    if let Some(answer) = self.hooks.ask(&question) {
+                        let (call, tenant) = (question.call, question.tenant);
+                        let answer = Input::RouteAnswer { call, tenant, answer };
+                        self.b2bua.handle_input(clock::now(), answer);
+                    }
                 }
                 Output::Record(record) => {
                     self.telemetry.record(&record);

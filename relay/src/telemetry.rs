@@ -4,12 +4,14 @@
 //! configuration, never a number or a Call-ID.
 
 use crate::alarms::{Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, Subject};
+use crate::hook;
+use b2bua::Plan;
 use b2bua::fraud::Stage;
 use b2bua::io::Event;
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
 use media::DropReason;
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use std::time::{Duration, Instant};
 
@@ -93,6 +95,11 @@ fn describe() {
         "tollgate_dns_failures_total",
         "Look-ups for a target's name that failed or led to nothing"
     );
+    describe_counter!(
+        "tollgate_hook_requests_total",
+        "Calls that a tenant's routing hook was asked about, by result"
+    );
+    describe_histogram!("tollgate_hook_seconds", "How long a tenant's routing hook took to answer");
     // A counter that has not risen yet should still be there to alert on.
     for result in ["applied", "partial", "refused"] {
         counter!("tollgate_config_reloads_total", "result" => result).absolute(0);
@@ -118,6 +125,7 @@ pub struct Telemetry {
     pub alarms: Alarms,
     /// When OPTIONS last went well, by trunk, target and direction: shown as an age.
     options: Vec<(OptionsKey, Instant)>,
+    hooks: hook::Health,
 }
 
 type OptionsKey = (String, String, &'static str);
@@ -129,7 +137,7 @@ const OPTIONS_KEYS_MAX: usize = 256;
 impl Telemetry {
     /// Events that stand for an alarm are raised in `alarms`.
     pub(crate) fn new(alarms: Alarms) -> Self {
-        Self { alarms, options: Vec::new() }
+        Self { alarms, ..Self::default() }
     }
 
     /// Something happened in the core.
@@ -171,6 +179,9 @@ impl Telemetry {
             Event::PassedOver { trunk, reason } => {
                 counter!("tollgate_trunk_passed_over_total", "trunk" => trunk, "reason" => reason)
                     .increment(1);
+            }
+            Event::HookAsked { tenant, result, why } => {
+                self.hooks.asked(now, &self.alarms, (tenant, result), why.as_deref());
             }
             Event::TargetUp { trunk, target, up, why } => {
                 if up {
@@ -226,6 +237,11 @@ impl Telemetry {
                 counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
             }
         }
+    }
+
+    /// Another snapshot is in force.
+    pub(crate) fn planned(&mut self, plan: &Plan) {
+        self.hooks.planned(plan, &self.alarms);
     }
 
     fn options_seen(&mut self, now: Instant, key: OptionsKey) {

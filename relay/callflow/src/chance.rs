@@ -167,8 +167,8 @@ impl Dice {
             tenant.transfer =
                 self.of(&[TransferPolicy::Refer, TransferPolicy::Refer, TransferPolicy::None]);
             tenant.hold = self.of(&[HoldPolicy::Inactive, HoldPolicy::Absorb]);
-            tenant.hook = self.once_in(3).then(|| {
-                let fallback = self.of(&[Fallback::Table, Fallback::Refuse]);
+            tenant.hook = self.once_in(6).then(|| {
+                let fallback = self.of(&[Fallback::Table, Fallback::Table, Fallback::Refuse]);
                 Arc::new(Hook { timeout: HOOK_TIMEOUT, fallback, ..Hook::default() })
             });
         }

@@ -210,6 +210,17 @@ pub(super) fn secret(
     whose: &str,
     problems: &Problems,
 ) -> Option<Secret> {
+    secret_within(directory, file, whose, SECRET_MAX, problems)
+}
+
+/// A secret of at most so many octets.
+pub(super) fn secret_within(
+    directory: &Path,
+    file: &At<String>,
+    whose: &str,
+    octets_max: u64,
+    problems: &Problems,
+) -> Option<Secret> {
     let path = directory.join(&file.value);
     let refused = |said: String, hint: Option<&str>| {
         let message = format!("{whose}: {} {said}", path.display());
@@ -223,8 +234,8 @@ pub(super) fn secret(
             return refused(format!("cannot be read: {error}"), Some(hint));
         }
     };
-    if about.len() > SECRET_MAX {
-        let said = format!("has {} octets; a secret has at most {SECRET_MAX}", about.len());
+    if about.len() > octets_max {
+        let said = format!("has {} octets; a secret has at most {octets_max}", about.len());
         return refused(said, Some("the file holds the password and nothing else"));
     }
     if about.permissions().mode() & 0o007 != 0 {

@@ -8,13 +8,14 @@ use super::problem::Problems;
 use super::route::{self, Tables};
 use super::tenant::TenantDraft;
 use super::trunk::TrunkDraft;
-use super::{Certificate, accounts, overlap, rates, tls_check};
+use super::{Certificate, accounts, hook, overlap, rates, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
     Ceiling, Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant,
     Tenants, Transport, Trunk, TrunkKind,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the host's file comes to, with all that tenants are judged by.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Assembled {
     /// Every certificate; `None` stands for one that cannot be used, and is told.
     pub(crate) certificates: Vec<Option<Certificate>>,
     pub(crate) linked: Linked,
+    directory: PathBuf,
 }
 
 /// Which table each reference leads to; `None` where it leads nowhere, which is told.
@@ -50,7 +52,7 @@ pub(crate) fn host(directory: &Path, host: &HostDraft, problems: &Problems) -> A
     let certificates = tls_check::certificates(directory, host, problems);
     tls_check::teams(host, &linked, &certificates, problems);
     let plan = plan(directory, host, &linked, problems);
-    Assembled { plan, certificates, linked }
+    Assembled { plan, certificates, linked, directory: directory.to_owned() }
 }
 
 fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems) -> Option<Plan> {
@@ -110,6 +112,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) certificates: &'a [Option<Certificate>],
     tables: Tables<'a>,
     classes: Classes,
+    /// What names of files start from.
+    directory: &'a Path,
 }
 
 impl<'a> Ground<'a> {
@@ -122,6 +126,7 @@ impl<'a> Ground<'a> {
             certificates: &assembled.certificates,
             tables: Tables { host, trunks, rates },
             classes: Classes::of(&host.classes, host.damaged),
+            directory: &assembled.directory,
         }
     }
 
@@ -136,7 +141,11 @@ impl<'a> Ground<'a> {
         tls_check::tenant(self, draft, &teams_trunks, problems);
         let country = draft.country.or(self.tables.host.country);
         let fraud = self.classes.ceilings(&draft.fraud, country, problems);
-        tenant(draft, self.tables.host, routes, fraud)
+        let hook = match &draft.hook {
+            Some(draft) => Some(Arc::new(hook::load(self.directory, draft, problems)?)),
+            None => None,
+        };
+        Some(Tenant { hook, ..tenant(draft, self.tables.host, routes, fraud)? })
     }
 }
 

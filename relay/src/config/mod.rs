@@ -14,6 +14,7 @@ mod assemble;
 mod disk;
 mod guard;
 mod headers;
+mod hook;
 mod host;
 mod hostside;
 mod names;

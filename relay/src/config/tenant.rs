@@ -1,6 +1,7 @@
 //! `tenants.d/NAME.toml`: what a tenant's file may say.
 
 use super::guard::{self, FraudDraft, LimitsDraft};
+use super::hook::{self, HookDraft};
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, read_file};
 use super::route::{self, RouteDraft};
@@ -34,6 +35,7 @@ pub(crate) struct TenantDraft {
     /// `None`: those of its country.
     pub(crate) emergency: Option<Vec<At<String>>>,
     pub(crate) timezone: Option<TimeZone>,
+    pub(crate) hook: Option<HookDraft>,
     pub(crate) damaged: bool,
 }
 
@@ -89,6 +91,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         transfer,
         emergency,
         timezone,
+        hook: top.section("hook", hook::read),
         damaged: false,
     }
 }

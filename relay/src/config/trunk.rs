@@ -15,7 +15,6 @@ use b2bua::plan::{
 };
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -153,12 +152,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         follow_redirects: follow_redirects(table, teams),
         transfer: transfer(table, teams),
         peer_names: table.list("peer_names", 1..=PEER_NAMES_MAX, peer_name),
-        roots: table.optional("roots", |v| {
-            Ok(match value::path(v)? {
-                system if system == "system" => RootsDraft::System,
-                file => RootsDraft::File(file),
-            })
-        }),
+        roots: table.optional("roots", roots),
         auth: if teams { None } else { table.section("auth", accounts::auth) },
         register: if teams { None } else { table.section("register", accounts::register) },
         registrar: if teams { None } else { table.section("registrar", registrar::read) },
@@ -167,8 +161,16 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     }
 }
 
+/// `system`, or the name of a file.
+pub(crate) fn roots(written: &DeValue<'_>) -> Result<RootsDraft, Wrong> {
+    Ok(match value::path(written)? {
+        system if system == "system" => RootsDraft::System,
+        file => RootsDraft::File(file),
+    })
+}
+
 fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {
-    let interval = off_or_duration(Duration::from_secs(1)..=Duration::from_secs(3600));
+    let interval = value::off_or_duration(Duration::from_secs(1)..=Duration::from_secs(3600));
     let Some(written) = table.optional("options_interval", interval) else {
         return Some(OPTIONS_INTERVAL);
     };
@@ -180,25 +182,11 @@ fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {
     written.value
 }
 
-/// A duration in `range`, or `off`.
-fn off_or_duration(
-    range: RangeInclusive<Duration>,
-) -> impl Fn(&DeValue<'_>) -> Result<Option<Duration>, Wrong> {
-    let duration = value::duration(range);
-    move |value| match value {
-        DeValue::String(off) if off == "off" => Ok(None),
-        DeValue::Boolean(false) => {
-            Err(Wrong::new("is not a duration").hint("did you mean \"off\"?"))
-        }
-        other => duration(other).map(Some),
-    }
-}
-
 /// `session_timer` and the smallest interval that the far side may ask for.
 fn session_timer(table: &mut Reader<'_>) -> Option<Terms> {
     let least = Duration::from_secs(u64::from(MIN_SE_S));
     let most = Duration::from_secs(u64::from(INTERVAL_MAX_S));
-    let written = table.optional("session_timer", off_or_duration(least..=most));
+    let written = table.optional("session_timer", value::off_or_duration(least..=most));
     let Some(interval) = written.map_or(Some(SESSION_INTERVAL), |at| at.value) else {
         table.idle("session_timer_min", "session_timer is \"off\"");
         return None;

@@ -125,6 +125,20 @@ pub(crate) fn duration(
     }
 }
 
+/// A duration in `range`, or `off`.
+pub(crate) fn off_or_duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&DeValue<'_>) -> Result<Option<Duration>, Wrong> {
+    let duration = duration(range);
+    move |value| match value {
+        DeValue::String(off) if off == "off" => Ok(None),
+        DeValue::Boolean(false) => {
+            Err(Wrong::new("is not a duration").hint("did you mean \"off\"?"))
+        }
+        other => duration(other).map(Some),
+    }
+}
+
 /// A number of bytes such as `64MiB` in `range`.
 pub(crate) fn size(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Result<u64, Wrong> {
     move |value| {

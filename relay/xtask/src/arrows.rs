@@ -25,6 +25,7 @@ const INPUT_OUTPUT: &[&str] = &[
     "axum",
     "hickory-resolver",
     "hyper",
+    "hyper-util",
     "libc",
     "mio",
     "nix",

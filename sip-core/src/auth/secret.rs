@@ -13,7 +13,8 @@ impl Secret {
         Self(Zeroizing::new(octets.into()))
     }
 
-    pub(super) fn octets(&self) -> &[u8] {
+    /// What it is, for whoever has to send it.
+    pub fn octets(&self) -> &[u8] {
         &self.0
     }
 }

@@ -1,7 +1,7 @@
 //! `[hook]` of a tenant: a service of the tenant's own that is asked where a call goes.
 
 use super::Roots;
-use crate::accounts::Secret;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Who is asked, and for how long.
@@ -15,8 +15,9 @@ pub struct Hook {
     pub cache: Option<Duration>,
     /// What becomes of a call without an answer.
     pub fallback: Fallback,
-    /// What shows the service that it is we who ask.
-    pub token: Option<Secret>,
+    /// The file with what shows the service that it is we who ask; read when it is needed, as it may be
+    /// replaced at any time.
+    pub token_file: Option<PathBuf>,
     /// Whose certificates are believed, for `https://`.
     pub roots: Roots,
 }

@@ -3,7 +3,9 @@
 use super::Kind::{
     self, Either, Flag, List, OneOrMore, Table as One, Tables as Several, Text, Whole, Words,
 };
-use super::shapes::{COUNTRY, DIALLED, DURATION, FQDN, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE};
+use super::shapes::{
+    COUNTRY, DIALLED, DURATION, DURATION_OR_OFF, FQDN, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE,
+};
 use super::{Table, guard, key, table};
 
 pub(super) const TENANT: Table = table(
@@ -39,11 +41,49 @@ pub(super) const TENANT: Table = table(
         .default("none"),
         key("timezone", TIMEZONE, "Whose clock counts for `when` of its routes."),
         key("country", COUNTRY, "Where it is; that of [node] if left out."),
+        key("hook", One(&HOOK), "A service that is asked where each call goes, before the routes are."),
         key("limits", One(&guard::TENANT_LIMITS), "Bounds on calls of this tenant; without them there is none."),
         key("suspended", Flag, "Whether it makes and takes no new calls but to emergency numbers.")
             .default("false"),
         key("fraud", Several(&guard::FRAUD), "What it may use of destinations that cost."),
         key("route", Several(&ROUTE), "Routes are tried from the top; the first that matches decides."),
+    ],
+);
+
+const HOOK: Table = table(
+    "A service that is asked where each call goes (docs/operations/hook.md).",
+    &[
+        key(
+            "url",
+            Kind::Shaped("^https?://[^/@# ]+(/[^# ]*)?$", "https://cc.contoso.example/route"),
+            "Where the question is posted.",
+        )
+        .required(),
+        key("timeout", DURATION, "What an answer may take, 50ms to 5s: the caller waits meanwhile.")
+            .default("500ms"),
+        key(
+            "cache",
+            DURATION_OR_OFF,
+            "How long an answer holds for the same called, calling and trunk, 1s to 24h; \"off\": not at all.",
+        )
+        .default("off"),
+        key(
+            "fallback",
+            Words(&["table", "refuse"]),
+            "Without an answer the routes decide, or the call is refused with 503.",
+        )
+        .default("table"),
+        key(
+            "token_file",
+            Text,
+            "The file with the bearer token and nothing else, readable for the service only.",
+        ),
+        key(
+            "roots",
+            Text,
+            "What the certificate of an https service chains to: \"system\", or a PEM file.",
+        )
+        .default("system"),
     ],
 );
 

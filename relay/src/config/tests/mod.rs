@@ -3,6 +3,7 @@
 mod accounts;
 mod files;
 mod guard;
+mod hook;
 mod mistakes;
 mod registrar;
 mod reload;
