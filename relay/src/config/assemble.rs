@@ -46,6 +46,7 @@ pub(crate) fn host(directory: &Path, host: &HostDraft, problems: &Problems) -> A
             transport_fits(trunk, listener, host, problems);
         }
         ambiguous_sources(index, host, &linked, problems);
+        format_fits(trunk, host, problems);
     }
     idle_listeners(host, &linked, problems);
     overlap::host(host, problems);
@@ -95,7 +96,7 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
         numbers: NumberIndex::default(),
         absent: std::sync::Arc::default(),
         rates: linked.rates.clone()?.into(),
-        block: std::sync::Arc::default(),
+        block: host.block.clone().into(),
         resolve: host
             .resolve
             .iter()
@@ -274,6 +275,19 @@ fn transport_fits(
     }
 }
 
+/// A number is international or national somewhere.
+fn format_fits(trunk: &TrunkDraft, host: &HostDraft, problems: &Problems) {
+    if let Some(format) = &trunk.numbers.format
+        && format.value.needs_country()
+        && trunk.country.or(host.country).is_none()
+    {
+        let word = format.value.word();
+        let message = format!("{}: `format = \"{word}\"` needs `country`", trunk.whose);
+        let hint = "country = \"DE\", here or in [node]".to_owned();
+        problems.error(format.place, message, Some(hint));
+    }
+}
+
 /// Two trunks of one listener with the same block: messages from it always count as the first's.
 fn ambiguous_sources(index: usize, host: &HostDraft, linked: &Linked, problems: &Problems) {
     let trunk = &host.trunks[index];
@@ -364,7 +378,11 @@ fn trunk(
         peer_names: if tls { draft.peers() } else { Vec::new() },
         roots,
         accounts,
-        ..Trunk::default()
+        format: draft.numbers.format.as_ref().map(|at| at.value),
+        rewrite: draft.numbers.rewrite.clone(),
+        header_rules: draft.numbers.header_rules.clone(),
+        codecs: draft.numbers.codecs.clone(),
+        ringback: draft.numbers.ringback,
     })
 }
 
@@ -389,6 +407,12 @@ fn tenant(
         hold: draft.hold,
         transfer: draft.transfer,
         emergency: route::emergency_numbers(draft, host),
-        ..Tenant::default()
+        block: draft.rules.block.clone(),
+        rewrite: draft.rules.rewrite.clone(),
+        header_rules: draft.rules.header_rules.clone(),
+        caller: draft.rules.caller.clone(),
+        privacy: draft.rules.privacy,
+        codecs: draft.rules.codecs.clone(),
+        ringback: draft.rules.ringback,
     })
 }

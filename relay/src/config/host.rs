@@ -3,6 +3,7 @@
 //! The drafts hold `None` where a value is missing or wrong; `plan.rs` puts them together.
 
 use super::guard::ClassDraft;
+use super::numbers;
 use super::problem::{At, Place, Problems};
 use super::rates::RatesDraft;
 use super::reader::{Reader, read_file};
@@ -10,7 +11,7 @@ use super::source::Source;
 use super::trunk::TrunkDraft;
 use super::{Level, Log, LogFormat, MediaEngine, Records, teams, value};
 use b2bua::numbering::Country;
-use b2bua::plan::Transport;
+use b2bua::plan::{Block, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub(crate) struct HostDraft {
     pub(crate) workers: u32,
     pub(crate) engine: MediaEngine,
     pub(crate) media: Vec<MediaDraft>,
+    pub(crate) block: Block,
     pub(crate) resolve: Vec<(At<String>, Vec<IpAddr>)>,
     pub(crate) certificates: Vec<CertificateDraft>,
     pub(crate) listeners: Vec<ListenerDraft>,
@@ -163,6 +165,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
             table.optional_or("listen", |v| value::socket_address(v).map(Some), host.metrics);
     });
     top.section("media", |table| media(table, &mut host));
+    host.block = numbers::block(top);
     top.section("resolve", |table| host.resolve = resolve(table));
     top.section("records", |table| {
         host.lines.records = table.place();

@@ -92,6 +92,16 @@ impl Problems {
         format!("{}:{}", self.path(place.file).display(), place.line)
     }
 
+    /// The same as seen from the configuration directory.
+    pub(crate) fn locate_below(&self, place: Place) -> String {
+        let path = self.path(place.file);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = path.parent().and_then(Path::file_name);
+        let below = folder.filter(|folder| *folder == super::source::TENANTS_DIRECTORY);
+        let folder = below.map(|folder| format!("{}/", folder.to_string_lossy()));
+        format!("{}{name}:{}", folder.unwrap_or_default(), place.line)
+    }
+
     /// Errors and warnings, each by file and line and each once.
     pub(crate) fn into_lists(self) -> (Vec<Problem>, Vec<Problem>) {
         let errors = self.listed(&self.errors);

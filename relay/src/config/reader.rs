@@ -92,6 +92,11 @@ impl<'a> Reader<'a> {
         self.place
     }
 
+    /// Where it begins, for whoever is told of it later: `tenants.d/contoso.toml:14`.
+    pub(crate) fn named_place(&self) -> String {
+        self.file.problems.locate_below(self.place)
+    }
+
     /// Whose table it is, as problems name it.
     pub(crate) fn whose(&self) -> &str {
         &self.whose

@@ -3,11 +3,14 @@
 use super::guard;
 use super::host::HostDraft;
 use super::names::Names;
+use super::numbers;
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, Wrong};
 use super::tenant::TenantDraft;
 use super::value;
-use b2bua::plan::{Failover, Patterns, Route, RouteFrom, Schedule, Span, Step, Steps, TrunkKind};
+use b2bua::plan::{
+    CallerId, Failover, Patterns, Route, RouteFrom, Schedule, Span, Step, Steps, TrunkKind,
+};
 use b2bua::routing;
 use jiff::tz::TimeZone;
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ pub(crate) struct RouteDraft {
     when: Vec<Span>,
     timezone: Option<TimeZone>,
     priority: u16,
+    caller: CallerId,
     to: Vec<At<StepDraft>>,
     least_cost: Option<At<String>>,
     failover: Option<Failover>,
@@ -105,11 +109,25 @@ pub(crate) fn read(table: &mut Reader<'_>) -> RouteDraft {
         via,
         when: when.into_iter().map(|at| at.value).collect(),
         timezone: timezone.map(|at| at.value),
+        caller: numbers::caller(table),
         priority: u16::try_from(priority).unwrap_or(u16::MAX),
         to: to.unwrap_or_default(),
         least_cost,
         failover: guard::failover(table),
         answer_timeout: guard::answer_timeout(table),
+    }
+}
+
+impl RouteDraft {
+    /// Reports what `caller` and `caller_number` lack, given what the tenant says of them.
+    pub(crate) fn caller_fits(&self, of_tenant: &CallerId, top: &Reader<'_>) {
+        let written = self.caller != CallerId::default();
+        let otherwise = Some(of_tenant).filter(|_| self.from != Some(RouteFrom::Carrier));
+        if let Err(said) = numbers::caller_fits(&self.caller, otherwise)
+            && written
+        {
+            top.error(self.place, &format!("{}: {said}", self.whose), None);
+        }
     }
 }
 
@@ -218,6 +236,9 @@ impl Linker<'_> {
         }
         if !via.is_empty() {
             route.rare_mut().via = via;
+        }
+        if draft.caller != CallerId::default() {
+            route.rare_mut().caller = draft.caller.clone();
         }
         if let Some(when) = when {
             route.rare_mut().when = Some(when);

@@ -14,7 +14,7 @@ const TENANTS_MAX: usize = 20_000;
 /// The host's file.
 const HOST_FILE: &str = "tollgate.toml";
 /// The directory of tenant files beside it.
-const TENANTS_DIRECTORY: &str = "tenants.d";
+pub(super) const TENANTS_DIRECTORY: &str = "tenants.d";
 
 /// Where the files of one configuration are.
 #[derive(Clone, Debug)]

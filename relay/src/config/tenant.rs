@@ -2,6 +2,7 @@
 
 use super::guard::{self, FraudDraft, LimitsDraft};
 use super::hook::{self, HookDraft};
+use super::numbers::{self, TenantNumbers};
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, read_file};
 use super::route::{self, RouteDraft};
@@ -30,6 +31,7 @@ pub(crate) struct TenantDraft {
     pub(crate) suspended: bool,
     pub(crate) routes: Vec<RouteDraft>,
     pub(crate) country: Option<&'static Country>,
+    pub(crate) rules: TenantNumbers,
     pub(crate) hold: HoldPolicy,
     pub(crate) transfer: TransferPolicy,
     /// `None`: those of its country.
@@ -68,7 +70,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     if fqdns.is_none() {
         top.missing("fqdns", Some("the names Teams knows this tenant's SBC by: fqdns = [\"contoso.sbc1.example.net\"]".to_owned()));
     }
-    let numbers = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
+    let owned = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
     let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled);
     let limits = top.section("limits", guard::limits(guard::FROM)).unwrap_or_default();
     let fraud = top.each("fraud", "fraud", "class", guard::fraud);
@@ -77,16 +79,26 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     let timezone = top.optional("timezone", value::timezone).map(|at| at.value);
     let hold = top.optional_or("hold", value::one_of(HOLD), HoldPolicy::default());
     let transfer = top.optional_or("transfer", value::one_of(TRANSFER), TransferPolicy::default());
+    let rules = numbers::tenant(top);
     let routes = top.each("route", "route", "match", route::read);
+    for route in &routes {
+        route.caller_fits(&rules.caller, top);
+    }
+    if rules.caller.policy.is_some()
+        && let Err(said) = numbers::caller_fits(&rules.caller, None)
+    {
+        top.error(top.place(), said, None);
+    }
     TenantDraft {
         name,
         fqdns: fqdns.unwrap_or_default(),
-        numbers,
+        numbers: owned,
         limits,
         fraud,
         suspended,
         routes,
         country,
+        rules,
         hold,
         transfer,
         emergency,

@@ -3,6 +3,7 @@
 use super::accounts::{self, AuthDraft, RegisterDraft};
 use super::guard::{self, LimitsDraft};
 use super::headers;
+use super::numbers::{self, TrunkNumbers};
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::registrar::{self, RegistrarDraft};
@@ -47,6 +48,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) breaker: Option<Breaker>,
     pub(crate) country: Option<&'static Country>,
     pub(crate) headers: HeaderPolicy,
+    pub(crate) numbers: TrunkNumbers,
     pub(crate) symmetric_rtp: bool,
     pub(crate) reliable: Reliable,
     pub(crate) follow_redirects: bool,
@@ -147,6 +149,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         breaker: table.section("breaker", guard::breaker),
         country: country(table, teams),
         headers: headers::read(table, teams),
+        numbers: numbers::trunk(table, teams),
         symmetric_rtp: symmetric_rtp(table, teams),
         reliable: reliable(table, teams),
         follow_redirects: follow_redirects(table, teams),

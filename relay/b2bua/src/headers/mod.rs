@@ -21,7 +21,9 @@ pub(crate) use returned::Returned;
 pub(crate) use rules::{Facts, apply as apply_rules};
 
 pub use policy::{Forwarding, Geolocation, HeaderPolicy, PrivacyId, Trust};
-pub use rules::{HeaderAction, HeaderRule, NoHeaderRule, Template, may_be_changed};
+pub use rules::{
+    HeaderAction, HeaderRule, NoHeaderRule, Template, header_expression, may_be_changed,
+};
 
 use crate::identity::Identity;
 use crate::party::Caller;

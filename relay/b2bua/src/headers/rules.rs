@@ -5,7 +5,7 @@
 
 use crate::plan::{RouteFrom, RulePlace};
 use bytes::Bytes;
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use sip_core::Headers;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +19,11 @@ const COPIED_MAX: usize = 4;
 /// Octets that the rules of one INVITE may add to it: with SDP and all else it stays well below what
 /// a far side takes.
 const ADDED_MAX: usize = 8 * 1024;
+
+/// Octets of a regular expression as written,
+const EXPRESSION_MAX: usize = 256;
+/// and compiled: those that operators write take a tenth.
+const COMPILED_MAX: usize = 64 << 10;
 
 /// One `[[header]]`.
 #[derive(Clone, Debug)]
@@ -145,6 +150,27 @@ impl HeaderRule {
     }
 }
 
+/// A regular expression between slashes, as `match` of a rule has it.
+pub fn header_expression(written: &str) -> Result<Arc<Regex>, NoHeaderRule> {
+    let refused = |said: String, hint| Err(NoHeaderRule { said, hint });
+    let bare = written.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+    let Some(bare) = bare.filter(|bare| !bare.is_empty()) else {
+        let hint = Some("write it between slashes, such as '/;cpc=[a-z]+/'");
+        return refused("is no regular expression".to_owned(), hint);
+    };
+    if bare.len() > EXPRESSION_MAX {
+        return refused(format!("has more than {EXPRESSION_MAX} characters"), None);
+    }
+    let built =
+        RegexBuilder::new(bare).size_limit(COMPILED_MAX).dfa_size_limit(COMPILED_MAX).build();
+    built.map(Arc::new).or_else(|error| {
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        let said = last.strip_prefix("error: ").unwrap_or(last);
+        refused(format!("is no regular expression: {said}"), None)
+    })
+}
+
 /// Whether rules may touch this header.
 pub fn may_be_changed(name: &str) -> Result<(), NoHeaderRule> {
     let refused = |said: &str, hint| Err(NoHeaderRule { said: said.into(), hint });
@@ -224,6 +250,13 @@ impl Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
+            // A group of a regular expression, `${1}`, is no place of ours.
+            if before.ends_with('$') {
+                let (group, behind) = after.split_once('}').unwrap_or((after, ""));
+                parts.push(Part::Text(format!("{before}{{{group}}}").into()));
+                rest = behind;
+                continue;
+            }
             let known = Some("{called}, {calling}, {tenant}, {trunk} and {call} are known");
             let Some((name, behind)) = after.split_once('}') else {
                 return refused("has a { without }".to_owned(), known);

@@ -27,7 +27,7 @@ mod trunk;
 
 pub use crate::headers::{
     Forwarding, Geolocation, HeaderAction, HeaderPolicy, HeaderRule, NoHeaderRule, PrivacyId,
-    Template, Trust, may_be_changed,
+    Template, Trust, header_expression, may_be_changed,
 };
 pub use absent::Absent;
 pub use calling::{Block, CallerId, CallerPolicy, CallerPrivacy, Ringback};

@@ -1,6 +1,6 @@
 //! `[[rewrite]]` of a trunk or a tenant: numbers changed on their way in or out.
 
-use super::{Pattern, Patterns, RouteFrom};
+use super::{NoPattern, Pattern, Patterns, RouteFrom};
 use crate::numbering::is_whole;
 use regex::Regex;
 use std::sync::Arc;
@@ -106,6 +106,45 @@ fn names(pattern: &Pattern, subject: &Subject<'_>) -> bool {
 }
 
 impl Change {
+    /// What `match = "/regex/"` finds is replaced `with` this text, in which `$1` is what its first
+    /// group found.
+    pub fn replace(matches: &[Pattern], with: &str) -> Result<Self, NoPattern> {
+        let refused = |said: String, hint: &str| {
+            Err(NoPattern { said, hint: Some(hint.to_owned()).filter(|it| !it.is_empty()) })
+        };
+        let [Pattern::Regex(regex)] = matches else {
+            let hint = r"match = '/^\+49(\d+)$/' with a group, or strip and prepend";
+            return refused("needs a regular expression in `match`".to_owned(), hint);
+        };
+        let (mut rest, mut text) = (with, String::new());
+        while let Some((before, after)) = rest.split_once('$') {
+            text.push_str(before);
+            let (group, behind) = match after.strip_prefix('{') {
+                Some(braced) => braced.split_once('}').unwrap_or((braced, "")),
+                None => {
+                    let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+                    after.split_at(after.bytes().take_while(word).count())
+                }
+            };
+            let known = match group.parse::<usize>() {
+                Ok(number) => number < regex.captures_len(),
+                Err(_) => regex.capture_names().flatten().any(|name| name == group),
+            };
+            if !known {
+                let said =
+                    format!("names the group ${group}, which the regular expression has not");
+                return refused(said, "groups are counted from $1; before a digit write ${1}");
+            }
+            rest = behind;
+        }
+        text.push_str(rest);
+        if !text.is_empty() && !can_be_number(&text) || with.len() > REWRITTEN_MAX {
+            let said = "cannot stand in a number: digits, letters, + * # - . and _ can".to_owned();
+            return refused(said, "");
+        }
+        Ok(Self::Replace(Arc::clone(regex), with.into()))
+    }
+
     /// What it makes of `number`; `None` where that would be no number.
     fn of(&self, number: &str) -> Option<String> {
         let made = match self {

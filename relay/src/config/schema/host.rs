@@ -2,7 +2,7 @@
 
 use super::Kind::{List, Table as One, Tables as Several, Text, Whole, Words};
 use super::shapes::{ADDRESS, COUNTRY, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET};
-use super::{Table, guard, key, table, trunk};
+use super::{Table, guard, key, rules, table, trunk};
 
 pub(super) const HOST: Table = table(
     "The host: listeners, trunks, certificates, media.",
@@ -15,6 +15,7 @@ pub(super) const HOST: Table = table(
         key("state", One(&STATE), "What is kept over restarts."),
         key("media", One(&MEDIA), "Where audio comes in, and who moves it.").required(),
         key("resolve", One(&RESOLVE), "Names with fixed addresses, in place of DNS."),
+        key("block", One(&rules::BLOCK), "Calls that are refused, whosever they are."),
         key("certificate", Several(&CERTIFICATE), "Certificates, which listeners name."),
         key("class", Several(&guard::CLASS), "Classes of destinations, for [[fraud]] of tenants."),
         key("listener", Several(&LISTENER), "Where SIP comes in.").required(),

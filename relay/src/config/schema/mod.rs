@@ -7,6 +7,7 @@
 
 mod guard;
 mod host;
+mod rules;
 mod shapes;
 mod tenant;
 mod trunk;

@@ -6,7 +6,7 @@ use super::Kind::{
 use super::shapes::{
     COUNTRY, DIALLED, DURATION, DURATION_OR_OFF, FQDN, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE,
 };
-use super::{Table, guard, key, table};
+use super::{Table, guard, key, rules, table};
 
 pub(super) const TENANT: Table = table(
     "A tenant. Its name is the file's.",
@@ -46,6 +46,24 @@ pub(super) const TENANT: Table = table(
         key("suspended", Flag, "Whether it makes and takes no new calls but to emergency numbers.")
             .default("false"),
         key("fraud", Several(&guard::FRAUD), "What it may use of destinations that cost."),
+        key("block", One(&rules::BLOCK), "Calls of this tenant that are refused."),
+        rules::CALLER,
+        rules::CALLER_NUMBER,
+        key(
+            "privacy",
+            Words(&["pass", "anonymous"]),
+            "Whether carriers are told who calls: as each caller wants, or never.",
+        )
+        .default("pass"),
+        rules::CODECS,
+        key(
+            "ringback",
+            Words(&["pass", "local"]),
+            "Whether callers hear early media, or a tone of their own.",
+        )
+        .default("pass"),
+        key("rewrite", Several(&rules::TENANT_REWRITE), "Changes of numbers of its calls."),
+        key("header", Several(&rules::TENANT_HEADER), "Changes of header lines of its calls."),
         key("route", Several(&ROUTE), "Routes are tried from the top; the first that matches decides."),
     ],
 );
@@ -92,6 +110,8 @@ const ROUTE: Table = table(
     &[
         key("from", Words(&["teams", "carrier"]), "The side that the calls come from.").required(),
         key("match", OneOrMore(&PATTERN), "The called number, as one pattern or several."),
+        rules::CALLER,
+        rules::CALLER_NUMBER,
         key(
             "to",
             OneOrMore(&STEP),

@@ -2,7 +2,7 @@
 
 use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Words};
 use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, NAME, TARGET};
-use super::{Table, guard, key, table};
+use super::{Table, guard, key, rules, table};
 
 pub(super) const TRUNK: Table = table(
     "Microsoft Teams, a carrier or a PBX.",
@@ -99,6 +99,19 @@ pub(super) const TRUNK: Table = table(
             "Whether it is told where the caller is: for emergency calls, always, never.",
         )
         .default("emergency"),
+        key(
+            "format",
+            Words(&["e164", "plain", "international", "national"]),
+            "How it is told numbers: +49301, 49301, 0049301 or 0301; as they are if left out.",
+        ),
+        key("rewrite", Several(&rules::TRUNK_REWRITE), "Changes of numbers from and to it."),
+        key("header", Several(&rules::TRUNK_HEADER), "Changes of header lines in INVITEs to it."),
+        rules::CODECS,
+        key(
+            "ringback",
+            Words(&["pass", "local"]),
+            "Whether callers hear its early media, or a tone of their own; what the tenant says if left out.",
+        ),
         key("country", COUNTRY, "Where its numbers are dialled; that of [node] if left out."),
         key("limits", One(&guard::TRUNK_LIMITS), "Bounds on calls over it; without them there is none."),
         key("failover", guard::STATUSES, guard::FAILOVER),
