@@ -414,5 +414,7 @@ fn tenant(
         privacy: draft.rules.privacy,
         codecs: draft.rules.codecs.clone(),
         ringback: draft.rules.ringback,
+        // Its files are looked into where it is known to be read.
+        hook: None,
     })
 }

@@ -61,16 +61,32 @@ pub(crate) fn sent(
     trace: &mut Trace,
 ) {
     tenant_stage(plan, whose, Way::Out).inspect(|stage| stage.change(numbers, trace));
-    let Some(trunk) = plan.trunks.get(trunk) else { return };
-    let stage = Stage {
-        of: Of::Trunk(&trunk.name),
-        way: Way::Out,
-        whose,
-        rules: &trunk.rewrite,
-        country: trunk.country,
-        format: trunk.format,
-    };
-    stage.change(numbers, trace);
+    trunk_stage(plan, trunk, whose).inspect(|stage| stage.change(numbers, trace));
+}
+
+/// Notes what each of these trunks is going to be told.
+pub(crate) fn foretell(
+    plan: &Plan,
+    trunks: &[usize],
+    whose: Whose,
+    numbers: &Numbers,
+    trace: &mut Trace,
+) {
+    let stages = || trunks.iter().filter_map(|trunk| trunk_stage(plan, *trunk, whose));
+    let of_tenant = tenant_stage(plan, whose, Way::Out);
+    if of_tenant.as_ref().is_none_or(Stage::is_idle) && stages().all(|stage| stage.is_idle()) {
+        return;
+    }
+    let mut numbers = numbers.clone();
+    of_tenant.inspect(|stage| stage.change(&mut numbers, trace));
+    stages().for_each(|stage| stage.change(&mut numbers.clone(), trace));
+}
+
+fn trunk_stage(plan: &Plan, trunk: usize, whose: Whose) -> Option<Stage<'_>> {
+    let trunk = plan.trunks.get(trunk)?;
+    let (of, rules) = (Of::Trunk(&trunk.name), trunk.rewrite.as_slice());
+    let (country, format) = (trunk.country, trunk.format);
+    Some(Stage { of, way: Way::Out, whose, rules, country, format })
 }
 
 fn tenant_stage(plan: &Plan, whose: Whose, way: Way) -> Option<Stage<'_>> {
@@ -98,8 +114,14 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// Whether it changes nothing, whatever the number.
+    fn is_idle(&self) -> bool {
+        let dialled = self.way == Way::In && self.country.is_some();
+        self.rules.is_empty() && !dialled && self.format.is_none()
+    }
+
     fn change(&self, numbers: &mut Numbers, trace: &mut Trace) {
-        if self.rules.is_empty() && self.country.is_none() && self.format.is_none() {
+        if self.is_idle() {
             return;
         }
         let mut note = |text| trace.note(text);

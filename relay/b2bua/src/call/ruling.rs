@@ -208,9 +208,7 @@ pub(crate) fn settle(
     let route = route.and_then(|(tenant, route)| tenant.routes.get(route)?.rare.as_ref());
     let of_route = route.map(|rare| &rare.caller);
     numbers::show(plan, whose, of_route, &mut numbers, trace).map_err(refused)?;
-    for trunk in &decision.trunks {
-        numbers::sent(plan, *trunk, whose, &mut numbers.clone(), trace);
-    }
+    numbers::foretell(plan, &decision.trunks, whose, &numbers, trace);
     let Numbers { called, caller, crossing } = numbers;
     Ok(Ruling { called, caller, crossing, decision, classes })
 }

@@ -1,9 +1,11 @@
 //! Whole calls, each test named by what goes wrong in it.
 #![expect(clippy::expect_used, reason = "these are tests, their shared parts too")]
 
+mod caller_id;
 mod cancel;
 mod carrier_calls_teams;
 mod challenged;
+mod codec_policy;
 mod datagrams_lost;
 mod diverted_calls;
 mod early_media_then_answer;
@@ -12,12 +14,14 @@ mod ending;
 mod flows;
 mod fraud;
 mod glare;
+mod header_rules;
 mod hook;
 mod identity;
 mod limits;
 mod located;
 mod named_events;
 mod next_target;
+mod numbers;
 mod offerless;
 mod options;
 mod overload;
@@ -28,6 +32,7 @@ mod registrar;
 mod registration;
 mod reinvite;
 mod replaces;
+mod ringback;
 mod routes;
 mod session_timers;
 mod sound;

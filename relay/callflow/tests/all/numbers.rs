@@ -1,0 +1,246 @@
+//! Numbers as carriers write them, as Teams has them, and as the next carrier wants them.
+
+use b2bua::Plan;
+use b2bua::numbering::{Country, NumberFormat};
+use b2bua::plan::{
+    Block, Change, Party as Which, Pattern, Patterns, Rewrite, Route, RouteFrom, Way,
+};
+use callflow::plan::{ANNA, BT, COLT, CONTOSO, PSTN};
+use callflow::script::{connect, hang_up, uri_of};
+use callflow::{Party, Who, World};
+use sip_core::{Headers, Name};
+
+const OURS: &str = "203.0.113.10";
+
+fn patterns(written: &str) -> Patterns {
+    written.parse::<Pattern>().expect("a pattern").into()
+}
+
+fn rule(way: Way, matches: &str, strip: u8, prepend: &str) -> Rewrite {
+    Rewrite {
+        way,
+        party: None,
+        from: None,
+        matches: patterns(matches),
+        change: Change::Front { strip, prepend: prepend.into() },
+        place: "tollgate.toml:7".into(),
+    }
+}
+
+/// Colt is in Germany and has numbers as they are dialled there.
+fn national(plan: &mut Plan) {
+    plan.trunks[COLT].country = Country::of("DE");
+    plan.trunks[COLT].format = Some(NumberFormat::National);
+}
+
+fn carrier_calls(world: &mut World, from: &str, to: &str, headers: &[(Name, &str)]) -> Party {
+    let uri = format!("sip:{to}@{}:5060", Who::Colt.ours().ip());
+    Party::call(world, Who::Colt, from, &uri, |invite| {
+        for (name, value) in headers {
+            invite.headers.push(*name, (*value).to_owned());
+        }
+    })
+}
+
+fn teams_calls(world: &mut World, to: &str, headers: &[(Name, &str)]) -> Party {
+    let uri = format!("sip:{to}@{CONTOSO}:5061;user=phone;transport=tls");
+    Party::call(world, Who::Sip, ANNA, &uri, |invite| {
+        for (name, value) in headers {
+            invite.headers.push(*name, (*value).to_owned());
+        }
+    })
+}
+
+fn value(headers: &Headers, name: Name) -> String {
+    String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned()
+}
+
+fn uri(party: &Party, name: Name) -> String {
+    uri_of(party.invite.headers.get(name).unwrap_or_default())
+}
+
+fn called(party: &Party) -> String {
+    let uri = String::from_utf8_lossy(&party.invite.uri).into_owned();
+    let user = uri.strip_prefix("sip:").and_then(|rest| rest.split_once('@'));
+    user.map(|(user, _)| user.to_owned()).unwrap_or_default()
+}
+
+fn play(world: &mut World, mut caller: Party, mut callee: Party) {
+    connect(world, &mut caller, &callee);
+    hang_up(world, &mut callee, &caller);
+}
+
+#[test]
+fn a_carrier_with_national_numbers_calls_teams_in_e164() {
+    for dialled in ["03010001234", "00493010001234", "493010001234", ANNA] {
+        let mut world = World::with(1, national);
+        let asserted = format!("\"Shop\" <sip:089-555@{};user=phone>", Who::Colt.address());
+        let diverted = "<sip:0401234567@192.0.2.30>;reason=user-busy";
+        let headers = [(Name::PAssertedIdentity, asserted.as_str()), (Name::Diversion, diverted)];
+        let caller = carrier_calls(&mut world, "089123456", dialled, &headers);
+        let anna = Party::called(&mut world, Who::Sip);
+        let host = CONTOSO;
+        assert_eq!(called(&anna), ANNA);
+        let to = uri(&anna, Name::To);
+        assert_eq!(to, format!("sip:{ANNA}@sip.pstnhub.microsoft.com;user=phone"));
+        assert_eq!(uri(&anna, Name::From), format!("sip:+4989555@{host};user=phone"));
+        assert!(uri(&anna, Name::Contact).starts_with(&format!("sip:+4989555@{host}")));
+        let history = value(&anna.invite.headers, Name::HistoryInfo);
+        assert!(history.contains(&format!("sip:+49401234567@{host}")), "{history}");
+        play(&mut world, caller, anna);
+        assert_eq!(world.records[0].to, dialled, "the record has it as it came");
+    }
+}
+
+#[test]
+fn teams_calls_a_carrier_that_has_national_numbers() {
+    for (number, told) in [
+        (PSTN, "089123456"),
+        ("+431234567", "00431234567"),
+        ("+4989123456;ext=17", "089123456;ext=17"),
+    ] {
+        let mut world = World::with(1, national);
+        let history = format!("<sip:{ANNA}@{CONTOSO}?Reason=SIP%3Bcause%3D486>;index=1");
+        let headers = [
+            (Name::PAssertedIdentity, "<tel:+493010001234>,<sip:anna@contoso.example>"),
+            (Name::HistoryInfo, history.as_str()),
+        ];
+        let anna = teams_calls(&mut world, number, &headers);
+        let subscriber = Party::called(&mut world, Who::Colt);
+        let got = &subscriber.invite.headers;
+        assert_eq!(called(&subscriber), told);
+        assert!(uri(&subscriber, Name::To).starts_with(&format!("sip:{told}@")));
+        let us = format!("sip:03010001234@{OURS}");
+        assert_eq!(uri(&subscriber, Name::From), format!("{us};user=phone"));
+        assert!(uri(&subscriber, Name::Contact).starts_with(&us));
+        let asserted = value(got, Name::PAssertedIdentity);
+        assert_eq!(asserted, format!("<{us};user=phone>, <sip:anna@{OURS}>"));
+        let diverted = value(got, Name::Diversion);
+        assert!(diverted.starts_with(&format!("<{us};user=phone>")), "{diverted}");
+        play(&mut world, anna, subscriber);
+    }
+}
+
+#[test]
+fn the_next_trunk_has_numbers_in_its_own_way() {
+    let mut world = World::with(1, |plan| {
+        national(plan);
+        plan.trunks[BT].format = Some(NumberFormat::Plain);
+        plan.trunks[BT].rewrite = vec![rule(Way::Out, "+493010001234", 1, "77")];
+    });
+    let anna = teams_calls(&mut world, PSTN, &[]);
+    let busy = Party::called(&mut world, Who::Colt);
+    assert_eq!(called(&busy), "089123456");
+    busy.reply(&mut world, 503);
+    busy.gets(&mut world, "ACK");
+    let subscriber = Party::called(&mut world, Who::Bt);
+    assert_eq!(called(&subscriber), "4989123456");
+    let from = uri(&subscriber, Name::From);
+    assert!(from.starts_with("sip:77493010001234@"), "a rule's number is in no format: {from}");
+    play(&mut world, anna, subscriber);
+}
+
+#[test]
+fn emergency_and_service_numbers_and_names_reach_the_carrier_as_dialled() {
+    let vary = |plan: &mut Plan| {
+        national(plan);
+        plan.trunks[COLT].rewrite = vec![rule(Way::Out, "*", 0, "9"), rule(Way::Out, "1*", 1, "")];
+        let all = |emergency| Route {
+            called: Patterns::default(),
+            to: vec![COLT].into(),
+            emergency,
+            ..Route::default()
+        };
+        plan.tenants[0].routes = vec![all(true), all(false)];
+        plan.tenants[0].rewrite = vec![rule(Way::In, "*", 0, "8"), rule(Way::Out, "*", 0, "8")];
+    };
+    for (number, told) in [
+        ("112", "112"),
+        ("+112", "+112"),
+        ("*21*03012#", "*21*03012#"),
+        ("reception", "reception"),
+        // Not an emergency number here: a rule names it.
+        ("115", "15"),
+    ] {
+        let mut world = World::with(1, vary);
+        let anna = teams_calls(&mut world, number, &[]);
+        let desk = Party::called(&mut world, Who::Colt);
+        assert_eq!(called(&desk), told);
+        play(&mut world, anna, desk);
+    }
+}
+
+#[test]
+fn a_tenants_rule_for_teams_is_not_asked_for_calls_from_carriers() {
+    let mut world = World::with(1, |plan| {
+        let extension = Rewrite {
+            party: Some(Which::Called),
+            from: Some(RouteFrom::Teams),
+            ..rule(Way::In, "/^[1-9][0-9]{3}$/", 0, "+49891234")
+        };
+        let hidden = Rewrite { party: Some(Which::Calling), ..rule(Way::In, "+49*", 3, "0") };
+        plan.tenants[0].rewrite =
+            vec![extension, Rewrite { from: Some(RouteFrom::Carrier), ..hidden }];
+    });
+    let anna = teams_calls(&mut world, "5678", &[]);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    assert_eq!(called(&subscriber), "+498912345678");
+    assert!(uri(&subscriber, Name::From).starts_with(&format!("sip:{ANNA}@")));
+    play(&mut world, anna, subscriber);
+
+    let caller = carrier_calls(&mut world, PSTN, ANNA, &[]);
+    let anna = Party::called(&mut world, Who::Sip);
+    assert!(uri(&anna, Name::From).starts_with("sip:089123456@"), "{}", uri(&anna, Name::From));
+    play(&mut world, caller, anna);
+}
+
+#[test]
+fn a_carriers_prefix_is_taken_off_before_the_tenant_is_sought() {
+    let mut world = World::with(1, |plan| {
+        national(plan);
+        plan.trunks[COLT].rewrite =
+            vec![Rewrite { party: Some(Which::Called), ..rule(Way::In, "9999*", 4, "") }];
+    });
+    let caller = carrier_calls(&mut world, PSTN, "999903010001234", &[]);
+    let anna = Party::called(&mut world, Who::Sip);
+    assert_eq!(called(&anna), ANNA, "and what is left is a national number");
+    play(&mut world, caller, anna);
+}
+
+#[test]
+fn blocked_numbers_are_refused_and_emergency_calls_are_not() {
+    let vary = |plan: &mut Plan| {
+        plan.block = Block {
+            called: Some(patterns("+4919*")),
+            calling: Some(patterns("/^(anonymous|\\+4989666.*)$/")),
+        }
+        .into();
+        plan.tenants[0].block = Block { called: Some(patterns("*")), calling: None };
+        let called = patterns("*");
+        let route = Route { called, to: vec![COLT].into(), emergency: true, ..Route::default() };
+        plan.tenants[0].routes.push(route);
+    };
+    let refused = |world: &mut World, caller: Party, why: &str| {
+        let refusal = caller.clone().hears(world, "403 INVITE");
+        caller.acknowledges_failure(world, &refusal);
+        let record = world.records.last().unwrap();
+        assert_eq!(record.cause, "blocked");
+        assert!(record.route.contains(why), "{}", record.route);
+    };
+    let mut world = World::with(1, vary);
+    let caller = teams_calls(&mut world, "+49190123456", &[]);
+    refused(&mut world, caller, "called number +49190123456 is blocked by +4919* of the host");
+    let caller = teams_calls(&mut world, PSTN, &[]);
+    refused(&mut world, caller, "blocked by * of the tenant");
+    for (from, asserted) in [("+4989666", None), (PSTN, Some("<sip:+4989666@192.0.2.30>"))] {
+        let headers: Vec<(Name, &str)> =
+            asserted.map(|it| (Name::PAssertedIdentity, it)).into_iter().collect();
+        let caller = carrier_calls(&mut world, from, ANNA, &headers);
+        refused(&mut world, caller, "calling number +4989666 is blocked by");
+    }
+    let caller = carrier_calls(&mut world, "anonymous", ANNA, &[]);
+    refused(&mut world, caller, "calling number anonymous is blocked by");
+    let anna = teams_calls(&mut world, "112", &[]);
+    let desk = Party::called(&mut world, Who::Colt);
+    play(&mut world, anna, desk);
+}
