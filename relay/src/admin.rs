@@ -3,6 +3,7 @@
 //! The command line is its client. Answers are copies; nothing here holds on to the core.
 
 use crate::alarms::Alarm;
+use crate::config::{Difference, Kept};
 use crate::explained::{RouteAnswer, RouteQuestion};
 use b2bua::io::{CallView, TargetView};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,15 @@ pub enum Request {
     Route(RouteQuestion),
     /// Read the configuration again and put it in force if it holds.
     Reload,
+    /// Read it, and tell what it would change.
+    Diff,
+    /// Put a configuration of before in force: this one, or the one before.
+    Rollback {
+        /// Its number in the list.
+        number: Option<u64>,
+    },
+    /// The configurations that can be gone back to.
+    Generations,
 }
 
 /// What is answered.
@@ -59,6 +69,22 @@ pub enum Answer {
         /// What is wrong with files of tenants, which stay as they were.
         #[serde(default)]
         problems: Vec<String>,
+    },
+    /// To [`Request::Diff`].
+    Differs {
+        /// What a reload would change.
+        differences: Vec<Difference>,
+        /// What is wrong with files: such a tenant would stay as it is, or absent.
+        problems: Vec<String>,
+        /// Nothing would change, because of the problems.
+        refused: bool,
+    },
+    /// To [`Request::Generations`].
+    Generations {
+        /// The newest last.
+        generations: Vec<Kept>,
+        /// The number of the one in force.
+        current: u64,
     },
     /// The configuration is refused, and the one before stays in force; or the question cannot be
     /// asked.

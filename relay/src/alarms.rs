@@ -12,6 +12,10 @@ use std::time::SystemTime;
 /// The words of all alarms: the `alarm` label of `tollgate_alarm_active`, and what each means.
 pub const WORDS: &[(&str, &str)] = &[
     (CONFIG_REFUSED, "the files on disk do not hold, and the configuration before them stays"),
+    (
+        CONFIG_ROLLED_BACK,
+        "the files on disk were rolled back from, and count when they are changed",
+    ),
     (TENANT_INVALID, "a tenant's file does not hold: it is as it last was, or absent"),
     (FRAUD_GUARD_NEAR, "a tenant has used much of what it may of a class of destinations"),
     (FRAUD_GUARD_FULL, "a tenant has used all of it, and calls there are refused"),
@@ -22,6 +26,8 @@ pub const WORDS: &[(&str, &str)] = &[
 
 /// `tollgate.toml` on disk is refused.
 pub const CONFIG_REFUSED: &str = "config_refused";
+/// The files on disk were rolled back from.
+pub const CONFIG_ROLLED_BACK: &str = "config_rolled_back";
 /// A tenant's file is.
 pub const TENANT_INVALID: &str = "tenant_invalid";
 /// A ceiling of the fraud guard is near.

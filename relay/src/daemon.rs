@@ -156,7 +156,8 @@ impl Daemon {
         if let Err(error) = media_engine::raise_descriptor_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
-        let Started { store, mut loaded } = started;
+        let Started { store, mut loaded, generations } = started;
+        let rolled_back = store.is_rolled_back();
         let generation = 1;
         let alarms = Alarms::new();
         loaded.plan.generation = generation;
@@ -207,7 +208,7 @@ impl Daemon {
         };
         let inbox = Inbox { sip, media, names: located, hooks, orders: order };
         let shard = signalling.handle().spawn(shard.run(inbox));
-        let force = InForce {
+        let mut force = InForce {
             loaded,
             generation,
             identities,
@@ -217,14 +218,17 @@ impl Daemon {
             alarms,
             retired: Vec::new(),
             plan,
+            rolled_back: None,
         };
+        let reloads = Reloads::new(store, generations);
+        force.rolled_back = reloads.current().filter(|_| rolled_back);
         force.show();
         ready.store(true, Ordering::Relaxed);
         let path = path.to_owned();
         Ok(Self {
             path,
             force,
-            reloads: Reloads::new(store),
+            reloads,
             ready,
             shard,
             _signalling: signalling,
@@ -299,6 +303,9 @@ impl Daemon {
     async fn answer(&mut self, asked: Option<Asked>) -> bool {
         match asked {
             Some((Request::Reload, answer)) => self.reloads.want(Some(answer)),
+            Some((Request::Diff, answer)) => self.reloads.show(answer),
+            Some((Request::Rollback { number }, answer)) => self.reloads.roll_back(number, answer),
+            Some((Request::Generations, answer)) => self.reloads.list(answer),
             Some((Request::Alarms, answer)) => {
                 let alarms = self.force.alarms.list().into_iter().map(AlarmRow::from).collect();
                 let _ = answer.send(Answer::Alarms { alarms });

@@ -14,6 +14,7 @@ pub mod explained;
 mod hook;
 mod http;
 pub mod judgement;
+mod keeper;
 pub mod logging;
 mod record_file;
 mod reload;

@@ -3,8 +3,9 @@
 
 use crate::admin::Answer;
 use crate::alarms::{self, Alarms, Subject};
-use crate::config::{self, Candidate, Loaded, Problem, Scope, Store};
+use crate::config::{self, Candidate, Frozen, Generations, Loaded, Problem, Scope, Store, summary};
 use crate::daemon::{notify, open_records, usual_records};
+use crate::keeper::Keeper;
 use crate::shard::Order;
 use crate::transport::Transports;
 use crate::watch::{Places, Watch};
@@ -12,6 +13,8 @@ use crate::{clock, dns};
 use b2bua::Plan;
 use certs::Identities;
 use metrics::{counter, gauge};
+use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -32,6 +35,8 @@ pub(crate) struct InForce {
     /// thread that signals: ten thousand tenants take a while.
     pub(crate) retired: Vec<Arc<Plan>>,
     pub(crate) plan: Arc<Plan>,
+    /// The generation that was rolled back to, as long as the files on disk are not in force.
+    pub(crate) rolled_back: Option<u64>,
 }
 
 impl InForce {
@@ -89,7 +94,11 @@ impl InForce {
         });
         self.alarms.replace(alarms::TENANT_INVALID, broken.collect());
         self.alarms.clear(alarms::CONFIG_REFUSED, &Subject::Host);
-        self.in_sync(self.loaded.broken.is_empty());
+        let text = self.rolled_back.map(|number| {
+            format!("configuration {number} is in force; the files on disk count when they change")
+        });
+        self.alarms.set(alarms::CONFIG_ROLLED_BACK, Subject::Host, text.as_deref());
+        self.in_sync(self.loaded.broken.is_empty() && text.is_none());
     }
 
     fn in_sync(&self, is: bool) {
@@ -128,16 +137,24 @@ pub(crate) struct Reloads {
     under_way: Option<UnderWay>,
     /// What is to be looked at next.
     wanted: Option<Wanted>,
+    /// What else is to be done.
+    tasks: VecDeque<Task>,
     watch: Watch,
+    keeper: Keeper,
 }
 
 /// A look that somebody wants.
 #[derive(Debug, Default)]
 struct Wanted {
     scope: Scope,
-    /// An operator asked for it.
-    asked: bool,
     answers: Vec<oneshot::Sender<Answer>>,
+}
+
+/// What an operator wants besides.
+#[derive(Debug)]
+enum Task {
+    Show(oneshot::Sender<Answer>),
+    Back(Option<u64>, oneshot::Sender<Answer>),
 }
 
 #[derive(Debug)]
@@ -149,12 +166,21 @@ struct UnderWay {
 
 /// What became of a look.
 #[derive(Debug)]
-struct Outcome {
+enum Outcome {
+    Judged(Look),
+    /// There is nothing to put in force.
+    Said(Answer),
+}
+
+#[derive(Debug)]
+struct Look {
     judged: Result<Candidate, Vec<Problem>>,
     /// Where the files are now, if that was looked for.
     places: Option<Places>,
     missing: Vec<(PathBuf, String)>,
     took: Duration,
+    /// It is a generation of before, and what the files on disk say in its place.
+    back: Option<(u64, Frozen)>,
 }
 
 /// A look that has been judged, or a change that wants one.
@@ -173,46 +199,101 @@ pub(crate) struct Judged {
 }
 
 impl Reloads {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, generations: io::Result<Generations>) -> Self {
         let watch = Watch::new(store.places());
-        Self { store: Some(store), under_way: None, wanted: None, watch }
+        let keeper = Keeper::new(generations);
+        if !store.is_rolled_back() {
+            keeper.keep(&store, "at a start");
+        }
+        Self {
+            store: Some(store),
+            under_way: None,
+            wanted: None,
+            tasks: VecDeque::new(),
+            watch,
+            keeper,
+        }
+    }
+
+    /// The generation in force, if any are kept.
+    pub(crate) fn current(&self) -> Option<u64> {
+        self.keeper.current()
+    }
+
+    /// Tells what a reload would change.
+    pub(crate) fn show(&mut self, answer: oneshot::Sender<Answer>) {
+        self.tasks.push_back(Task::Show(answer));
+        self.begin();
+    }
+
+    /// Puts a generation of before in force: this one, or the one before that in force.
+    pub(crate) fn roll_back(&mut self, number: Option<u64>, answer: oneshot::Sender<Answer>) {
+        self.tasks.push_back(Task::Back(number, answer));
+        self.begin();
+    }
+
+    /// Tells which generations there are.
+    pub(crate) fn list(&self, answer: oneshot::Sender<Answer>) {
+        self.keeper.list(answer);
     }
 
     /// Has everything looked at, after what is under way; `answer` gets what came of it.
     pub(crate) fn want(&mut self, answer: Option<oneshot::Sender<Answer>>) {
-        self.add(Scope::all(), true, answer);
+        self.add(Scope::all(), answer);
     }
 
-    fn add(&mut self, scope: Scope, asked: bool, answer: Option<oneshot::Sender<Answer>>) {
+    fn add(&mut self, scope: Scope, answer: Option<oneshot::Sender<Answer>>) {
         match &mut self.wanted {
             Some(wanted) => {
                 wanted.scope.and(scope);
-                wanted.asked |= asked;
                 wanted.answers.extend(answer);
             }
-            None => {
-                self.wanted = Some(Wanted { scope, asked, answers: Vec::from_iter(answer) });
-            }
+            None => self.wanted = Some(Wanted { scope, answers: Vec::from_iter(answer) }),
         }
         self.begin();
     }
 
     fn begin(&mut self) {
-        if self.wanted.is_none() || self.store.is_none() {
+        if self.wanted.is_none() && self.tasks.is_empty() {
             return;
         }
-        let (Some(wanted), Some(store)) = (self.wanted.take(), self.store.take()) else { return };
-        let Wanted { mut scope, asked, answers } = wanted;
-        scope.held = self.watch.held();
-        if asked {
-            notify(&[sd_notify::NotifyState::Reloading]);
+        let Some(mut store) = self.store.take() else { return };
+        let held = self.watch.held();
+        if let Some(Wanted { scope, answers }) = self.wanted.take() {
+            let asked = scope.asked;
+            if asked {
+                notify(&[sd_notify::NotifyState::Reloading]);
+            }
+            let scope = Scope { held, ..scope };
+            let job = tokio::task::spawn_blocking(move || {
+                let look = look(&mut store, &scope);
+                (store, Outcome::Judged(look))
+            });
+            self.under_way = Some(UnderWay { job, asked, answers });
+            return;
         }
-        let job = tokio::task::spawn_blocking(move || {
-            let mut store = store;
-            let outcome = judge(&mut store, &scope);
-            (store, outcome)
-        });
-        self.under_way = Some(UnderWay { job, asked, answers });
+        let keeper = self.keeper.clone();
+        let (job, answer) = match self.tasks.pop_front() {
+            Some(Task::Show(answer)) => {
+                let show = move || {
+                    let said = show(&store, &Scope { held, ..Scope::all() });
+                    (store, Outcome::Said(said))
+                };
+                (tokio::task::spawn_blocking(show), answer)
+            }
+            Some(Task::Back(number, answer)) => {
+                let back = move || {
+                    let outcome = back(&store, &keeper, number);
+                    (store, outcome)
+                };
+                (tokio::task::spawn_blocking(back), answer)
+            }
+            None => {
+                self.store = Some(store);
+                return;
+            }
+        };
+        self.under_way = Some(UnderWay { job, asked: true, answers: vec![answer] });
     }
 
     /// What happens next: a change is noticed, or a look has been judged. Whoever stops waiting loses
@@ -237,22 +318,45 @@ impl Reloads {
     /// Looks at what has changed, or puts in force what has been judged and answers who asked.
     pub(crate) async fn handle(&mut self, force: &mut InForce, next: Next) {
         match next {
-            Next::Changed(scope) => self.add(scope, false, None),
-            Next::Judged(judged) => self.conclude(force, *judged).await,
+            Next::Changed(scope) => self.add(scope, None),
+            Next::Judged(judged) => {
+                let Judged { store, outcome, asked, answers } = *judged;
+                let answer = match outcome {
+                    Outcome::Said(answer) => {
+                        self.store = Some(store);
+                        answer
+                    }
+                    Outcome::Judged(look) => self.conclude(force, store, look, asked).await,
+                };
+                if asked {
+                    notify(&[sd_notify::NotifyState::Ready]);
+                }
+                for to in answers {
+                    // A client that went away is not waited for.
+                    let _ = to.send(answer.clone());
+                }
+                self.begin();
+            }
         }
     }
 
-    async fn conclude(&mut self, force: &mut InForce, judged: Judged) {
-        let Judged { mut store, outcome, asked, answers } = judged;
-        let Outcome { judged, places, missing, took } = outcome;
+    async fn conclude(
+        &mut self,
+        force: &mut InForce,
+        mut store: Store,
+        look: Look,
+        asked: bool,
+    ) -> Answer {
+        let Look { judged, places, missing, took, back } = look;
         if let Some(places) = places {
             self.watch.follow(places);
         }
         self.watch.missing(missing);
         let judged = match judged {
             Ok(candidate) if asked || candidate.is_change(&store) => {
+                let what = summary(&store.differences(&candidate));
                 match force.apply(candidate.loaded.clone()).await {
-                    Ok(generation) => Ok((Some(generation), candidate)),
+                    Ok(generation) => Ok((Some((generation, what)), candidate)),
                     Err(problems) => Err(problems),
                 }
             }
@@ -261,45 +365,53 @@ impl Reloads {
             Err(problems) => Err(texts(&problems)),
         };
         store.set_refused(judged.is_err());
-        let answer = match judged {
-            Ok((generation, candidate)) => {
-                if let Some(generation) = generation {
-                    force.show();
-                    let result = if force.loaded.broken.is_empty() { "applied" } else { "partial" };
-                    counter!("tollgate_config_reloads_total", "result" => result).increment(1);
-                    tracing::info!(generation, ?took, "configuration is in force");
-                }
-                let unused = force.take_unused();
-                let committed = tokio::task::spawn_blocking(move || {
-                    store.commit(candidate);
-                    drop(unused);
-                    store
-                });
-                match committed.await {
-                    Ok(store) => self.store = Some(store),
-                    Err(error) => tracing::error!(%error, "keeping the configuration failed"),
-                }
-                Answer::Reloaded { generation: force.generation, problems: force.broken() }
-            }
+        let (applied, candidate) = match judged {
+            Ok(done) => done,
             Err(problems) => {
                 self.store = Some(store);
                 force.refuse(&problems);
-                Answer::Refused { problems }
+                return Answer::Refused { problems };
             }
         };
-        if asked {
-            notify(&[sd_notify::NotifyState::Ready]);
+        let rolled_back = match &back {
+            Some((number, _)) => Some(*number),
+            None => force.rolled_back.filter(|_| store.is_rolled_back()),
+        };
+        if let Some((generation, what)) = &applied {
+            let result = if force.loaded.broken.is_empty() { "applied" } else { "partial" };
+            counter!("tollgate_config_reloads_total", "result" => result).increment(1);
+            tracing::info!(generation, ?took, changed = what, "configuration is in force");
         }
-        for to in answers {
-            // A client that went away is not waited for.
-            let _ = to.send(answer.clone());
+        if applied.is_some() || rolled_back != force.rolled_back {
+            force.rolled_back = rolled_back;
+            force.show();
         }
-        self.begin();
+        let unused = force.take_unused();
+        let keeper = self.keeper.clone();
+        let committed = tokio::task::spawn_blocking(move || {
+            store.commit(candidate);
+            drop(unused);
+            match (back, applied) {
+                (Some((number, frozen)), _) => {
+                    keeper.rolled_back(number, &frozen.digest());
+                    store.set_frozen(Some(frozen));
+                }
+                // A new certificate under what was rolled back to is no new configuration.
+                (None, Some((_, what))) if !store.is_rolled_back() => keeper.keep(&store, &what),
+                (None, _) => {}
+            }
+            store
+        });
+        match committed.await {
+            Ok(store) => self.store = Some(store),
+            Err(error) => tracing::error!(%error, "keeping the configuration failed"),
+        }
+        Answer::Reloaded { generation: force.generation, problems: force.broken() }
     }
 }
 
 /// Looks and judges; on a thread that may take its time.
-fn judge(store: &mut Store, scope: &Scope) -> Outcome {
+fn look(store: &mut Store, scope: &Scope) -> Look {
     let began = clock::now();
     let look = store.look(scope, began.wall);
     let missing =
@@ -312,7 +424,36 @@ fn judge(store: &mut Store, scope: &Scope) -> Outcome {
     let everything = scope.tenants.is_none() && !scope.poll;
     let places = (everything || scope.host && !scope.poll || linked).then(|| store.places());
     let took = clock::now().mono.saturating_duration_since(began.mono);
-    Outcome { judged, places, missing, took }
+    Look { judged, places, missing, took, back: None }
+}
+
+/// What a look at everything would change.
+fn show(store: &Store, scope: &Scope) -> Answer {
+    let look = store.look_at_disk(scope, clock::now().wall);
+    match store.judge(look, true) {
+        Ok(candidate) => Answer::Differs {
+            differences: store.differences(&candidate),
+            problems: candidate.loaded.broken.iter().flat_map(|it| texts(&it.problems)).collect(),
+            refused: false,
+        },
+        Err(problems) => {
+            Answer::Differs { differences: Vec::new(), problems: texts(&problems), refused: true }
+        }
+    }
+}
+
+/// A generation of before, judged again: what it names may be gone.
+fn back(store: &Store, keeper: &Keeper, number: Option<u64>) -> Outcome {
+    let began = clock::now();
+    let (number, sources) = match keeper.sources(number) {
+        Ok(found) => found,
+        Err(why) => return Outcome::Said(Answer::Refused { problems: vec![why] }),
+    };
+    let frozen = store.freeze(began.wall);
+    let judged = store.judge(store.look_back(sources), true);
+    let took = clock::now().mono.saturating_duration_since(began.mono);
+    let (places, missing) = (None, Vec::new());
+    Outcome::Judged(Look { judged, places, missing, took, back: Some((number, frozen)) })
 }
 
 async fn finished(under_way: &mut Option<UnderWay>) -> Result<(Store, Outcome), JoinError> {

@@ -173,7 +173,11 @@ impl Shard {
                         Answer::Trunks { targets }
                     }
                     Request::Route(question) => self.explain(question),
-                    Request::Reload | Request::Alarms => {
+                    Request::Reload
+                    | Request::Alarms
+                    | Request::Diff
+                    | Request::Rollback { .. }
+                    | Request::Generations => {
                         Answer::Failed { why: "not a question for a shard".into() }
                     }
                 };

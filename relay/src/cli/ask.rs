@@ -1,5 +1,6 @@
 //! The verbs that ask the running daemon: `calls`, `trunks`, `alarms`, `reload`.
 
+use super::versions::Diff;
 use super::{ConfigFlag, Exit, complain, print, print_json};
 use crate::admin::{self, AlarmRow, Answer, CallRow, Request, TargetRow};
 use crate::config;
@@ -30,6 +31,9 @@ pub(crate) struct Alarms {
 /// Read the configuration again and put it in force if it holds; calls go on
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reload {
+    /// Only tell whether it holds, with all problems, and what would change
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -63,7 +67,11 @@ impl Alarms {
 
 impl Reload {
     pub(crate) fn run(self) -> Exit {
-        self.flags.ask(Request::Reload)
+        let Flags { config, json } = self.flags;
+        match self.check {
+            true => Diff { config, json }.run(),
+            false => Flags { config, json }.ask(Request::Reload),
+        }
     }
 }
 
@@ -85,23 +93,33 @@ impl Flags {
             (false, Answer::Trunks { targets }) => print(&trunks_text(&targets)),
             (false, Answer::Alarms { alarms }) => print(&alarms_text(&alarms)),
             (false, Answer::Reloaded { generation, problems }) => {
-                for problem in &problems {
-                    complain(problem);
-                }
+                problems_told(&problems);
                 if !problems.is_empty() {
                     complain("these tenants stay as they were, or absent; all else changes");
                 }
                 print(&format!("configuration {generation} is in force\n"));
             }
             (false, Answer::Refused { problems }) => {
-                for problem in &problems {
-                    complain(problem);
-                }
+                problems_told(&problems);
                 complain("refused; the configuration in force stays");
             }
-            (false, Answer::Route(_) | Answer::Failed { .. }) => {}
+            // Verbs of their own have these.
+            (
+                false,
+                Answer::Route(_)
+                | Answer::Differs { .. }
+                | Answer::Generations { .. }
+                | Answer::Failed { .. },
+            ) => {}
         }
         exit
+    }
+}
+
+/// Problems as talk.
+pub(super) fn problems_told(problems: &[String]) {
+    for problem in problems {
+        complain(problem);
     }
 }
 
@@ -131,6 +149,7 @@ fn as_json(answer: Answer) -> serde_json::Value {
             json!({ "ok": problems.is_empty(), "generation": generation, "problems": problems })
         }
         Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
+        answer @ (Answer::Differs { .. } | Answer::Generations { .. }) => json!(answer),
         Answer::Route(answer) => json!(answer),
         Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
     }

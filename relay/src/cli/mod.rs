@@ -10,6 +10,7 @@ mod route;
 mod run;
 mod schema;
 mod sip;
+mod versions;
 
 use crate::config;
 pub(crate) use ask::table;
@@ -37,6 +38,8 @@ enum Verb {
     Route(route::Route),
     Alarms(ask::Alarms),
     Reload(ask::Reload),
+    Diff(versions::Diff),
+    Rollback(versions::Rollback),
     Schema(schema::Schema),
 }
 
@@ -52,6 +55,8 @@ impl Verb {
             Self::Route(route) => route.run(),
             Self::Alarms(alarms) => alarms.run(),
             Self::Reload(reload) => reload.run(),
+            Self::Diff(diff) => diff.run(),
+            Self::Rollback(rollback) => rollback.run(),
             Self::Schema(schema) => schema.run(),
         }
     }

@@ -23,6 +23,8 @@ pub struct Scope {
     pub held: BTreeSet<PathBuf>,
     /// Tenants whose files are gone may be about to come back: they stay for now.
     pub patient: bool,
+    /// An operator asked for it: files that were rolled back from count again.
+    pub asked: bool,
     /// It is only to find what was missed: what has not changed is not looked at, and what was
     /// changed a moment ago may still be changing.
     pub poll: bool,
@@ -42,11 +44,12 @@ impl Scope {
         self.host |= other.host;
         self.patient &= other.patient;
         self.poll &= other.poll;
+        self.asked |= other.asked;
     }
 
     /// At everything, at once.
     pub fn all() -> Self {
-        Self { host: true, ..Self::default() }
+        Self { host: true, asked: true, ..Self::default() }
     }
 }
 
@@ -86,6 +89,11 @@ impl Print {
     /// Whether it was not changed a moment ago.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// Whether it is the same file with the same times.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Self { settled: other.settled, ..*self } == *other
     }
 
     /// Whether a file that looks like this now is as it was.

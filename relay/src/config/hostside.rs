@@ -1,7 +1,7 @@
 //! `tollgate.toml`, judged by itself: what it comes to, and what tenants are judged by.
 
 use super::assemble::{self, Assembled, Ground};
-use super::disk::Content;
+use super::disk::{Content, Print};
 use super::host::{self, HostDraft};
 use super::problem::{Problem, Problems};
 use super::source::{Layout, Source};
@@ -10,6 +10,7 @@ use super::{Certificate, Lines, Loaded, Records};
 use b2bua::plan::Plan;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// One version of the host's file, with the files it names as they were.
 #[derive(Debug)]
@@ -18,13 +19,15 @@ pub(crate) struct HostSide {
     pub(crate) sum: Sum,
     draft: HostDraft,
     assembled: Assembled,
+    /// How the files that it names looked.
+    named: Vec<Option<Print>>,
     pub(crate) errors: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
 }
 
 impl HostSide {
     /// Judges the host's file, and reads what it names.
-    pub(crate) fn judge(layout: &Layout, content: Content) -> Self {
+    pub(crate) fn judge(layout: &Layout, content: Content, now: SystemTime) -> Self {
         let problems = Problems::default();
         let file = problems.add_file(&layout.host);
         let (text, sum, unreadable) = match content.text {
@@ -36,10 +39,13 @@ impl HostSide {
             // Without the host's file no name in a tenant's file can be judged.
             Some(_) => HostDraft { damaged: true, ..HostDraft::default() },
         };
+        // Before they are read: a change while that is done is one more change.
+        let named = draft.named().into_iter();
+        let named = named.map(|file| Print::now(&layout.directory.join(file), now)).collect();
         let assembled = assemble::host(&layout.directory, &draft, &problems);
         let (mut errors, warnings) = problems.into_lists();
         errors.splice(0..0, unreadable);
-        Self { text, sum, draft, assembled, errors, warnings }
+        Self { text, sum, draft, assembled, named, errors, warnings }
     }
 
     /// What tenants are judged by.
@@ -50,6 +56,16 @@ impl HostSide {
     /// The plan without tenants; `None` if the file does not hold.
     pub(crate) fn plan(&self) -> Option<&Plan> {
         self.assembled.plan.as_ref().filter(|_| self.errors.is_empty())
+    }
+
+    /// Whether it says the same, and the files it names are as they were.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let files = || self.named.iter().zip(&other.named);
+        let same = |(one, two): (&Option<Print>, &Option<Print>)| match (one, two) {
+            (Some(one), Some(two)) => one.same(two),
+            (one, two) => one.is_none() == two.is_none(),
+        };
+        self.sum == other.sum && self.named.len() == other.named.len() && files().all(same)
     }
 
     /// Whether what holds on one holds on the other.

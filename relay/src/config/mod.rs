@@ -11,7 +11,9 @@
 
 mod accounts;
 mod assemble;
+mod diff;
 mod disk;
+mod generations;
 mod guard;
 mod header_rules;
 mod headers;
@@ -27,11 +29,11 @@ mod rates;
 mod reader;
 mod refusals;
 mod registrar;
+mod rollback;
 mod route;
 pub(crate) mod schema;
 mod settle;
 mod source;
-#[allow(dead_code, reason = "the watch and generations use it")]
 mod store;
 #[cfg(test)]
 mod survey;
@@ -45,10 +47,16 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+pub use diff::Difference;
+pub(crate) use diff::summary;
 pub use disk::Scope;
 pub(crate) use disk::is_tenant_file;
+pub(crate) use generations::Generations;
+pub use generations::Kept;
 pub use problem::Problem;
 pub use refusals::refusals;
+pub(crate) use rollback::Frozen;
+pub(crate) use store::Sources;
 pub use store::{Candidate, Store};
 
 use b2bua::plan::Plan;
@@ -211,7 +219,9 @@ pub fn admin_socket(path: &Path) -> PathBuf {
 /// Reads the configuration under `path`, a directory or the `tollgate.toml` in it: all of it holds,
 /// or every problem is listed.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
-    let Started { loaded, .. } = start(path)?;
+    let mut store = Store::new(path);
+    let look = store.look(&Scope::all(), crate::clock::now().wall);
+    let loaded = store.judge(look, false)?.loaded;
     match loaded.broken.is_empty() {
         true => Ok(loaded),
         false => Err(loaded.broken.iter().flat_map(|it| it.problems.iter().cloned()).collect()),
@@ -225,15 +235,28 @@ pub struct Started {
     pub store: Store,
     /// What they come to.
     pub loaded: Loaded,
+    /// The generations before, or why none are kept.
+    pub(crate) generations: std::io::Result<Generations>,
 }
 
 /// Reads the configuration under `path` with each file judged by itself: an error only if
-/// `tollgate.toml` does not hold.
+/// `tollgate.toml` does not hold. A tenant whose file does not hold is as it last was, over restarts.
 pub fn start(path: &Path) -> Result<Started, Vec<Problem>> {
     let mut store = Store::new(path);
-    let look = store.look(&Scope::all(), crate::clock::now().wall);
-    let candidate = store.judge(look, false)?;
+    let now = crate::clock::now().wall;
+    let look = store.look(&Scope::all(), now);
+    let generations = Generations::open(&state(&store.layout), &store.layout.host);
+    let outcome = rollback::start(&mut store, look, generations.as_ref().ok());
+    store.looked(&outcome, now);
+    let candidate = outcome?;
     let loaded = candidate.loaded.clone();
     store.commit(candidate);
-    Ok(Started { store, loaded })
+    Ok(Started { store, loaded, generations })
+}
+
+/// `[state] directory` of the file on disk, which need not hold.
+fn state(layout: &Layout) -> PathBuf {
+    let problems = Problems::default();
+    let host = Source::read(&layout.host, &problems).map(|source| host::read(&source, &problems));
+    layout.directory.join(host.unwrap_or_default().state)
 }

@@ -3,9 +3,11 @@
 //! A file that has not changed is not read again, and a tenant whose file has not changed keeps its
 //! compiled form: one change among ten thousand tenants costs what one tenant costs.
 
+use super::diff::{Difference, differences};
 use super::disk::{self, Content, Look, Print, Scope, Seen};
 use super::hostside::HostSide;
 use super::problem::Problem;
+use super::rollback::Frozen;
 use super::settle::{Claimant, settle};
 use super::source::Layout;
 use super::version::{Sum, Version};
@@ -27,6 +29,8 @@ pub struct Store {
     broken: BTreeSet<Arc<str>>,
     /// How the host's file and those it names looked when they were last read, if they held or not.
     host_files: Vec<(PathBuf, Option<Print>)>,
+    /// The files on disk were rolled back from.
+    frozen: Option<Arc<Frozen>>,
     /// The last look was refused: nothing changes until the host's file, or what it names, does.
     refused: bool,
 }
@@ -81,12 +85,27 @@ impl Store {
             entries: Arc::default(),
             broken: BTreeSet::new(),
             host_files: Vec::new(),
+            frozen: None,
             refused: false,
         }
     }
 
     /// Looks at the files.
-    pub(crate) fn look(&self, scope: &Scope, now: SystemTime) -> Look {
+    pub(crate) fn look(&mut self, scope: &Scope, now: SystemTime) -> Look {
+        if let Some(frozen) = self.frozen.clone() {
+            let named = self.host_has_changed(now);
+            match self.look_frozen(&frozen, named, now).filter(|_| !scope.asked) {
+                Some(look) => return look,
+                // Everything is read anew.
+                None => self.frozen = None,
+            }
+            return self.look_at_disk(&Scope { held: scope.held.clone(), ..Scope::all() }, now);
+        }
+        self.look_at_disk(scope, now)
+    }
+
+    /// The same, whatever was rolled back from.
+    pub(crate) fn look_at_disk(&self, scope: &Scope, now: SystemTime) -> Look {
         let mut known = self.entries.iter().map(|(name, it)| (Arc::clone(name), it.print));
         let mut scope = scope.clone();
         let polled = scope.poll && self.host.is_some();
@@ -119,6 +138,20 @@ impl Store {
         let named = host.map(|host| host.named(&self.layout)).unwrap_or_default();
         let files = std::iter::once(self.layout.host.clone()).chain(named);
         self.host_files = files.map(|file| (file.clone(), Print::now(&file, now))).collect();
+    }
+
+    /// Whether the files on disk were rolled back from.
+    pub(crate) fn is_rolled_back(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    pub(crate) fn set_frozen(&mut self, frozen: Option<Frozen>) {
+        self.frozen = frozen.map(Arc::new);
+    }
+
+    /// The tenants that are known.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.entries.keys()
     }
 
     /// Nothing of the last look is in force, or all that could be.
@@ -175,9 +208,16 @@ impl Store {
         Some(Sources { host: (Arc::clone(&host.text), host.sum), tenants: tenants.collect() })
     }
 
-    /// The names of what is on disk, as last read.
-    pub(crate) fn sums_on_disk(&self) -> impl Iterator<Item = (&str, &Sum)> {
-        self.entries.iter().filter_map(|(name, it)| Some((&**name, &it.on_disk.as_ref()?.sum)))
+    /// What the candidate changes, in words.
+    pub(crate) fn differences(&self, candidate: &Candidate) -> Vec<Difference> {
+        let old = match (&self.host, &self.plan) {
+            (Some(host), Some(plan)) => host.loaded(&self.layout, plan.clone()),
+            _ => None,
+        };
+        match old {
+            Some(old) => differences(&self.replaced(candidate), &old, &candidate.loaded),
+            None => Vec::new(),
+        }
     }
 
     /// What the candidate changes, source by source; the host's first.
@@ -202,7 +242,7 @@ impl Store {
 impl Candidate {
     /// Whether anything would change by it.
     pub(crate) fn is_change(&self, store: &Store) -> bool {
-        let same_host = store.host.as_ref().is_some_and(|host| Arc::ptr_eq(host, &self.host));
+        let same_host = store.host.as_ref().is_some_and(|host| host.same(&self.host));
         let sum = |version: Option<&Arc<Version>>| version.map(|it| it.sum);
         let changed = |(name, entry): &(Arc<str>, Option<Entry>)| {
             let before = store.entries.get(name);
@@ -212,13 +252,6 @@ impl Candidate {
             was != sum(entry.in_force.as_ref()) || why
         };
         !same_host || self.entries.iter().any(changed)
-    }
-
-    /// The tenants that were looked at, with the names of what their files say; `None`: gone.
-    pub(crate) fn tenants_on_disk(&self) -> impl Iterator<Item = (&str, Option<&Sum>)> {
-        self.entries.iter().map(|(name, entry)| {
-            (&**name, entry.as_ref().and_then(|it| it.on_disk.as_ref()).map(|it| &it.sum))
-        })
     }
 }
 
@@ -248,11 +281,13 @@ impl<'a> Judgement<'a> {
         let Look { host, tenants, errors, warnings, missing: _ } = look;
         let before = store.host.as_ref();
         let host = match (host, before) {
-            (Some(content), _) => Arc::new(HostSide::judge(&store.layout, content)),
+            (Some(content), _) => {
+                Arc::new(HostSide::judge(&store.layout, content, crate::clock::now().wall))
+            }
             (None, Some(before)) => Arc::clone(before),
             (None, None) => {
                 let content = Content::read(&store.layout.host, SystemTime::UNIX_EPOCH);
-                Arc::new(HostSide::judge(&store.layout, content))
+                Arc::new(HostSide::judge(&store.layout, content, crate::clock::now().wall))
             }
         };
         // Under a file that does not hold nothing will serve: only what changed is told of.

@@ -279,6 +279,9 @@ shutdown_deadline = "5s"
 [admin]
 socket = "admin.sock"
 
+[state]
+directory = "state"
+
 [metrics]
 listen = "{metrics}"
 

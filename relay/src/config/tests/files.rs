@@ -31,7 +31,7 @@ impl Running {
         for (name, text) in before {
             store.remember(name, (*text).into(), sum(text));
         }
-        let candidate = judge(&store, &Scope::all()).unwrap();
+        let candidate = judge(&mut store, &Scope::all()).unwrap();
         let loaded = candidate.loaded.clone();
         store.commit(candidate);
         Self { directory, store, loaded }
@@ -58,7 +58,7 @@ impl Running {
 
     fn reload_in(&mut self, scope: &Scope) -> Result<(), String> {
         let candidate =
-            judge(&self.store, scope).map_err(|problems| self.directory.told(&problems))?;
+            judge(&mut self.store, scope).map_err(|problems| self.directory.told(&problems))?;
         self.loaded = candidate.loaded.clone();
         self.store.commit(candidate);
         Ok(())
@@ -84,10 +84,11 @@ impl Running {
 }
 
 fn judge(
-    store: &Store,
+    store: &mut Store,
     scope: &Scope,
 ) -> Result<crate::config::Candidate, Vec<crate::config::Problem>> {
-    store.judge(store.look(scope, crate::clock::now().wall), false)
+    let look = store.look(scope, crate::clock::now().wall);
+    store.judge(look, false)
 }
 
 #[test]

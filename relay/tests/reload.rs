@@ -1,0 +1,83 @@
+//! Reloads of the real binary: files change under it, and it says what became of that.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is a test that fails")]
+
+mod running;
+
+use running::{Running, tenant};
+
+#[test]
+fn a_tenant_file_takes_effect_when_it_is_renamed_into_place_and_a_broken_one_harms_itself_alone() {
+    let running = Running::start("rename");
+    running.rename_into("contoso", &tenant("contoso", "+4930123450-+4930123459", 7));
+    running.wait_for("limit of contoso", || {
+        running.told(&["rollback", "--list"]).contains("200 -> 7")
+    });
+    running.rename_into("fabrikam", &tenant("fabrikam", "+4930123455", 1));
+    running.wait_for("alarm", || running.told(&["alarms"]).contains("tenant fabrikam"));
+    let alarms = running.told(&["alarms"]);
+    assert!(alarms.contains("tenant_invalid") && alarms.contains("absent"), "{alarms}");
+    assert!(running.metrics().contains("tollgate_config_in_sync 0"));
+    let of = "tollgate_alarm_active{alarm=\"tenant_invalid\",tenant=\"fabrikam\"}";
+    assert!(running.metrics().contains(&format!("{of} 1")));
+    assert_eq!(running.exit(&["check", "--config", running.path()]), 1);
+    assert_eq!(running.exit(&["reload"]), 1);
+    running.rename_into("fabrikam", &tenant("fabrikam", "+49401", 1));
+    running.wait_for("no alarm", || running.told(&["alarms"]) == "no alarms\n");
+    assert!(running.metrics().contains("tollgate_config_in_sync 1"));
+    assert!(running.metrics().contains(&format!("{of} 0")));
+    assert_eq!(running.exit(&["reload"]), 0);
+}
+
+#[test]
+fn what_a_reload_would_change_is_told_before_it_changes() {
+    let running = Running::start("diff");
+    assert_eq!(running.told(&["diff"]), "no differences\n");
+    // An open file is not taken; its writer has not finished.
+    let mut file = std::fs::File::create(running.file("tenants.d/contoso.toml")).unwrap();
+    std::io::Write::write_all(&mut file, tenant("contoso", "+49302", 9).as_bytes()).unwrap();
+    running.settle();
+    assert_eq!(running.told(&["diff"]), "no differences\n");
+    drop(file);
+    running.wait_for("closed", || running.told(&["rollback", "--list"]).contains("200 -> 9"));
+
+    let host = std::fs::read_to_string(running.file("tollgate.toml")).unwrap();
+    running.write("tollgate.toml", &format!("nonsense = 1\n{host}"));
+    let (code, out, err) = running.ask(&["reload", "--check"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("tollgate.toml:1: unknown key `nonsense`"), "{err}");
+    running.wait_for("alarm", || running.told(&["alarms"]).contains("config_refused"));
+    assert!(running.metrics().contains("tollgate_config_in_sync 0"));
+}
+
+#[test]
+fn a_rollback_stays_until_the_files_change_and_over_a_restart() {
+    let mut running = Running::start("rollback");
+    running.rename_into("contoso", &tenant("contoso", "+4930123450-+4930123459", 7));
+    running.wait_for("7", || running.told(&["rollback", "--list"]).contains("200 -> 7"));
+    assert_eq!(running.exit(&["rollback"]), 0);
+    let rolled_back = |running: &Running| {
+        let alarms = running.told(&["alarms"]);
+        assert!(alarms.contains("config_rolled_back"), "{alarms}");
+        assert!(running.metrics().contains("tollgate_config_in_sync 0"));
+        let diff = running.told(&["diff"]);
+        assert!(diff.contains("tenant contoso: limits.calls: 200 -> 7"), "{diff}");
+    };
+    rolled_back(&running);
+    // The same content again is no change.
+    running.rename_into("contoso", &tenant("contoso", "+4930123450-+4930123459", 7));
+    running.settle();
+    rolled_back(&running);
+    running.restart();
+    rolled_back(&running);
+    assert_eq!(running.exit(&["rollback"]), 1, "there is none before");
+    running.rename_into("contoso", &tenant("contoso", "+4930123450-+4930123459", 8));
+    running.wait_for("8", || running.told(&["alarms"]) == "no alarms\n");
+    assert_eq!(running.told(&["diff"]), "no differences\n");
+    assert_eq!(running.exit(&["rollback", "77"]), 1);
+
+    // After a restart a tenant whose file is broken is as it last was.
+    running.rename_into("contoso", "nonsense");
+    running.wait_for("alarm", || running.told(&["alarms"]).contains("as it last was"));
+    running.restart();
+    assert!(running.told(&["alarms"]).contains("as it last was"));
+}
