@@ -11,6 +11,7 @@ mod floor;
 mod generator;
 mod media;
 mod parse;
+mod route;
 mod sip;
 #[expect(unsafe_code, reason = "system calls that std does not offer")]
 mod sys;
@@ -31,6 +32,8 @@ enum Verb {
     Media(media::Plan),
     /// Parses and serialises an INVITE of 1.1 kB, and has rsip do the same in the same run
     Parse(parse::Plan),
+    /// Decides where calls go on a host with ten thousand tenants, beside a router that looks at every route
+    Route(route::Plan),
     /// Drives calls through `tollgate run`, and through Kamailio as a plain proxy, on the loopback
     Sip(sip::Plan),
 }
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         Verb::Media(plan) => media::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Parse(plan) => parse::run(&plan)
+            .map(|report| if plan.json { report.json() } else { report.to_string() }),
+        Verb::Route(plan) => route::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Sip(plan) => {
             sip::run(&plan).map(|report| if plan.json { report.json() } else { report.to_string() })

@@ -15,7 +15,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("media", &["media-engine", "emulate", "callflow", "perf", "tollgate"]),
     ("media-engine", &["tollgate", "perf"]),
     ("certs", &["tollgate", "perf"]),
-    ("b2bua", &["tollgate", "callflow"]),
+    ("b2bua", &["tollgate", "callflow", "perf"]),
     ("emulate", &["tollgate", "callflow", "perf"]),
 ];
 

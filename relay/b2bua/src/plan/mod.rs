@@ -54,8 +54,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One immutable configuration snapshot. A clone shares all that is large with it.
-#[derive(Clone, Debug)]
+/// One immutable configuration snapshot. A clone shares all that is large with it; the default is that
+/// of a host with nothing on it.
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Rises by one with each snapshot that is put in force.
     pub generation: u64,
@@ -86,7 +87,7 @@ pub struct Plan {
 }
 
 /// `[node]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Node {
     /// Base FQDN: the carrier trunk in Microsoft's words. Lower case.
     pub fqdn: String,

@@ -5,6 +5,8 @@
 mod emergency;
 mod rates;
 mod share;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub(crate) use emergency::is_emergency;
