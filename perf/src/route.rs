@@ -83,7 +83,6 @@ const NAIVE_SHARE: u32 = 20;
 /// Measures.
 pub(crate) fn run(plan: &Plan) -> Result<Report, Box<dyn Error>> {
     let mut chance = Chance(0x7011_9a7e);
-    let regex_octets = weigh_regexes()?;
     let before = resident()?;
     let host = host(plan, &mut chance)?;
     let plan_octets = resident()?.saturating_sub(before);
@@ -102,6 +101,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Box<dyn Error>> {
     let quick = decisions(&host, &some, &mut 0);
 
     let number_to_tenant = each(&calls, |call| host.numbers.tenant(&call.own).is_some());
+    let regex_octets = weigh_regexes()?;
     let rates = rates(plan, &mut chance)?;
     Ok(Report {
         tenants: plan.tenants,

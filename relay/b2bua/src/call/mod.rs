@@ -3,6 +3,7 @@
 mod align;
 mod asking;
 mod attempt;
+mod destination;
 mod early;
 mod explain;
 mod guard;

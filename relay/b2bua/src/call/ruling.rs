@@ -202,13 +202,46 @@ pub(crate) fn settle(
     }
     let entry = Entry { trunk: via, tenant, from, emergency: decision.emergency };
     core.admission.would_allow(core.now.mono, plan, entry).map_err(full)?;
+    let numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
+    let Numbers { called, caller, crossing } = numbers;
+    Ok(Ruling { called, caller, crossing, decision, classes })
+}
+
+/// Where a call goes that a leg of another asks for (REFER). What it counts for, and what bounds it, is the
+/// guard's to say of the call that is up.
+pub(crate) fn again(
+    core: &Core,
+    plan: &Plan,
+    question: Question,
+    trace: &mut Trace,
+) -> Result<Ruling, Refused> {
+    let Prepared { question, number, emergency: _ } = prepare(core, plan, question, trace)?;
+    let Question { tenant, from, via, called, caller, crossing, at, draw } = question;
+    let calling = caller.number();
+    let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
+    let decision = routing::decide(plan, &query, trace)
+        .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    let numbers = Numbers { called, caller, crossing };
+    let numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
+    let Numbers { called, caller, crossing } = numbers;
+    Ok(Ruling { called, caller, crossing, decision, classes: Vec::new() })
+}
+
+/// The numbers with what is shown of the caller; how each trunk is told them is noted.
+fn shown(
+    plan: &Plan,
+    (tenant, from): (usize, RouteFrom),
+    decision: &Decision,
+    mut numbers: Numbers,
+    trace: &mut Trace,
+) -> Result<Numbers, Refused> {
     let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
     numbers.crossing = numbers.crossing.for_emergency(decision.emergency);
     let route = plan.tenants.get(tenant).zip(decision.route);
     let route = route.and_then(|(tenant, route)| tenant.routes.get(route)?.rare.as_ref());
     let of_route = route.map(|rare| &rare.caller);
-    numbers::show(plan, whose, of_route, &mut numbers, trace).map_err(refused)?;
+    numbers::show(plan, whose, of_route, &mut numbers, trace)
+        .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
     numbers::foretell(plan, &decision.trunks, whose, &numbers, trace);
-    let Numbers { called, caller, crossing } = numbers;
-    Ok(Ruling { called, caller, crossing, decision, classes })
+    Ok(numbers)
 }

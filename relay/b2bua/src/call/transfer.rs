@@ -5,10 +5,11 @@
 //! as it is, so that a target that is busy costs nobody anything.
 
 use super::attempt::{Attempt, Candidate, Invitation, Progress, Referred};
-use super::incoming::candidates;
+use super::destination::{Destination, Refused, direction_of};
+use super::numbers::Whose;
 use super::referral::{Referral, Referrer};
 use super::replace::Former;
-use super::{Ask, Call, Fate, Parties, Phase};
+use super::{Ask, Call, Fate, Phase};
 use crate::cause;
 use crate::core::{Core, DialogKey};
 use crate::credentials::Signed;
@@ -18,14 +19,11 @@ use crate::identity::Identity;
 use crate::io::{Event, Hop, LegMedia, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
-use crate::plan::{Plan, RouteFrom, TrunkKind};
-use crate::routing::{self, Query, Trace};
 use crate::timers::Timer;
-use rand_core::RngCore as _;
 use sdp::{Direction, Media};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
-use sip_core::{Name, Response, Uri};
+use sip_core::{Name, Response};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,28 +66,6 @@ struct Transfer {
     /// What is carried instead of the transferor's stream: the target's early media, or nothing once
     /// the transferor has left.
     instead: Option<LegMedia>,
-}
-
-/// Why a REFER is not accepted.
-struct Refused {
-    status: u16,
-    why: String,
-}
-
-/// Where the target is, and how it is named there.
-struct Destination {
-    candidates: Vec<Candidate>,
-    emergency: bool,
-    /// What it counts for at the fraud guard.
-    classes: Vec<Arc<str>>,
-    called: Called,
-    referred: Referred,
-}
-
-/// The direction of what a trunk asks for.
-fn direction_of(plan: &Plan, trunk: usize) -> RouteFrom {
-    let trunk = plan.trunks.get(trunk);
-    trunk.map_or(RouteFrom::Teams, |trunk| routing::direction_from(trunk.kind))
 }
 
 impl Transfer {
@@ -149,7 +125,13 @@ impl Call {
         core.timers.arm(gives_up, Timer::Transfer(self.id));
         self.transfers.pending = Some(Box::new(Transfer {
             which,
-            invitation: self.invitation(which, destination.called, destination.referred),
+            invitation: self.invitation(
+                which,
+                destination.called,
+                destination.caller,
+                destination.whose,
+                destination.referred,
+            ),
             to: super::text(&refer.target),
             waiting: destination.candidates.into(),
             attempt: None,
@@ -195,9 +177,7 @@ impl Call {
             // (TDR-XFR-021).
             return Err(refused(403, "Refer-To with Replaces is not followed"));
         }
-        let mut destination = self
-            .destination(core, trunk, &refer)
-            .ok_or_else(|| refused(403, "Refer-To leads nowhere that this call may go"))?;
+        let mut destination = self.destination(core, ask.leg, trunk, &refer)?;
         let from = direction_of(&self.plan, trunk);
         // Back to Teams, nothing goes out.
         let called = destination.referred.uri.is_none().then_some(&destination.called);
@@ -209,57 +189,18 @@ impl Call {
         Ok((refer, destination))
     }
 
-    /// Where a Refer-To leads: back to Teams with its URI as it is (TDR-XFR-013, TDR-XFR-015), or,
-    /// for a number at a name of ours, by the tenant's routes. Nowhere else: a far side must not
-    /// make us call its friends.
-    fn destination(&self, core: &mut Core, trunk: usize, refer: &Refer) -> Option<Destination> {
-        let plan = Arc::clone(&self.plan);
-        let uri = Uri::parse(&refer.target).ok()?;
-        let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
-        let of = plan.trunks.get(trunk)?;
-        let tenant = plan.tenants.named(&self.tenant)?;
-        let by = refer.referred_by.clone();
-        let known = of.targets.iter().map(|target| &target.host).chain(&of.peer_names);
-        if of.kind == TrunkKind::Teams && known.into_iter().any(|name| *name == host) {
-            // The URI goes as it is; a Teams user has no number in it.
-            let unnamed = Called { user: String::new(), number: String::new() };
-            let called = Called::of(&uri).unwrap_or(unnamed);
-            let mut candidates = candidates(core, &plan, &[trunk], false);
-            candidates.sort_by_key(|candidate| candidate.target.host != host);
-            let referred = Referred { uri: Some(refer.target.clone()), by };
-            let (emergency, classes) = (false, Vec::new());
-            return Some(Destination { candidates, emergency, classes, called, referred });
-        }
-        let called = Called::of(&uri)?;
-        let from = routing::direction_from(of.kind);
-        let (ours, number) = match from {
-            RouteFrom::Teams => (plan.tenant_of_fqdn(&host) == Some(tenant), called.number.clone()),
-            // From a carrier, only to the tenant itself: nobody calls out at its cost.
-            RouteFrom::Carrier => {
-                let named = plan.listeners.iter().any(|it| it.advertise.ip().to_string() == host);
-                let owned = plan.numbers.tenant(&called.number) == Some(tenant);
-                (named && owned, called.clone().with_plus().number)
-            }
-        };
-        let calling = &self.parties.caller.number();
-        let (at, draw) = (core.now.wall, core.rng.next_u64());
-        let query = Query { tenant, from, via: trunk, called: &number, calling, at, draw };
-        let mut trace = Trace::default();
-        let decision = ours.then(|| routing::decide(&plan, &query, &mut trace).ok())??;
-        let candidates = candidates(core, &plan, &decision.trunks, decision.emergency);
-        // Referred-By names people of the transferor's network, whom a carrier does not know.
-        let referred = Referred { uri: None, by: None };
-        let (emergency, classes) = (decision.emergency, Vec::new());
-        Some(Destination { candidates, emergency, classes, called, referred })
-    }
-
     /// The target is called in the name of the one who stays, with what that one's leg has agreed.
-    fn invitation(&self, which: PeerLeg, called: Called, referred: Referred) -> Invitation {
-        let Parties { caller, called: callee, crossing, .. } = &self.parties;
-        // What the INVITE of the call said of its caller holds for no one else.
-        let (stays, caller, crossing) = match which {
-            PeerLeg::A => (self.b.as_ref(), Caller::of_called(callee), Crossing::default()),
-            PeerLeg::B => (Some(&self.a), caller.clone(), crossing.clone()),
+    fn invitation(
+        &self,
+        which: PeerLeg,
+        called: Called,
+        (caller, crossing): (Caller, Crossing),
+        whose: Whose,
+        referred: Referred,
+    ) -> Invitation {
+        let stays = match which {
+            PeerLeg::A => self.b.as_ref(),
+            PeerLeg::B => Some(&self.a),
         };
         let agreed = stays.and_then(|leg| leg.negotiation.stream());
         let offer = agreed.map_or_else(Media::g711, |stream| Media {
@@ -269,7 +210,7 @@ impl Call {
         });
         let max_forwards = self.parties.max_forwards;
         let referred = Some(referred);
-        Invitation { caller, called, crossing, max_forwards, offer, whose: self.whose(), referred }
+        Invitation { caller, called, crossing, max_forwards, offer, whose, referred }
     }
 
     /// Sends the INVITE to the next place where the target may be; where none is left, the transfer

@@ -195,7 +195,8 @@ fn trunks(plan: &Plan, route: &Route, query: &Query<'_>) -> Vec<usize> {
 }
 
 fn sentence(plan: &Plan, tenant: &str, route: &Route, emergency: bool, trunks: &[usize]) -> String {
-    let mut why = format!("{tenant}: {} {}", route.from, route.called);
+    let mut why = String::with_capacity(SENTENCE_MAX);
+    let _ = write!(why, "{tenant}: {} {}", route.from, route.called);
     // A list of a thousand patterns is not for a sentence.
     clip(&mut why, SENTENCE_MAX);
     if emergency {

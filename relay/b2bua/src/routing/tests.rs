@@ -220,7 +220,7 @@ fn naive_when(when: &str, zone: &str, at: SystemTime) -> bool {
             !["Sat", "Sun"].contains(&day.as_str()) && ("08:00".."18:00").contains(&time)
         }
         "sat,sun" => ["Sat", "Sun"].contains(&day.as_str()),
-        "22:00-06:00" => time >= "22:00" || time < "06:00",
+        "22:00-06:00" => !("06:00".."22:00").contains(&time),
         "fri 20:00-02:00" => {
             day == "Fri" && time >= "20:00" || day_before == "Fri" && time < "02:00"
         }

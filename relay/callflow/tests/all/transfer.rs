@@ -1,7 +1,7 @@
 //! REFER from Teams: whoever fails, hangs up or is silent in the middle of a transfer.
 
-use b2bua::plan::TransferPolicy;
-use callflow::plan::{ANNA, CONTOSO, FABRIKAM, PSTN};
+use b2bua::plan::{Pattern, TransferPolicy};
+use callflow::plan::{ANNA, BT, CONTOSO, FABRIKAM, PSTN};
 use callflow::script::{
     body, carrier_calls_teams, hang_up, line, teams_calls_carrier, uri_of, usual_sdp,
 };
@@ -770,4 +770,34 @@ fn the_one_who_stays_holds_while_nobody_is_at_the_other_end() {
     });
     clara.gets(&mut world, "ACK");
     hang_up(&mut world, &mut caller, &clara);
+}
+
+#[test]
+fn a_transfer_follows_the_routes_that_are_in_force_when_it_is_asked_for() {
+    let mut world = World::with(1, |plan| plan.trunks.iter_mut().for_each(|it| it.media = 0));
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    world.replan(|plan| plan.tenants[0].routes[0].to = vec![BT].into());
+    refers(&mut world, &mut anna, &format!("sip:{PSTN}@{CONTOSO}:5061"));
+    anna.hears(&mut world, "202 REFER");
+    is_told(&mut world, &anna, "100 Trying", "active;expires=60");
+    let target = Party::called(&mut world, Who::Bt);
+    target.reply(&mut world, 486);
+    is_told(&mut world, &anna, "486 Busy Here", "terminated;reason=noresource");
+    hang_up(&mut world, &mut caller, &anna);
+    world.run_for(secs(1));
+    let told = &world.records[0].decision;
+    assert!(told.iter().any(|line| line == "transfer: contoso: teams +* -> bt"), "{told:?}");
+}
+
+#[test]
+fn a_transfer_to_a_blocked_number_is_refused() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    world.replan(|plan| {
+        let pattern = "+4989*".parse::<Pattern>().unwrap();
+        plan.tenants[0].block.called = Some(pattern.into());
+    });
+    refers(&mut world, &mut anna, &format!("sip:{PSTN}@{CONTOSO}:5061"));
+    anna.hears(&mut world, "403 REFER");
+    hang_up(&mut world, &mut caller, &anna);
 }
