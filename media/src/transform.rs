@@ -112,8 +112,15 @@ impl Transform {
 pub(crate) struct Path {
     pub(crate) transform: Transform,
     pub(crate) payloads: PayloadMap,
-    parked_receivers: Vec<Receiver>,
-    parked_senders: Vec<Sender>,
+    parked: Parked,
+}
+
+/// Contexts that are not in force. They stay in their boxes: they are large, and come and go whole.
+#[expect(clippy::vec_box, reason = "a list that has room for one has room for four")]
+#[derive(Debug, Default)]
+struct Parked {
+    receivers: Vec<Box<Receiver>>,
+    senders: Vec<Box<Sender>>,
 }
 
 impl Path {
@@ -121,9 +128,8 @@ impl Path {
     pub(crate) fn between(from: &Stream, to: &Stream, first_ssrc: u32) -> Self {
         let mut path = Self {
             transform: Transform::Plain,
-            payloads: PayloadMap::between(&from.payloads, &to.payloads),
-            parked_receivers: Vec::new(),
-            parked_senders: Vec::new(),
+            payloads: PayloadMap::between(&[], &[]),
+            parked: Parked::default(),
         };
         path.renegotiate(from, to, first_ssrc);
         path
@@ -133,8 +139,8 @@ impl Path {
     pub(crate) fn renegotiate(&mut self, from: &Stream, to: &Stream, first_ssrc: u32) {
         let old = std::mem::replace(&mut self.transform, Transform::Plain);
         let (receiver, sender) = old.into_contexts();
-        park(&mut self.parked_receivers, receiver.map(|context| *context));
-        park(&mut self.parked_senders, sender.map(|context| *context));
+        park(&mut self.parked.receivers, receiver);
+        park(&mut self.parked.senders, sender);
         self.transform = Transform::of(
             from.crypto.as_ref().map(|crypto| self.receiver(&crypto.remote)),
             to.crypto.as_ref().map(|crypto| self.sender(&crypto.local, first_ssrc)),
@@ -143,17 +149,17 @@ impl Path {
     }
 
     fn receiver(&mut self, keys: &[SrtpKey]) -> Box<Receiver> {
-        Box::new(match self.parked_receivers.iter().position(|parked| parked.is_of(keys)) {
-            Some(at) => self.parked_receivers.remove(at),
-            None => Receiver::new(keys),
-        })
+        match self.parked.receivers.iter().position(|parked| parked.is_of(keys)) {
+            Some(at) => self.parked.receivers.remove(at),
+            None => Box::new(Receiver::new(keys)),
+        }
     }
 
     fn sender(&mut self, key: &SrtpKey, first_ssrc: u32) -> Box<Sender> {
-        Box::new(match self.parked_senders.iter().position(|parked| parked.is_of(key)) {
-            Some(at) => self.parked_senders.remove(at),
-            None => Sender::new(key, first_ssrc),
-        })
+        match self.parked.senders.iter().position(|parked| parked.is_of(key)) {
+            Some(at) => self.parked.senders.remove(at),
+            None => Box::new(Sender::new(key, first_ssrc)),
+        }
     }
 }
 
@@ -166,7 +172,15 @@ fn park<T>(parked: &mut Vec<T>, context: Option<T>) {
 
 /// What becomes of each payload type of a leg on the other.
 #[derive(Clone, Debug)]
-pub(crate) struct PayloadMap([Mapped; 128]);
+pub(crate) struct PayloadMap {
+    /// Its number on the other leg, or [`NOWHERE`].
+    numbers: [u8; 128],
+    /// The clocks of those that are speech: a handful.
+    clocks: Box<[(u8, u32)]>,
+}
+
+/// No payload type: they have seven bits.
+const NOWHERE: u8 = 0xff;
 
 /// One payload type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,21 +194,34 @@ pub(crate) struct Mapped {
 impl PayloadMap {
     /// Matches encodings. What only one leg knows keeps its number, where that is free.
     pub(crate) fn between(from: &[Payload], to: &[Payload]) -> Self {
-        Self(std::array::from_fn(|number| {
-            let number = number as u8;
-            let known = from.iter().find(|payload| payload.number == number);
-            let taken = to.iter().any(|payload| payload.number == number);
-            let mapped = match known {
-                Some(payload) => counterpart(payload, to).or((!taken).then_some(number)),
-                None => (!taken || number < DYNAMIC_FROM).then_some(number),
-            };
-            let clock_hz = known.filter(|payload| payload.is_speech()).map(|known| known.clock_hz);
-            Mapped { number: mapped, clock_hz }
-        }))
+        let mut numbers = std::array::from_fn(|number| number as u8);
+        for taken in to.iter().map(|payload| payload.number).filter(|n| *n >= DYNAMIC_FROM) {
+            if let Some(place) = numbers.get_mut(usize::from(taken)) {
+                *place = NOWHERE;
+            }
+        }
+        // Of two with one number the first counts.
+        for payload in from.iter().rev() {
+            let number = payload.number;
+            let taken = to.iter().any(|other| other.number == number);
+            let mapped = counterpart(payload, to).or((!taken).then_some(number));
+            if let Some(place) = numbers.get_mut(usize::from(number)) {
+                *place = mapped.unwrap_or(NOWHERE);
+            }
+        }
+        let first = |at: usize| from[..at].iter().all(|other| other.number != from[at].number);
+        let speech = from.iter().enumerate().filter(|(at, it)| it.is_speech() && first(*at));
+        Self { numbers, clocks: speech.map(|(_, it)| (it.number, it.clock_hz)).collect() }
     }
 
     pub(crate) fn of(&self, payload_type: u8) -> Mapped {
-        self.0[usize::from(payload_type & 0x7f)]
+        let payload_type = payload_type & 0x7f;
+        let number = self.numbers[usize::from(payload_type)];
+        let clock = self.clocks.iter().find(|(speech, _)| *speech == payload_type);
+        Mapped {
+            number: (number != NOWHERE).then_some(number),
+            clock_hz: clock.map(|(_, clock_hz)| *clock_hz),
+        }
     }
 }
 

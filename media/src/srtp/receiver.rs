@@ -220,46 +220,64 @@ fn is_new(source: Option<Window>, index: u64) -> bool {
     source.is_none_or(|window| window.look(index) == Arrival::New)
 }
 
-/// The replay windows of the sources that have authenticated.
+/// What of each source has authenticated.
 struct Sources {
-    list: Vec<(u32, Window)>,
-    /// Where the last packet's source stands: nearly always the next one's, too.
-    last: usize,
+    /// Those heard last, the very last first: nearly always the next packet's, too.
+    heard: Vec<(u32, Window)>,
+    /// Those that have made room, each with its highest index.
+    rested: Vec<(u32, u64)>,
 }
+
+/// Sources whose windows are kept in full: those that speak side by side, before and after a change
+/// of who does. Of the others none is late any more, so that their highest index says it all.
+const HEARD_MAX: usize = 4;
 
 impl Sources {
     fn new() -> Self {
-        Self { list: Vec::with_capacity(MAX_SOURCES), last: 0 }
+        let rested = Vec::with_capacity(MAX_SOURCES - HEARD_MAX);
+        Self { heard: Vec::with_capacity(HEARD_MAX), rested }
     }
 
-    fn position(&self, ssrc: u32) -> Option<usize> {
-        match self.list.get(self.last) {
-            Some((last, _)) if *last == ssrc => Some(self.last),
-            _ => self.list.iter().position(|(known, _)| *known == ssrc),
-        }
+    fn len(&self) -> usize {
+        self.heard.len() + self.rested.len()
     }
 
     /// A source's window, `None` for a new source; refuses a new one at the bound.
     fn find(&self, ssrc: u32) -> Result<Option<Window>, DropReason> {
-        match self.position(ssrc) {
-            Some(at) => Ok(Some(self.list[at].1)),
-            None if self.list.len() < MAX_SOURCES => Ok(None),
+        if let Some((_, window)) = self.heard.iter().find(|(known, _)| *known == ssrc) {
+            return Ok(Some(*window));
+        }
+        match self.rested.iter().find(|(known, _)| *known == ssrc) {
+            Some((_, highest)) => Ok(Some(Window::closed(*highest))),
+            None if self.len() < MAX_SOURCES => Ok(None),
             None => Err(DropReason::Replay),
         }
     }
 
     /// Moves a source's window, after authentication only.
     fn remember(&mut self, ssrc: u32, index: u64) -> Authentic {
-        if let Some(at) = self.position(ssrc) {
-            let window = &mut self.list[at].1;
+        if let Some(at) = self.heard.iter().position(|(known, _)| *known == ssrc) {
+            self.heard[..=at].rotate_right(1);
+            let window = &mut self.heard[0].1;
             let newest = index > window.highest();
             window.insert(index);
-            self.last = at;
-            Authentic { newest }
-        } else {
-            self.last = self.list.len();
-            self.list.push((ssrc, Window::starting(index)));
-            Authentic { newest: true }
+            return Authentic { newest };
         }
+        let back = self.rested.iter().position(|(known, _)| *known == ssrc);
+        let window = match back.map(|at| self.rested.swap_remove(at)) {
+            Some((_, highest)) => {
+                let mut window = Window::closed(highest);
+                window.insert(index);
+                window
+            }
+            None => Window::starting(index),
+        };
+        if self.heard.len() == HEARD_MAX
+            && let Some((longest, window)) = self.heard.pop()
+        {
+            self.rested.push((longest, window.highest()));
+        }
+        self.heard.insert(0, (ssrc, window));
+        Authentic { newest: true }
     }
 }

@@ -28,6 +28,11 @@ impl Window {
         Self { highest: index, seen: 1 }
     }
 
+    /// A window in which everything up to `index` was there, or is too late.
+    pub(crate) const fn closed(index: u64) -> Self {
+        Self { highest: index, seen: u128::MAX }
+    }
+
     /// The highest index that was there.
     pub(crate) const fn highest(&self) -> u64 {
         self.highest

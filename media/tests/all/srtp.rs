@@ -200,6 +200,33 @@ fn a_receiver_that_misses_the_start_near_the_wrap_still_reads() {
 }
 
 #[test]
+fn a_source_that_made_room_for_others_is_not_replayed_and_goes_on() {
+    let (mut sender, mut receiver) = pair();
+    let of = |sender: &mut Sender, ssrc: u32, sequence: u16| {
+        let mut packet = rtp(ssrc, sequence, ssrc);
+        sender.protect(&mut packet).unwrap();
+        packet
+    };
+    // One of its packets is lost on the way, and is late by a whole change of speakers.
+    let early: Vec<_> = (1..=5).map(|n| of(&mut sender, 7, n)).collect();
+    let late = of(&mut sender, 7, 6);
+    let last = of(&mut sender, 7, 7);
+    for packet in early.iter().chain([&last]) {
+        assert!(reads(&mut receiver, packet).is_ok());
+    }
+    for ssrc in 100..106 {
+        assert!(reads(&mut receiver, &of(&mut sender, ssrc, 1)).is_ok());
+    }
+    for packet in early.iter().chain([&late, &last]) {
+        assert_eq!(reads(&mut receiver, packet), Err(DropReason::Replay));
+    }
+    let next = of(&mut sender, 7, 9);
+    assert!(reads(&mut receiver, &next).is_ok());
+    assert_eq!(reads(&mut receiver, &next), Err(DropReason::Replay));
+    assert!(reads(&mut receiver, &of(&mut sender, 7, 10)).is_ok());
+}
+
+#[test]
 fn the_64th_source_is_read_and_the_65th_refused() {
     let mut receiver = Receiver::new(&[key(1)]);
     let mut sender = Sender::new(&key(1), 0xaaaa_0000);
