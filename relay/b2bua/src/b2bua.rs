@@ -29,7 +29,8 @@ use std::time::Instant;
 /// The back-to-back user agent.
 pub struct B2bua {
     core: Core,
-    calls: BTreeMap<CallId, Call>,
+    /// Each in a box: the nodes of the tree are half empty, and a call is large.
+    calls: BTreeMap<CallId, Box<Call>>,
     /// Calls to be, that wait for their tenant's routing hook.
     asking: BTreeMap<CallId, Box<Asking>>,
     next_call: u64,

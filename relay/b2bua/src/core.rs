@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
 use sip_core::transaction::{ClientId, Layer, ServerId};
-use sip_core::{Dialog, Request, Response};
+use sip_core::{Dialog, Method, Name, Request, Response};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ const BYE_ELSEWHERE_MAX: usize = 3;
 /// What is needed to end a dialog that nobody wants any more.
 #[derive(Debug)]
 pub(crate) struct Abandoned {
-    /// The INVITE as sent.
+    /// The [`Self::gist`] of the INVITE as sent.
     pub(crate) request: Request,
     /// Where it went.
     pub(crate) hop: Hop,
@@ -129,6 +129,16 @@ pub(crate) struct Farewell {
 }
 
 impl Abandoned {
+    /// What a dialog and an ACK are made from: an INVITE outlives its answer by half a minute, and is
+    /// large.
+    pub(crate) fn gist(invite: &Request) -> Request {
+        let mut gist = Request::new(Method::Invite, Bytes::new());
+        for name in [Name::From, Name::CSeq, Name::Authorization, Name::ProxyAuthorization] {
+            gist.headers.copy_from(&invite.headers, name);
+        }
+        gist
+    }
+
     /// The dialog that this 2xx confirms or makes.
     pub(crate) fn dialog(&mut self, response: &Response) -> Option<Dialog> {
         let tag = response.headers.to().tag().unwrap_or_default();
@@ -212,11 +222,11 @@ impl Core {
         identity: &crate::identity::Identity,
         reason: Option<&str>,
     ) {
-        let mut request = dialog.request(sip_core::Method::Bye);
-        request.headers.push_front(sip_core::Name::Via, identity.via(&self.branch()));
-        request.headers.push(sip_core::Name::UserAgent, crate::identity::PRODUCT);
+        let mut request = dialog.request(Method::Bye);
+        request.headers.push_front(Name::Via, identity.via(&self.branch()));
+        request.headers.push(Name::UserAgent, crate::identity::PRODUCT);
         if let Some(reason) = reason {
-            request.headers.push(sip_core::Name::Reason, reason.to_owned());
+            request.headers.push(Name::Reason, reason.to_owned());
         }
         let elsewhere = self.elsewhere(&hop);
         let bye = Bye { request: request.clone(), identity: identity.clone(), elsewhere };
@@ -228,8 +238,8 @@ impl Core {
     pub(crate) fn bye_elsewhere(&mut self, mut bye: Box<Bye>) {
         let Some(to) = bye.elsewhere.pop_front() else { return };
         let via = bye.identity.via(&self.branch());
-        bye.request.headers.pop(sip_core::Name::Via);
-        bye.request.headers.push_front(sip_core::Name::Via, via);
+        bye.request.headers.pop(Name::Via);
+        bye.request.headers.push_front(Name::Via, via);
         let request = bye.request.clone();
         self.request(Hop::Target(to), request, Owner::Bye(bye));
     }

@@ -17,7 +17,7 @@ impl B2bua {
     pub(super) fn begun(&mut self, id: CallId, begun: Begun) {
         match begun {
             Begun::Call(call) => {
-                self.calls.insert(id, *call);
+                self.calls.insert(id, call);
             }
             Begun::Asks(asking) => {
                 self.asking.insert(id, asking);
@@ -62,7 +62,7 @@ impl B2bua {
     fn decided(&mut self, id: CallId, call: Option<Call>) {
         match call {
             Some(call) => {
-                self.calls.insert(id, call);
+                self.calls.insert(id, Box::new(call));
             }
             None => self.core.servers.retain(|_, owner| *owner != id),
         }

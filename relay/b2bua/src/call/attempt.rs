@@ -382,6 +382,7 @@ impl Attempt {
         core.dialogs.remove(&self.key());
         let Self { client, request, hop, identity, forks, parted, .. } = self;
         let early = forks.into_iter().map(|fork| fork.leg.dialog).chain(parted).collect();
+        let request = Abandoned::gist(&request);
         let abandoned = Abandoned { request, hop, identity, early, answered };
         core.clients.insert(client, Owner::Abandoned(Box::new(abandoned)));
     }

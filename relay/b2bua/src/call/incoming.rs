@@ -308,7 +308,8 @@ impl Arrival {
             a,
             b: None,
             phase: Phase::Setup(Box::new(setup)),
-            reliable: reliable::Provisional::wanted(core, &self.plan, self.trunk, request),
+            reliable: reliable::Provisional::wanted(core, &self.plan, self.trunk, request)
+                .map(Box::new),
             media: Media::default(),
             record,
             began: core.now.mono,

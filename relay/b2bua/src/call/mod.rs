@@ -65,7 +65,7 @@ pub(crate) struct Call {
     b: Option<Leg>,
     phase: Phase,
     /// Provisional responses to leg A's caller, if it has them sent reliably.
-    reliable: Option<reliable::Provisional>,
+    reliable: Option<Box<reliable::Provisional>>,
     media: Media,
     record: Record,
     began: Instant,
