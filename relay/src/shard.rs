@@ -68,6 +68,7 @@ impl Shard {
     pub(crate) async fn run(mut self, mut inbox: Inbox) -> Self {
         let mut refresh = every_second();
         let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut pace = Pace::new(clock::now().mono);
         self.drain();
         loop {
             let due = self.b2bua.poll_timeout().map(Instant::from_std);
@@ -75,8 +76,12 @@ impl Shard {
                 alarm.as_mut().reset(due);
             }
             let mut more = false;
+            let mut asked = false;
             tokio::select! {
-                Some(event) = inbox.sip.recv() => more = self.sip_burst(event, &mut inbox.sip),
+                Some(event) = inbox.sip.recv() => {
+                    asked = true;
+                    more = self.sip_burst(event, &mut inbox.sip);
+                }
                 Some(event) = inbox.media.recv() => self.media_burst(event, &mut inbox.media),
                 Some(order) = inbox.orders.recv() => self.order(order),
                 Some(Found { sought, located }) = inbox.names.recv() => {
@@ -95,6 +100,8 @@ impl Shard {
             if more {
                 // Datagrams are to be taken from the kernel meanwhile: see `transport::udp`.
                 tokio::task::yield_now().await;
+            } else if asked {
+                pace.gather();
             }
         }
     }
@@ -255,6 +262,28 @@ impl Shard {
     }
 }
 
+/// Lets messages gather on a busy host, as the media worker does with packets: one that wakes this
+/// thread, and then the far side by its answer, costs twice one that is taken along.
+struct Pace {
+    /// When there was nothing more to do.
+    rested: std::time::Instant,
+}
+
+impl Pace {
+    fn new(now: std::time::Instant) -> Self {
+        Self { rested: now }
+    }
+
+    /// All messages are handled and their answers are out: waits for more to come, if these came
+    /// right after the last.
+    fn gather(&mut self) {
+        if clock::now().mono.saturating_duration_since(self.rested) < GATHER {
+            clock::pause(GATHER);
+        }
+        self.rested = clock::now().mono;
+    }
+}
+
 fn leg(leg: LegMedia) -> Leg {
     let latch = if leg.symmetric { LatchPolicy::Symmetric } else { LatchPolicy::Signalled };
     Leg { stream: leg.stream, latch }
@@ -280,3 +309,7 @@ fn every_second() -> Interval {
 /// Messages taken in before answers go out: enough to share the cost of a turn, and a millisecond at
 /// most.
 const BURST_MAX: usize = 16;
+
+/// How long messages gather: far less than any network takes to bring them, and several messages of a
+/// host that is busy. A call that is set up alone waits for none of it.
+const GATHER: Duration = Duration::from_micros(250);
