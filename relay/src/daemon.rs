@@ -169,7 +169,7 @@ impl Daemon {
         let identities = Identities::new(reload::named(&loaded));
         let signalling = Signalling::start()?;
         let runtimes =
-            Runtimes { datagrams: signalling.handle().clone(), connections: Handle::current() };
+            Runtimes { core: signalling.handle().clone(), handshakes: Handle::current() };
         let (transports, sip) =
             Transports::start_on(runtimes, Arc::clone(&plan), identities.clone())?;
         let (media_events, media) = mpsc::channel(MEDIA_EVENTS_MAX);

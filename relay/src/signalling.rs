@@ -1,5 +1,5 @@
-//! The thread of a shard: the core, its timers and its datagrams on one runtime, so that a message on
-//! its way in and out wakes nobody else.
+//! The thread of a shard: the core, its timers, its datagrams and its open connections on one runtime,
+//! so that a message on its way in and out wakes nobody else.
 
 use std::io;
 use std::thread;

@@ -108,16 +108,17 @@ struct Shared {
 /// Where the tasks of the transport run.
 #[derive(Clone, Debug)]
 pub struct Runtimes {
-    /// Datagrams: best on the thread of the core, as each would otherwise wake two.
-    pub datagrams: Handle,
-    /// Connections: best on other threads, as a TLS handshake computes for a millisecond.
-    pub connections: Handle,
+    /// Datagrams, and connections that are open: best on the thread of the core, as each message would
+    /// otherwise wake two.
+    pub core: Handle,
+    /// Connections that are to be: best on other threads, as a TLS handshake computes for a millisecond.
+    pub handshakes: Handle,
 }
 
 impl Runtimes {
     /// The runtime that is current, for both.
     pub fn current() -> Self {
-        Self { datagrams: Handle::current(), connections: Handle::current() }
+        Self { core: Handle::current(), handshakes: Handle::current() }
     }
 }
 
@@ -259,7 +260,7 @@ impl Shared {
                 // Counted from now on: a shutdown waits for what is queued on it.
                 let live = self.live();
                 let shared = Arc::clone(self);
-                self.runtimes.connections.spawn(async move {
+                self.runtimes.handshakes.spawn(async move {
                     let (_permit, _live) = (permit, live);
                     tcp::dial(shared, flow, target, way, queue).await;
                 });
@@ -403,15 +404,15 @@ impl Bound {
             return Ok(());
         }
         let (shared, name) = (Arc::clone(shared), Arc::clone(name));
-        let Runtimes { datagrams, connections } = shared.runtimes.clone();
+        let Runtimes { core, handshakes } = shared.runtimes.clone();
         let task = match self.socket.try_clone()? {
             Socket::Udp(socket) => {
-                let _here = datagrams.enter();
+                let _here = core.enter();
                 let socket = tokio::net::UdpSocket::from_std(socket)?;
                 tokio::spawn(udp::receive(shared, name, socket))
             }
             Socket::Stream(socket) => {
-                let _here = connections.enter();
+                let _here = handshakes.enter();
                 let socket = tokio::net::TcpListener::from_std(socket)?;
                 tokio::spawn(tcp::accept(shared, name, socket))
             }

@@ -4,7 +4,7 @@ use super::flow::Outgoing;
 use super::{Event, Shared, discarded, via};
 use crate::clock;
 use b2bua::io::Flow;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use sip_core::Message;
 use sip_core::framing::{Framed, Framer};
 use sip_core::message::ParseError;
@@ -26,6 +26,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Read at a time: some messages of usual size.
 const READ_OCTETS: usize = 16 * 1024;
+
+/// Messages written as one, where several wait: one TLS record and one system call for all of them.
+const TOGETHER_MAX: usize = 16;
 
 /// Requests that are remembered until a new connection is heard from. Beyond it they are left to
 /// their timers.
@@ -221,20 +224,30 @@ async fn write<S: AsyncWrite>(
     mut writer: WriteHalf<S>,
     queue: &mut mpsc::Receiver<Outgoing>,
 ) -> String {
-    while let Some(outgoing) = queue.recv().await {
+    let mut lot = Vec::with_capacity(TOGETHER_MAX);
+    let mut octets = BytesMut::new();
+    while queue.recv_many(&mut lot, TOGETHER_MAX).await > 0 {
+        let whole = match &lot[..] {
+            [one] => &one.bytes[..],
+            _ => {
+                octets.clear();
+                lot.iter().for_each(|outgoing| octets.extend_from_slice(&outgoing.bytes));
+                &octets[..]
+            }
+        };
         let written = async {
-            writer.write_all(&outgoing.bytes).await?;
+            writer.write_all(whole).await?;
             writer.flush().await
         };
         let why = match tokio::time::timeout(WRITE_TIMEOUT, written).await {
             Ok(Ok(())) => {
-                unheard.sent(outgoing.client);
+                lot.drain(..).for_each(|outgoing| unheard.sent(outgoing.client));
                 continue;
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the far side takes nothing".to_owned(),
         };
-        shared.elsewhere(outgoing, &why);
+        lot.into_iter().for_each(|outgoing| shared.elsewhere(outgoing, &why));
         return why;
     }
     // Says goodbye in TLS; a far side that is gone cannot hear it.

@@ -13,8 +13,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsStream;
 
 /// A listening socket that does not block.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -126,14 +128,58 @@ async fn enter(shared: Arc<Shared>, entrant: Entrant, stream: TcpStream) {
             let Some(stream) = tls::accept(config, &listener, &trunk, stream).await else { return };
             drop(handshake);
             let (flow, queue) = open(&shared);
-            stream::run(shared, flow, stream, queue, Role::Accepted).await;
+            run(shared, flow, stream, queue, Role::Accepted).await;
         }
         Transport::Tcp | Transport::Udp => {
             drop(handshake);
             let (flow, queue) = open(&shared);
-            stream::run(shared, flow, stream, queue, Role::Accepted).await;
+            run(shared, flow, stream, queue, Role::Accepted).await;
         }
     }
+}
+
+/// Runs an open flow to its end on the thread of the core: a message from another would wake that one
+/// on its way in, and this one on its way out.
+async fn run<S: Connection>(
+    shared: Arc<Shared>,
+    flow: Flow,
+    mut stream: S,
+    queue: mpsc::Receiver<Outgoing>,
+    role: Role,
+) {
+    let core = shared.runtimes.core.clone();
+    let running = core.spawn(async move {
+        match move_here(stream.socket()) {
+            Ok(()) => stream::run(shared, flow, stream, queue, role).await,
+            Err(error) => shared.close(&flow, queue, &error.to_string()).await,
+        }
+    });
+    // It ends before its time only with the runtime, and then so do we.
+    let _ = running.await;
+}
+
+/// What carries a flow.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    fn socket(&mut self) -> &mut TcpStream;
+}
+
+impl Connection for TcpStream {
+    fn socket(&mut self) -> &mut TcpStream {
+        self
+    }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn socket(&mut self) -> &mut TcpStream {
+        self.get_mut().0
+    }
+}
+
+/// Has the runtime that is current watch the socket, rather than the one where it was opened.
+fn move_here(socket: &mut TcpStream) -> io::Result<()> {
+    let same = socket2::SockRef::from(&*socket).try_clone()?;
+    *socket = TcpStream::from_std(same.into())?;
+    Ok(())
 }
 
 /// How a target is reached under the plan in force.
@@ -185,10 +231,10 @@ pub(super) async fn dial(
     let connected = connected.await.unwrap_or_else(|_| Err("no connection in time".to_owned()));
     match connected {
         Ok(Connected::Tcp(stream)) => {
-            stream::run(shared, flow, stream, queue, Role::Opened).await;
+            run(shared, flow, stream, queue, Role::Opened).await;
         }
         Ok(Connected::Tls(stream)) => {
-            stream::run(shared, flow, *stream, queue, Role::Opened).await;
+            run(shared, flow, *stream, queue, Role::Opened).await;
         }
         Err(why) => {
             tracing::debug!(trunk = %flow.trunk, %to, %why, "no flow could be opened");
@@ -199,7 +245,7 @@ pub(super) async fn dial(
 
 enum Connected {
     Tcp(TcpStream),
-    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 async fn connect(target: &Target, way: Way) -> Result<Connected, String> {
