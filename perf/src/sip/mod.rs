@@ -48,6 +48,9 @@ pub(crate) struct Plan {
     /// Also holds this many calls at once and measures the memory of each
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4_500))]
     standing: u32,
+    /// Looks at what is left so many seconds after the last call; transactions over UDP take 32
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=600))]
+    rest: u32,
     /// Tollgate alone
     #[arg(long)]
     alone: bool,
@@ -168,6 +171,7 @@ fn measure(
         Players::Sipp => sipp::run(plan, &mut subject)?,
     };
     let cpu = subject.cpu()?.saturating_sub(cpu);
+    crate::clock::sleep_until(crate::clock::monotonic() + Duration::from_secs(plan.rest.into()));
     let after = subject.settled(&before)?;
     let row = Row::new(round, &subject, way, &outcome, cpu, before, after);
     subject.stop()?;
