@@ -144,6 +144,8 @@ pub struct TargetRow {
     pub target: String,
     pub address: Option<String>,
     pub up: bool,
+    #[serde(default)]
+    pub resting_seconds: Option<u64>,
     pub answered_seconds_ago: Option<u64>,
     pub last: String,
     pub calls: usize,
@@ -156,6 +158,7 @@ impl From<TargetView> for TargetRow {
             target: view.target,
             address: view.address.map(|address| address.to_string()),
             up: view.up,
+            resting_seconds: view.rests.map(|left| left.as_secs()),
             answered_seconds_ago: view.answered_ago.map(|ago| ago.as_secs()),
             last: view.last,
             calls: view.calls,

@@ -3,7 +3,7 @@
 //! Names and labels are an interface (docs/operations/metrics.md); labels are bounded by the
 //! configuration, never a number or a Call-ID.
 
-use crate::alarms::{Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, Subject};
+use crate::alarms::{Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, Subject, TRUNK_RESTING};
 use crate::hook;
 use b2bua::Plan;
 use b2bua::fraud::Stage;
@@ -41,6 +41,10 @@ fn describe() {
     describe_counter!(
         "tollgate_peer_refusals_total",
         "Peers that were not let in, by listener and reason; not one SIP byte was answered"
+    );
+    describe_gauge!(
+        "tollgate_trunk_target_resting",
+        "Endpoints of the target that get no calls, as calls failed there one after the other"
     );
     describe_counter!(
         "tollgate_trunk_passed_over_total",
@@ -182,6 +186,20 @@ impl Telemetry {
             }
             Event::HookAsked { tenant, result, why } => {
                 self.hooks.asked(now, &self.alarms, (tenant, result), why.as_deref());
+            }
+            Event::TargetRests { trunk, target, endpoints, why } => {
+                #[expect(clippy::cast_precision_loss, reason = "endpoints are few")]
+                gauge!(
+                    "tollgate_trunk_target_resting",
+                    "trunk" => trunk.clone(), "target" => target.clone()
+                )
+                .set(endpoints as f64);
+                let subject = Subject::Target { trunk, target };
+                match (endpoints, why) {
+                    (0, _) => self.alarms.set(TRUNK_RESTING, subject, None),
+                    (_, Some(why)) => self.alarms.set(TRUNK_RESTING, subject, Some(&why)),
+                    (_, None) => {}
+                }
             }
             Event::TargetUp { trunk, target, up, why } => {
                 if up {

@@ -3,6 +3,7 @@
 mod asked;
 mod requests;
 
+use crate::breaker::Breakers;
 use crate::call::{Asking, Call, Explanation, Fate, Inquiry, explain, hang_up_late};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
 use crate::credentials::Signed;
@@ -60,6 +61,7 @@ impl B2bua {
             overload: Overload::default(),
             names: HashMap::new(),
             endpoints: Endpoints::default(),
+            breakers: Breakers::default(),
             closing: Vec::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
@@ -115,6 +117,7 @@ impl B2bua {
                 self.core.plan = plan;
                 Health::follow(&mut self.core);
                 self.core.look_at_ceilings();
+                self.core.let_rest();
                 Registrars::follow(&mut self.core);
                 if !self.core.stopping {
                     Registrations::follow(&mut self.core);

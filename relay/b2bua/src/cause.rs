@@ -16,12 +16,6 @@ pub(crate) const fn across(status: u16) -> u16 {
     }
 }
 
-/// Whether another target may do better (TDR-FO-001, TDR-FO-004). Who does not know us by the
-/// credentials we have has not asked his subscriber.
-pub(crate) const fn next_target_may_help(status: u16) -> bool {
-    matches!(status, 401 | 407 | 408 | 503 | 504)
-}
-
 /// How long the far side wants no more requests (RFC 3261, 20.33); a comment or parameter after the
 /// number says nothing to us.
 pub(crate) fn retry_after(headers: &Headers) -> Option<std::time::Duration> {

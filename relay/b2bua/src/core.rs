@@ -1,6 +1,7 @@
 //! What all calls and trunks of one shard share: transactions, randomness, ports, the outputs.
 
 use crate::admission::Admission;
+use crate::breaker::Breakers;
 use crate::credentials::Signable;
 use crate::endpoint::Endpoints;
 use crate::fraud::Fraud;
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     pub(crate) closing: Vec<FlowId>,
     /// Which endpoints failed lately.
     pub(crate) endpoints: Endpoints,
+    /// Which of them rest.
+    pub(crate) breakers: Breakers,
     pub(crate) clients: HashMap<ClientId, Owner>,
     /// INVITE server transactions that a call has yet to answer, or whose ACK it awaits.
     pub(crate) servers: HashMap<ServerId, CallId>,

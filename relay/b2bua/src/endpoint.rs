@@ -101,12 +101,14 @@ impl Endpoints {
         }
     }
 
-    fn is_resting(&self, now: Instant, target: &Target) -> bool {
+    /// How much is left of the pause that it has asked for.
+    pub(crate) fn rest_left(&self, now: Instant, target: &Target) -> Option<Duration> {
         let name = target.server_name.clone().map(Place::Name);
-        [Some(Place::Address(target.address)), name].into_iter().flatten().any(|place| {
-            let until = self.resting.get(&(Arc::clone(&target.trunk), place));
-            until.is_some_and(|until| *until > now)
-        })
+        let places = [Some(Place::Address(target.address)), name].into_iter().flatten();
+        let until = places
+            .filter_map(|place| self.resting.get(&(Arc::clone(&target.trunk), place)))
+            .max()?;
+        Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
     /// How a new call regards it.
@@ -114,7 +116,7 @@ impl Endpoints {
         if self.failed.is_empty() && self.resting.is_empty() {
             return Standing::Good;
         }
-        if self.is_resting(now, target) {
+        if self.rest_left(now, target).is_some() {
             Standing::Resting
         } else if self.failed.get(&key(target)).is_some_and(|failed| failed.until > now) {
             Standing::Failed

@@ -283,6 +283,17 @@ pub enum Event {
         /// What went wrong, in words for a log; `None` if nothing did.
         why: Option<String>,
     },
+    /// An endpoint of a target rests, as calls failed there one after the other, or takes calls again.
+    TargetRests {
+        /// The trunk.
+        trunk: String,
+        /// The target as configured.
+        target: String,
+        /// How many of its endpoints rest now.
+        endpoints: usize,
+        /// Why it rests; `None`: it takes calls again.
+        why: Option<String>,
+    },
     /// A target of a trunk came up or went down.
     TargetUp {
         /// The trunk.
@@ -389,6 +400,8 @@ pub struct TargetView {
     pub address: Option<SocketAddr>,
     /// Whether new calls try it first.
     pub up: bool,
+    /// How long it takes no new call; zero: one that tries it is under way.
+    pub rests: Option<Duration>,
     /// Since the last 2xx to our OPTIONS.
     pub answered_ago: Option<Duration>,
     /// What the last OPTIONS brought.

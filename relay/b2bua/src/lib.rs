@@ -7,6 +7,7 @@
 pub mod accounts;
 mod admission;
 mod b2bua;
+mod breaker;
 mod bucket;
 mod call;
 mod cause;

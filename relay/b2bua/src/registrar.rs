@@ -241,6 +241,7 @@ impl Registrars {
             target,
             address,
             up,
+            rests: None,
             answered_ago: None,
             last,
             calls: core.admission.trunk_calls(&trunk.name).iter().sum::<u32>() as usize,

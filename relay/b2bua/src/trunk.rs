@@ -126,8 +126,10 @@ impl Health {
     pub(crate) fn answered(core: &mut Core, id: ProbeId, response: &Response) {
         let plan = Arc::clone(&core.plan);
         let Some(probe) = core.health.probes.get_mut(&id) else { return };
+        let mut answered_from = None;
         if let Some((_, to)) = probe.asked.take() {
             core.endpoints.heard(&to);
+            answered_from = Some(to);
         }
         let teams = plan
             .trunk_named(&probe.trunk)
@@ -154,6 +156,8 @@ impl Health {
             target: target.clone(),
             direction: "out",
         }));
+        let wakes = answered_from.and_then(|to| core.breakers.answers_options(&to));
+        wakes.into_iter().for_each(|event| core.emit(event));
         if was != Some(true) {
             core.outputs.push_back(Output::Event(Event::TargetUp {
                 trunk,
@@ -203,6 +207,7 @@ impl Health {
                     target: target.to_string(),
                     address: core.addresses(&core.plan, index, target).first().copied(),
                     up: core.is_up(&trunk.name, target),
+                    rests: core.rests(&core.plan, index, target, now),
                     answered_ago: probe
                         .and_then(|probe| probe.answered)
                         .map(|at| now.saturating_duration_since(at)),
@@ -254,6 +259,22 @@ fn options(core: &mut Core, plan: &Plan, trunk: usize, target: &TargetName) -> R
 }
 
 impl Core {
+    /// How long a target takes no new call: of its endpoints that rest, the one that is the soonest to
+    /// take one again.
+    fn rests(
+        &self,
+        plan: &Plan,
+        trunk: usize,
+        target: &TargetName,
+        now: Instant,
+    ) -> Option<Duration> {
+        let endpoints = self.fixed_order(plan, trunk, target);
+        let rests = endpoints
+            .iter()
+            .filter_map(|to| self.breakers.rests(now, to).max(self.endpoints.rest_left(now, to)));
+        rests.min()
+    }
+
     /// Whether new calls should try this target before those that are down: it answers OPTIONS, and
     /// a trunk where we are to be registered has not refused that.
     pub(crate) fn is_up(&self, trunk: &str, target: &TargetName) -> bool {

@@ -187,7 +187,7 @@ fn trunks_text(targets: &[TargetRow]) -> String {
             target.trunk.clone(),
             target.target.clone(),
             target.address.clone().unwrap_or_else(|| "unresolved".into()),
-            if target.up { "up" } else { "down" }.into(),
+            state(target),
             answered.map_or_else(|| "never".into(), |ago| format!("{ago} s ago")),
             target.last.clone(),
             target.calls.to_string(),
@@ -206,6 +206,16 @@ fn alarms_text(alarms: &[AlarmRow]) -> String {
         [row.alarm.clone(), row.subject.clone(), row.since.clone(), one_line(&row.text)]
     });
     table(&head, rows)
+}
+
+/// `up`, `down`, or how long it takes no new call, though it may well answer OPTIONS.
+fn state(target: &TargetRow) -> String {
+    match (target.resting_seconds, target.up) {
+        (Some(0), _) => "resting, a call tries it".into(),
+        (Some(seconds), _) => format!("resting {seconds} s"),
+        (None, true) => "up".into(),
+        (None, false) => "down".into(),
+    }
 }
 
 /// Columns as wide as their widest cell.

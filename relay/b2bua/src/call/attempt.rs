@@ -33,6 +33,8 @@ pub(super) struct Candidate {
     pub(super) to: Result<Hop, &'static str>,
     /// Whom a redirection named there, in place of the number that was called.
     pub(super) redirected: Option<Called>,
+    /// It rests, and is tried for want of any other.
+    pub(super) last_resort: bool,
     /// What else stands in the URI that is bound there, each parameter with its `;`.
     pub(super) params: String,
 }
@@ -41,7 +43,8 @@ impl Candidate {
     /// An endpoint of a target as configured.
     pub(super) fn new(trunk: usize, target: TargetName, to: Result<Target, &'static str>) -> Self {
         let to = to.map(Hop::Target);
-        Self { trunk, target, to, redirected: None, params: String::new() }
+        let params = String::new();
+        Self { trunk, target, to, redirected: None, last_resort: false, params }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::asking::{self, Asking};
 use super::attempt::{Candidate, Invitation};
+use super::failover::RouteTerms;
 use super::numbers::{self, Numbers, Whose};
 use super::ruling::{self, Advice, Prepared, Question, Refused, Ruling};
 use super::setup::Setup;
@@ -13,7 +14,7 @@ use crate::core::Core;
 use crate::endpoint::Standing;
 use crate::headers::Crossing;
 use crate::identity::Identity;
-use crate::io::{CallId, Event, Flow, Output, PeerLeg};
+use crate::io::{CallId, Event, Flow, Hop, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
@@ -297,7 +298,9 @@ impl Arrival {
             referred: None,
         };
         let parties = Parties { caller, called, crossing, max_forwards: self.max_forwards - 1 };
-        let setup = Setup::new(self.new.server, request.clone(), invitation, emergency, candidates);
+        let terms = RouteTerms::of(self.plan.tenants.get(tenant), decision.route);
+        let how = (emergency, terms);
+        let setup = Setup::new(self.new.server, request.clone(), invitation, how, candidates);
         let worker = core.ports.worker();
         let mut call = Call {
             id: self.new.id,
@@ -462,6 +465,7 @@ pub(super) fn candidates(
     emergency: bool,
 ) -> Vec<Candidate> {
     let mut ranked = Vec::new();
+    let mut resting = Vec::new();
     for index in trunks {
         let Some(trunk) = plan.trunks.get(*index) else { continue };
         let most = match trunk.kind {
@@ -473,6 +477,19 @@ pub(super) fn candidates(
                 Ok(to) => core.endpoints.standing(core.now.mono, &to.endpoint()),
                 Err(_) => return ranked.push((Rank::Down, candidate)),
             };
+            let rests = candidate.to.as_ref().ok().and_then(|to| {
+                let left = core.breakers.rests(core.now.mono, &to.endpoint())?;
+                Some((left, to.clone()))
+            });
+            if let Some((left, to)) = rests.filter(|_| standing != Standing::Resting) {
+                match emergency {
+                    true => ranked.push((Rank::Down, candidate)),
+                    false => {
+                        resting.push((left, Candidate { to: Err("resting"), ..candidate }, to))
+                    }
+                }
+                return;
+            }
             ranked.push(match standing {
                 Standing::Resting if !emergency => {
                     (Rank::Down, Candidate { to: Err("retry_after"), ..candidate })
@@ -491,7 +508,8 @@ pub(super) fn candidates(
             for Way { target, params, hop } in bound {
                 let to = Ok(hop);
                 let trunk = *index;
-                rank(core, true, Candidate { trunk, target, to, redirected: None, params });
+                let candidate = Candidate::new(trunk, target, Err("no_address"));
+                rank(core, true, Candidate { to, params, ..candidate });
             }
         }
         for target in &trunk.targets {
@@ -507,8 +525,23 @@ pub(super) fn candidates(
         }
     }
     // Stable: within a rank, the route's order stays.
+    wake_one(&mut ranked, resting);
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// Puts those that rest, as calls failed there, behind all others. If none of the others is up, the one
+/// whose rest is over first is tried all the same, and that one alone: a breaker spares callers a wait,
+/// it does not take their last way out.
+fn wake_one(ranked: &mut Vec<(Rank, Candidate)>, mut resting: Vec<(Duration, Candidate, Hop)>) {
+    let up = |(rank, candidate): &(Rank, Candidate)| *rank < Rank::Down && candidate.to.is_ok();
+    if !ranked.iter().any(up)
+        && let Some(first) = resting.iter_mut().min_by_key(|(left, ..)| *left)
+    {
+        first.1.to = Ok(first.2.clone());
+        first.1.last_resort = true;
+    }
+    ranked.extend(resting.into_iter().map(|(_, candidate, _)| (Rank::Down, candidate)));
 }
 
 /// Which reject a refused offer is.

@@ -6,6 +6,7 @@ mod attempt;
 mod destination;
 mod early;
 mod explain;
+mod failover;
 mod guard;
 pub(crate) mod incoming;
 pub(crate) mod numbers;

@@ -1,8 +1,10 @@
 //! Before the answer: one target after another, forks, ringing and early media.
 
 use super::attempt::{Attempt, Candidate, Invitation, Progress};
+use super::failover::{RouteTerms, Watched};
 use super::{Call, Fate, Phase, Up};
 use crate::admission::Full;
+use crate::breaker::Failure;
 use crate::cause;
 use crate::core::Core;
 use crate::credentials::Signed;
@@ -22,9 +24,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A target that says nothing for so long gives way to the next: three of them fit in the 10 s
-/// that Microsoft allows before it fails over itself (TDR-FO-001, TDR-FO-006, TDR-FO-012).
-const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// After this long no further target is tried: the caller's side has its own clock, and Microsoft's
 /// is about to run out (TDR-FO-006, TDR-FO-012).
 const FAILOVER_MAX: Duration = Duration::from_secs(10);
@@ -39,7 +38,11 @@ pub(super) struct Setup {
     /// What each target is asked.
     pub(super) invitation: Invitation,
     /// An emergency call is held back by no limit (TDR-EMG-002).
-    emergency: bool,
+    pub(super) emergency: bool,
+    /// What the route says of targets that fail.
+    pub(super) terms: RouteTerms,
+    /// The target that is tried, if it may come to rest.
+    pub(super) watched: Option<Watched>,
     pub(super) waiting: VecDeque<Candidate>,
     pub(super) attempt: Option<Attempt>,
     /// Redirections followed so far.
@@ -59,7 +62,7 @@ impl Setup {
         server: ServerId,
         request: Request,
         invitation: Invitation,
-        emergency: bool,
+        (emergency, terms): (bool, RouteTerms),
         candidates: Vec<Candidate>,
     ) -> Self {
         Self {
@@ -67,6 +70,8 @@ impl Setup {
             request,
             invitation,
             emergency,
+            terms,
+            watched: None,
             waiting: candidates.into(),
             attempt: None,
             redirects: 0,
@@ -154,6 +159,10 @@ impl Call {
                 self.skip(core, &name, &candidate, passed_over.as_str());
                 continue;
             };
+            if !candidate.last_resort && self.has_begun_to_rest(core, &candidate) {
+                self.skip(core, &name, &candidate, "resting");
+                continue;
+            }
             let to = match &candidate.to {
                 Ok(to) => to.clone(),
                 Err(why) => {
@@ -237,7 +246,10 @@ impl Call {
             us,
             Some(&setup.request.headers),
         );
-        core.arm(SILENCE_MAX, Timer::Silence { call: self.id, client: attempt.client });
+        let patience = setup.terms.answer_timeout(&plan, candidate.trunk);
+        core.arm(patience, Timer::Silence { call: self.id, client: attempt.client });
+        core.breakers.tried(core.now.mono, &attempt.to());
+        setup.watched = Watched::of(&plan, candidate);
         if setup.attempt.is_none() && setup.failure.is_none() {
             core.arm(RING_MAX, Timer::NoAnswer(self.id));
         }
@@ -296,8 +308,8 @@ impl Call {
             core.endpoints.rests(core.now.mono, &to, kind.unwrap_or(TrunkKind::Carrier), pause);
         }
         if response.status == 422 && attempt.raise(core, id, response) {
-            let client = attempt.client;
-            core.arm(SILENCE_MAX, Timer::Silence { call: id, client });
+            let (client, trunk) = (attempt.client, attempt.trunk);
+            self.waits_for(core, trunk, client);
             return Fate::Lives;
         }
         let trunk = attempt.trunk;
@@ -306,6 +318,7 @@ impl Call {
         {
             setup.returned = Returned::of(of, response);
         }
+        self.target_answered_so(core, trunk, response.status);
         match response.status {
             100 => Fate::Lives,
             101..=199 => self.ringing(core, hop, response),
@@ -317,7 +330,8 @@ impl Call {
                     self.target_gone(core, status, &status.to_string());
                     return self.try_next(core);
                 }
-                self.target_failed(core, status, &status.to_string())
+                let again = self.fails_over(trunk, status);
+                self.target_failed(core, status, &status.to_string(), again)
             }
         }
     }
@@ -330,25 +344,38 @@ impl Call {
         client: ClientId,
         signed: Signed,
     ) -> Fate {
-        let id = self.id;
         if matches!(self.phase, Phase::Up(_)) {
             return self.transfer_signed(core, client, signed);
         }
         let attempt = self.setup().and_then(|setup| setup.attempt.as_mut());
         if let Some(attempt) = attempt.filter(|attempt| attempt.client == client) {
             attempt.sign(core, signed);
-            core.arm(SILENCE_MAX, Timer::Silence { call: id, client: attempt.client });
+            let (client, trunk) = (attempt.client, attempt.trunk);
+            self.waits_for(core, trunk, client);
         }
         Fate::Lives
     }
 
     /// A target has failed for good: the next one, or the end (TDR-FO-001, TDR-FO-004).
-    fn target_failed(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
+    fn target_failed(
+        &mut self,
+        core: &mut Core,
+        status: u16,
+        outcome: &str,
+        tries_next: bool,
+    ) -> Fate {
         self.target_gone(core, status, outcome);
-        if cause::next_target_may_help(status) {
-            return self.try_next(core);
+        match tries_next {
+            true => self.try_next(core),
+            false => self.give_up(core, status),
         }
-        self.give_up(core, status)
+    }
+
+    /// The target has [so long](RouteTerms::answer_timeout) to say anything.
+    fn waits_for(&mut self, core: &mut Core, trunk: usize, client: ClientId) {
+        let (plan, call) = (Arc::clone(&self.plan), self.id);
+        let Some(setup) = self.setup() else { return };
+        core.arm(setup.terms.answer_timeout(&plan, trunk), Timer::Silence { call, client });
     }
 
     fn target_gone(&mut self, core: &mut Core, status: u16, outcome: &str) {
@@ -376,10 +403,10 @@ impl Call {
         if let Some(attempt) = attempt.filter(|_| status == 503) {
             attempt.could_not_be_sent(core);
         }
-        self.target_failed(core, status, why)
+        self.target_failed(core, status, why, true)
     }
 
-    /// The target has had [`SILENCE_MAX`] to say anything.
+    /// The target has had its time to say anything.
     pub(crate) fn silent(&mut self, core: &mut Core, client: ClientId) -> Fate {
         let Some(setup) = self.setup() else { return Fate::Lives };
         if setup.attempt.as_ref().is_none_or(|attempt| attempt.client != client || attempt.heard) {
@@ -387,7 +414,7 @@ impl Call {
         }
         self.endpoint_failed(core);
         self.abandon(core, None);
-        self.target_failed(core, 504, crate::b2bua::TIMEOUT)
+        self.target_failed(core, 504, crate::b2bua::TIMEOUT, true)
     }
 
     /// Nothing came from where the INVITE went: the next call goes elsewhere first.
@@ -395,6 +422,7 @@ impl Call {
         let attempt = self.setup().and_then(|setup| setup.attempt.as_ref());
         if let Some(attempt) = attempt.filter(|attempt| !attempt.heard) {
             core.endpoints.failed(core.now.mono, &attempt.to());
+            self.target_in_trouble(core, Failure::Silence);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whole calls, each test named by what goes wrong in it.
 #![expect(clippy::expect_used, reason = "these are tests, their shared parts too")]
 
+mod breaker;
 mod caller_id;
 mod cancel;
 mod carrier_calls_teams;
