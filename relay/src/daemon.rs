@@ -11,8 +11,8 @@ use crate::shard::{Inbox, Order, Shard};
 use crate::signalling::Signalling;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Runtimes, Transports};
-use crate::{clock, dns};
-use b2bua::{B2bua, Plan};
+use crate::{clock, dns, past_calls};
+use b2bua::{B2bua, Input, Plan};
 use certs::Identities;
 use media_engine::Engine;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -197,7 +197,14 @@ impl Daemon {
             tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
             tokio::spawn(keep_up(recorder)),
         ];
-        let b2bua = B2bua::new(clock::now(), Arc::clone(&plan), ChaCha20Rng::from_os_rng());
+        let mut b2bua = B2bua::new(clock::now(), Arc::clone(&plan), ChaCha20Rng::from_os_rng());
+        if plan.tenants.iter().any(|tenant| !tenant.fraud.is_empty()) {
+            let from = loaded.records.clone().unwrap_or_default();
+            let read = move || past_calls::read(&from, clock::now().wall);
+            let calls = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+            tracing::info!(calls = calls.len(), "the fraud guard counts what the records tell");
+            b2bua.handle_input(clock::now(), Input::Past(calls));
+        }
         let shard = Shard {
             b2bua,
             transports: transports.clone(),

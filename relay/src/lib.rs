@@ -16,6 +16,7 @@ mod http;
 pub mod judgement;
 mod keeper;
 pub mod logging;
+mod past_calls;
 mod record_file;
 mod reload;
 mod shard;
