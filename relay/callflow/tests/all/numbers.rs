@@ -5,10 +5,10 @@ use b2bua::numbering::{Country, NumberFormat};
 use b2bua::plan::{
     Block, Change, Party as Which, Pattern, Patterns, Rewrite, Route, RouteFrom, Way,
 };
-use callflow::plan::{ANNA, BT, COLT, CONTOSO, PSTN};
+use callflow::plan::{ANNA, BT, COLT, CONTOSO, OUTSIDE, PSTN};
 use callflow::script::{connect, hang_up, uri_of};
 use callflow::{Party, Who, World};
-use sip_core::{Headers, Name};
+use sip_core::{Headers, Method, Name};
 
 const OURS: &str = "203.0.113.10";
 
@@ -243,4 +243,41 @@ fn blocked_numbers_are_refused_and_emergency_calls_are_not() {
     let anna = teams_calls(&mut world, "112", &[]);
     let desk = Party::called(&mut world, Who::Colt);
     play(&mut world, anna, desk);
+}
+
+#[test]
+fn a_transfer_goes_by_the_same_rules_as_a_call() {
+    let vary = |plan: &mut Plan| {
+        national(plan);
+        let extension = Rewrite {
+            party: Some(Which::Called),
+            from: Some(RouteFrom::Teams),
+            ..rule(Way::In, "5*", 0, "+4989")
+        };
+        plan.tenants[0].rewrite = vec![extension];
+        // The target takes the place of a leg, and its port with it.
+        plan.trunks.iter_mut().for_each(|trunk| trunk.media = OUTSIDE);
+        plan.block = Block { called: Some(patterns("+4919*")), calling: None }.into();
+    };
+    let refer = |world: &mut World, anna: &mut Party, number: &str| {
+        let mut refer = anna.request(world, Method::Refer);
+        let to = format!("<sip:{number}@{CONTOSO}:5061;user=phone;transport=tls>");
+        refer.headers.push(Name::ReferTo, to);
+        refer.headers.push(Name::Other("Refer-Sub"), "false");
+        world.send(Who::Sip, refer);
+    };
+    let mut world = World::with(1, vary);
+    let mut caller = carrier_calls(&mut world, "089123456", "03010001234", &[]);
+    let mut anna = Party::called(&mut world, Who::Sip);
+    connect(&mut world, &mut caller, &anna);
+    refer(&mut world, &mut anna, "+49190123456");
+    anna.hears(&mut world, "403 REFER");
+    refer(&mut world, &mut anna, "555123");
+    anna.hears(&mut world, "202 REFER");
+    let target = Party::called(&mut world, Who::Colt);
+    assert_eq!(called(&target), "089555123");
+    assert!(uri(&target, Name::From).starts_with("sip:089123456@"), "who stays is the caller");
+    target.reply(&mut world, 486);
+    target.gets(&mut world, "ACK");
+    hang_up(&mut world, &mut anna, &caller);
 }
