@@ -410,7 +410,7 @@ fn tenant(
         block: draft.rules.block.clone(),
         rewrite: draft.rules.rewrite.clone(),
         header_rules: draft.rules.header_rules.clone(),
-        caller: draft.rules.caller.clone(),
+        caller: draft.rules.caller.value.clone(),
         privacy: draft.rules.privacy,
         codecs: draft.rules.codecs.clone(),
         ringback: draft.rules.ringback,

@@ -34,12 +34,12 @@ pub(crate) struct TrunkNumbers {
 }
 
 /// What a tenant says of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TenantNumbers {
     pub(crate) block: Block,
     pub(crate) rewrite: Vec<Rewrite>,
     pub(crate) header_rules: Vec<HeaderRule>,
-    pub(crate) caller: CallerId,
+    pub(crate) caller: At<CallerId>,
     pub(crate) privacy: CallerPrivacy,
     pub(crate) codecs: Codecs,
     pub(crate) ringback: Ringback,
@@ -112,15 +112,14 @@ pub(crate) fn trunk(table: &mut Reader<'_>, teams: bool) -> TrunkNumbers {
 
 /// Reads them from the top of a tenant's file.
 pub(crate) fn tenant(table: &mut Reader<'_>) -> TenantNumbers {
-    let usual = TenantNumbers::default();
     TenantNumbers {
         block: block(table),
         rewrite: rewrites(table, true),
         header_rules: header_rules::read(table, None),
         caller: caller(table),
-        privacy: table.optional_or("privacy", value::one_of(PRIVACY), usual.privacy),
+        privacy: table.optional_or("privacy", value::one_of(PRIVACY), CallerPrivacy::default()),
         codecs: codecs(table),
-        ringback: table.optional_or("ringback", value::one_of(RINGBACK), usual.ringback),
+        ringback: table.optional_or("ringback", value::one_of(RINGBACK), Ringback::default()),
     }
 }
 
@@ -134,11 +133,12 @@ pub(crate) fn block(table: &mut Reader<'_>) -> Block {
 }
 
 /// `caller` and `caller_number`, of a tenant or a route.
-pub(crate) fn caller(table: &mut Reader<'_>) -> CallerId {
-    CallerId {
-        policy: table.optional("caller", value::one_of(CALLER)).map(|at| at.value),
-        number: table.optional("caller_number", number).map(|at| at.value),
-    }
+pub(crate) fn caller(table: &mut Reader<'_>) -> At<CallerId> {
+    let policy = table.optional("caller", value::one_of(CALLER));
+    let number = table.optional("caller_number", number);
+    let place = policy.as_ref().map(|at| at.place).or(number.as_ref().map(|at| at.place));
+    let value = CallerId { policy: policy.map(|at| at.value), number: number.map(|at| at.value) };
+    At { value, place: place.unwrap_or(table.place()) }
 }
 
 /// Reports a `caller` that has no number to show, or a number that nobody shows: what is written in

@@ -40,7 +40,7 @@ pub(crate) struct RouteDraft {
     when: Vec<Span>,
     timezone: Option<TimeZone>,
     priority: u16,
-    caller: CallerId,
+    caller: At<CallerId>,
     to: Vec<At<StepDraft>>,
     least_cost: Option<At<String>>,
     failover: Option<Failover>,
@@ -121,12 +121,12 @@ pub(crate) fn read(table: &mut Reader<'_>) -> RouteDraft {
 impl RouteDraft {
     /// Reports what `caller` and `caller_number` lack, given what the tenant says of them.
     pub(crate) fn caller_fits(&self, of_tenant: &CallerId, top: &Reader<'_>) {
-        let written = self.caller != CallerId::default();
+        let written = self.caller.value != CallerId::default();
         let otherwise = Some(of_tenant).filter(|_| self.from != Some(RouteFrom::Carrier));
-        if let Err(said) = numbers::caller_fits(&self.caller, otherwise)
+        if let Err(said) = numbers::caller_fits(&self.caller.value, otherwise)
             && written
         {
-            top.error(self.place, &format!("{}: {said}", self.whose), None);
+            top.error(self.caller.place, &format!("{}: {said}", self.whose), None);
         }
     }
 }
@@ -237,8 +237,8 @@ impl Linker<'_> {
         if !via.is_empty() {
             route.rare_mut().via = via;
         }
-        if draft.caller != CallerId::default() {
-            route.rare_mut().caller = draft.caller.clone();
+        if draft.caller.value != CallerId::default() {
+            route.rare_mut().caller = draft.caller.value.clone();
         }
         if let Some(when) = when {
             route.rare_mut().when = Some(when);

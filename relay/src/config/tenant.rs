@@ -82,12 +82,13 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     let rules = numbers::tenant(top);
     let routes = top.each("route", "route", "match", route::read);
     for route in &routes {
-        route.caller_fits(&rules.caller, top);
+        route.caller_fits(&rules.caller.value, top);
     }
-    if rules.caller.policy.is_some()
-        && let Err(said) = numbers::caller_fits(&rules.caller, None)
+    let caller = &rules.caller.value;
+    if caller.policy.is_some()
+        && let Err(said) = numbers::caller_fits(caller, None)
     {
-        top.error(top.place(), said, None);
+        top.error(rules.caller.place, said, None);
     }
     TenantDraft {
         name,

@@ -5,6 +5,7 @@ mod files;
 mod guard;
 mod hook;
 mod mistakes;
+mod numbers;
 mod registrar;
 mod reload;
 mod routes;
