@@ -215,8 +215,10 @@ pub(crate) fn again(
     question: Question,
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
+    // Rules were asked about who calls when the call came in.
+    let (caller, crossing) = (question.caller.clone(), question.crossing.clone());
     let Prepared { question, number, emergency: _ } = prepare(core, plan, question, trace)?;
-    let Question { tenant, from, via, called, caller, crossing, at, draw } = question;
+    let Question { tenant, from, via, called, at, draw, .. } = question;
     let calling = caller.number();
     let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
     let decision = routing::decide(plan, &query, trace)

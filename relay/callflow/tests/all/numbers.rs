@@ -254,7 +254,17 @@ fn a_transfer_goes_by_the_same_rules_as_a_call() {
             from: Some(RouteFrom::Teams),
             ..rule(Way::In, "5*", 0, "+4989")
         };
-        plan.tenants[0].rewrite = vec![extension];
+        // Once, when the call comes in, and not again for the target.
+        let marked = Rewrite {
+            party: Some(Which::Calling),
+            from: None,
+            ..rule(Way::In, "/^\\+4989/", 0, "+4977")
+        };
+        let marked = Rewrite {
+            change: Change::replace(marked.matches.as_slice(), "+49891").expect("a change"),
+            ..marked
+        };
+        plan.tenants[0].rewrite = vec![extension, marked];
         // The target takes the place of a leg, and its port with it.
         plan.trunks.iter_mut().for_each(|trunk| trunk.media = OUTSIDE);
         plan.block = Block { called: Some(patterns("+4919*")), calling: None }.into();
@@ -276,7 +286,7 @@ fn a_transfer_goes_by_the_same_rules_as_a_call() {
     anna.hears(&mut world, "202 REFER");
     let target = Party::called(&mut world, Who::Colt);
     assert_eq!(called(&target), "089555123");
-    assert!(uri(&target, Name::From).starts_with("sip:089123456@"), "who stays is the caller");
+    assert!(uri(&target, Name::From).starts_with("sip:0891123456@"), "who stays is the caller");
     target.reply(&mut world, 486);
     target.gets(&mut world, "ACK");
     hang_up(&mut world, &mut anna, &caller);
