@@ -13,6 +13,7 @@ mod dns;
 pub mod explained;
 mod hook;
 mod http;
+mod import;
 pub mod judgement;
 mod keeper;
 pub mod logging;

@@ -10,6 +10,7 @@ mod route;
 mod run;
 mod schema;
 mod sip;
+mod tenants;
 mod versions;
 
 use crate::config;
@@ -40,6 +41,7 @@ enum Verb {
     Reload(ask::Reload),
     Diff(versions::Diff),
     Rollback(versions::Rollback),
+    Tenants(tenants::Tenants),
     Schema(schema::Schema),
 }
 
@@ -57,6 +59,7 @@ impl Verb {
             Self::Reload(reload) => reload.run(),
             Self::Diff(diff) => diff.run(),
             Self::Rollback(rollback) => rollback.run(),
+            Self::Tenants(tenants) => tenants.run(),
             Self::Schema(schema) => schema.run(),
         }
     }

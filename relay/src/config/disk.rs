@@ -4,7 +4,7 @@
 use super::problem::{Place, Problem, Problems};
 use super::source::{self, Layout};
 use super::version::{Sum, sum};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -160,6 +160,35 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// Has these tenants' files say this, whatever is on disk.
+    pub(crate) fn assume(&mut self, layout: &Layout, tenants: &BTreeMap<&str, &str>) {
+        self.tenants.retain(|(name, _)| !tenants.contains_key(&**name));
+        self.tenants.extend(tenants.iter().map(|(name, text)| {
+            let path = layout.tenant(name);
+            let text = match text.len() as u64 > source::FILE_SIZE_MAX {
+                false => Ok((Arc::from(*text), sum(text))),
+                true => Err(Problem {
+                    file: path.clone(),
+                    line: 1,
+                    message: format!("is larger than {} KiB", source::FILE_SIZE_MAX >> 10),
+                    hint: None,
+                }),
+            };
+            (Arc::from(*name), Seen::Read(Content { path, text, print: None }))
+        }));
+        self.tenants.sort_by(|(one, _), (two, _)| one.cmp(two));
+        let most = source::TENANTS_MAX;
+        if self.tenants.len() > most {
+            let message = format!("would hold {} tenants; {most} are the most", self.tenants.len());
+            self.errors.push(Problem {
+                file: layout.tenants.clone(),
+                line: 1,
+                message,
+                hint: None,
+            });
+        }
+    }
+
     /// Whether a tenant's file that was read is a symbolic link.
     pub(crate) fn is_linked(&self) -> bool {
         self.tenants.iter().any(|(_, seen)| match seen {

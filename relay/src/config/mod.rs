@@ -53,16 +53,19 @@ pub use disk::Scope;
 pub(crate) use disk::is_tenant_file;
 pub(crate) use generations::Generations;
 pub use generations::Kept;
+pub(crate) use nearest::did_you_mean;
 pub use problem::Problem;
 pub use refusals::refusals;
 pub(crate) use rollback::Frozen;
 pub(crate) use store::Sources;
 pub use store::{Candidate, Store};
+pub(crate) use value::is_name;
 
 use b2bua::plan::Plan;
 use certs::Identity;
 use problem::Problems;
 use source::{Layout, Source};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -226,6 +229,26 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
         true => Ok(loaded),
         false => Err(loaded.broken.iter().flat_map(|it| it.problems.iter().cloned()).collect()),
     }
+}
+
+/// [`load`] as if these tenants' files, by tenant, were there and said this.
+pub(crate) fn load_with(
+    path: &Path,
+    tenants: &BTreeMap<&str, &str>,
+) -> Result<Loaded, Vec<Problem>> {
+    let mut store = Store::new(path);
+    let mut look = store.look(&Scope::all(), crate::clock::now().wall);
+    look.assume(&store.layout, tenants);
+    let loaded = store.judge(look, false)?.loaded;
+    match loaded.broken.is_empty() {
+        true => Ok(loaded),
+        false => Err(loaded.broken.iter().flat_map(|it| it.problems.iter().cloned()).collect()),
+    }
+}
+
+/// The file of a tenant of the configuration under `path`.
+pub(crate) fn tenant_file(path: &Path, tenant: &str) -> PathBuf {
+    Layout::of(path).tenant(tenant)
 }
 
 /// A configuration as it is when the daemon starts.

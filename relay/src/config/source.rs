@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// No configuration file is read beyond this: ten thousand numbers and routes fit several times.
 pub(crate) const FILE_SIZE_MAX: u64 = 4 << 20;
 /// Tenant files read from one directory: twice what one host is meant for.
-const TENANTS_MAX: usize = 20_000;
+pub(crate) const TENANTS_MAX: usize = 20_000;
 /// The host's file.
 const HOST_FILE: &str = "tollgate.toml";
 /// The directory of tenant files beside it.
