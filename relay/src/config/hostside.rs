@@ -111,7 +111,6 @@ impl HostSide {
                 log: host.lines.log.line,
                 state: host.lines.state.line,
                 addresses: host.media.iter().map(|one| one.place.line).collect(),
-                listeners: host.listeners.iter().map(|one| one.place.line).collect(),
             },
         })
     }

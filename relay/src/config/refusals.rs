@@ -1,7 +1,7 @@
 //! What a reload cannot change: sockets and threads that exist since the start.
 
 use super::{Loaded, Problem};
-use b2bua::plan::{Listener, MediaAddress};
+use b2bua::plan::MediaAddress;
 use std::fmt::Display;
 
 /// Why `new` cannot take the place of `old` without a restart, each thing by name; empty if it can.
@@ -30,7 +30,6 @@ pub fn refusals(old: &Loaded, new: &Loaded) -> Vec<Problem> {
         refusals.refuse(lines.log, "[log] cannot change".to_owned());
     }
     refusals.media(old);
-    refusals.listeners(old);
     refusals.list
 }
 
@@ -79,27 +78,6 @@ impl Refusals<'_> {
             if !new.plan.media.iter().any(|address| address.name == before.name) {
                 let message = format!("media address \"{}\" cannot be removed", before.name);
                 self.refuse(new.lines.media, message);
-            }
-        }
-    }
-
-    fn listeners(&mut self, old: &Loaded) {
-        let new = self.new;
-        for (index, listener) in new.plan.listeners.iter().enumerate() {
-            let line = new.lines.listeners.get(index).copied().unwrap_or(1);
-            let what = format!("listener \"{}\"", listener.name);
-            let before = old.plan.listeners.iter().find(|before| before.name == listener.name);
-            match before {
-                Some(before) => {
-                    let bound = |one: &Listener| format!("{} {}", one.transport.param(), one.bind);
-                    self.changed(line, &what, &bound(before), &bound(listener));
-                }
-                None => self.refuse(line, format!("{what} cannot be added")),
-            }
-        }
-        for before in &old.plan.listeners {
-            if !new.plan.listeners.iter().any(|listener| listener.name == before.name) {
-                self.refuse(1, format!("listener \"{}\" cannot be removed", before.name));
             }
         }
     }

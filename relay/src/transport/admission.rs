@@ -1,10 +1,11 @@
 //! Who may speak to us: the plan in force, the sockets it is served by, and how many at once.
 
 use super::tls::Tls;
-use b2bua::plan::{Plan, Transport, TrunkKind};
+use b2bua::plan::{Cidr, Plan, Transport, TrunkKind};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio::task::AbortHandle;
 
 /// The plan with all that the transport has made of it; swapped whole.
@@ -14,7 +15,19 @@ pub(super) struct InForce {
     pub(super) listeners: HashMap<Arc<str>, (usize, Arc<Bound>)>,
     /// The plan's trunks by name, in its order.
     pub(super) trunks: Vec<Arc<str>>,
-    pub(super) tls: Tls,
+    pub(super) tls: Arc<Tls>,
+    /// Listeners that are in the plan no more, and what is still open on them.
+    pub(super) leaving: HashMap<Arc<str>, Arc<Leaving>>,
+}
+
+/// A listener that was removed. Nobody new comes in by it; calls that came in by it go on.
+pub(super) struct Leaving {
+    pub(super) transport: Transport,
+    /// Its socket, if that is for datagrams: other calls have connections of their own.
+    pub(super) datagrams: Option<Arc<Bound>>,
+    /// Its trunks and where their messages came from.
+    pub(super) trunks: Vec<(Arc<str>, Vec<Cidr>)>,
+    pub(super) until: Instant,
 }
 
 /// A bound listener.
@@ -44,8 +57,16 @@ pub(super) struct Admitted {
 impl InForce {
     /// The trunk that `source` speaks for on `listener`; `None` for a stranger.
     pub(super) fn admit(&self, listener: &str, source: IpAddr) -> Option<Admitted> {
-        let (listener_index, _) = *self.listeners.get(listener)?;
-        let trunk_index = self.plan.trunk_of_source(listener_index, source)?;
+        let trunk_index = match self.listeners.get(listener) {
+            Some((listener_index, _)) => self.plan.trunk_of_source(*listener_index, source)?,
+            None => {
+                let trunks = &self.leaving.get(listener)?.trunks;
+                let of = |(_, blocks): &&(Arc<str>, Vec<Cidr>)| {
+                    blocks.iter().any(|block| block.contains(source))
+                };
+                self.plan.trunk_named(&trunks.iter().find(of)?.0)?
+            }
+        };
         Some(Admitted {
             trunk: Arc::clone(self.trunks.get(trunk_index)?),
             kind: self.plan.trunks.get(trunk_index)?.kind,
@@ -58,7 +79,8 @@ impl InForce {
     }
 
     pub(super) fn udp_socket(&self, listener: &str) -> Option<&UdpSocket> {
-        match &self.bound(listener)?.socket {
+        let leaving = || self.leaving.get(listener)?.datagrams.as_ref();
+        match &self.bound(listener).or_else(leaving)?.socket {
             Socket::Udp(socket) => Some(socket),
             Socket::Stream(_) => None,
         }

@@ -14,8 +14,10 @@ mod tls;
 mod udp;
 mod via;
 
+use crate::clock;
 use admission::{
-    Bound, CONNECTIONS_PER_LISTENER_MAX, HANDSHAKES_PER_LISTENER_MAX, InForce, Socket, Sources,
+    Bound, CONNECTIONS_PER_LISTENER_MAX, HANDSHAKES_PER_LISTENER_MAX, InForce, Leaving, Socket,
+    Sources,
 };
 use arc_swap::ArcSwap;
 use b2bua::io::{Flow, FlowId, Hop, Target};
@@ -89,6 +91,9 @@ impl std::fmt::Debug for Transports {
     }
 }
 
+/// How long datagrams still come in on a port that calls were told and no listener has any more.
+const LEAVING_MAX: Duration = Duration::from_secs(3600);
+
 /// Before a failing accept or receive is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -136,7 +141,7 @@ impl Transports {
         identities: Identities,
     ) -> Result<(Self, Events), StartError> {
         let (core, events) = events::lanes();
-        let force = InForce::new(plan, &identities, &HashMap::new())?;
+        let force = InForce::new(plan, &identities, None)?;
         let shared = Arc::new(Shared {
             force: ArcSwap::from_pointee(force),
             applying: Mutex::new(()),
@@ -157,16 +162,27 @@ impl Transports {
         let shared = &self.shared;
         let _one = shared.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let old = shared.force.load_full();
-        let new = Arc::new(InForce::new(plan, &shared.identities, &old.listeners)?);
+        let new = Arc::new(InForce::new(plan, &shared.identities, Some(&old))?);
         shared.force.store(Arc::clone(&new));
         self.serve()?;
         for (name, (_, bound)) in &old.listeners {
             if !new.bound(name).is_some_and(|kept| Arc::ptr_eq(kept, bound)) {
-                bound.stop();
+                match bound.transport == Transport::Udp && !new.serves(bound) {
+                    // Calls were told this port.
+                    true => self.stop_later(Arc::clone(bound)),
+                    false => bound.stop(),
+                }
             }
         }
         shared.flows.retain(|flow, origin| new.keeps(&old, flow, origin));
         Ok(())
+    }
+
+    fn stop_later(&self, bound: Arc<Bound>) {
+        self.shared.runtimes.connections.spawn(async move {
+            tokio::time::sleep(LEAVING_MAX).await;
+            bound.stop();
+        });
     }
 
     /// Sends `bytes`. Never waits: what cannot be queued or sent comes back as
@@ -319,9 +335,18 @@ impl InForce {
     fn new(
         plan: Arc<Plan>,
         identities: &Identities,
-        bound: &HashMap<Arc<str>, (usize, Arc<Bound>)>,
+        before: Option<&Self>,
     ) -> Result<Self, StartError> {
-        let tls = tls::Tls::new(&plan, identities)?;
+        let same = |old: &&Self| {
+            old.plan.trunks.is(&plan.trunks) && old.plan.listeners.is(&plan.listeners)
+        };
+        // Where only tenants change, roots are not read again.
+        let tls = match before.filter(same) {
+            Some(old) => Arc::clone(&old.tls),
+            None => Arc::new(tls::Tls::new(&plan, identities)?),
+        };
+        let none = HashMap::new();
+        let bound = before.map_or(&none, |old| &old.listeners);
         let mut listeners = HashMap::new();
         for (index, listener) in plan.listeners.iter().enumerate() {
             let kept = bound.get(listener.name.as_str()).map(|(_, bound)| bound);
@@ -332,7 +357,39 @@ impl InForce {
             listeners.insert(Arc::from(listener.name.as_str()), (index, bound));
         }
         let trunks = plan.trunks.iter().map(|trunk| Arc::from(trunk.name.as_str())).collect();
-        Ok(Self { plan, listeners, trunks, tls })
+        let leaving = before.map(|old| old.leaving(&plan, &listeners)).unwrap_or_default();
+        Ok(Self { plan, listeners, trunks, tls, leaving })
+    }
+
+    /// Listeners that are no more in `plan`, and those that had gone before and are not done.
+    fn leaving(
+        &self,
+        plan: &Plan,
+        listeners: &HashMap<Arc<str>, (usize, Arc<Bound>)>,
+    ) -> HashMap<Arc<str>, Arc<Leaving>> {
+        let now = clock::now().mono;
+        let mut leaving = self.leaving.clone();
+        for (name, (index, bound)) in &self.listeners {
+            if plan.listeners.iter().any(|listener| *listener.name == **name) {
+                continue;
+            }
+            let trunks = self.plan.trunks.iter().filter(|trunk| trunk.listener == *index);
+            let again = listeners.values().any(|(_, other)| other.serves(bound));
+            let one = Leaving {
+                transport: bound.transport,
+                datagrams: (bound.transport == Transport::Udp && !again).then(|| Arc::clone(bound)),
+                trunks: trunks.map(|it| (it.name.as_str().into(), it.sources.clone())).collect(),
+                until: now + LEAVING_MAX,
+            };
+            leaving.insert(Arc::clone(name), Arc::new(one));
+        }
+        leaving.retain(|name, one| one.until > now && !listeners.contains_key(name));
+        leaving
+    }
+
+    /// Whether a listener has this one's address.
+    fn serves(&self, bound: &Bound) -> bool {
+        self.listeners.values().any(|(_, other)| other.serves(bound))
     }
 
     /// The same plan with every door closed.
@@ -341,21 +398,26 @@ impl InForce {
             plan: Arc::clone(&self.plan),
             listeners: HashMap::new(),
             trunks: Vec::new(),
-            tls: tls::Tls::none(),
+            tls: Arc::new(tls::Tls::none()),
+            leaving: HashMap::new(),
         }
     }
 
     /// Whether a flow that was accepted or opened under `old` may go on.
     fn keeps(&self, old: &Self, flow: &Flow, origin: &Origin) -> bool {
         let Some(trunk) = self.plan.trunk_named(&flow.trunk) else { return false };
-        let Some((listener, bound)) = self.listeners.get(&flow.listener) else { return false };
+        let believed = old.plan.trunk_named(&flow.trunk).and_then(|trunk| old.tls.trust(trunk));
+        let Some((listener, bound)) = self.listeners.get(&flow.listener) else {
+            // Its calls go on over it until it is closed.
+            let left = self.leaving.get(&flow.listener);
+            return left.is_some_and(|left| left.transport == flow.transport);
+        };
         let admitted = match origin {
             Origin::Opened(_) => self.plan.trunks[trunk].listener == *listener,
             Origin::Accepted => self
                 .admit(&flow.listener, flow.remote.ip())
                 .is_some_and(|admitted| admitted.trunk == flow.trunk),
         };
-        let believed = old.plan.trunk_named(&flow.trunk).and_then(|trunk| old.tls.trust(trunk));
         admitted && bound.transport == flow.transport && self.tls.trust(trunk) == believed
     }
 }
@@ -393,6 +455,12 @@ impl Bound {
             connections: Sources::new(CONNECTIONS_PER_LISTENER_MAX),
             handshakes: Sources::new(HANDSHAKES_PER_LISTENER_MAX),
         })
+    }
+
+    /// Whether it has the other one's address.
+    fn serves(&self, other: &Self) -> bool {
+        let udp = |bound: &Self| bound.transport == Transport::Udp;
+        self.local == other.local && udp(self) == udp(other)
     }
 
     fn is(&self, listener: &Listener) -> bool {

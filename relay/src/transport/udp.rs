@@ -1,7 +1,7 @@
 //! SIP over UDP: one socket for each listener, for both directions (RFC 3261, 18; RFC 3581).
 
 use super::flow::{Outgoing, UDP_FLOWS_MAX, UdpFlows};
-use super::{ACCEPT_PAUSE, Event, Shared, discarded, refused, via};
+use super::{ACCEPT_PAUSE, Event, Shared, begins, discarded, refused, via};
 use crate::clock;
 use b2bua::io::Flow;
 use b2bua::plan::Transport;
@@ -106,6 +106,10 @@ fn datagram(
             return;
         }
     };
+    if shared.force.load().leaving.contains_key(listener) && begins(&message) {
+        // Calls that are up go on; another is not begun on a listener that is no more.
+        return refused(listener, "source");
+    }
     via::note_source(&mut message, remote);
     let flow = Flow {
         id: flows.number(remote, &shared.flows),

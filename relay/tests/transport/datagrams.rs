@@ -42,6 +42,38 @@ async fn answer_behind_a_nat_goes_back_where_the_request_came_from() {
 }
 
 #[tokio::test]
+async fn calls_on_a_listener_that_was_removed_go_on_and_no_other_begins() {
+    let mut world = World::new("removed-udp");
+    let carrier = carrier(&world, "127.0.0.1").await;
+    carrier.send(request("a").as_bytes()).await.unwrap();
+    let (flow, _) = world.message().await;
+    let gone = world.plan.listeners.iter().position(|it| it.name == "udp").unwrap();
+    world.apply(|plan| {
+        let mut listeners = plan.listeners.to_vec();
+        listeners.remove(gone);
+        plan.listeners = listeners.into();
+        for trunk in &mut plan.trunks {
+            let (was, other) = (trunk.listener, usize::from(gone == 0));
+            trunk.listener = match was.cmp(&gone) {
+                std::cmp::Ordering::Less => was,
+                std::cmp::Ordering::Equal => other,
+                std::cmp::Ordering::Greater => was - 1,
+            };
+        }
+    });
+    world.send(Hop::Flow { flow: flow.clone(), otherwise: None }, "in the call", 1);
+    assert_eq!(received(&carrier).await, "in the call");
+    let invite = request("new").replace("OPTIONS", "INVITE");
+    carrier.send(invite.as_bytes()).await.unwrap();
+    let within =
+        request("within").replace("OPTIONS", "BYE").replace(">\r\nCall-ID", ">;tag=2\r\nCall-ID");
+    carrier.send(within.as_bytes()).await.unwrap();
+    let (again, message) = world.message().await;
+    assert_eq!((call_id(&message), again.trunk), ("within".to_owned(), flow.trunk));
+    assert_eq!(world.refusals("udp", "source"), 1);
+}
+
+#[tokio::test]
 async fn datagram_of_a_stranger_is_dropped_and_counted() {
     let mut world = World::new("stranger-udp");
     let stranger = carrier(&world, "127.0.0.9").await;

@@ -96,7 +96,11 @@ async fn listener_comes_goes_and_changes_its_transport_on_its_port() {
         plan.trunks[1].listener = 1;
         plan.listeners = plan.listeners.split_last().unwrap().1.to_vec().into();
     });
-    assert_eq!(rest(&mut carrier).await, "");
+    // Its calls go on over the connection they have; nobody else comes in.
+    write(&mut carrier, &options("b")).await;
+    assert_eq!(call_id(&world.message().await.1), "b");
+    world.send(Hop::Flow { flow, otherwise: None }, "still here", 1);
+    expect(&mut carrier, "still here").await;
     while TcpStream::connect(port).await.is_ok() {
         tokio::task::yield_now().await;
     }
