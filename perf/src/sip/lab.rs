@@ -142,6 +142,9 @@ socket = "{folder}/admin.sock"
 [metrics]
 listen = "{metrics}"
 
+[state]
+directory = "{folder}/state"
+
 [log]
 level = "warn"
 

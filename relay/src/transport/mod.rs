@@ -179,7 +179,7 @@ impl Transports {
     }
 
     fn stop_later(&self, bound: Arc<Bound>) {
-        self.shared.runtimes.connections.spawn(async move {
+        self.shared.runtimes.core.spawn(async move {
             tokio::time::sleep(LEAVING_MAX).await;
             bound.stop();
         });

@@ -205,6 +205,9 @@ socket = "{folder}/admin.sock"
 [metrics]
 listen = "{metrics}"
 
+[state]
+directory = "{folder}/state"
+
 [records]
 file = "{folder}/{RECORDS}"
 
