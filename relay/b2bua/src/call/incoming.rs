@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::endpoint::Standing;
 use crate::headers::Crossing;
 use crate::identity::Identity;
-use crate::io::{CallId, Event, Flow, Hop, Output, PeerLeg};
+use crate::io::{CallId, Event, Flow, Hop, Now, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
@@ -66,6 +66,8 @@ pub(crate) struct Arrival {
     caller: Caller,
     called: Called,
     max_forwards: u8,
+    /// When it came: a hook may take its time.
+    at: Now,
 }
 
 /// Whose call a new INVITE is.
@@ -145,7 +147,7 @@ impl Arrival {
         let direction = routing::direction_from(of.kind);
         let caller = Caller::of(&new.request.headers);
         let max_forwards = new.request.headers.max_forwards().unwrap_or(MAX_FORWARDS);
-        Ok(Self { new, plan, trunk, direction, caller, called, max_forwards })
+        Ok(Self { new, plan, trunk, direction, caller, called, max_forwards, at: core.now })
     }
 
     /// The tenant: by Request-URI host from Teams (TDR-IN-001), by called number from a carrier
@@ -285,7 +287,7 @@ impl Arrival {
             undo(core);
             return Err(refused(full.reject, &full.why));
         }
-        let mut record = self.record(core);
+        let mut record = self.record();
         record.tenant = self.plan.tenants.get(tenant).map(|tenant| tenant.name.clone());
         record.route = decision.why;
         let invitation = Invitation {
@@ -315,7 +317,7 @@ impl Arrival {
                 .map(Box::new),
             media: Media::default(),
             record,
-            began: core.now.mono,
+            began: self.at.mono,
             trunk_out: None,
             trunk_moved: None,
             parties,
@@ -372,12 +374,12 @@ impl Arrival {
         Ok((leg, offer))
     }
 
-    fn record(&self, core: &Core) -> Record {
+    fn record(&self) -> Record {
         Record {
             call: self.new.id.0,
             direction: self.direction,
             tenant: None,
-            started: core.now.wall,
+            started: self.at.wall,
             setup: None,
             talk: Duration::ZERO,
             from: self.caller.user.clone(),
@@ -413,7 +415,7 @@ impl Arrival {
         let agent = &self.plan.node.fqdn;
         response.headers.push(Name::Warning, format!("399 {agent} \"{quoted}\""));
         core.respond(self.new.server, response);
-        let mut record = self.record(core);
+        let mut record = self.record();
         record.tenant.clone_from(&tenant);
         record.status = status;
         record.cause = refused.reject.as_str().into();
@@ -430,7 +432,7 @@ impl Arrival {
         response.headers.push(Name::Reason, crate::cause::reason_of(487));
         core.respond(self.new.server, response);
         let tenant = self.plan.tenants.get(open.prepared.question.tenant);
-        let mut record = self.record(core);
+        let mut record = self.record();
         record.tenant = tenant.map(|tenant| tenant.name.clone());
         record.status = 487;
         record.cause = "cancelled".into();

@@ -71,7 +71,10 @@ fn the_hook_sends_a_call_elsewhere_than_the_table_would() {
     connect(&mut world, &mut anna, &subscriber);
     hang_up(&mut world, &mut anna, &subscriber);
     world.run_for(secs(1));
-    assert_eq!(world.records[0].route, "contoso: hook -> bt, colt");
+    let record = &world.records[0];
+    assert_eq!(record.route, "contoso: hook -> bt, colt");
+    // The caller has waited for the hook, too.
+    assert!(record.setup.is_some_and(|setup| setup >= ms(300)), "{:?}", record.setup);
     assert_eq!(results(&world), ["route"]);
 }
 

@@ -41,7 +41,6 @@ pub(crate) struct Key {
 
 /// What a key holds.
 #[derive(Clone, Copy)]
-#[allow(dead_code, reason = "the vocabulary is whole before every kind has a key")]
 pub(crate) enum Kind {
     /// Any text.
     Text,
