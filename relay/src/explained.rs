@@ -51,9 +51,6 @@ pub struct RouteAnswer {
     pub routes: Vec<RouteRow>,
     pub decided: Option<String>,
     pub after: Vec<String>,
-    /// The numbers once every stage has done its part.
-    pub from_sent: Option<String>,
-    pub to_sent: Option<String>,
     pub targets: Vec<RouteTarget>,
     pub refused: Option<RouteRefusal>,
 }
@@ -78,6 +75,9 @@ pub struct RouteTarget {
     pub target: String,
     pub address: Option<String>,
     pub state: String,
+    /// The numbers as it is told them.
+    pub from: String,
+    pub to: String,
     pub full: Option<String>,
     pub tried: bool,
 }
@@ -94,7 +94,6 @@ pub struct RouteRefusal {
 impl RouteAnswer {
     /// The core's answer to this question.
     pub fn new(asked: &Inquiry, explained: Explanation) -> Self {
-        let (from_sent, to_sent) = explained.numbers.unzip();
         let routes = explained.routes.into_iter().map(|tried| RouteRow {
             place: tried.place,
             route: tried.route,
@@ -104,7 +103,7 @@ impl RouteAnswer {
         });
         Self {
             ok: explained.refused.is_none(),
-            tenant: asked.tenant.clone(),
+            tenant: explained.tenant,
             direction: explained.direction.word().to_owned(),
             via: explained.via,
             at: explained.at,
@@ -115,8 +114,6 @@ impl RouteAnswer {
             routes: routes.collect(),
             decided: explained.decided,
             after: explained.after,
-            from_sent,
-            to_sent,
             targets: explained.targets.into_iter().map(RouteTarget::from).collect(),
             refused: explained.refused.map(|(reject, why)| RouteRefusal {
                 status: reject.status(),
@@ -135,6 +132,8 @@ impl From<TargetState> for RouteTarget {
             target: state.target,
             address: state.address.map(|address| address.to_string()),
             state: state.state.to_owned(),
+            from: state.numbers.0,
+            to: state.numbers.1,
             full: state.full,
         }
     }

@@ -87,7 +87,7 @@ fn text(answer: &RouteAnswer) -> String {
         0 if mine.is_empty() => text.push_str("  none was tried\n"),
         0 => {}
         others => {
-            let _ = writeln!(text, "  {others} before are for calls from the other side");
+            let _ = writeln!(text, "  before it, for calls from the other side: {others}");
         }
     }
     if let Some(decided) = &answer.decided {
@@ -98,7 +98,7 @@ fn text(answer: &RouteAnswer) -> String {
     }
     if !answer.targets.is_empty() {
         let _ = writeln!(text, "\ntargets, in order");
-        let head = ["TRUNK", "TARGET", "ADDRESS", "STATE", ""];
+        let head = ["TRUNK", "TARGET", "ADDRESS", "STATE", "CALLING", "CALLED", ""];
         for line in table(&head, answer.targets.iter().map(row)).lines() {
             let _ = writeln!(text, "  {line}");
         }
@@ -115,7 +115,7 @@ fn section(text: &mut String, title: &str, lines: &[String]) {
     }
 }
 
-fn row(target: &RouteTarget) -> [String; 5] {
+fn row(target: &RouteTarget) -> [String; 7] {
     let passed_over = match (&target.full, target.tried) {
         (Some(full), _) => format!("passed over: {full}"),
         (None, false) => "passed over".to_owned(),
@@ -126,6 +126,8 @@ fn row(target: &RouteTarget) -> [String; 5] {
         target.target.clone(),
         target.address.clone().unwrap_or_else(|| "-".into()),
         target.state.clone(),
+        target.from.clone(),
+        target.to.clone(),
         passed_over,
     ]
 }
@@ -141,13 +143,7 @@ fn verdict(answer: &RouteAnswer) -> String {
         }
     }
     let emergency = if answer.emergency { "emergency call, " } else { "" };
-    let numbers = match (&answer.from_sent, &answer.to_sent) {
-        (Some(from), Some(to)) if *from != answer.from || *to != answer.to => {
-            format!(", as {from} to {to}")
-        }
-        _ => String::new(),
-    };
-    format!("{emergency}goes to {}{numbers}\n", trunks.join(", then "))
+    format!("{emergency}goes to {}\n", trunks.join(", then "))
 }
 
 #[cfg(test)]
@@ -168,6 +164,8 @@ mod tests {
             target: "192.0.2.7:5060".into(),
             address: Some("192.0.2.7:5060".into()),
             state: state.into(),
+            from: "+4930123450".into(),
+            to: "0033140123456".into(),
             full: full.map(str::to_owned),
             tried: full.is_none() && state != "resting",
         };
@@ -198,8 +196,6 @@ mod tests {
             ],
             decided: Some("goes to colt, bt".into()),
             after: Vec::new(),
-            from_sent: Some("+4930123450".into()),
-            to_sent: Some("0033140123456".into()),
             targets: vec![
                 target("colt", "up", Some("2 calls are the most that it carries")),
                 target("bt", "down", None),
@@ -219,15 +215,15 @@ before routing
 routes
   tenants.d/contoso.toml:14  match +49*: the called number +33140123456 does not begin with +49
   tenants.d/contoso.toml:20  match *: matches
-  1 before are for calls from the other side
+  before it, for calls from the other side: 1
   goes to colt, bt
 
 targets, in order
-  TRUNK  TARGET          ADDRESS         STATE
-  colt   192.0.2.7:5060  192.0.2.7:5060  up     passed over: 2 calls are the most that it carries
-  bt     192.0.2.7:5060  192.0.2.7:5060  down
+  TRUNK  TARGET          ADDRESS         STATE  CALLING      CALLED
+  colt   192.0.2.7:5060  192.0.2.7:5060  up     +4930123450  0033140123456  passed over: 2 calls are the most that it carries
+  bt     192.0.2.7:5060  192.0.2.7:5060  down   +4930123450  0033140123456
 
-goes to bt, as +4930123450 to 0033140123456
+goes to bt
 ";
         assert_eq!(text(&answer()), expected);
     }

@@ -392,7 +392,9 @@ fn emergency(tenant: &TenantDraft, host: &HostDraft, problems: &Problems) {
     let outbound = |route: &&RouteDraft| route.from == Some(RouteFrom::Teams);
     let outbound: Vec<_> = tenant.routes.iter().filter(outbound).collect();
     let reached = |number: &str| {
-        let mut patterns = outbound.iter().filter_map(|route| route.called.as_ref());
+        // Rates know no emergency numbers.
+        let sure = outbound.iter().filter(|route| !route.to.is_empty());
+        let mut patterns = sure.filter_map(|route| route.called.as_ref());
         patterns.any(|pattern| pattern.matches(number) || pattern.matches(&format!("+{number}")))
     };
     let unsure = tenant.routes.iter().any(|route| route.from.is_none() || route.called.is_none());

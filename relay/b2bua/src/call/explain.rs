@@ -50,6 +50,8 @@ pub enum When {
 /// What would become of it.
 #[derive(Clone, Debug)]
 pub struct Explanation {
+    /// The tenant.
+    pub tenant: String,
     /// The side it comes from.
     pub direction: RouteFrom,
     /// The trunk it comes in on.
@@ -64,8 +66,6 @@ pub struct Explanation {
     pub decided: Option<String>,
     /// What the stages after it did.
     pub after: Vec<String>,
-    /// The numbers after all of them: calling and called.
-    pub numbers: Option<(String, String)>,
     /// Whether it is an emergency call.
     pub emergency: bool,
     /// Where it would be sent, in order.
@@ -86,6 +86,8 @@ pub struct TargetState {
     /// `up`, `failed` (a moment ago: tried after the others), `down` (tried last), `resting` and the
     /// like (passed over).
     pub state: &'static str,
+    /// The numbers that it is told: calling, `anonymous` among them, and called.
+    pub numbers: (String, String),
     /// Why it is passed over for now, if a limit says so.
     pub full: Option<String>,
 }
@@ -142,6 +144,7 @@ pub(crate) fn explain(core: &mut Core, inquiry: &Inquiry) -> Result<Explanation,
         whose(&plan, &question).and_then(|()| ruling::rule(core, &plan, question, &mut trace));
     let (before, after) = trace.notes();
     let mut explanation = Explanation {
+        tenant: tenant.name.clone(),
         direction: from,
         via: plan.trunks.get(via).map_or_else(String::new, |trunk| trunk.name.clone()),
         at: shown(&zone, at),
@@ -149,7 +152,6 @@ pub(crate) fn explain(core: &mut Core, inquiry: &Inquiry) -> Result<Explanation,
         routes: trace.tried(&plan, tenant),
         decided: trace.targets(&plan, tenant),
         after: after.to_vec(),
-        numbers: None,
         emergency: false,
         targets: Vec::new(),
         refused: None,
@@ -176,22 +178,45 @@ fn whose(plan: &Plan, question: &Question) -> Result<(), Refused> {
 }
 
 fn settled(core: &mut Core, plan: &Plan, ruling: &Ruling, explanation: &mut Explanation) {
-    let Ruling { called, caller, decision, .. } = ruling;
+    let decision = &ruling.decision;
     explanation.emergency = decision.emergency;
-    let calling = if caller.is_anonymous() { "anonymous".into() } else { caller.number() };
-    explanation.numbers = Some((calling, called.number.clone()));
     let candidates = candidates(core, plan, &decision.trunks, decision.emergency);
-    explanation.targets = candidates
-        .iter()
-        .map(|candidate| state(core, plan, candidate, decision.emergency))
-        .collect();
+    explanation.targets =
+        candidates.iter().map(|candidate| state(core, plan, candidate, ruling)).collect();
+    for target in &mut explanation.targets {
+        target.numbers = told(plan, (&explanation.tenant, explanation.direction), ruling, target);
+    }
     if !explanation.targets.iter().any(TargetState::is_tried) {
         let why = format!("{}, and none of them can be tried", decision.why);
         explanation.refused = Some((Reject::TrunkDown, why));
     }
 }
 
-fn state(core: &Core, plan: &Plan, candidate: &Candidate, emergency: bool) -> TargetState {
+/// The numbers as a target's trunk is told them: calling and called.
+fn told(
+    plan: &Plan,
+    (tenant, from): (&str, RouteFrom),
+    ruling: &Ruling,
+    target: &TargetState,
+) -> (String, String) {
+    let Ruling { called, caller, crossing, decision, .. } = ruling;
+    let (called, caller, crossing) = (called.clone(), caller.clone(), crossing.clone());
+    let mut numbers = Numbers { called, caller, crossing };
+    let tenant = plan.tenants.named(tenant);
+    let whose = Whose { tenant, from, emergency: decision.emergency };
+    let trunk = plan.trunk_named(&target.trunk).unwrap_or_default();
+    numbers::sent(plan, trunk, whose, &mut numbers, &mut Trace::default());
+    let of = plan.trunks.get(trunk);
+    let called = match of.is_some_and(|trunk| trunk.kind == TrunkKind::Teams) {
+        true => numbers.called.with_plus(),
+        false => numbers.called,
+    };
+    let hides = numbers.caller.is_anonymous();
+    (if hides { "anonymous".to_owned() } else { numbers.caller.number() }, called.number)
+}
+
+fn state(core: &Core, plan: &Plan, candidate: &Candidate, ruling: &Ruling) -> TargetState {
+    let emergency = ruling.decision.emergency;
     let trunk = plan.trunks.get(candidate.trunk);
     let name = trunk.map_or("?", |trunk| trunk.name.as_str());
     let up = core.is_up(name, &candidate.target);
@@ -215,6 +240,7 @@ fn state(core: &Core, plan: &Plan, candidate: &Candidate, emergency: bool) -> Ta
         target: candidate.target.to_string(),
         address,
         state,
+        numbers: Default::default(),
         full: carries.err().filter(|_| !emergency).map(|full| full.why),
     }
 }

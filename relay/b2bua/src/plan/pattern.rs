@@ -81,7 +81,7 @@ impl Pattern {
             Self::Prefix(stem) => format!("{number} does not begin with {stem}"),
             Self::Whole(stem) => format!("{number} is not {stem}"),
             Self::Range { .. } => format!("{number} is not in {self}"),
-            Self::Regex(_) => format!("{self} is not found in {number}"),
+            Self::Regex(_) => format!("{number} does not match {self}"),
         }
     }
 

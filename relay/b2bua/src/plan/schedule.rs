@@ -265,9 +265,19 @@ impl fmt::Display for Days {
         match self {
             Self::Week(EVERY_DAY) => f.write_str("daily"),
             Self::Week(days) => {
-                let named = WEEK.iter().enumerate().filter(|(index, _)| days & (1 << index) != 0);
-                let names: Vec<&str> = named.map(|(_, name)| *name).collect();
-                f.write_str(&names.join(","))
+                let on = |index: usize| index < WEEK.len() && days & (1 << index) != 0;
+                let mut gap = "";
+                for (index, name) in WEEK.iter().enumerate().filter(|(index, _)| on(*index)) {
+                    let (before, after) = (index > 0 && on(index - 1), on(index + 1));
+                    // Within a run of three and more, its last day alone is named, behind a dash.
+                    match (before, after) {
+                        (true, true) => {}
+                        (true, false) if index > 1 && on(index - 2) => write!(f, "-{name}")?,
+                        _ => write!(f, "{gap}{name}")?,
+                    }
+                    gap = ",";
+                }
+                Ok(())
             }
             Self::Dates(first, last) if first == last => write!(f, "{first}"),
             Self::Dates(first, last) => write!(f, "{first}..{last}"),

@@ -69,7 +69,7 @@ pub fn decide(
         return Err((Reject::UnknownTenant, "the tenant is gone".into()));
     };
     let emergency = is_emergency(tenant, query.from, query.called);
-    let mut search = Search::new(query, emergency, tenant.routes.len());
+    let mut search = Search::new(plan, query, emergency, tenant.routes.len());
     let found = search.first(&tenant.routes);
     trace.ask(query, emergency, search.missed);
     let Some((index, route)) = found else {
@@ -85,10 +85,6 @@ pub fn decide(
     let trunks = trunks(plan, route, query);
     trace.found(index, &trunks);
     let why = sentence(plan, &tenant.name, route, emergency, &trunks);
-    if trunks.is_empty() {
-        // Only rates name its trunks, and they have none for this number.
-        return Err((Reject::NoRoute, why));
-    }
     Ok(Decision { route: Some(index), trunks, emergency, why })
 }
 
@@ -102,6 +98,7 @@ pub(crate) fn by_hook(plan: &Plan, tenant: usize, route: usize, trunks: Vec<usiz
 
 /// The route that matches, and why those before it do not.
 struct Search<'a> {
+    plan: &'a Plan,
     query: &'a Query<'a>,
     emergency: bool,
     dialled: &'a str,
@@ -111,9 +108,9 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(query: &'a Query<'a>, emergency: bool, routes: usize) -> Self {
+    fn new(plan: &'a Plan, query: &'a Query<'a>, emergency: bool, routes: usize) -> Self {
         let missed = Vec::with_capacity(routes);
-        Self { query, emergency, dialled: dialled(query.called), local: None, missed }
+        Self { plan, query, emergency, dialled: dialled(query.called), local: None, missed }
     }
 
     /// An emergency call without a route of its own takes the ordinary ones: it must get out.
@@ -162,8 +159,15 @@ impl<'a> Search<'a> {
         }
         match &rare.when {
             Some(when) if !when.holds(self.local(&when.timezone)) => Miss::When,
+            _ if route.to.is_empty() && self.rates_are_silent(route) => Miss::Rates,
             _ => Miss::None,
         }
+    }
+
+    /// Whether only rates name the trunks of the route, and they have no price for the number.
+    fn rates_are_silent(&self, route: &Route) -> bool {
+        let rates = route.least_cost().and_then(|rates| self.plan.rates.get(rates));
+        rates.is_some_and(|rates| rates.offers(self.query.called).is_empty())
     }
 
     fn local(&mut self, timezone: &TimeZone) -> DateTime {
@@ -206,9 +210,6 @@ fn sentence(plan: &Plan, tenant: &str, route: &Route, emergency: bool, trunks: &
     for (position, trunk) in trunks.iter().enumerate() {
         let _ =
             write!(why, "{} {}", if position == 0 { "" } else { "," }, trunk_name(plan, *trunk));
-    }
-    if trunks.is_empty() {
-        why.push_str(" no trunk has a rate for it");
     }
     why
 }

@@ -103,6 +103,7 @@ impl Chance {
             }
             to.push(step);
         }
+        let rates = self.once_in(4);
         let mut called = Vec::new();
         while called.is_empty() {
             called = self.some(&PATTERNS, 2);
@@ -116,8 +117,8 @@ impl Chance {
             when: if self.once_in(3) { self.some(&WHEN, 2) } else { Vec::new() },
             zone: self.of(&ZONES),
             priority: self.of(&[100, 100, 100, 10, 200]),
-            rates: self.once_in(6),
-            to,
+            rates,
+            to: if rates && self.once_in(2) { Vec::new() } else { to },
         }
     }
 }
@@ -246,6 +247,7 @@ fn naive<'a>(routes: &'a [Written], query: &Query<'_>) -> Option<(usize, &'a Wri
             && (route.calling.is_empty() || any(&route.calling, query.calling))
             && (route.via.is_empty() || route.via.contains(&query.via))
             && (route.when.is_empty() || time)
+            && !(route.to.is_empty() && naive_rates(query.called).is_empty())
     };
     let all: Vec<(usize, &Written)> = routes.iter().enumerate().collect();
     let of = |wanted: bool| {

@@ -56,6 +56,8 @@ pub enum Miss {
     Via,
     /// The time.
     When,
+    /// Only rates name its trunks, and they have no price for the called number.
+    Rates,
     /// One before it matched.
     Untried,
     /// It matches.
@@ -180,10 +182,10 @@ impl Trace {
             }
         }
         if left_out > 0 {
-            lines.push(format!("{left_out} more routes did not match"));
+            lines.push(format!("more routes that did not match: {left_out}"));
         }
         if other_side > 0 {
-            lines.push(format!("{other_side} routes are for calls from the other side"));
+            lines.push(format!("routes for calls from the other side: {other_side}"));
         }
         lines.extend(self.targets(plan, tenant));
         lines.extend_from_slice(after);
@@ -220,6 +222,11 @@ impl Table {
                 let calling = rare.calling.as_ref();
                 let why = calling.map(|calling| why_not(calling, &self.calling));
                 format!("the calling number {}", why.unwrap_or_default())
+            }
+            Miss::Rates => {
+                let rates = rare.least_cost.and_then(|rates| plan.rates.get(rates));
+                let name = rates.map_or("?", |rates| rates.name.as_str());
+                format!("rates {name} have no price for {}, and there is no `to`", self.called)
             }
             Miss::Via => format!("it came in on {}", trunk_name(plan, self.via)),
             Miss::When => {

@@ -76,7 +76,7 @@ fn a_call_that_is_refused_keeps_why_no_route_took_it() {
     assert_eq!(record.cause, "no_route");
     let told = &record.decision;
     assert!(told.iter().any(|line| line.starts_with("tenants.d/contoso.toml:14")), "{told:?}");
-    assert!(told.iter().any(|line| line == "1 routes are for calls from the other side"));
+    assert!(told.iter().any(|line| line == "routes for calls from the other side: 1"));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_record_of_a_tenant_with_a_thousand_routes_is_bounded() {
     anna.hears(&mut world, "404 INVITE");
     let told = &world.records[0].decision;
     assert!(told.len() < 25, "{}", told.len());
-    assert!(told.iter().any(|line| line == "984 more routes did not match"), "{told:?}");
+    assert!(told.iter().any(|line| line == "more routes that did not match: 984"), "{told:?}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn every_key_of_a_route_counts() {
     assert_eq!(rare.via, [0]);
     assert_eq!(
         rare.when.as_ref().unwrap().to_string(),
-        "mon,tue,wed,thu,fri 08:00-18:00, 12-24 (Europe/Berlin)"
+        "mon-fri 08:00-18:00, 12-24 (Europe/Berlin)"
     );
     let rare = tenant.routes[1].rare.as_ref().unwrap();
     assert_eq!(rare.when.as_ref().unwrap().to_string(), "sat,sun (Europe/London)");
