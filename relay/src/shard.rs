@@ -205,9 +205,9 @@ impl Shard {
         }
     }
 
-    fn refresh(&self) {
+    fn refresh(&mut self) {
         let (ports, trunks) = (self.b2bua.media_ports_in_use(), self.b2bua.trunk_calls());
-        self.telemetry.refresh(clock::now().mono, ports, &trunks);
+        self.telemetry.refresh(clock::now().mono, ports, trunks);
         telemetry::media_drops(&self.engine.totals().drops);
     }
 

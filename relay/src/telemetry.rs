@@ -129,6 +129,8 @@ pub struct Telemetry {
     pub alarms: Alarms,
     /// When OPTIONS last went well, by trunk, target and direction: shown as an age.
     options: Vec<(OptionsKey, Instant)>,
+    /// The trunks whose calls were shown last.
+    trunks: Vec<String>,
     hooks: hook::Health,
 }
 
@@ -271,8 +273,16 @@ impl Telemetry {
     }
 
     /// Once a second: gauges that are ages or sums.
-    pub fn refresh(&self, now: Instant, media_ports_in_use: usize, trunks: &[(String, [u32; 2])]) {
-        for (trunk, calls) in trunks {
+    pub fn refresh(
+        &mut self,
+        now: Instant,
+        media_ports_in_use: usize,
+        trunks: Vec<(String, [u32; 2])>,
+    ) {
+        // A trunk that is gone carries nothing any more.
+        let gone = self.trunks.iter().filter(|known| trunks.iter().all(|(name, _)| name != *known));
+        let gone: Vec<_> = gone.map(|name| (name.clone(), [0, 0])).collect();
+        for (trunk, calls) in trunks.iter().chain(&gone) {
             for (direction, calls) in ["in", "out"].into_iter().zip(calls) {
                 gauge!(
                     "tollgate_trunk_calls_active",
@@ -281,6 +291,7 @@ impl Telemetry {
                 .set(*calls);
             }
         }
+        self.trunks = trunks.into_iter().map(|(name, _)| name).collect();
         for ((trunk, target, direction), at) in &self.options {
             let age = now.saturating_duration_since(*at).as_secs_f64();
             gauge!(

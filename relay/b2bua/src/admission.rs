@@ -149,6 +149,13 @@ impl Admission {
         self.tenants.retain(|name, it| it.all.calls > 0 || plan.tenants.named(name).is_some());
     }
 
+    /// Places that are taken anywhere: none when no call is up.
+    pub(crate) fn taken(&self) -> usize {
+        let usages = self.trunks.values().chain(self.tenants.values());
+        let counts = usages.flat_map(|usage| usage.sides.iter().chain([&usage.all]));
+        self.calls + counts.map(|count| count.calls as usize).sum::<usize>()
+    }
+
     /// Calls on a trunk now, in and out.
     pub(crate) fn trunk_calls(&self, trunk: &str) -> [u32; 2] {
         self.trunks.get(trunk).map_or([0; 2], |usage| usage.sides.each_ref().map(|it| it.calls))

@@ -220,6 +220,7 @@ impl B2bua {
             clients: self.core.clients.len(),
             servers: self.core.servers.len() + self.core.farewells.len(),
             dialogs: self.core.dialogs.len(),
+            counted: self.core.admission.taken() + self.core.fraud.running(),
         }
     }
 }
@@ -237,6 +238,8 @@ pub struct Held {
     pub servers: usize,
     /// Dialogs, by our tags.
     pub dialogs: usize,
+    /// Places that calls take in limits, and those that run at the fraud guard.
+    pub counted: usize,
 }
 
 impl B2bua {

@@ -7,7 +7,10 @@ use crate::{Who, World, ms, secs};
 use b2bua::Plan;
 use b2bua::accounts::{Account, Secret};
 use b2bua::hook::{Failure, RouteAnswer, RouteQuestion};
-use b2bua::plan::{Fallback, HoldPolicy, Hook, Reliable, RouteFrom, TransferPolicy};
+use b2bua::plan::{
+    Breaker, Ceiling, Class, Fallback, HoldPolicy, Hook, Limits, Reliable, RouteFrom,
+    TransferPolicy,
+};
 use emulate::{Abilities, Behaviour, CallId, Challenges, Dial, Progress, Reliability, Script};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -175,6 +178,50 @@ impl Dice {
     }
 }
 
+impl Dice {
+    /// Bounds and what is done about targets that fail, in every third flow.
+    fn bound(&mut self, plan: &mut Plan) {
+        if !self.once_in(3) {
+            return;
+        }
+        for trunk in &mut plan.trunks {
+            trunk.breaker = self.once_in(2).then(|| Breaker {
+                failures: 1 + self.below(3),
+                pause: secs(u64::from(1 + self.below(5))),
+            });
+            trunk.failover =
+                self.once_in(3).then(|| [408, 480, 486, 500, 503].into_iter().collect());
+            trunk.answer_timeout = self.once_in(3).then(|| ms(500 + u64::from(self.below(4000))));
+            (trunk.limits, trunk.limits_in, trunk.limits_out) =
+                (self.limits(), self.limits(), self.limits());
+        }
+        for tenant in plan.tenants.iter_mut() {
+            tenant.suspended = self.once_in(12);
+            tenant.limits_from_teams = self.limits();
+            tenant.limits_from_carrier = self.limits();
+            let bound = 1 + self.below(5);
+            let prefixes = ["+4989"].into_iter().collect();
+            let class = Class { name: "munich".into(), outside: None, prefixes };
+            let of = |dice: &mut Self| dice.once_in(2).then_some(bound);
+            tenant.fraud = vec![Ceiling {
+                class: Arc::new(class),
+                calls_per_hour: of(self),
+                minutes_per_hour: of(self),
+                alarm_at: 0.8,
+                ..Ceiling::default()
+            }];
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        Limits {
+            calls: self.once_in(4).then(|| 1 + self.below(4)),
+            calls_per_second: self.once_in(4).then(|| 1 + self.below(4)),
+            burst: self.once_in(4).then(|| 1 + self.below(8)),
+        }
+    }
+}
+
 /// Plays the flow of this seed to its end and checks the laws; what came of it.
 ///
 /// # Panics
@@ -182,7 +229,12 @@ impl Dice {
 pub fn play(seed: u64) -> Played {
     let mut dice = Dice::new(seed);
     let known = [!dice.once_in(4), !dice.once_in(4)];
-    let mut world = World::with(seed, |plan| dice.vary(plan, known));
+    // Dice of their own, so that seeds of before play the same calls.
+    let mut bounds = Dice::new(seed.wrapping_add(0x0067_7561_7264));
+    let mut world = World::with(seed, |plan| {
+        dice.vary(plan, known);
+        bounds.bound(plan);
+    });
     let mut says = Dice::new(seed.wrapping_add(0x686f_6f6b));
     world.hook = Some(Box::new(move |question| says.hook(question)));
     let teams = dice.script();

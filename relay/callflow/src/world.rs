@@ -631,6 +631,7 @@ impl World {
             ("requests of ours that somebody waits for", held.clients),
             ("INVITEs that somebody answers", held.servers),
             ("dialogs", held.dialogs),
+            ("places in limits", held.counted),
             ("media ports", self.core.media_ports_in_use()),
             ("calls in the media", usize::from(!self.media.is_empty())),
             ("calls at the far sides", self.emulated_calls()),

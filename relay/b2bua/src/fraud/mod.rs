@@ -211,6 +211,12 @@ impl Fraud {
         events
     }
 
+    /// Calls whose minutes run, in all classes: none when no call is up.
+    pub(crate) fn running(&self) -> usize {
+        let all = self.tenants.values().flatten().map(|watched| watched.up);
+        usize::try_from(all.sum::<u64>()).unwrap_or(usize::MAX)
+    }
+
     /// Whether there is nothing to look at.
     pub(crate) fn is_empty(&self) -> bool {
         self.tenants.is_empty()

@@ -178,6 +178,64 @@ fn a_restart_remembers_what_the_records_tell() {
     assert_eq!(used, Used { calls: 3, talk_ms: 65 * MINUTE });
 }
 
+/// Against one that keeps every call: what is counted is what lay within the last hour, and at most
+/// within the minute before it as well.
+#[test]
+fn what_is_counted_is_what_a_list_of_all_calls_says_but_for_one_slot() {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::{RngCore, SeedableRng};
+    let start = beginning();
+    for seed in 0..40 {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let mut below = |bound: u32| u64::from(rng.next_u32() % bound);
+        let mut fraud = Fraud::new(start);
+        let tenant =
+            contoso(vec![Ceiling { calls_per_hour: Some(1_000_000), ..ceiling("premium") }]);
+        // When each began, was answered and ended, in milliseconds.
+        let mut all: Vec<(u64, Option<u64>, Option<u64>, Toll)> = Vec::new();
+        let mut now = 0;
+        for _ in 0..600 {
+            now += below(90_000);
+            let at = start + Duration::from_millis(now);
+            match below(3) {
+                0 => {
+                    let toll = calls(&mut fraud, at, &tenant, "+49900123456").unwrap();
+                    all.push((now, None, None, toll));
+                }
+                1 => {
+                    if let Some(call) = all.iter_mut().find(|call| call.1.is_none()) {
+                        fraud.answered(at, &mut call.3);
+                        call.1 = Some(now);
+                    }
+                }
+                _ => {
+                    let up = |call: &&mut (u64, Option<u64>, Option<u64>, Toll)| {
+                        call.1.is_some() && call.2.is_none()
+                    };
+                    if let Some(call) = all.iter_mut().find(up) {
+                        fraud.ended(at, &call.3);
+                        call.2 = Some(now);
+                    }
+                }
+            }
+            let within = |back: u64| {
+                let first = now.saturating_sub(back);
+                let began = all.iter().filter(|call| call.0 >= first).count() as u64;
+                let talk = all.iter().filter_map(|(_, answered, ended, _)| {
+                    let (from, to) = ((*answered)?.max(first), ended.unwrap_or(now));
+                    Some(to.saturating_sub(from))
+                });
+                Used { calls: began, talk_ms: talk.sum() }
+            };
+            let Some(watched) = fraud.watched("contoso", &"premium".into()) else { continue };
+            let used = watched.hour.used(now as i64, watched.up, watched.told);
+            let (least, most) = (within(3_600_000), within(3_660_000));
+            assert!((least.calls..=most.calls).contains(&used.calls), "{used:?} {least:?}");
+            assert!((least.talk_ms..=most.talk_ms).contains(&used.talk_ms), "{used:?} {least:?}");
+        }
+    }
+}
+
 #[test]
 fn what_ends_twice_or_was_never_answered_takes_no_minutes() {
     let start = beginning();
