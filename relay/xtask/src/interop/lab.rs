@@ -87,6 +87,10 @@ pub(super) const CALLEE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 5);
 pub(super) const OVER_UDP: &str = "+49308881";
 pub(super) const OVER_TCP: &str = "+49308882";
 
+/// Numbers of tenants that come and go while calls cross: of one whose calls do, and of a guest.
+pub(super) const CROSSING: &str = "+49308883";
+pub(super) const GUEST: &str = "+49308884";
+
 /// A carrier that wants us to register.
 pub(super) const REGISTRAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 6);
 

@@ -11,6 +11,7 @@ mod namespace;
 mod peers;
 mod pki;
 mod process;
+mod reloads;
 mod scenarios;
 mod sipp;
 mod srtp;

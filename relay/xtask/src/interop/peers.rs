@@ -188,7 +188,30 @@ impl Sipp {
         Ok(sipp)
     }
 
-    /// Waits until its one call went through the scenario, step by step.
+    /// Plays one side of many calls over UDP; a caller dials the number, so many times a second.
+    pub(super) fn load(
+        folder: &Path,
+        name: &'static str,
+        scenario: &str,
+        address: Ipv4Addr,
+        dials: Option<(&str, usize)>,
+        calls: usize,
+    ) -> Outcome<Self> {
+        let mut extra = vec!["-m".to_owned(), calls.to_string()];
+        if let Some((number, per_second)) = dials {
+            let (rate, border) = (per_second.to_string(), lab::BORDER_SIP.to_string());
+            extra.extend(["-r", &rate, "-s", number, &border].map(str::to_owned));
+        }
+        extra.extend(["-timeout", "90s"].map(str::to_owned));
+        Self::start(name, scenario, folder, address, &extra)
+    }
+
+    /// Whether it has played all its calls.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.process.is_over()
+    }
+
+    /// Waits until all its calls went through the scenario, step by step.
     pub(super) fn completes(mut self) -> Outcome {
         let status = self.process.ended(CALL)?;
         ensure(status.success(), || {
@@ -212,6 +235,7 @@ impl Sipp {
         let port = lab::SIP_PORT.to_string();
         let mut command = on(&lab::CARRIERS, "sipp");
         command.arg("-sf").arg(&file).args(["-i", &own, "-p", &port, "-mi", &own, "-mp", &media]);
+        // What is said again later holds.
         command.args(["-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error", "-trace_err"]);
         command.arg("-error_file").arg(folder.join(format!("{name}.errors")));
         command.args(extra).env("TERM", "dumb").current_dir(folder);

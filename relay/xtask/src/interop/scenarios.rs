@@ -4,6 +4,7 @@ use super::audio::Audio;
 use super::baresip::Agent;
 use super::capture::{Capture, Trace};
 use super::peers::{self, Sipp};
+use super::reloads::{no_alarm_is_left_after_the_storm, tenants_come_and_go_while_calls_cross};
 use super::strangers::strangers_get_nothing;
 use super::surprises::{Over, SURPRISES, carrier_wants_us_to_register};
 use super::tollgate::Metrics;
@@ -51,6 +52,8 @@ const CALLS: &[Plain] = &[
 
 /// After all calls.
 const CLOSING: &[Plain] = &[
+    ("tenants_come_and_go_while_calls_cross", tenants_come_and_go_while_calls_cross),
+    ("no_alarm_is_left_after_the_storm", no_alarm_is_left_after_the_storm),
     ("strangers_get_nothing", strangers_get_nothing),
     ("books_balance", books_balance),
     ("stop_ends_both_legs", stop_ends_both_legs),

@@ -47,7 +47,7 @@ impl Over {
     }
 }
 
-const POLITE_CALLER: &str = "
+pub(super) const POLITE_CALLER: &str = "
     > INVITE sdp
     < 100?
     < 180?
@@ -57,7 +57,7 @@ const POLITE_CALLER: &str = "
     > BYE
     < 200";
 
-const POLITE_CALLEE: &str = "
+pub(super) const POLITE_CALLEE: &str = "
     < INVITE
     > 180
     pause 100

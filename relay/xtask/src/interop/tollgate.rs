@@ -47,6 +47,11 @@ impl Tollgate {
         Ok(tollgate)
     }
 
+    /// Where its configuration is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Standard output of a verb.
     pub(super) fn ask(&self, words: &[&str]) -> Outcome<String> {
         let mut command = Command::new(&self.binary);
