@@ -364,7 +364,7 @@ impl Reloads {
             Ok(candidate) => Ok((None, candidate)),
             Err(problems) => Err(texts(&problems)),
         };
-        store.set_refused(judged.is_err());
+        let was_refused = store.set_refused(judged.is_err());
         let (applied, candidate) = match judged {
             Ok(done) => done,
             Err(problems) => {
@@ -382,7 +382,8 @@ impl Reloads {
             counter!("tollgate_config_reloads_total", "result" => result).increment(1);
             tracing::info!(generation, ?took, changed = what, "configuration is in force");
         }
-        if applied.is_some() || rolled_back != force.rolled_back {
+        // Files that were refused and are as in force again change nothing but that.
+        if applied.is_some() || was_refused || rolled_back != force.rolled_back {
             force.rolled_back = rolled_back;
             force.show();
         }

@@ -47,6 +47,10 @@ fn what_a_reload_would_change_is_told_before_it_changes() {
     assert!(err.contains("tollgate.toml:1: unknown key `nonsense`"), "{err}");
     running.wait_for("alarm", || running.told(&["alarms"]).contains("config_refused"));
     assert!(running.metrics().contains("tollgate_config_in_sync 0"));
+    // As it was: nothing changes but that it is what is on disk.
+    running.write("tollgate.toml", &host);
+    running.wait_for("no alarm", || running.told(&["alarms"]) == "no alarms\n");
+    assert!(running.metrics().contains("tollgate_config_in_sync 1"));
 }
 
 #[test]

@@ -154,9 +154,9 @@ impl Store {
         self.entries.keys()
     }
 
-    /// Nothing of the last look is in force, or all that could be.
-    pub(crate) fn set_refused(&mut self, refused: bool) {
-        self.refused = refused;
+    /// Nothing of the last look is in force, or all that could be; how it was before.
+    pub(crate) fn set_refused(&mut self, refused: bool) -> bool {
+        std::mem::replace(&mut self.refused, refused)
     }
 
     /// Where it is on disk.
