@@ -217,10 +217,11 @@ impl Arrival {
             at: core.now.wall,
             draw: core.rng.next_u64(),
         };
-        let prepared = ruling::prepare(core, &self.plan, question, trace)?;
+        let mut prepared = ruling::prepare(core, &self.plan, question, trace)?;
+        let crossing = std::mem::take(&mut prepared.question.crossing);
+        prepared.question.crossing = crossing.for_emergency(prepared.emergency);
         // Nobody need be asked where a call goes that cannot be made.
-        let crossing = prepared.question.crossing.clone().for_emergency(prepared.emergency);
-        match crossing.refusal() {
+        match prepared.question.crossing.refusal() {
             Some((reject, why)) => Err(Refused::new(reject, why, Some(tenant))),
             None => Ok((prepared, fqdn)),
         }

@@ -2,7 +2,7 @@
 
 use b2bua::hook::{Failure, RouteAnswer};
 use b2bua::io::Event;
-use b2bua::plan::{Fallback, Hook, RouteFrom};
+use b2bua::plan::{Fallback, Hook, Pattern, RouteFrom};
 use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN};
 use callflow::script::{connect, hang_up};
 use callflow::{Party, Who, World, ms, secs};
@@ -257,6 +257,20 @@ fn the_hook_sends_a_carriers_call_to_a_number_of_another_tenant() {
     world.hook_says(RouteAnswer::Route { to, called, caller: None });
     refused(&mut world, &mut caller, 503, "hook_failed");
     assert_eq!(results(&world), ["invalid"]);
+}
+
+#[test]
+fn the_hook_sends_a_call_to_a_number_that_is_blocked() {
+    let mut world = World::with(1, |plan| {
+        let tenant = plan.tenants.iter_mut().next().expect("contoso");
+        tenant.hook = Some(Arc::new(Hook { timeout: ms(500), ..Hook::default() }));
+        let blocked: Pattern = "+4940*".parse().expect("a pattern");
+        tenant.block.called = Some(blocked.into());
+    });
+    let mut anna = anna_calls(&mut world);
+    let (to, called) = (vec!["colt".into()], Some("+4940555".into()));
+    world.hook_says(RouteAnswer::Route { to, called, caller: None });
+    refused(&mut world, &mut anna, 403, "blocked");
 }
 
 #[test]
