@@ -1,5 +1,6 @@
 //! Flows by chance: calls, holds, faults of the network and misbehaving far sides, all from a seed.
 
+use crate::chance_rules;
 use crate::met::Met;
 use crate::mischief;
 use crate::plan::{ANNA, BORIS, BT, COLT, CONTOSO, FABRIKAM, PSTN, TEAMS, TERMS};
@@ -231,9 +232,11 @@ pub fn play(seed: u64) -> Played {
     let known = [!dice.once_in(4), !dice.once_in(4)];
     // Dice of their own, so that seeds of before play the same calls.
     let mut bounds = Dice::new(seed.wrapping_add(0x0067_7561_7264));
+    let mut rules = Dice::new(seed.wrapping_add(0x7275_6c65));
     let mut world = World::with(seed, |plan| {
         dice.vary(plan, known);
         bounds.bound(plan);
+        chance_rules::vary(&mut rules, plan);
     });
     let mut says = Dice::new(seed.wrapping_add(0x686f_6f6b));
     world.hook = Some(Box::new(move |question| says.hook(question)));

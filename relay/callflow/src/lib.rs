@@ -12,6 +12,7 @@
 )]
 
 pub mod chance;
+mod chance_rules;
 mod clock;
 mod emulated;
 mod ladder;

@@ -10,7 +10,7 @@ use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, Event, Hop, Target};
 use crate::leg::{self, Leg, SDP};
 use crate::party::{Called, Caller, is_telephone, number_in};
-use crate::plan::{Plan, TargetName};
+use crate::plan::{Plan, TargetName, TrunkKind};
 use crate::registrar::Registrars;
 use crate::routing::Trace;
 use crate::session::Session;
@@ -205,6 +205,7 @@ impl Invitation {
             tenant: tenant.map_or("", |tenant| &tenant.name),
             trunk: &trunk.name,
             call: call.0,
+            teams: trunk.kind == TrunkKind::Teams,
         };
         let rules = of_tenant.iter().chain(&trunk.header_rules);
         apply_rules(rules, self.whose.from, headers, &facts, received);

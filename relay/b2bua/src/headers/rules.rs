@@ -117,10 +117,11 @@ const CALLER: &[&str] =
 const LOCATION: &[&str] = &["Geolocation", "Geolocation-Routing", "Geolocation-Error"];
 /// Families of names.
 const FAMILIES: &[&str] = &["Content-", "Refer", "Sec-WebSocket-"];
-/// Who diverted a call, hosts and hidden numbers included: written anew, never taken over.
+/// Who diverted a call, hosts and hidden numbers included: written anew, never taken over, and to
+/// Teams by us alone (TDR-FWD-005).
 const DIVERSION: &[&str] = &["Diversion", "History-Info"];
-/// What Teams is never told (TDR-OUT-010, TDR-FWD-005), beside all above.
-const NOT_FOR_TEAMS: &[&str] = &["P-Early-Media", "Diversion", "History-Info"];
+/// What is private to networks, and never for Teams (TDR-OUT-010).
+const PRIVATE: &[&str] = &["X-", "P-"];
 
 impl HeaderRule {
     /// A rule for INVITEs of calls from this side, or from either.
@@ -139,8 +140,10 @@ impl HeaderRule {
 
     /// Why Teams must not be sent what it makes.
     pub fn breaks_teams(&self) -> Option<NoHeaderRule> {
-        let refused = is_one_of(&self.name, NOT_FOR_TEAMS);
-        let hint = Some("a header of your own begins with X-");
+        let private = starts_with_one_of(&self.name, PRIVATE);
+        let refused = private || is_one_of(&self.name, DIVERSION);
+        let hint =
+            Some("what is private to networks and who diverted a call is not sent there by rule");
         refused.then(|| NoHeaderRule { said: "is not for Teams".into(), hint })
     }
 
@@ -180,10 +183,7 @@ pub fn may_be_changed(name: &str) -> Result<(), NoHeaderRule> {
     }
     let long = sip_core::message::long_name(name.as_bytes());
     let long = std::str::from_utf8(long).unwrap_or(name);
-    let family = |family: &&str| {
-        long.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family))
-    };
-    if is_one_of(long, DIALOG) || FAMILIES.iter().any(family) {
+    if is_one_of(long, DIALOG) || starts_with_one_of(long, FAMILIES) {
         return refused("is a header that the dialog lives by", None);
     }
     if is_one_of(long, SECURITY) {
@@ -208,6 +208,11 @@ fn may_be_copied(name: &str) -> Result<(), NoHeaderRule> {
         }),
         false => Ok(()),
     }
+}
+
+fn starts_with_one_of(name: &str, list: &[&str]) -> bool {
+    let starts = |one: &&str| name.get(..one.len()).is_some_and(|it| it.eq_ignore_ascii_case(one));
+    list.iter().any(starts)
 }
 
 fn is_one_of(name: &str, list: &[&str]) -> bool {
@@ -311,6 +316,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) trunk: &'a str,
     pub(crate) call: u64,
+    /// The INVITE goes to Teams, where not every header may.
+    pub(crate) teams: bool,
 }
 
 /// Applies the rules of a tenant and then those of a trunk to our INVITE, for a call from this side;
@@ -323,7 +330,10 @@ pub(crate) fn apply<'r>(
     received: Option<&Headers>,
 ) {
     let mut room = ADDED_MAX;
-    for rule in rules.filter(|rule| rule.from.is_none_or(|of| of == from)) {
+    let fits = |rule: &&HeaderRule| {
+        rule.from.is_none_or(|of| of == from) && !(facts.teams && rule.breaks_teams().is_some())
+    };
+    for rule in rules.filter(fits) {
         rule.apply(headers, facts, received, &mut room);
     }
 }
@@ -339,7 +349,9 @@ impl HeaderRule {
         let name = &self.name;
         let mut push = |headers: &mut Headers, value: Vec<u8>| {
             let size = name.len() + value.len();
-            if value.len() <= VALUE_MAX && size <= *room && is_plain(&value) {
+            // Microsoft takes no sips URI anywhere (TDR-TLS-010).
+            let refused = facts.teams && value.windows(5).any(|w| w.eq_ignore_ascii_case(b"sips:"));
+            if value.len() <= VALUE_MAX && size <= *room && is_plain(&value) && !refused {
                 *room -= size;
                 headers.push_named(name, value);
             }

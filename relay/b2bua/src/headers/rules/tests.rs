@@ -4,8 +4,14 @@ use super::*;
 use proptest::prelude::*;
 use sip_core::Name;
 
-const FACTS: Facts<'_> =
-    Facts { called: "+4930123456", calling: "+4989$1", tenant: "contoso", trunk: "colt", call: 7 };
+const FACTS: Facts<'_> = Facts {
+    called: "+4930123456",
+    calling: "+4989$1",
+    tenant: "contoso",
+    trunk: "colt",
+    call: 7,
+    teams: false,
+};
 
 fn rule(name: &str, action: HeaderAction) -> Result<HeaderRule, NoHeaderRule> {
     HeaderRule::new(name, action, None, "tollgate.toml:1".into())
@@ -97,7 +103,10 @@ fn headers_that_the_call_lives_by_are_refused_in_any_spelling() {
     assert!(rule("X-Copy", HeaderAction::Copy("History-Info".into())).is_err());
     assert!(rule("Diversion", HeaderAction::Remove).is_ok());
     assert!(rule("Diversion", HeaderAction::Remove).unwrap().breaks_teams().is_some());
-    assert!(rule("P-Charging-Vector", HeaderAction::Remove).unwrap().breaks_teams().is_none());
+    for private in ["P-Charging-Vector", "x-colour", "History-Info"] {
+        assert!(rule(private, HeaderAction::Remove).unwrap().breaks_teams().is_some());
+    }
+    assert!(rule("Subject", HeaderAction::Remove).unwrap().breaks_teams().is_none());
 }
 
 #[test]
@@ -137,6 +146,15 @@ fn lines_are_added_removed_replaced_and_taken_over() {
         "X-Mine: one",
     ];
     assert_eq!(got, expected);
+}
+
+#[test]
+fn teams_is_sent_nothing_that_it_must_not_see() {
+    let rules = [add("X-Colour", "blue"), add("Subject", "hello"), add("Call-Info", "<SIPS:a@b>")];
+    let mut ours = Headers::default();
+    let facts = Facts { teams: true, ..FACTS };
+    apply(rules.iter(), RouteFrom::Carrier, &mut ours, &facts, None);
+    assert_eq!(ours.iter().collect::<Vec<_>>(), [(&b"Subject"[..], &b"hello"[..])]);
 }
 
 #[test]
