@@ -36,6 +36,8 @@ enum Verb {
     Route(route::Plan),
     /// Drives calls through `tollgate run`, and through Kamailio as a plain proxy, on the loopback
     Sip(sip::Plan),
+    /// Loads and reloads a configuration of ten thousand tenants under calls
+    Reload(sip::reload::Plan),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         Verb::Parse(plan) => parse::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Route(plan) => route::run(&plan)
+            .map(|report| if plan.json { report.json() } else { report.to_string() }),
+        Verb::Reload(plan) => sip::reload::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Sip(plan) => {
             sip::run(&plan).map(|report| if plan.json { report.json() } else { report.to_string() })

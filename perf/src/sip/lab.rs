@@ -36,6 +36,18 @@ impl Lab {
         Ok(Self { folder, tollgate, tls })
     }
 
+    /// Where tenants' files are.
+    pub(super) fn tenants(&self) -> Result<PathBuf, Failure> {
+        let folder = self.folder.join("config/tenants.d");
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// The host's file.
+    pub(super) fn host(&self) -> Result<PathBuf, Failure> {
+        Ok(self.folder.join("config/tollgate.toml"))
+    }
+
     /// Where Kamailio is installed, if it is.
     pub(super) fn kamailio(&self) -> Option<&'static Path> {
         ["/usr/sbin/kamailio", "/usr/local/sbin/kamailio"]

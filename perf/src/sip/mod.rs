@@ -5,6 +5,7 @@ mod caller;
 mod endpoint;
 mod lab;
 mod load;
+pub(crate) mod reload;
 mod report;
 mod sipp;
 mod standing;

@@ -61,6 +61,11 @@ impl Subject {
         Ok(subject)
     }
 
+    /// Where metrics are read, if it has any.
+    pub(super) const fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
     pub(super) const fn name(&self) -> &'static str {
         self.name
     }
@@ -158,7 +163,7 @@ impl Drop for Subject {
 }
 
 /// What `GET path` brings.
-fn get(address: SocketAddr, path: &str) -> Result<String, Failure> {
+pub(super) fn get(address: SocketAddr, path: &str) -> Result<String, Failure> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
@@ -175,7 +180,7 @@ fn sum(said: &str, metric: &str) -> u64 {
         .sum::<f64>() as u64
 }
 
-const START_MAX: Duration = Duration::from_secs(10);
+const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(15);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Metrics are refreshed each second.
