@@ -108,12 +108,11 @@ impl Breakers {
             Failure::Silence => "did not answer".to_owned(),
             Failure::Trouble(status) => format!("answered {status}"),
         };
-        let calls = if state.failures == 1 { "call" } else { "calls" };
-        let why = format!(
-            "{} {calls} in a row failed, the last one {what}; none goes there for {} s",
-            state.failures,
-            pause.as_secs()
-        );
+        let calls = match state.failures {
+            1 => format!("a call failed: it {what}"),
+            more => format!("{more} calls in a row failed, at the last one it {what}"),
+        };
+        let why = format!("{calls}; none goes there for {} s", pause.as_secs());
         self.told(&to.trunk, target, Some(why))
     }
 

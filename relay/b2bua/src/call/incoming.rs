@@ -262,6 +262,7 @@ impl Arrival {
         let whose =
             Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };
         let candidates = candidates(core, &self.plan, &decision.trunks, decision.emergency);
+        note_resting(&self.plan, &candidates, trace);
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
         };
@@ -531,6 +532,16 @@ pub(super) fn candidates(
     wake_one(&mut ranked, resting);
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// Says which targets get no call for now: those behind one that takes it are not seen in the attempts.
+fn note_resting(plan: &Plan, candidates: &[Candidate], trace: &mut Trace) {
+    for Candidate { trunk, target, to, .. } in candidates {
+        if let Err(why @ ("resting" | "retry_after")) = to {
+            let trunk = plan.trunks.get(*trunk).map_or("?", |trunk| trunk.name.as_str());
+            trace.note(format!("{trunk} {target} gets no calls for now ({why})"));
+        }
+    }
 }
 
 /// Puts those that rest, as calls failed there, behind all others. If none of the others is up, the one

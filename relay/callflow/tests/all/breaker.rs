@@ -128,7 +128,9 @@ fn a_target_that_refuses_calls_rests_until_one_call_has_tried_it() {
     bt_takes_it(&mut world, &mut anna);
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 2);
     let resting = [("bt".to_owned(), "200".to_owned())];
-    assert_eq!(outcomes(&mut world), resting, "what is not reached is not told");
+    assert_eq!(outcomes(&mut world), resting, "what is not reached is no attempt");
+    let decision = world.records.last().expect("a call has ended").decision.join("\n");
+    assert!(decision.contains("gets no calls for now (resting)"), "{decision}");
     // Then one call tries, while the others go elsewhere.
     world.run_for(secs(30));
     let (mut anna, trying) = asks(&mut world, Who::Colt);
