@@ -144,24 +144,26 @@ impl Import {
             self.files.iter().map(|file| (file.tenant.as_str(), file.text.as_str())).collect();
         let problems = match config::load_with(wish.config, &files) {
             Ok(loaded) => {
-                let warnings = loaded.warnings.iter().filter_map(|it| self.by_row(wish, it));
-                let warnings: Vec<Problem> = warnings.collect();
-                return self.warnings.extend(warnings);
+                let warnings = self.by_rows(wish, loaded.warnings);
+                return self.warnings.extend(warnings.into_iter().filter_map(Result::ok));
             }
             Err(problems) => problems,
         };
-        self.problems = problems
-            .into_iter()
-            .map(|problem| self.by_row(wish, &problem).unwrap_or(problem))
-            .collect();
+        let problems = self.by_rows(wish, problems).into_iter();
+        self.problems = problems.map(|it| it.unwrap_or_else(|problem| problem)).collect();
     }
 
-    /// The same at the row that its file is made of, if it is.
-    fn by_row(&self, wish: &Wish<'_>, problem: &Problem) -> Option<Problem> {
-        let file = self.files.iter().find(|file| file.path == problem.file)?;
-        let message = format!("{}:{}: {}", file.path.display(), problem.line, problem.message);
-        let (table, hint) = (wish.table.to_owned(), problem.hint.clone());
-        Some(Problem { file: table, line: file.line, message, hint })
+    /// Each at the row that its file is made of; `Err` if it is made of none.
+    fn by_rows(&self, wish: &Wish<'_>, problems: Vec<Problem>) -> Vec<Result<Problem, Problem>> {
+        let rows: BTreeMap<&Path, u32> =
+            self.files.iter().map(|file| (file.path.as_path(), file.line)).collect();
+        let by_row = |problem: Problem| {
+            let Some(line) = rows.get(problem.file.as_path()) else { return Err(problem) };
+            let Problem { file, line: inner, message, hint } = problem;
+            let message = format!("{}:{inner}: {message}", file.display());
+            Ok(Problem { file: wish.table.to_owned(), line: *line, message, hint })
+        };
+        problems.into_iter().map(by_row).collect()
     }
 
     /// Writes what is not there yet, each file whole or not at all; how many.
