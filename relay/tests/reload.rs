@@ -85,3 +85,53 @@ fn a_rollback_stays_until_the_files_change_and_over_a_restart() {
     running.restart();
     assert!(running.told(&["alarms"]).contains("as it last was"));
 }
+
+/// Every other change does not hold. What is in force at the end is what held last, and whoever did not
+/// change never noticed.
+#[test]
+fn a_storm_of_changes_half_of_them_invalid_leaves_what_held_last() {
+    let running = Running::start("storm");
+    running.rename_into("fabrikam", &tenant("fabrikam", "+4940100-+4940199", 5));
+    running.wait_for("fabrikam", || running.told(&["rollback", "--list"]).contains("fabrikam"));
+    for number in 1..=STORM {
+        let mut text = tenant("contoso", "+4930123450-+4930123459", number);
+        if number % 2 == 1 {
+            // Whose calls would these be? Nobody's but fabrikam's.
+            text = text.replacen("+4930123450-+4930123459", "+4940150", 1);
+        }
+        let file = running.file("tenants.d/contoso.toml");
+        match number % 3 {
+            0 => running.rename_into("contoso", &text),
+            1 => {
+                let target = running.file(&format!("elsewhere-{number}"));
+                std::fs::write(&target, text).unwrap();
+                let link = running.file("tenants.d/.link");
+                std::os::unix::fs::symlink(target, &link).unwrap();
+                std::fs::rename(link, file).unwrap();
+            }
+            _ => {
+                let _ = std::fs::remove_file(&file);
+                let mut open = std::fs::File::create(&file).unwrap();
+                let (half, rest) = text.split_at(text.len() / 2);
+                std::io::Write::write_all(&mut open, half.as_bytes()).unwrap();
+                running.breathe();
+                std::io::Write::write_all(&mut open, rest.as_bytes()).unwrap();
+            }
+        }
+        running.breathe();
+    }
+    assert_eq!(STORM % 2, 0, "the last one holds");
+    running.wait_for("calm", || running.told(&["alarms"]) == "no alarms\n");
+    assert_eq!(running.told(&["diff"]), "no differences\n");
+    let metrics = running.metrics();
+    assert!(metrics.contains("tollgate_config_in_sync 1"), "{metrics}");
+    assert!(metrics.contains("tollgate_config_reloads_total{result=\"refused\"} 0"), "{metrics}");
+    let partial = "tollgate_config_reloads_total{result=\"partial\"} ";
+    assert!(metrics.lines().any(|line| line.starts_with(partial) && !line.ends_with(" 0")));
+    assert!(!metrics.contains("tenant=\"fabrikam\""), "fabrikam was never broken");
+    let list = running.told(&["rollback", "--list"]);
+    assert!(list.contains(&format!("-> {STORM}")), "{list}");
+}
+
+/// Changes, some ten a second.
+const STORM: u32 = 50;

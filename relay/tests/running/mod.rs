@@ -123,6 +123,11 @@ impl Running {
         }
     }
 
+    /// About as long as it takes to notice a change.
+    pub(crate) fn breathe(&self) {
+        pause(Duration::from_millis(60));
+    }
+
     /// Longer than it takes to notice a change.
     pub(crate) fn settle(&self) {
         pause(Duration::from_millis(600));
