@@ -2,7 +2,7 @@
 //! inside, and as the next trunk wants to have them.
 
 use crate::headers::Crossing;
-use crate::numbering::{Country, NumberFormat};
+use crate::numbering::{Country, NumberFormat, is_whole};
 use crate::party::{Called, Caller, number_in, with_number};
 use crate::plan::{
     CallerId, CallerPolicy, CallerPrivacy, Party, Patterns, Plan, Rewrite, RouteFrom, Subject,
@@ -187,8 +187,10 @@ impl std::fmt::Display for Of<'_> {
 /// Why a block list refuses the call, if one does: that of the host or that of the tenant.
 pub(crate) fn blocked(plan: &Plan, tenant: &Tenant, numbers: &Numbers) -> Option<String> {
     let lists = [(&*plan.block, "the host"), (&tenant.block, "the tenant")];
-    let called = numbers.called.clone().with_plus().number;
-    let called = [numbers.called.number.clone(), called];
+    // A whole number may come without its `+`; 11833 is none in America.
+    let number = &numbers.called.number;
+    let plus = is_whole(number).then(|| numbers.called.clone().with_plus().number);
+    let called: Vec<String> = [number.clone()].into_iter().chain(plus).collect();
     let vouched = numbers.crossing.vouched().map(number_in);
     let calling: Vec<String> =
         [number_in(&numbers.caller.user)].into_iter().chain(vouched).collect();

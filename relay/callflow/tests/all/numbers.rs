@@ -246,6 +246,23 @@ fn blocked_numbers_are_refused_and_emergency_calls_are_not() {
 }
 
 #[test]
+fn a_short_number_is_not_taken_for_one_of_the_country_it_begins_like() {
+    let mut world = World::with(1, |plan| {
+        plan.block = Block { called: Some(patterns("+1*")), calling: None }.into();
+        let called = Patterns::default();
+        plan.tenants[0].routes = vec![Route { called, to: vec![COLT].into(), ..Route::default() }];
+    });
+    for refused in ["+12125550123", "12125550123"] {
+        let caller = teams_calls(&mut world, refused, &[]);
+        let refusal = caller.clone().hears(&mut world, "403 INVITE");
+        caller.acknowledges_failure(&mut world, &refusal);
+    }
+    let anna = teams_calls(&mut world, "11833", &[]);
+    let desk = Party::called(&mut world, Who::Colt);
+    play(&mut world, anna, desk);
+}
+
+#[test]
 fn a_transfer_goes_by_the_same_rules_as_a_call() {
     let vary = |plan: &mut Plan| {
         national(plan);
