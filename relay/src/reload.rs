@@ -318,7 +318,14 @@ impl Reloads {
     /// Looks at what has changed, or puts in force what has been judged and answers who asked.
     pub(crate) async fn handle(&mut self, force: &mut InForce, next: Next) {
         match next {
-            Next::Changed(scope) => self.add(scope, None),
+            Next::Changed(scope) => {
+                // The poll comes by here as well: what calls have let go of does not stay for long.
+                let unused = force.take_unused();
+                if !unused.is_empty() {
+                    tokio::task::spawn_blocking(move || drop(unused));
+                }
+                self.add(scope, None);
+            }
             Next::Judged(judged) => {
                 let Judged { store, outcome, asked, answers } = *judged;
                 let answer = match outcome {
