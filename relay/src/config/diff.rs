@@ -3,9 +3,11 @@
 
 use super::store::Replaced;
 use super::{Certificate, Loaded};
+use b2bua::plan::{Plan, Rates};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use toml::{Table, Value};
 
 /// Characters of a value that are shown.
@@ -42,13 +44,14 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// Every difference of these sources and of the certificates.
+/// Every difference of these sources, of the certificates and of the tables of rates.
 pub(crate) fn differences(replaced: &[Replaced], old: &Loaded, new: &Loaded) -> Vec<Difference> {
     let mut all = Vec::new();
     for one in replaced {
         all.extend(of_source(one));
     }
     certificates(&old.certificates, &new.certificates, &mut all);
+    rates(&old.plan, &new.plan, &mut all);
     all
 }
 
@@ -242,6 +245,20 @@ fn certificates(old: &[Certificate], new: &[Certificate], all: &mut Vec<Differen
             let what = format!("certificate \"{}\", content", now.name);
             all.push(Difference { tenant: None, what, old: Some(was), new: Some(is) });
         }
+    }
+}
+
+/// Tables of rates whose files have other rows in them now.
+fn rates(old: &Plan, new: &Plan, all: &mut Vec<Difference>) {
+    for now in new.rates.iter() {
+        let before = old.rates.iter().find(|before| before.name == now.name);
+        // Snapshots share a table for as long as its file stays as it is.
+        let Some(before) = before.filter(|before| !Arc::ptr_eq(&before.table, &now.table)) else {
+            continue;
+        };
+        let what = format!("rates \"{}\", content", now.name);
+        let shown = |rates: &Rates| Some(format!("{} prices", rates.table.len()));
+        all.push(Difference { tenant: None, what, old: shown(before), new: shown(now) });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Routes and rates: what they become, and every way in which they do not hold.
 
 use super::Directory;
+use crate::config::diff::{differences, summary};
 use b2bua::plan::{RouteFrom, Step};
 use b2bua::routing::{Query, Trace, decide};
 use std::sync::Arc;
@@ -189,8 +190,12 @@ fn a_file_of_rates_is_read_once_for_as_long_as_it_stays() {
     let one = directory.load();
     let other = directory.load();
     assert!(Arc::ptr_eq(&one.plan.rates[0].table, &other.plan.rates[0].table));
-    let directory = directory.with("rates.csv", "+44,colt,0.005\n+44,bt,0.01\n");
+    assert!(differences(&[], &one, &other).is_empty());
+    let directory = directory.with("rates.csv", "+44,colt,0.005\n+44,bt,0.01\n+33,bt,1\n");
     let third = directory.load();
+    let differences = differences(&[], &one, &third);
+    let told = summary(&differences);
+    assert_eq!(told, "host: rates \"wholesale\", content: 2 prices -> 3 prices");
     assert!(!Arc::ptr_eq(&one.plan.rates[0].table, &third.plan.rates[0].table));
     assert_eq!(third.plan.rates[0].offers("+44")[0].trunk, 1, "colt is cheaper now");
 }
