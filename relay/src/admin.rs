@@ -5,6 +5,7 @@
 use crate::alarms::Alarm;
 use crate::config::{Difference, Kept};
 use crate::explained::{RouteAnswer, RouteQuestion};
+use crate::replay::Replayed;
 use b2bua::io::{CallView, TargetView};
 use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
@@ -32,6 +33,8 @@ pub enum Request {
     Reload,
     /// Read it, and tell what it would change.
     Diff,
+    /// Read it, and tell which calls of the last day would go elsewhere.
+    Replay,
     /// Put a configuration of before in force: this one, or the one before.
     Rollback {
         /// Its number in the list.
@@ -79,6 +82,8 @@ pub enum Answer {
         /// Nothing would change, because of the problems.
         refused: bool,
     },
+    /// To [`Request::Replay`].
+    Replayed(Box<Replayed>),
     /// To [`Request::Generations`].
     Generations {
         /// The newest last.
@@ -195,7 +200,7 @@ const REQUEST_MAX: u64 = 4096;
 /// Clients served at once; more wait.
 const CLIENTS_MAX: usize = 16;
 /// A client that asks nothing for so long is let go.
-const IDLE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// The daemon's user and group may ask; whoever may is a matter of who is in the group.
 const MODE: u32 = 0o660;

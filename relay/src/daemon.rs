@@ -311,6 +311,7 @@ impl Daemon {
         match asked {
             Some((Request::Reload, answer)) => self.reloads.want(Some(answer)),
             Some((Request::Diff, answer)) => self.reloads.show(answer),
+            Some((Request::Replay, answer)) => self.reloads.replay(answer),
             Some((Request::Rollback { number }, answer)) => self.reloads.roll_back(number, answer),
             Some((Request::Generations, answer)) => self.reloads.list(answer),
             Some((Request::Alarms, answer)) => {

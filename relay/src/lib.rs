@@ -20,6 +20,7 @@ pub mod logging;
 mod past_calls;
 mod record_file;
 mod reload;
+pub mod replay;
 mod shard;
 mod signalling;
 pub mod telemetry;

@@ -78,7 +78,8 @@ fn counted(line: &[u8], now: SystemTime) -> Option<PastCall> {
     (call.answered_ago.saturating_sub(talk) <= DAY).then_some(call)
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
+/// The file of records that has this number; the newest has 0.
+pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
     if number == 0 {
         return path.to_owned();
     }

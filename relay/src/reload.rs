@@ -3,9 +3,12 @@
 
 use crate::admin::Answer;
 use crate::alarms::{self, Alarms, Subject};
-use crate::config::{self, Candidate, Frozen, Generations, Loaded, Problem, Scope, Store, summary};
+use crate::config::{
+    self, Candidate, Frozen, Generations, Loaded, Problem, Records, Scope, Store, summary,
+};
 use crate::daemon::{notify, open_records, usual_records};
 use crate::keeper::Keeper;
+use crate::replay::{self, Replayed};
 use crate::shard::Order;
 use crate::transport::Transports;
 use crate::watch::{Places, Watch};
@@ -16,8 +19,8 @@ use metrics::{counter, gauge};
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 
@@ -139,6 +142,8 @@ pub(crate) struct Reloads {
     wanted: Option<Wanted>,
     /// What else is to be done.
     tasks: VecDeque<Task>,
+    /// Lives as long as a replay does: one is enough for a host.
+    replaying: Weak<()>,
     watch: Watch,
     keeper: Keeper,
 }
@@ -154,7 +159,16 @@ struct Wanted {
 #[derive(Debug)]
 enum Task {
     Show(oneshot::Sender<Answer>),
+    Replay(Replaying, oneshot::Sender<Answer>),
     Back(Option<u64>, oneshot::Sender<Answer>),
+}
+
+/// A replay that is to be, or that is.
+#[derive(Debug)]
+struct Replaying {
+    /// When it has to be done, as far as it is.
+    until: Instant,
+    _only: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -170,6 +184,8 @@ enum Outcome {
     Judged(Look),
     /// There is nothing to put in force.
     Said(Answer),
+    /// Nor here: calls are put to what is in force and to this, while reloads go on.
+    Replay(Box<(Plan, Candidate)>, Replaying),
 }
 
 #[derive(Debug)]
@@ -210,6 +226,7 @@ impl Reloads {
             under_way: None,
             wanted: None,
             tasks: VecDeque::new(),
+            replaying: Weak::new(),
             watch,
             keeper,
         }
@@ -223,6 +240,19 @@ impl Reloads {
     /// Tells what a reload would change.
     pub(crate) fn show(&mut self, answer: oneshot::Sender<Answer>) {
         self.tasks.push_back(Task::Show(answer));
+        self.begin();
+    }
+
+    /// Tells which calls of the last day would go elsewhere after a reload.
+    pub(crate) fn replay(&mut self, answer: oneshot::Sender<Answer>) {
+        if self.replaying.strong_count() > 0 {
+            let _ = answer.send(Answer::Failed { why: "another replay is under way".into() });
+            return;
+        }
+        let only = Arc::new(());
+        self.replaying = Arc::downgrade(&only);
+        let until = clock::now().mono + replay::TIME_MAX;
+        self.tasks.push_back(Task::Replay(Replaying { until, _only: only }, answer));
         self.begin();
     }
 
@@ -281,6 +311,13 @@ impl Reloads {
                 };
                 (tokio::task::spawn_blocking(show), answer)
             }
+            Some(Task::Replay(replaying, answer)) => {
+                let judge = move || {
+                    let outcome = to_replay(&store, &Scope { held, ..Scope::all() }, replaying);
+                    (store, outcome)
+                };
+                (tokio::task::spawn_blocking(judge), answer)
+            }
             Some(Task::Back(number, answer)) => {
                 let back = move || {
                     let outcome = back(&store, &keeper, number);
@@ -332,6 +369,13 @@ impl Reloads {
                     Outcome::Said(answer) => {
                         self.store = Some(store);
                         answer
+                    }
+                    Outcome::Replay(plans, replaying) => {
+                        self.store = Some(store);
+                        let records = force.loaded.records.clone().unwrap_or_default();
+                        begin_replay(records, plans, replaying, answers);
+                        notify(&[sd_notify::NotifyState::Ready]);
+                        return self.begin();
                     }
                     Outcome::Judged(look) => self.conclude(force, store, look, asked).await,
                 };
@@ -447,6 +491,48 @@ fn show(store: &Store, scope: &Scope) -> Answer {
         Err(problems) => {
             Answer::Differs { differences: Vec::new(), problems: texts(&problems), refused: true }
         }
+    }
+}
+
+/// What calls are put to, if what is on disk may come in force.
+fn to_replay(store: &Store, scope: &Scope, replaying: Replaying) -> Outcome {
+    let look = store.look_at_disk(scope, clock::now().wall);
+    match (store.judge(look, true), store.plan()) {
+        (Ok(candidate), Some(plan)) => {
+            Outcome::Replay(Box::new((plan.clone(), candidate)), replaying)
+        }
+        (judged, _) => {
+            let problems = judged.err().map(|problems| texts(&problems)).unwrap_or_default();
+            let replayed = Replayed { refused: true, problems, ..Replayed::default() };
+            Outcome::Said(Answer::Replayed(Box::new(replayed)))
+        }
+    }
+}
+
+/// Puts calls to both on a thread of its own, which takes what others leave of the processors.
+fn begin_replay(
+    records: Records,
+    plans: Box<(Plan, Candidate)>,
+    replaying: Replaying,
+    answers: Vec<oneshot::Sender<Answer>>,
+) {
+    let run = move || {
+        if let Err(error) = media_engine::idle_priority() {
+            tracing::debug!(%error, "priority stays as it is");
+        }
+        let (in_force, Candidate { loaded, .. }) = *plans;
+        let Loaded { plan, broken, .. } = loaded;
+        let mut replayed = replay::run(&records, in_force, plan, replaying.until);
+        replayed.problems.extend(broken.iter().flat_map(|it| texts(&it.problems)));
+        drop(replaying);
+        let answer = Answer::Replayed(Box::new(replayed));
+        for to in answers {
+            let _ = to.send(answer.clone());
+        }
+    };
+    // The client reads senders that are dropped as an end.
+    if let Err(error) = std::thread::Builder::new().name("replay".into()).spawn(run) {
+        tracing::warn!(%error, "calls cannot be replayed");
     }
 }
 

@@ -183,6 +183,7 @@ impl Shard {
                     Request::Reload
                     | Request::Alarms
                     | Request::Diff
+                    | Request::Replay
                     | Request::Rollback { .. }
                     | Request::Generations => {
                         Answer::Failed { why: "not a question for a shard".into() }

@@ -86,6 +86,68 @@ fn a_rollback_stays_until_the_files_change_and_over_a_restart() {
     assert!(running.told(&["alarms"]).contains("as it last was"));
 }
 
+/// A call's record, so many minutes old.
+fn record(minutes_ago: u64, of: (&str, &str), from: &str, to: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "records are of the last day")]
+    let now = std::time::SystemTime::now();
+    let started = now - std::time::Duration::from_secs(60 * minutes_ago);
+    let started = humantime::format_rfc3339_millis(started);
+    let (tenant, trunk) = of;
+    format!(
+        "{{\"call\":1,\"started\":\"{started}\",\"setup_ms\":900,\"talk_ms\":5000,\"tenant\":\"{tenant}\",\
+         \"from\":\"{from}\",\"to\":\"{to}\",\"trunk_in\":\"{trunk}\"}}\n"
+    )
+}
+
+#[test]
+fn calls_of_the_last_day_that_would_go_elsewhere_after_a_reload_are_told() {
+    let running = Running::start("replay");
+    let replay = || running.ask(&["diff", "--replay"]);
+    std::fs::remove_file(running.file("records.jsonl")).unwrap();
+    let (code, out, err) = replay();
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.starts_with("no records: ") && out.contains("records.jsonl"), "{out}");
+    let records = [
+        record(26 * 60, ("contoso", "teams"), "+4930123450", "+331"),
+        record(30, ("contoso", "teams"), "+4930123450", "+441"),
+        record(20, ("contoso", "teams"), "+4930123451", "+492"),
+        "{\"call\": 2, \"st\n".to_owned(),
+        record(10, ("contoso", "colt"), "+4989", "+4930123455"),
+    ];
+    running.write("records.jsonl", &records.concat());
+    let same = "3 calls of the last day: 3 same, 0 elsewhere, 0 would fail, 0 would now succeed\n\
+                records skipped, unreadable: 1\n";
+    assert_eq!(replay(), (0, same.to_owned(), String::new()));
+
+    // Teams may call Germany alone, and one number is given up. What is rolled back from is on disk.
+    let text = tenant("contoso", "+4930123450-+4930123454", 200);
+    running.rename_into("contoso", &text.replacen("match = \"*\"", "match = \"+49*\"", 1));
+    running.wait_for("+49*", || running.told(&["rollback", "--list"]).contains("+49*"));
+    assert_eq!(running.exit(&["rollback"]), 0);
+    let (code, out, err) = replay();
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let shown: Vec<&str> = out.lines().collect();
+    assert!(shown[1].contains(" teams -> refused unknown_tenant"), "{out}");
+    assert!(shown[2].contains("contoso  +4930123450  +441"), "{out}");
+    assert!(shown[2].ends_with("teams  fail   colt -> refused no_route"), "{out}");
+    let totals = "3 calls of the last day: 1 same, 0 elsewhere, 2 would fail, 0 would now succeed";
+    assert_eq!(shown[3], totals, "{out}");
+    let (code, out, _) = running.ask(&["diff", "--replay", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &told["ok"], &told["would_fail"]), (1, &false.into(), &2.into()), "{out}");
+    assert_eq!(told["listed"][1]["new"]["refused"], "no_route", "{out}");
+    assert_eq!(running.exit(&["diff"]), 0, "it only differs");
+    // Nothing of it has changed anything.
+    assert!(running.told(&["alarms"]).contains("config_rolled_back"));
+
+    // Where nothing would change, nothing is replayed.
+    let host = std::fs::read_to_string(running.file("tollgate.toml")).unwrap();
+    running.write("tollgate.toml", &format!("nonsense = 1\n{host}"));
+    let (code, out, err) = replay();
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("tollgate.toml:1: unknown key `nonsense`"), "{err}");
+}
+
 /// Every other change does not hold. What is in force at the end is what held last, and whoever did not
 /// change never noticed.
 #[test]

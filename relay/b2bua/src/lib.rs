@@ -38,6 +38,7 @@ mod timers;
 mod trunk;
 
 pub use b2bua::B2bua;
+pub use call::{Destination, PastInvite, Refusal, Replay, Unasked};
 pub use call::{Explanation, Inquiry, TargetState, When};
 pub use io::{CallId, Input, MediaPorts, Now, Output, PeerLeg};
 pub use plan::Plan;

@@ -69,7 +69,7 @@ impl Reload {
     pub(crate) fn run(self) -> Exit {
         let Flags { config, json } = self.flags;
         match self.check {
-            true => Diff { config, json }.run(),
+            true => Diff { config, json, replay: false }.run(),
             false => Flags { config, json }.ask(Request::Reload),
         }
     }
@@ -108,6 +108,7 @@ impl Flags {
                 false,
                 Answer::Route(_)
                 | Answer::Differs { .. }
+                | Answer::Replayed(_)
                 | Answer::Generations { .. }
                 | Answer::Failed { .. },
             ) => {}
@@ -149,7 +150,9 @@ fn as_json(answer: Answer) -> serde_json::Value {
             json!({ "ok": problems.is_empty(), "generation": generation, "problems": problems })
         }
         Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
-        answer @ (Answer::Differs { .. } | Answer::Generations { .. }) => json!(answer),
+        answer @ (Answer::Differs { .. } | Answer::Replayed(_) | Answer::Generations { .. }) => {
+            json!(answer)
+        }
         Answer::Route(answer) => json!(answer),
         Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
     }

@@ -6,6 +6,7 @@
 mod ask;
 mod check;
 mod demo;
+mod replay;
 mod route;
 mod run;
 mod schema;

@@ -1,7 +1,7 @@
 //! The verbs about configurations that are not in force: `diff`, and `rollback`.
 
 use super::ask::{answer, problems_told};
-use super::{ConfigFlag, Exit, complain, print, print_json, table};
+use super::{ConfigFlag, Exit, complain, print, print_json, replay, table};
 use crate::admin::{Answer, Request};
 use crate::config::{Difference, Kept};
 use serde_json::json;
@@ -15,6 +15,9 @@ pub(crate) struct Diff {
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
+    /// Show which recorded calls of the last day would go elsewhere or fail; exit code 1 if any would
+    #[arg(long)]
+    pub(super) replay: bool,
 }
 
 /// Go back to the configuration before, or to one of the last ten; the files on disk count again when
@@ -35,6 +38,9 @@ pub(crate) struct Rollback {
 
 impl Diff {
     pub(crate) fn run(self) -> Exit {
+        if self.replay {
+            return replay::run(self.config, self.json);
+        }
         let (differences, problems, refused) = match answer(self.config, Request::Diff) {
             Ok(Answer::Differs { differences, problems, refused }) => {
                 (differences, problems, refused)

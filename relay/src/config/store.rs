@@ -149,6 +149,11 @@ impl Store {
         self.frozen = frozen.map(Arc::new);
     }
 
+    /// The snapshot in force.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
     /// The tenants that are known.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.entries.keys()

@@ -116,7 +116,7 @@ impl Call {
         let Numbers { called, caller, crossing } = numbers;
         let (at, draw) = (core.now.wall, core.rng.next_u64());
         let question = Question { tenant, from, via, called, caller, crossing, at, draw };
-        let ruled = ruling::again(core, &newest, question, &mut trace);
+        let ruled = ruling::again(&newest, question, &mut trace);
         let why = match &ruled {
             Ok(ruling) => &ruling.decision.why,
             Err(refused) => &refused.why,

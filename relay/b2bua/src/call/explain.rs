@@ -5,7 +5,7 @@
 use super::attempt::Candidate;
 use super::incoming::candidates;
 use super::numbers::{self, Numbers, Whose};
-use super::ruling::{self, Question, Refused, Ruling};
+use super::ruling::{self, Bounds, Question, Refused, Ruling};
 use crate::core::Core;
 use crate::endpoint::Standing;
 use crate::headers::Crossing;
@@ -140,8 +140,8 @@ pub(crate) fn explain(core: &mut Core, inquiry: &Inquiry) -> Result<Explanation,
         at,
         draw: core.rng.next_u64(),
     };
-    let ruled =
-        whose(&plan, &question).and_then(|()| ruling::rule(core, &plan, question, &mut trace));
+    let ruled = whose(&plan, &question)
+        .and_then(|()| ruling::rule(Bounds::of(core), &plan, question, &mut trace));
     let (before, after) = trace.notes();
     let mut explanation = Explanation {
         tenant: tenant.name.clone(),

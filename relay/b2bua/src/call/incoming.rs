@@ -4,7 +4,7 @@ use super::asking::{self, Asking};
 use super::attempt::{Candidate, Invitation};
 use super::failover::RouteTerms;
 use super::numbers::{self, Numbers, Whose};
-use super::ruling::{self, Advice, Prepared, Question, Refused, Ruling};
+use super::ruling::{self, Advice, Bounds, Prepared, Question, Refused, Ruling};
 use super::setup::Setup;
 use super::transfer::Transfers;
 use super::{Call, Fate, Media, Parties, Phase, text};
@@ -217,7 +217,7 @@ impl Arrival {
             at: core.now.wall,
             draw: core.rng.next_u64(),
         };
-        let mut prepared = ruling::prepare(core, &self.plan, question, trace)?;
+        let mut prepared = ruling::prepare(&self.plan, question, trace)?;
         let crossing = std::mem::take(&mut prepared.question.crossing);
         prepared.question.crossing = crossing.for_emergency(prepared.emergency);
         // Nobody need be asked where a call goes that cannot be made.
@@ -257,7 +257,7 @@ impl Arrival {
         let request = &self.new.request;
         let tenant = prepared.question.tenant;
         let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
-        let ruling = ruling::settle(core, &self.plan, prepared, advice, trace)?;
+        let ruling = ruling::settle(Bounds::of(core), &self.plan, prepared, advice, trace)?;
         let Ruling { called, caller, crossing, decision, classes } = ruling;
         let whose =
             Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };

@@ -17,6 +17,7 @@ mod reinvite;
 mod reliable;
 mod renegotiate;
 mod replace;
+mod replay;
 mod ruling;
 mod session;
 mod setup;
@@ -30,6 +31,7 @@ pub(crate) use explain::explain;
 pub use explain::{Explanation, Inquiry, TargetState, When};
 pub(crate) use reliable::lacks_reliable;
 pub(crate) use replace::Newcomer;
+pub use replay::{Destination, PastInvite, Refusal, Replay, Unasked};
 
 use crate::core::Core;
 use crate::fraud::Toll;

@@ -3,15 +3,16 @@
 
 use super::guard;
 use super::numbers::{self, Numbers, Whose};
-use crate::admission::{Entry, Full};
+use crate::admission::{Admission, Entry, Full};
 use crate::core::Core;
+use crate::fraud::Fraud;
 use crate::headers::Crossing;
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
 use crate::reject::Reject;
 use crate::routing::{self, Decision, Query, Trace};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// A call as its INVITE came in, or as an operator imagines it.
 #[derive(Clone, Debug)]
@@ -85,26 +86,39 @@ pub(crate) enum Advice {
     To { route: usize, trunks: Vec<usize>, called: Option<String>, caller: Option<String> },
 }
 
+/// What may refuse a call besides its route: what the limits and the fraud guard have counted until now.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) now: Instant,
+    pub(crate) admission: &'a Admission,
+    pub(crate) fraud: &'a Fraud,
+}
+
+impl<'a> Bounds<'a> {
+    pub(crate) const fn of(core: &'a Core) -> Self {
+        Self { now: core.now.mono, admission: &core.admission, fraud: &core.fraud }
+    }
+}
+
 /// Rules on a call as if no hook were asked; nothing of the host changes by it. What was considered is left in `trace`, whatever
 /// comes of it.
 pub(crate) fn rule(
-    core: &Core,
+    bounds: Bounds<'_>,
     plan: &Plan,
     question: Question,
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
-    let prepared = prepare(core, plan, question, trace)?;
+    let prepared = prepare(plan, question, trace)?;
     let tenant = plan.tenants.get(prepared.question.tenant).filter(|_| !prepared.emergency);
     if let Some(hook) = tenant.and_then(|tenant| tenant.hook.as_ref()) {
         let url = hook.url.split('?').next().unwrap_or_default();
         trace.note(format!("a call would be asked about at {url}; without an answer:"));
     }
-    settle(core, plan, prepared, Advice::Table(None), trace)
+    settle(bounds, plan, prepared, Advice::Table(None), trace)
 }
 
 /// What comes before the question where it goes, which the tenant's hook may be asked.
 pub(crate) fn prepare(
-    _core: &Core,
     plan: &Plan,
     question: Question,
     trace: &mut Trace,
@@ -161,7 +175,7 @@ impl Question {
 
 /// Where it goes, and what comes after that is known.
 pub(crate) fn settle(
-    core: &Core,
+    bounds: Bounds<'_>,
     plan: &Plan,
     prepared: Prepared,
     advice: Advice,
@@ -193,7 +207,7 @@ pub(crate) fn settle(
     let classes = match plan.tenants.get(tenant) {
         // What carriers send to Teams costs nothing.
         Some(of) if from == RouteFrom::Teams && !decision.emergency => {
-            core.fraud.would_allow(core.now.mono, of, &number).map_err(full)?
+            bounds.fraud.would_allow(bounds.now, of, &number).map_err(full)?
         }
         _ => Vec::new(),
     };
@@ -201,7 +215,7 @@ pub(crate) fn settle(
         trace.note(format!("{number} counts for {} at the fraud guard", classes.join(", ")));
     }
     let entry = Entry { trunk: via, tenant, from, emergency: decision.emergency };
-    core.admission.would_allow(core.now.mono, plan, entry).map_err(full)?;
+    bounds.admission.would_allow(bounds.now, plan, entry).map_err(full)?;
     let numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
     let Numbers { called, caller, crossing } = numbers;
     Ok(Ruling { called, caller, crossing, decision, classes })
@@ -209,15 +223,10 @@ pub(crate) fn settle(
 
 /// Where a call goes that a leg of another asks for (REFER). What it counts for, and what bounds it, is the
 /// guard's to say of the call that is up.
-pub(crate) fn again(
-    core: &Core,
-    plan: &Plan,
-    question: Question,
-    trace: &mut Trace,
-) -> Result<Ruling, Refused> {
+pub(crate) fn again(plan: &Plan, question: Question, trace: &mut Trace) -> Result<Ruling, Refused> {
     // Rules were asked about who calls when the call came in.
     let (caller, crossing) = (question.caller.clone(), question.crossing.clone());
-    let Prepared { question, number, emergency: _ } = prepare(core, plan, question, trace)?;
+    let Prepared { question, number, emergency: _ } = prepare(plan, question, trace)?;
     let Question { tenant, from, via, called, at, draw, .. } = question;
     let calling = caller.number();
     let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
