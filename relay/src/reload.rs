@@ -195,6 +195,8 @@ struct Look {
     places: Option<Places>,
     missing: Vec<(PathBuf, String)>,
     took: Duration,
+    /// What was refused before is as it was, and was not judged again.
+    stands: bool,
     /// It is a generation of before, and what the files on disk say in its place.
     back: Option<(u64, Frozen)>,
 }
@@ -398,11 +400,15 @@ impl Reloads {
         look: Look,
         asked: bool,
     ) -> Answer {
-        let Look { judged, places, missing, took, back } = look;
+        let Look { judged, places, missing, took, stands, back } = look;
         if let Some(places) = places {
             self.watch.follow(places);
         }
         self.watch.missing(missing);
+        if stands {
+            self.store = Some(store);
+            return Answer::Refused { problems: Vec::new() };
+        }
         let judged = match judged {
             Ok(candidate) if asked || candidate.is_change(&store) => {
                 let what = summary(&store.differences(&candidate));
@@ -415,6 +421,12 @@ impl Reloads {
             Ok(candidate) => Ok((None, candidate)),
             Err(problems) => Err(texts(&problems)),
         };
+        // What cannot be gone back to says nothing of the files on disk.
+        if let (Err(problems), Some(_)) = (&judged, &back) {
+            counter!("tollgate_config_reloads_total", "result" => "refused").increment(1);
+            self.store = Some(store);
+            return Answer::Refused { problems: problems.clone() };
+        }
         let was_refused = store.set_refused(judged.is_err());
         let (applied, candidate) = match judged {
             Ok(done) => done,
@@ -468,7 +480,7 @@ fn look(store: &mut Store, scope: &Scope) -> Look {
     let look = store.look(scope, began.wall);
     let missing =
         look.missing.iter().map(|name| (store.tenant_file(name), name.to_string())).collect();
-    let linked = look.is_linked();
+    let (linked, stands) = (look.is_linked(), look.refused);
     let judged = store.judge(look, true);
     if scope.host || !scope.poll {
         store.looked(&judged, began.wall);
@@ -476,7 +488,7 @@ fn look(store: &mut Store, scope: &Scope) -> Look {
     let everything = scope.tenants.is_none() && !scope.poll;
     let places = (everything || scope.host && !scope.poll || linked).then(|| store.places());
     let took = clock::now().mono.saturating_duration_since(began.mono);
-    Look { judged, places, missing, took, back: None }
+    Look { judged, places, missing, took, stands, back: None }
 }
 
 /// What a look at everything would change.
@@ -547,7 +559,8 @@ fn back(store: &Store, keeper: &Keeper, number: Option<u64>) -> Outcome {
     let judged = store.judge(store.look_back(sources), true);
     let took = clock::now().mono.saturating_duration_since(began.mono);
     let (places, missing) = (None, Vec::new());
-    Outcome::Judged(Look { judged, places, missing, took, back: Some((number, frozen)) })
+    let back = Some((number, frozen));
+    Outcome::Judged(Look { judged, places, missing, took, stands: false, back })
 }
 
 async fn finished(under_way: &mut Option<UnderWay>) -> Result<(Store, Outcome), JoinError> {

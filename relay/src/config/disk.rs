@@ -157,6 +157,8 @@ pub(crate) struct Look {
     pub(crate) warnings: Vec<Problem>,
     /// Tenants that are known and not found, where the look was patient.
     pub(crate) missing: Vec<Arc<str>>,
+    /// Nothing was looked at: the host's file was refused, and neither it nor what it names has changed.
+    pub(crate) refused: bool,
 }
 
 impl Look {

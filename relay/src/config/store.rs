@@ -114,7 +114,7 @@ impl Store {
             false => scope.host || self.refused || self.host.is_none(),
         };
         if polled && self.refused && !scope.host {
-            return Look::default();
+            return Look { refused: true, ..Look::default() };
         }
         disk::look(&self.layout, &scope, self.host.is_some(), &mut known, now)
     }
@@ -283,7 +283,7 @@ enum Which {
 
 impl<'a> Judgement<'a> {
     fn new(store: &'a Store, look: Look, idle: bool) -> Self {
-        let Look { host, tenants, errors, warnings, missing: _ } = look;
+        let Look { host, tenants, errors, warnings, missing: _, refused: _ } = look;
         let before = store.host.as_ref();
         let host = match (host, before) {
             (Some(content), _) => {

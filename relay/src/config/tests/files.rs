@@ -240,6 +240,23 @@ fn an_invalid_host_file_changes_nothing_and_every_problem_is_told() {
 }
 
 #[test]
+fn a_host_file_that_was_refused_stays_so_for_as_long_as_it_is_as_it_was() {
+    let mut running = Running::start(Directory::sample());
+    running.write("tollgate.toml", "nonsense = 1\n");
+    // By then its times are old enough to tell of the next change.
+    let later = crate::clock::now().wall + std::time::Duration::from_secs(10);
+    let look = running.store.look(&Scope::all(), later);
+    let judged = running.store.judge(look, false);
+    running.store.looked(&judged, later);
+    assert!(judged.is_err() && !running.store.set_refused(true));
+    let poll = Scope { host: true, poll: true, patient: true, ..Scope::default() };
+    assert!(running.store.look(&poll, later).refused, "that is no look at what holds");
+    running.write("tollgate.toml", HOST);
+    let look = running.store.look(&poll, later + std::time::Duration::from_secs(10));
+    assert!(!look.refused && running.store.judge(look, false).is_ok());
+}
+
+#[test]
 fn a_host_file_under_which_a_tenant_in_force_would_not_hold_is_refused() {
     let mut running = Running::start(Directory::sample());
     let bt = &HOST[HOST.find("[[trunk]]\nname = \"bt\"").unwrap()..];
