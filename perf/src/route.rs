@@ -147,6 +147,7 @@ fn decisions(host: &b2bua::Plan, calls: &[Call], tried: &mut u32) -> Cost {
             from: RouteFrom::Teams,
             via: 0,
             called: &call.called,
+            emergency: false,
             calling: &call.own,
             at,
             draw: call.draw,

@@ -4,6 +4,7 @@
 use crate::identity::Identity;
 use bytes::Bytes;
 use sip_core::{Headers, Uri};
+use std::borrow::Cow;
 
 /// The calling party.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,13 +143,41 @@ impl Caller {
     }
 }
 
-/// A user part without its parameters, and without what is between the digits of a number.
+/// A user part without its parameters, and without what is between the digits of a number. An escaped
+/// digit is a digit (RFC 3261, 19.1.4): a number must not look like another one to lists and guards.
 pub(crate) fn number_in(user: &str) -> String {
-    let bare = user.split(';').next().unwrap_or_default();
-    match bare.bytes().all(|b| b.is_ascii_digit() || b"+-.()*#".contains(&b)) {
-        true => bare.chars().filter(|c| !"-.()".contains(*c)).collect(),
-        false => bare.to_owned(),
+    let bare = plain(user.split(';').next().unwrap_or_default());
+    // No name begins so, whatever comes behind the digits.
+    let dialled = bare.starts_with(['+', '0'])
+        || bare.bytes().all(|b| b.is_ascii_digit() || b"+-.()*# ".contains(&b));
+    match dialled {
+        true => bare.chars().filter(|c| !"-.() ".contains(*c)).collect(),
+        false => bare.into_owned(),
     }
+}
+
+/// Without the escapes of what numbers are written with; others stay.
+fn plain(user: &str) -> Cow<'_, str> {
+    let mut parts = user.split('%');
+    let first = parts.next().unwrap_or_default();
+    if first.len() == user.len() {
+        return Cow::Borrowed(user);
+    }
+    let mut plain = first.to_owned();
+    for part in parts {
+        let meant = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match meant.filter(|b| b.is_ascii_alphanumeric() || b"+-.()* ".contains(b)) {
+            Some(octet) => {
+                plain.push(char::from(octet));
+                plain.push_str(part.get(2..).unwrap_or_default());
+            }
+            None => {
+                plain.push('%');
+                plain.push_str(part);
+            }
+        }
+    }
+    Cow::Owned(plain)
 }
 
 pub(crate) const ANONYMOUS_HOST: &[u8] = b"anonymous.invalid";
@@ -182,6 +211,27 @@ mod tests {
         ] {
             let uri = Uri::parse(uri.as_bytes()).unwrap();
             assert_eq!(Called::of(&uri).unwrap().with_plus().user, user);
+        }
+    }
+
+    #[test]
+    fn an_escaped_digit_is_a_digit_and_nothing_between_them_hides_a_number() {
+        for (user, number) in [
+            ("%2B4990012345", "+4990012345"),
+            ("+49%39%30%3012345;ext=%31", "+4990012345"),
+            ("+49%20900%2d12345", "+4990012345"),
+            ("+49-900-12345x", "+4990012345x"),
+            ("0900.12345x", "090012345x"),
+            ("%31%31%32", "112"),
+            // What would end a user part, a line or an escape stays escaped.
+            ("+49%0d%0a%40%3B%22", "+49%0d%0a%40%3B%22"),
+            ("*21%23", "*21%23"),
+            ("%", "%"),
+            ("%+1", "%+1"),
+            ("%\u{e4}1", "%\u{e4}1"),
+            ("anna-b.c", "anna-b.c"),
+        ] {
+            assert_eq!(number_in(user), number, "{user}");
         }
     }
 }

@@ -76,6 +76,8 @@ struct Whom {
     /// The name that the Teams leg speaks under.
     fqdn: String,
     numbers: Numbers,
+    /// Whether an emergency number was dialled.
+    emergency: bool,
 }
 
 /// What becomes of a new INVITE.
@@ -195,7 +197,7 @@ impl Arrival {
         let whose = Whose { tenant: None, from: self.direction, emergency };
         numbers::received(&self.plan, self.trunk, whose, &mut numbers, trace);
         let (tenant, fqdn) = named.map_or_else(|| self.tenant(&numbers.called), Ok)?;
-        Ok(Whom { tenant, fqdn, numbers })
+        Ok(Whom { tenant, fqdn, numbers, emergency })
     }
 
     /// Whose call it is and what it asks for, before anybody is asked where it goes.
@@ -203,7 +205,7 @@ impl Arrival {
         if core.stopping {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
         }
-        let Whom { tenant, fqdn, numbers } = self.whom(trace)?;
+        let Whom { tenant, fqdn, numbers, emergency } = self.whom(trace)?;
         if self.max_forwards == 0 {
             return Err(Refused::new(Reject::Loop, "Max-Forwards ran out", Some(tenant)));
         }
@@ -212,6 +214,7 @@ impl Arrival {
             from: self.direction,
             via: self.trunk,
             called: numbers.called,
+            emergency,
             caller: numbers.caller,
             crossing: numbers.crossing,
             at: core.now.wall,

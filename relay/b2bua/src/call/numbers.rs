@@ -2,14 +2,14 @@
 //! inside, and as the next trunk wants to have them.
 
 use crate::headers::Crossing;
-use crate::numbering::{Country, NumberFormat, is_whole};
+use crate::numbering::{Country, NumberFormat, is_whole, meant};
 use crate::party::{Called, Caller, number_in, with_number};
 use crate::plan::{
     CallerId, CallerPolicy, CallerPrivacy, Party, Patterns, Plan, Rewrite, RouteFrom, Subject,
     Tenant, TrunkKind, Way,
 };
 use crate::reject::Reject;
-use crate::routing::Trace;
+use crate::routing::{Trace, is_emergency};
 
 /// Whose call it is, as far as rules ask.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +17,16 @@ pub(crate) struct Whose {
     pub(crate) tenant: Option<usize>,
     pub(crate) from: RouteFrom,
     pub(crate) emergency: bool,
+}
+
+impl Whose {
+    /// The same for rules on numbers: what a rule has made of an emergency number is a number like others,
+    /// which a trunk wants to have in its format.
+    fn as_numbered(self, plan: &Plan, numbers: &Numbers) -> Self {
+        let tenant = self.tenant.and_then(|tenant| plan.tenants.get(tenant));
+        let is_one = tenant.is_none_or(|it| is_emergency(it, self.from, &numbers.called.number));
+        Self { emergency: self.emergency && is_one, ..self }
+    }
 }
 
 /// The numbers of a call, and who stands beside them.
@@ -49,6 +59,7 @@ pub(crate) fn received(
 
 /// The tenant's own rules for calls that have come in.
 pub(crate) fn come_in(plan: &Plan, whose: Whose, numbers: &mut Numbers, trace: &mut Trace) {
+    let whose = whose.as_numbered(plan, numbers);
     tenant_stage(plan, whose, Way::In).inspect(|stage| stage.change(numbers, trace));
 }
 
@@ -60,6 +71,7 @@ pub(crate) fn sent(
     numbers: &mut Numbers,
     trace: &mut Trace,
 ) {
+    let whose = whose.as_numbered(plan, numbers);
     tenant_stage(plan, whose, Way::Out).inspect(|stage| stage.change(numbers, trace));
     trunk_stage(plan, trunk, whose).inspect(|stage| stage.change(numbers, trace));
 }
@@ -72,6 +84,7 @@ pub(crate) fn foretell(
     numbers: &Numbers,
     trace: &mut Trace,
 ) {
+    let whose = whose.as_numbered(plan, numbers);
     let stages = || trunks.iter().filter_map(|trunk| trunk_stage(plan, *trunk, whose));
     let of_tenant = tenant_stage(plan, whose, Way::Out);
     if of_tenant.as_ref().is_none_or(Stage::is_idle) && stages().all(|stage| stage.is_idle()) {
@@ -186,21 +199,36 @@ impl std::fmt::Display for Of<'_> {
 
 /// Why a block list refuses the call, if one does: that of the host or that of the tenant.
 pub(crate) fn blocked(plan: &Plan, tenant: &Tenant, numbers: &Numbers) -> Option<String> {
-    let lists = [(&*plan.block, "the host"), (&tenant.block, "the tenant")];
-    // A whole number may come without its `+`; 11833 is none in America.
-    let number = &numbers.called.number;
-    let plus = is_whole(number).then(|| numbers.called.clone().with_plus().number);
-    let called: Vec<String> = [number.clone()].into_iter().chain(plus).collect();
+    let called = forms(tenant, &numbers.called);
     let vouched = numbers.crossing.vouched().map(number_in);
     let calling: Vec<String> =
         [number_in(&numbers.caller.user)].into_iter().chain(vouched).collect();
+    on_lists(plan, tenant, &called, &calling)
+}
+
+/// The same of the number that is called alone.
+pub(crate) fn called_blocked(plan: &Plan, tenant: &Tenant, called: &Called) -> Option<String> {
+    on_lists(plan, tenant, &forms(tenant, called), &[])
+}
+
+/// A number that is called as it is dialled and as it may be meant.
+fn forms(tenant: &Tenant, called: &Called) -> Vec<String> {
+    let number = &called.number;
+    // A whole number may come without its `+`; 11833 is none in America.
+    let plus = is_whole(number).then(|| called.clone().with_plus().number);
+    let meant = meant(tenant.country, number).into_owned();
+    [number.clone()].into_iter().chain(plus).chain([meant]).collect()
+}
+
+fn on_lists(plan: &Plan, tenant: &Tenant, called: &[String], calling: &[String]) -> Option<String> {
+    let lists = [(&*plan.block, "the host"), (&tenant.block, "the tenant")];
     let find = |patterns: &Option<Patterns>, numbers: &[String]| {
         let patterns = patterns.as_ref()?;
         numbers.iter().find_map(|it| Some((patterns.find(it)?.to_string(), it.clone())))
     };
     lists.into_iter().find_map(|(list, whose)| {
-        let hit = find(&list.called, &called).map(|hit| ("called", hit));
-        let hit = hit.or_else(|| find(&list.calling, &calling).map(|hit| ("calling", hit)));
+        let hit = find(&list.called, called).map(|hit| ("called", hit));
+        let hit = hit.or_else(|| find(&list.calling, calling).map(|hit| ("calling", hit)));
         let (which, (pattern, number)) = hit?;
         Some(format!("{which} number {number} is blocked by {pattern} of {whose}"))
     })

@@ -159,7 +159,8 @@ impl Replay {
         };
         let Numbers { called, caller, crossing } = numbers;
         let PastInvite { at, draw, .. } = *invite;
-        let question = Question { tenant, from, via, called, caller, crossing, at, draw };
+        let question =
+            Question { tenant, from, via, called, emergency, caller, crossing, at, draw };
         let to = self.ruled(plan, question, &mut trace);
         let of = plan.tenants.get(tenant);
         let first = |tenant: &Tenant| tenant.fqdns.first().cloned();

@@ -25,6 +25,8 @@ pub(crate) struct Question {
     pub(crate) via: usize,
     /// Who is called.
     pub(crate) called: Called,
+    /// An emergency number was dialled, whatever the trunk's rules have made of it.
+    pub(crate) emergency: bool,
     /// Who calls.
     pub(crate) caller: Caller,
     /// What else the INVITE says of them.
@@ -128,12 +130,16 @@ pub(crate) fn prepare(
         let number = question.number();
         tenant.is_some_and(|tenant| routing::is_emergency(tenant, question.from, &number))
     };
-    let emergency = is_emergency(&question);
+    let emergency = question.emergency || is_emergency(&question);
     let question = question.in_own_numbers(plan, emergency, trace)?;
     let emergency = emergency || is_emergency(&question);
     // Last, as a rule on numbers may make an emergency number of what was dialled.
     if let Some(tenant) = tenant {
         guard::may_call(tenant, emergency).map_err(|full| Refused::of(full, question.tenant))?;
+        // A rule that takes 9 for an outside line away must not lead around a list.
+        if !emergency && let Some(why) = numbers::called_blocked(plan, tenant, &question.called) {
+            return Err(Refused::new(Reject::Blocked, why, Some(question.tenant)));
+        }
     }
     let number = question.number();
     if emergency {
@@ -181,15 +187,24 @@ pub(crate) fn settle(
     advice: Advice,
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
-    let Prepared { question, number, emergency: _ } = prepared;
-    let Question { tenant, from, via, called, caller, crossing, at, draw } = question;
+    let Prepared { question, number, emergency } = prepared;
+    let Question { tenant, from, via, called, caller, crossing, at, draw, .. } = question;
     let refused = |(reject, why): (Reject, String)| Refused::new(reject, why, Some(tenant));
     let mut numbers = Numbers { called, caller, crossing };
-    let mut number = number;
+    let (mut number, mut leads_out) = (number, from == RouteFrom::Teams);
     let decision = match advice {
         Advice::Table(hook) => {
             let calling = numbers.caller.number();
-            let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
+            let query = Query {
+                tenant,
+                from,
+                via,
+                called: &number,
+                emergency,
+                calling: &calling,
+                at,
+                draw,
+            };
             let mut decision = routing::decide(plan, &query, trace).map_err(refused)?;
             if let Some(hook) = hook {
                 decision.why.push_str(&format!(" (hook: {hook})"));
@@ -197,6 +212,9 @@ pub(crate) fn settle(
             decision
         }
         Advice::To { route, trunks, called, caller } => {
+            // A carrier's call to somebody else than the tenant goes out at the tenant's cost.
+            let elsewhere = |number: &String| plan.numbers.tenant(number) != Some(tenant);
+            leads_out |= called.as_ref().is_some_and(elsewhere);
             number = called.clone().unwrap_or(number);
             numbers::by_hook(plan, tenant, (called, caller), &mut numbers, trace)
                 .map_err(refused)?;
@@ -206,7 +224,7 @@ pub(crate) fn settle(
     let full = |full: Full| Refused::of(full, tenant);
     let classes = match plan.tenants.get(tenant) {
         // What carriers send to Teams costs nothing.
-        Some(of) if from == RouteFrom::Teams && !decision.emergency => {
+        Some(of) if leads_out && !decision.emergency => {
             bounds.fraud.would_allow(bounds.now, of, &number).map_err(full)?
         }
         _ => Vec::new(),
@@ -226,10 +244,11 @@ pub(crate) fn settle(
 pub(crate) fn again(plan: &Plan, question: Question, trace: &mut Trace) -> Result<Ruling, Refused> {
     // Rules were asked about who calls when the call came in.
     let (caller, crossing) = (question.caller.clone(), question.crossing.clone());
-    let Prepared { question, number, emergency: _ } = prepare(plan, question, trace)?;
+    let Prepared { question, number, emergency } = prepare(plan, question, trace)?;
     let Question { tenant, from, via, called, at, draw, .. } = question;
     let calling = caller.number();
-    let query = Query { tenant, from, via, called: &number, calling: &calling, at, draw };
+    let query =
+        Query { tenant, from, via, called: &number, emergency, calling: &calling, at, draw };
     let decision = routing::decide(plan, &query, trace)
         .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
     let numbers = Numbers { called, caller, crossing };

@@ -2,6 +2,7 @@
 
 use super::attempt::{Attempt, Candidate, Invitation, Progress};
 use super::failover::{RouteTerms, Watched};
+use super::numbers;
 use super::{Call, Fate, Phase, Up};
 use crate::admission::Full;
 use crate::breaker::Failure;
@@ -154,10 +155,13 @@ impl Call {
                 continue;
             }
             let redirected = self.redirected_classes(core, &candidate, emergency);
-            let Ok(classes) = redirected else {
-                passed_over = Reject::FraudGuard;
-                self.skip(core, &name, &candidate, passed_over.as_str());
-                continue;
+            let classes = match redirected {
+                Ok(classes) => classes,
+                Err(full) => {
+                    passed_over = full.reject;
+                    self.skip(core, &name, &candidate, passed_over.as_str());
+                    continue;
+                }
             };
             if !candidate.last_resort && self.has_begun_to_rest(core, &candidate) {
                 self.skip(core, &name, &candidate, "resting");
@@ -213,6 +217,11 @@ impl Call {
     ) -> Result<Option<Vec<Arc<str>>>, Full> {
         let tenant = self.plan.tenants.named(&self.tenant);
         let tenant = tenant.and_then(|index| self.plan.tenants.get(index));
+        if let (Some(called), Some(tenant), false) = (&candidate.redirected, tenant, emergency)
+            && let Some(why) = numbers::called_blocked(&self.plan, tenant, called)
+        {
+            return Err(Full { reject: Reject::Blocked, why });
+        }
         match (&candidate.redirected, tenant, self.direction) {
             (Some(called), Some(tenant), RouteFrom::Teams) if !emergency => {
                 core.fraud.would_allow(core.now.mono, tenant, &called.number).map(Some)

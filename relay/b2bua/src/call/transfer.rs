@@ -112,6 +112,7 @@ impl Call {
             Err(Refused { status, why }) => {
                 let mut response = self.reply(ask, status);
                 let agent = &self.plan.node.fqdn;
+                let why: String = why.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
                 response.headers.push(Name::Warning, format!("399 {agent} \"{why}\""));
                 core.respond(ask.server, response);
                 return Fate::Lives;

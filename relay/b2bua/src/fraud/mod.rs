@@ -8,9 +8,9 @@ mod window;
 
 use crate::admission::Full;
 use crate::io::Event;
+use crate::numbering::meant;
 use crate::plan::{Ceiling, Plan, Tenant};
 use crate::reject::Reject;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -123,7 +123,7 @@ impl Fraud {
         if tenant.fraud.is_empty() {
             return Ok(Vec::new());
         }
-        let (now, number) = (self.since(now), international(tenant, number));
+        let (now, number) = (self.since(now), meant(tenant.country, number));
         let mut classes = Vec::new();
         for ceiling in tenant.fraud.iter().filter(|ceiling| ceiling.class.holds(&number)) {
             match self.watched(&tenant.name, &ceiling.class.name) {
@@ -355,21 +355,6 @@ impl Watched {
         (stage, ratio, format!("class {}: {} are used", self.class, nearest.text()))
     }
 }
-
-/// The number in E.164 with its `+`, however a client has dialled it.
-fn international<'a>(tenant: &Tenant, number: &'a str) -> Cow<'a, str> {
-    if let Some(meant) = tenant.country.and_then(|country| country.normalise(number)) {
-        return Cow::Owned(meant);
-    }
-    let bare = number.strip_prefix("00").unwrap_or(number);
-    let whole = bare.len() >= INTERNATIONAL_DIGITS_MIN
-        && !bare.starts_with('0')
-        && bare.bytes().all(|b| b.is_ascii_digit());
-    if whole { Cow::Owned(format!("+{bare}")) } else { Cow::Borrowed(number) }
-}
-
-/// Shorter ones are numbers within a country or a company.
-const INTERNATIONAL_DIGITS_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests;

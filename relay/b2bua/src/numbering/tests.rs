@@ -1,7 +1,7 @@
 //! Numbers as people dial them, country by country, and what holds for all of them.
 
 use super::table::COUNTRIES;
-use super::{Country, NumberFormat, is_e164};
+use super::{Country, NumberFormat, is_e164, meant};
 use proptest::prelude::*;
 
 fn country(iso: &str) -> &'static Country {
@@ -135,6 +135,29 @@ fn emergency_short_and_strange_numbers_are_left_alone_everywhere() {
 }
 
 #[test]
+fn a_number_that_costs_means_the_same_with_digits_that_are_too_many() {
+    for (iso, dialled, number) in [
+        (Some("DE"), "090012345", "+4990012345"),
+        (Some("DE"), "0900123450000000000000000", "+4990012345"),
+        (Some("DE"), "004990012345000000000000000000", "+4990012345"),
+        (Some("DE"), "090012345x", "+4990012345"),
+        (Some("US"), "19005550100999", "+19005550100"),
+        (Some("US"), "011882123456780000000000000", "+88212345678"),
+        // Ten digits are no number of Spain, but one of Germany without its +.
+        (Some("ES"), "4990012345", "+4990012345"),
+        (None, "004990012345000000000000000000", "+4990012345"),
+        (None, "090012345", "090012345"),
+        (Some("DE"), "11833", "11833"),
+        (Some("DE"), "*21*030123456#", "*21*030123456#"),
+        (Some("DE"), "reception", "reception"),
+    ] {
+        let found = meant(iso.map(country), dialled);
+        assert!(found.starts_with(number), "{dialled}: {found}");
+        assert_eq!(found.starts_with('+'), number.starts_with('+'), "{dialled}: {found}");
+    }
+}
+
+#[test]
 fn a_trunk_is_told_numbers_as_it_wants_to_have_them() {
     use NumberFormat::{E164, International, National, Plain};
     for (format, iso, number, told) in [
@@ -214,6 +237,7 @@ proptest! {
     #[test]
     fn no_text_of_a_stranger_is_too_much(country in any_country(), text in any::<String>()) {
         let _ = country.normalise(&text);
+        let _ = meant(Some(country), &text);
         let _ = NumberFormat::National.write(Some(country), &text);
     }
 }

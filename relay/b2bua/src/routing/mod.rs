@@ -51,6 +51,8 @@ pub struct Query<'a> {
     pub via: usize,
     /// The number called.
     pub called: &'a str,
+    /// It is an emergency call, whatever rules have made of the number that was dialled.
+    pub emergency: bool,
     /// The number calling.
     pub calling: &'a str,
     /// The time it came in at.
@@ -68,7 +70,7 @@ pub fn decide(
     let Some(tenant) = plan.tenants.get(query.tenant) else {
         return Err((Reject::UnknownTenant, "the tenant is gone".into()));
     };
-    let emergency = is_emergency(tenant, query.from, query.called);
+    let emergency = query.emergency || is_emergency(tenant, query.from, query.called);
     let mut search = Search::new(plan, query, emergency, tenant.routes.len());
     let found = search.first(&tenant.routes);
     trace.ask(query, emergency, search.missed);

@@ -312,6 +312,7 @@ fn a_router_that_looks_at_everything_decides_the_same() {
                 from: chance.of(&[RouteFrom::Teams, RouteFrom::Teams, RouteFrom::Carrier]),
                 via: chance.below(3),
                 called: chance.of(&NUMBERS),
+                emergency: false,
                 calling: chance.of(&NUMBERS),
                 at,
                 draw: chance.0.next_u64(),

@@ -2,8 +2,8 @@
 
 use b2bua::hook::{Failure, RouteAnswer};
 use b2bua::io::Event;
-use b2bua::plan::{Fallback, Hook, Pattern, RouteFrom};
-use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN};
+use b2bua::plan::{Ceiling, Class, Fallback, Hook, Pattern, Route, RouteFrom};
+use callflow::plan::{ANNA, BORIS, BT, CONTOSO, FABRIKAM, PSTN};
 use callflow::script::{connect, hang_up};
 use callflow::{Party, Who, World, ms, secs};
 use sip_core::{Name, Request};
@@ -271,6 +271,31 @@ fn the_hook_sends_a_call_to_a_number_that_is_blocked() {
     let (to, called) = (vec!["colt".into()], Some("+4940555".into()));
     world.hook_says(RouteAnswer::Route { to, called, caller: None });
     refused(&mut world, &mut anna, 403, "blocked");
+}
+
+#[test]
+fn the_hook_sends_a_carriers_call_out_to_a_number_that_costs() {
+    let mut world = World::with(1, |plan| {
+        let hook = Hook { timeout: ms(500), ..Hook::default() };
+        let tenant = &mut plan.tenants[0];
+        tenant.hook = Some(Arc::new(hook));
+        tenant.routes.push(Route {
+            from: RouteFrom::Carrier,
+            to: vec![BT].into(),
+            ..Route::default()
+        });
+        let prefixes = ["+882"].into_iter().collect();
+        let class = Arc::new(Class { name: "satellite".into(), prefixes, outside: None });
+        tenant.fraud = vec![Ceiling { class, calls_per_day: Some(0), ..Ceiling::default() }];
+    });
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    world.run_for(ms(100));
+    world.hook_says(RouteAnswer::Route {
+        to: vec!["bt".into()],
+        called: Some("+88212345678".into()),
+        caller: None,
+    });
+    refused(&mut world, &mut caller, 403, "fraud_guard");
 }
 
 #[test]

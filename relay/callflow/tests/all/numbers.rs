@@ -262,6 +262,101 @@ fn a_short_number_is_not_taken_for_one_of_the_country_it_begins_like() {
     play(&mut world, anna, desk);
 }
 
+/// Colt takes everything, and nobody may call numbers that begin with +49900.
+fn no_premium(plan: &mut Plan) {
+    plan.block = Block { called: Some(patterns("+49900*")), calling: None }.into();
+    plan.tenants[0].country = Country::of("DE");
+    let called = Patterns::default();
+    plan.tenants[0].routes = vec![Route { called, to: vec![COLT].into(), ..Route::default() }];
+}
+
+#[test]
+fn a_blocked_number_is_blocked_in_whatever_form_it_is_dialled() {
+    for dialled in [
+        "+4990012345",
+        "4990012345",
+        "004990012345",
+        "090012345",
+        "0900-123.45",
+        "+49-900-12345x",
+        "%2B4990012345",
+        "+49%39%3000%312345",
+        "+49%20900%2012345",
+        "+4990012345;ext=1",
+        // More digits than a number has: networks let the rest go.
+        "09001234500000000000000000000",
+        "00499001234500000000000000000000",
+    ] {
+        let mut world = World::with(1, no_premium);
+        let caller = teams_calls(&mut world, dialled, &[]);
+        let refusal = caller.clone().hears(&mut world, "403 INVITE");
+        caller.acknowledges_failure(&mut world, &refusal);
+        assert_eq!(world.records.last().unwrap().cause, "blocked", "{dialled}");
+    }
+}
+
+#[test]
+fn a_rule_on_numbers_leads_nobody_around_a_block_list() {
+    let mut world = World::with(1, |plan| {
+        no_premium(plan);
+        let outside_line = Rewrite { party: Some(Which::Called), ..rule(Way::In, "9*", 1, "") };
+        plan.tenants[0].rewrite = vec![outside_line];
+    });
+    let caller = teams_calls(&mut world, "9004990012345", &[]);
+    let refusal = caller.clone().hears(&mut world, "403 INVITE");
+    caller.acknowledges_failure(&mut world, &refusal);
+    assert_eq!(world.records.last().unwrap().cause, "blocked");
+    let anna = teams_calls(&mut world, "90049301234567", &[]);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    assert_eq!(called(&subscriber), "0049301234567");
+    play(&mut world, anna, subscriber);
+}
+
+#[test]
+fn a_redirection_to_a_blocked_number_is_not_followed() {
+    let mut world = World::with(1, |plan| {
+        no_premium(plan);
+        plan.tenants[0].routes[0].to = vec![COLT, BT].into();
+        plan.trunks[COLT].follow_redirects = true;
+    });
+    let anna = teams_calls(&mut world, PSTN, &[]);
+    let first = Party::called(&mut world, Who::Colt);
+    first.answer(&mut world, &first.invite.clone(), 302, |response| {
+        let there = format!("<sip:+4990012345@{}>", Who::Colt.address());
+        response.headers.push(Name::Contact, there);
+    });
+    let second = Party::called(&mut world, Who::Bt);
+    play(&mut world, anna, second);
+    world.run_for(std::time::Duration::from_secs(1));
+    let attempts = &world.records.last().unwrap().attempts;
+    let outcomes: Vec<&str> = attempts.iter().map(|attempt| &*attempt.outcome).collect();
+    assert_eq!(outcomes, ["302", "blocked", "200"]);
+}
+
+#[test]
+fn an_emergency_call_stays_one_under_the_number_that_a_rule_gives_it() {
+    for at_trunk in [false, true] {
+        let mut world = World::with(1, |plan| {
+            national(plan);
+            let desk = rule(Way::In, "112", 0, "+4930");
+            match at_trunk {
+                true => plan.trunks[0].rewrite = vec![desk],
+                false => plan.tenants[0].rewrite = vec![desk],
+            }
+            plan.tenants[0].suspended = true;
+            plan.tenants[0].limits.calls = Some(0);
+            plan.tenants[0].block = Block { called: Some(patterns("*")), calling: None };
+            let called = patterns("+49*");
+            let route = Route { called, to: vec![COLT].into(), ..Route::default() };
+            plan.tenants[0].routes = vec![route];
+        });
+        let anna = teams_calls(&mut world, "112", &[]);
+        let desk = Party::called(&mut world, Who::Colt);
+        assert_eq!(called(&desk), "030112", "as Colt wants to have numbers");
+        play(&mut world, anna, desk);
+    }
+}
+
 #[test]
 fn a_transfer_goes_by_the_same_rules_as_a_call() {
     let vary = |plan: &mut Plan| {

@@ -87,6 +87,7 @@ fn every_key_of_a_route_counts() {
         from: RouteFrom::Teams,
         via: 0,
         called: "+44207",
+        emergency: false,
         calling: "+4930123450",
         at: sunday,
         draw: 0,
