@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -32,9 +32,17 @@ pub enum Request {
     /// Read the configuration again and put it in force if it holds.
     Reload,
     /// Read it, and tell what it would change.
-    Diff,
+    Diff {
+        /// Read this one instead: a directory, or the tollgate.toml in it.
+        #[serde(default)]
+        with: Option<PathBuf>,
+    },
     /// Read it, and tell which calls of the last day would go elsewhere.
-    Replay,
+    Replay {
+        /// Read this one instead.
+        #[serde(default)]
+        with: Option<PathBuf>,
+    },
     /// Put a configuration of before in force: this one, or the one before.
     Rollback {
         /// Its number in the list.

@@ -310,8 +310,8 @@ impl Daemon {
     async fn answer(&mut self, asked: Option<Asked>) -> bool {
         match asked {
             Some((Request::Reload, answer)) => self.reloads.want(Some(answer)),
-            Some((Request::Diff, answer)) => self.reloads.show(answer),
-            Some((Request::Replay, answer)) => self.reloads.replay(answer),
+            Some((Request::Diff { with }, answer)) => self.reloads.show(with, answer),
+            Some((Request::Replay { with }, answer)) => self.reloads.replay(with, answer),
             Some((Request::Rollback { number }, answer)) => self.reloads.roll_back(number, answer),
             Some((Request::Generations, answer)) => self.reloads.list(answer),
             Some((Request::Alarms, answer)) => {

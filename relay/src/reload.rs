@@ -158,10 +158,13 @@ struct Wanted {
 /// What an operator wants besides.
 #[derive(Debug)]
 enum Task {
-    Show(oneshot::Sender<Answer>),
-    Replay(Replaying, oneshot::Sender<Answer>),
+    Show(Instead, oneshot::Sender<Answer>),
+    Replay(Instead, Replaying, oneshot::Sender<Answer>),
     Back(Option<u64>, oneshot::Sender<Answer>),
 }
+
+/// Another configuration that is looked at in place of the one that is followed.
+type Instead = Option<PathBuf>;
 
 /// A replay that is to be, or that is.
 #[derive(Debug)]
@@ -239,14 +242,14 @@ impl Reloads {
         self.keeper.current()
     }
 
-    /// Tells what a reload would change.
-    pub(crate) fn show(&mut self, answer: oneshot::Sender<Answer>) {
-        self.tasks.push_back(Task::Show(answer));
+    /// Tells what a reload would change, or what the configuration there would.
+    pub(crate) fn show(&mut self, with: Instead, answer: oneshot::Sender<Answer>) {
+        self.tasks.push_back(Task::Show(with, answer));
         self.begin();
     }
 
     /// Tells which calls of the last day would go elsewhere after a reload.
-    pub(crate) fn replay(&mut self, answer: oneshot::Sender<Answer>) {
+    pub(crate) fn replay(&mut self, with: Instead, answer: oneshot::Sender<Answer>) {
         if self.replaying.strong_count() > 0 {
             let _ = answer.send(Answer::Failed { why: "another replay is under way".into() });
             return;
@@ -254,7 +257,7 @@ impl Reloads {
         let only = Arc::new(());
         self.replaying = Arc::downgrade(&only);
         let until = clock::now().mono + replay::TIME_MAX;
-        self.tasks.push_back(Task::Replay(Replaying { until, _only: only }, answer));
+        self.tasks.push_back(Task::Replay(with, Replaying { until, _only: only }, answer));
         self.begin();
     }
 
@@ -306,16 +309,19 @@ impl Reloads {
         }
         let keeper = self.keeper.clone();
         let (job, answer) = match self.tasks.pop_front() {
-            Some(Task::Show(answer)) => {
+            Some(Task::Show(with, answer)) => {
                 let show = move || {
-                    let said = show(&store, &Scope { held, ..Scope::all() });
+                    let scope = Scope { held, ..Scope::all() };
+                    let said = show(&store.looking_at(with.as_deref()), &scope);
                     (store, Outcome::Said(said))
                 };
                 (tokio::task::spawn_blocking(show), answer)
             }
-            Some(Task::Replay(replaying, answer)) => {
+            Some(Task::Replay(with, replaying, answer)) => {
                 let judge = move || {
-                    let outcome = to_replay(&store, &Scope { held, ..Scope::all() }, replaying);
+                    let scope = Scope { held, ..Scope::all() };
+                    let store_there = store.looking_at(with.as_deref());
+                    let outcome = to_replay(&store_there, &scope, replaying);
                     (store, outcome)
                 };
                 (tokio::task::spawn_blocking(judge), answer)

@@ -182,8 +182,8 @@ impl Shard {
                     Request::Route(question) => self.explain(question),
                     Request::Reload
                     | Request::Alarms
-                    | Request::Diff
-                    | Request::Replay
+                    | Request::Diff { .. }
+                    | Request::Replay { .. }
                     | Request::Rollback { .. }
                     | Request::Generations => {
                         Answer::Failed { why: "not a question for a shard".into() }

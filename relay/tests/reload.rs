@@ -148,6 +148,42 @@ fn calls_of_the_last_day_that_would_go_elsewhere_after_a_reload_are_told() {
     assert!(err.contains("tollgate.toml:1: unknown key `nonsense`"), "{err}");
 }
 
+#[test]
+fn a_copy_of_the_configuration_is_compared_before_it_takes_the_place_of_the_one_in_force() {
+    let running = Running::start("staged");
+    let staged = running.file("staged");
+    std::fs::create_dir_all(staged.join("tenants.d")).unwrap();
+    for entry in std::fs::read_dir(running.path()).unwrap().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            std::fs::copy(entry.path(), staged.join(entry.file_name())).unwrap();
+        }
+    }
+    let with = |verb: &[&str]| {
+        let path = staged.to_str().unwrap();
+        running.ask(&[verb, &["--with", path]].concat())
+    };
+    let route = record(20, ("contoso", "teams"), "+4930123451", "+331");
+    running.write("records.jsonl", &route);
+    let write = |text: &str| std::fs::write(staged.join("tenants.d/contoso.toml"), text).unwrap();
+    let text = tenant("contoso", "+4930123450-+4930123459", 9);
+    write(&text.replacen("match = \"*\"", "match = \"+49*\"", 1));
+    let (code, out, err) = with(&["diff"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.contains("tenant contoso: limits.calls: 200 -> 9"), "{out}");
+    let (code, out, err) = with(&["diff", "--replay"]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(out.contains("colt -> refused no_route"), "{out}");
+    write(&text.replace("colt", "kolt"));
+    let (code, _, err) = with(&["diff"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("staged/tenants.d/contoso.toml:") && err.contains("kolt"), "{err}");
+    // Nothing of it has changed anything, and the daemon still follows its own.
+    assert_eq!(running.told(&["diff"]), "no differences\n");
+    running.rename_into("contoso", &tenant("contoso", "+4930123450-+4930123459", 7));
+    running.wait_for("7", || running.told(&["rollback", "--list"]).contains("200 -> 7"));
+    assert_eq!(running.ask(&["diff", "--with", "/nowhere"]).0, 1);
+}
+
 /// Every other change does not hold. What is in force at the end is what held last, and whoever did not
 /// change never noticed.
 #[test]

@@ -69,7 +69,7 @@ impl Reload {
     pub(crate) fn run(self) -> Exit {
         let Flags { config, json } = self.flags;
         match self.check {
-            true => Diff { config, json, replay: false }.run(),
+            true => Diff { config, json, replay: false, with: None }.run(),
             false => Flags { config, json }.ask(Request::Reload),
         }
     }

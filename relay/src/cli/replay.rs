@@ -6,9 +6,10 @@ use crate::admin::{Answer, Request};
 use crate::replay::{Changed, Replayed};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-pub(super) fn run(config: ConfigFlag, as_json: bool) -> Exit {
-    let replayed = match answer(config, Request::Replay) {
+pub(super) fn run(config: ConfigFlag, with: Option<PathBuf>, as_json: bool) -> Exit {
+    let replayed = match answer(config, Request::Replay { with }) {
         Ok(Answer::Replayed(replayed)) => *replayed,
         Ok(_) => return Exit::Unreachable,
         Err(exit) => return exit,

@@ -6,6 +6,7 @@ use crate::admin::{Answer, Request};
 use crate::config::{Difference, Kept};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// Show what a reload would change now, tenant by tenant; nothing changes
 #[derive(Debug, clap::Args)]
@@ -18,6 +19,10 @@ pub(crate) struct Diff {
     /// Show which recorded calls of the last day would go elsewhere or fail; exit code 1 if any would
     #[arg(long)]
     pub(super) replay: bool,
+    /// Show what the configuration there would change, instead of the one that the daemon follows: a
+    /// directory that the daemon may read, or the tollgate.toml in it
+    #[arg(long, value_name = "PATH")]
+    pub(super) with: Option<PathBuf>,
 }
 
 /// Go back to the configuration before, or to one of the last ten; the files on disk count again when
@@ -38,10 +43,22 @@ pub(crate) struct Rollback {
 
 impl Diff {
     pub(crate) fn run(self) -> Exit {
+        // The daemon's working directory is another.
+        let with = match self.with.map(|path| std::fs::canonicalize(&path).map_err(|e| (path, e))) {
+            Some(Err((path, error))) => {
+                complain(&format!(
+                    "{}: {error}\nhint: --with names a directory with a tollgate.toml in it",
+                    path.display()
+                ));
+                return Exit::No;
+            }
+            Some(Ok(path)) => Some(path),
+            None => None,
+        };
         if self.replay {
-            return replay::run(self.config, self.json);
+            return replay::run(self.config, with, self.json);
         }
-        let (differences, problems, refused) = match answer(self.config, Request::Diff) {
+        let (differences, problems, refused) = match answer(self.config, Request::Diff { with }) {
             Ok(Answer::Differs { differences, problems, refused }) => {
                 (differences, problems, refused)
             }

@@ -14,6 +14,7 @@ use super::version::{Sum, Version};
 use super::{Broken, Loaded};
 use crate::watch::Places;
 use b2bua::plan::{Absent, Fqdns, NumberIndex, Plan, Tenants};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,6 +103,15 @@ impl Store {
             return self.look_at_disk(&Scope { held: scope.held.clone(), ..Scope::all() }, now);
         }
         self.look_at_disk(scope, now)
+    }
+
+    /// What is in force here, with its next look at the files of another directory: to tell what these
+    /// would change, never to put them in force.
+    pub(crate) fn looking_at(&self, instead: Option<&Path>) -> Cow<'_, Self> {
+        match instead {
+            Some(path) => Cow::Owned(Self { layout: Layout::of(path), ..self.clone() }),
+            None => Cow::Borrowed(self),
+        }
     }
 
     /// The same, whatever was rolled back from.
