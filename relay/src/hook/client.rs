@@ -38,7 +38,7 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    fn of(error: impl std::fmt::Display) -> Self {
+    pub(super) fn of(error: impl std::fmt::Display) -> Self {
         Self::Unavailable(error.to_string())
     }
 }

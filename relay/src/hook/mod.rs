@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 
 /// Requests of one tenant that are out at once: at half a second each, a hundred calls a second.
 const REQUESTS_MAX: usize = 64;
@@ -54,7 +54,8 @@ pub(crate) struct Hooks {
 #[derive(Debug)]
 struct Service {
     hook: Arc<Hook>,
-    client: Client,
+    /// Made by the first request: certificates are read from files, and the core waits for none.
+    client: OnceCell<Client>,
     requests: Arc<Semaphore>,
     answered: Mutex<Cache>,
 }
@@ -67,10 +68,7 @@ impl Hooks {
 
     /// Asks, unless the answer is known. What is given back is for the core at once.
     pub(crate) fn ask(&mut self, question: &RouteQuestion) -> Option<RouteAnswer> {
-        let service = match self.service(question) {
-            Ok(service) => service,
-            Err(why) => return Some(RouteAnswer::Failed(Failure::Unavailable, why)),
-        };
+        let service = self.service(question);
         let key = Key::of(question);
         if let Some(answer) = service.answered().get(&key, crate::clock::now().mono) {
             return Some(answer);
@@ -106,19 +104,19 @@ impl Hooks {
         });
     }
 
-    fn service(&mut self, question: &RouteQuestion) -> Result<Arc<Service>, String> {
+    fn service(&mut self, question: &RouteQuestion) -> Arc<Service> {
         let known = self.services.get(&question.tenant);
         if let Some(service) = known.filter(|service| service.hook == question.hook) {
-            return Ok(Arc::clone(service));
+            return Arc::clone(service);
         }
         let service = Arc::new(Service {
             hook: Arc::clone(&question.hook),
-            client: Client::new(&question.hook)?,
+            client: OnceCell::new(),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             answered: Mutex::new(Cache::new(question.hook.cache)),
         });
         self.services.insert(question.tenant.clone(), Arc::clone(&service));
-        Ok(service)
+        service
     }
 }
 
@@ -127,9 +125,18 @@ impl Service {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn client(&self) -> Result<&Client, client::Failed> {
+        let made = || async {
+            let hook = Arc::clone(&self.hook);
+            let made = tokio::task::spawn_blocking(move || Client::new(&hook)).await;
+            made.map_err(client::Failed::of)?.map_err(client::Failed::Unavailable)
+        };
+        self.client.get_or_try_init(made).await
+    }
+
     async fn request(&self, body: String, deadline: Instant, tenant: &str) -> RouteAnswer {
         let began = crate::clock::now().mono;
-        let asked = self.client.post(body);
+        let asked = async { self.client().await?.post(body).await };
         let answer = match tokio::time::timeout_at(deadline.into(), asked).await {
             Ok(Ok(octets)) => words::answer(&octets)
                 .unwrap_or_else(|why| RouteAnswer::Failed(Failure::Invalid, why)),

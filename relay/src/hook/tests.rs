@@ -338,6 +338,23 @@ async fn a_service_behind_tls_shows_a_certificate_of_somebody_else() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+#[tokio::test]
+async fn the_core_reads_no_certificates_from_files() {
+    let hook = Hook {
+        url: "https://localhost:1/".into(),
+        timeout: Duration::from_secs(5),
+        roots: Roots::File("/nowhere/ours.pem".into()),
+        ..Hook::default()
+    };
+    let mut asker = Asker::new();
+    let question = asker.question(&Arc::new(hook), "1");
+    let known = asker.hooks.ask(&question);
+    assert_eq!(known, None, "found out while the core waited");
+    let answer = asker.answers.recv().await.unwrap().answer;
+    let RouteAnswer::Failed(Failure::Unavailable, why) = answer else { panic!("{answer:?}") };
+    assert!(why.contains("ours.pem"), "{why}");
+}
+
 /// A service over TLS that shows this certificate; the port it listens on.
 async fn tls_service(leaf: &certs::lab::Leaf) -> u16 {
     use rustls::pki_types::pem::PemObject;
