@@ -228,7 +228,8 @@ impl Daemon {
             rolled_back: None,
         };
         let reloads = Reloads::new(store, generations);
-        force.rolled_back = reloads.current().filter(|_| rolled_back);
+        // Only then: what is being kept for the first time may take long to write.
+        force.rolled_back = rolled_back.then(|| reloads.current()).flatten();
         force.show();
         ready.store(true, Ordering::Relaxed);
         let path = path.to_owned();

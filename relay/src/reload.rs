@@ -16,8 +16,9 @@ use crate::{clock, dns};
 use b2bua::Plan;
 use certs::Identities;
 use metrics::{counter, gauge};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -57,6 +58,9 @@ impl InForce {
             }
         };
         let generation = self.generation + 1;
+        let gone = self.loaded.certificates.iter().map(|it| it.name.clone());
+        let gone: Vec<String> =
+            gone.filter(|name| loaded.certificates.iter().all(|it| it.name != *name)).collect();
         loaded.plan.generation = generation;
         let plan = Arc::new(loaded.plan.clone());
         // New identities first, as the plan may name one that is new; put back if it cannot serve.
@@ -72,6 +76,11 @@ impl InForce {
             if self.orders.send(order).await.is_err() {
                 return Err(vec!["the daemon is stopping".into()]);
             }
+        }
+        for name in gone {
+            // Nobody is to be called for one that nobody uses.
+            gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name)
+                .set(f64::NAN);
         }
         self.retired.push(std::mem::replace(&mut self.plan, plan));
         self.generation = generation;
@@ -189,14 +198,20 @@ enum Outcome {
     Said(Answer),
     /// Nor here: calls are put to what is in force and to this, while reloads go on.
     Replay(Box<(Plan, Candidate)>, Replaying),
+    /// A bug of ours: it is told, and the next look is another.
+    Failed(String),
 }
 
 #[derive(Debug)]
 struct Look {
     judged: Result<Candidate, Vec<Problem>>,
+    /// What it changes, in words.
+    what: String,
     /// Where the files are now, if that was looked for.
     places: Option<Places>,
     missing: Vec<(PathBuf, String)>,
+    /// Files that were not looked at, as they are being written.
+    held: BTreeSet<PathBuf>,
     took: Duration,
     /// What was refused before is as it was, and was not judged again.
     stands: bool,
@@ -301,8 +316,8 @@ impl Reloads {
             }
             let scope = Scope { held, ..scope };
             let job = tokio::task::spawn_blocking(move || {
-                let look = look(&mut store, &scope);
-                (store, Outcome::Judged(look))
+                let outcome = survived(|| look(&mut store, &scope));
+                (store, outcome)
             });
             self.under_way = Some(UnderWay { job, asked, answers });
             return;
@@ -312,23 +327,24 @@ impl Reloads {
             Some(Task::Show(with, answer)) => {
                 let show = move || {
                     let scope = Scope { held, ..Scope::all() };
-                    let said = show(&store.looking_at(with.as_deref()), &scope);
-                    (store, Outcome::Said(said))
+                    let show = || show(&store.looking_at(with.as_deref()), &scope);
+                    let outcome = told(survived(|| Outcome::Said(show())));
+                    (store, outcome)
                 };
                 (tokio::task::spawn_blocking(show), answer)
             }
             Some(Task::Replay(with, replaying, answer)) => {
                 let judge = move || {
                     let scope = Scope { held, ..Scope::all() };
-                    let store_there = store.looking_at(with.as_deref());
-                    let outcome = to_replay(&store_there, &scope, replaying);
+                    let judge = || to_replay(&store.looking_at(with.as_deref()), &scope, replaying);
+                    let outcome = told(survived(judge));
                     (store, outcome)
                 };
                 (tokio::task::spawn_blocking(judge), answer)
             }
             Some(Task::Back(number, answer)) => {
                 let back = move || {
-                    let outcome = back(&store, &keeper, number);
+                    let outcome = told(survived(|| back(&store, &keeper, number)));
                     (store, outcome)
                 };
                 (tokio::task::spawn_blocking(back), answer)
@@ -354,7 +370,7 @@ impl Reloads {
                 Ok((store, outcome)) => {
                     return Next::Judged(Box::new(Judged { store, outcome, asked, answers }));
                 }
-                // The store went down with it: what is in force stays until a restart.
+                // Only where the runtime ends: what panics is caught on its own thread.
                 Err(error) => tracing::error!(%error, "reading the configuration failed"),
             }
         }
@@ -386,6 +402,14 @@ impl Reloads {
                         return self.begin();
                     }
                     Outcome::Judged(look) => self.conclude(force, store, look, asked).await,
+                    Outcome::Failed(why) => {
+                        let problems = vec![why];
+                        let mut store = store;
+                        store.set_refused(true);
+                        self.store = Some(store);
+                        force.refuse(&problems);
+                        Answer::Refused { problems }
+                    }
                 };
                 if asked {
                     notify(&[sd_notify::NotifyState::Ready]);
@@ -406,7 +430,7 @@ impl Reloads {
         look: Look,
         asked: bool,
     ) -> Answer {
-        let Look { judged, places, missing, took, stands, back } = look;
+        let Look { judged, what, places, missing, held, took, stands, back } = look;
         if let Some(places) = places {
             self.watch.follow(places);
         }
@@ -417,7 +441,6 @@ impl Reloads {
         }
         let judged = match judged {
             Ok(candidate) if asked || candidate.is_change(&store) => {
-                let what = summary(&store.differences(&candidate));
                 match force.apply(candidate.loaded.clone()).await {
                     Ok(generation) => Ok((Some((generation, what)), candidate)),
                     Err(problems) => Err(problems),
@@ -442,6 +465,7 @@ impl Reloads {
                 return Answer::Refused { problems };
             }
         };
+        let back_to = back.as_ref().map(|(number, _)| *number);
         let rolled_back = match &back {
             Some((number, _)) => Some(*number),
             None => force.rolled_back.filter(|_| store.is_rolled_back()),
@@ -461,7 +485,7 @@ impl Reloads {
         let committed = tokio::task::spawn_blocking(move || {
             store.commit(candidate);
             drop(unused);
-            match (back, applied) {
+            let note = AssertUnwindSafe(|| match (back, applied) {
                 (Some((number, frozen)), _) => {
                     keeper.rolled_back(number, &frozen.digest());
                     store.set_frozen(Some(frozen));
@@ -469,6 +493,9 @@ impl Reloads {
                 // A new certificate under what was rolled back to is no new configuration.
                 (None, Some((_, what))) if !store.is_rolled_back() => keeper.keep(&store, &what),
                 (None, _) => {}
+            });
+            if std::panic::catch_unwind(note).is_err() {
+                tracing::error!("keeping the configuration failed");
             }
             store
         });
@@ -476,12 +503,22 @@ impl Reloads {
             Ok(store) => self.store = Some(store),
             Err(error) => tracing::error!(%error, "keeping the configuration failed"),
         }
-        Answer::Reloaded { generation: force.generation, problems: force.broken() }
+        // Who goes back knows configurations by the numbers they are kept under.
+        let generation = back_to.unwrap_or(force.generation);
+        let mut problems = force.broken();
+        problems.extend(held.iter().map(|file| {
+            format!(
+                "{}:1: is being written, and is read when whoever has it open closes it\nhint: \
+                 fuser -v tells who; a copy that is renamed into its place counts at once",
+                file.display()
+            )
+        }));
+        Answer::Reloaded { generation, problems }
     }
 }
 
 /// Looks and judges; on a thread that may take its time.
-fn look(store: &mut Store, scope: &Scope) -> Look {
+fn look(store: &mut Store, scope: &Scope) -> Outcome {
     let began = clock::now();
     let look = store.look(scope, began.wall);
     let missing =
@@ -494,18 +531,47 @@ fn look(store: &mut Store, scope: &Scope) -> Look {
     let everything = scope.tenants.is_none() && !scope.poll;
     let places = (everything || scope.host && !scope.poll || linked).then(|| store.places());
     let took = clock::now().mono.saturating_duration_since(began.mono);
-    Look { judged, places, missing, took, stands, back: None }
+    let (what, held) = (changes(store, &judged), scope.held.clone());
+    Outcome::Judged(Look { judged, what, places, missing, held, took, stands, back: None })
+}
+
+/// What it changes, in words; with ten thousand tenants that takes a while.
+fn changes(store: &Store, judged: &Result<Candidate, Vec<Problem>>) -> String {
+    judged.as_ref().map(|candidate| summary(&store.differences(candidate))).unwrap_or_default()
+}
+
+/// What came of a look, also if it panics: the store is as it was, and whoever asked is told.
+fn survived(look: impl FnOnce() -> Outcome) -> Outcome {
+    std::panic::catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_else(|| "it panicked".into());
+        tracing::error!(why = text, "judging the configuration failed");
+        Outcome::Failed(format!(
+            "judging the configuration failed, and the one in force stays: {text}; this is a bug of \
+             ours: please report it with the log before it"
+        ))
+    })
+}
+
+/// Where nothing was to be put in force, who asked is told, and nobody else.
+fn told(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed(why) => Outcome::Said(Answer::Failed { why }),
+        other => other,
+    }
 }
 
 /// What a look at everything would change.
 fn show(store: &Store, scope: &Scope) -> Answer {
     let look = store.look_at_disk(scope, clock::now().wall);
     match store.judge(look, true) {
-        Ok(candidate) => Answer::Differs {
-            differences: store.differences(&candidate),
-            problems: candidate.loaded.broken.iter().flat_map(|it| texts(&it.problems)).collect(),
-            refused: false,
-        },
+        Ok(candidate) => {
+            let mut problems = texts(&store.refusals(&candidate));
+            let refused = !problems.is_empty();
+            problems.extend(candidate.loaded.broken.iter().flat_map(|it| texts(&it.problems)));
+            Answer::Differs { differences: store.differences(&candidate), problems, refused }
+        }
         Err(problems) => {
             Answer::Differs { differences: Vec::new(), problems: texts(&problems), refused: true }
         }
@@ -564,9 +630,10 @@ fn back(store: &Store, keeper: &Keeper, number: Option<u64>) -> Outcome {
     let frozen = store.freeze(began.wall);
     let judged = store.judge(store.look_back(sources), true);
     let took = clock::now().mono.saturating_duration_since(began.mono);
-    let (places, missing) = (None, Vec::new());
+    let what = changes(store, &judged);
+    let (places, missing, held) = (None, Vec::new(), BTreeSet::new());
     let back = Some((number, frozen));
-    Outcome::Judged(Look { judged, places, missing, took, stands: false, back })
+    Outcome::Judged(Look { judged, what, places, missing, held, took, stands: false, back })
 }
 
 async fn finished(under_way: &mut Option<UnderWay>) -> Result<(Store, Outcome), JoinError> {
@@ -586,4 +653,15 @@ fn texts(problems: &[Problem]) -> Vec<String> {
 /// The certificates by name.
 pub(crate) fn named(loaded: &Loaded) -> Vec<(String, Arc<certs::Identity>)> {
     loaded.certificates.iter().map(|it| (it.name.clone(), Arc::clone(&it.identity))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_panics_leaves_the_store_and_tells_why() {
+        let outcome = survived(|| panic!("index 7 of {}", 3));
+        assert!(matches!(outcome, Outcome::Failed(why) if why.contains("stays: index 7 of 3;")));
+    }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Watch {
     /// What has changed, and since when, until when.
     changed: Scope,
     since: Option<(Instant, Instant)>,
-    /// Tenants and the host's file that are gone, and when that is believed.
+    /// Tenants and the host's file that are gone, or there in an odd way, and when that is believed.
     gone: HashMap<PathBuf, (Meaning, Instant)>,
     poll: Interval,
 }
@@ -193,9 +193,18 @@ impl Watch {
         let key = (folder, name.clone());
         if mask.intersects(EventMask::MOVED_FROM | EventMask::DELETE) {
             if self.held.remove(&key) && mask.contains(EventMask::MOVED_FROM) {
+                if self.moving.len() >= HELD_MAX {
+                    // They went where nobody watches.
+                    self.moving.clear();
+                }
                 self.moving.insert(event.cookie);
             }
-            return self.vanished(&key);
+            return self.later(&key);
+        }
+        if mask.contains(EventMask::CREATE) && written(&key) && filled(&key) {
+            // One that was written without a name (`O_TMPFILE`) is whole, and is not closed under this
+            // one. Of any other we hear in a moment that it is written to.
+            return self.later(&key);
         }
         if mask.contains(EventMask::MODIFY) || (mask.contains(EventMask::CREATE) && written(&key)) {
             if self.held.len() >= HELD_MAX {
@@ -223,7 +232,8 @@ impl Watch {
         }
     }
 
-    fn vanished(&mut self, (folder, name): &(PathBuf, OsString)) {
+    /// Has a name looked at in a while, unless there is news of it before.
+    fn later(&mut self, (folder, name): &(PathBuf, OsString)) {
         let Some(meaning) = self.places.meaning(folder, name) else { return };
         let file = self.places.file(folder, name).unwrap_or_else(|| folder.join(name));
         let due = clock::now().mono + GONE_AFTER;
@@ -271,6 +281,11 @@ fn mask() -> WatchMask {
 fn written((folder, name): &(PathBuf, OsString)) -> bool {
     let about = std::fs::symlink_metadata(folder.join(name));
     about.is_ok_and(|about| about.is_file() && about.nlink() == 1)
+}
+
+/// Whether what is new says something already: it was written before, or since.
+fn filled((folder, name): &(PathBuf, OsString)) -> bool {
+    std::fs::symlink_metadata(folder.join(name)).is_ok_and(|about| about.len() > 0)
 }
 
 #[expect(deprecated, reason = "its successor is unsafe; an Inotify keeps its descriptor for life")]

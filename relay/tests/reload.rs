@@ -37,6 +37,8 @@ fn what_a_reload_would_change_is_told_before_it_changes() {
     std::io::Write::write_all(&mut file, tenant("contoso", "+49302", 9).as_bytes()).unwrap();
     running.settle();
     assert_eq!(running.told(&["diff"]), "no differences\n");
+    let (code, _, err) = running.ask(&["reload"]);
+    assert!(code == 1 && err.contains("contoso.toml:1: is being written"), "{err}");
     drop(file);
     running.wait_for("closed", || running.told(&["rollback", "--list"]).contains("200 -> 9"));
 
@@ -47,6 +49,12 @@ fn what_a_reload_would_change_is_told_before_it_changes() {
     assert!(err.contains("tollgate.toml:1: unknown key `nonsense`"), "{err}");
     running.wait_for("alarm", || running.told(&["alarms"]).contains("config_refused"));
     assert!(running.metrics().contains("tollgate_config_in_sync 0"));
+    // What no reload can change is told before as well.
+    running.write("tollgate.toml", &format!("{host}\n[log]\nlevel = \"debug\"\n"));
+    let (code, _, err) = running.ask(&["reload", "--check"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("[log] cannot change without a restart"), "{err}");
+    assert_eq!(running.exit(&["reload"]), 1);
     // As it was: nothing changes but that it is what is on disk.
     running.write("tollgate.toml", &host);
     running.wait_for("no alarm", || running.told(&["alarms"]) == "no alarms\n");

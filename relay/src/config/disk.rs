@@ -209,10 +209,11 @@ pub(crate) fn look(
     known: &mut dyn Iterator<Item = (Arc<str>, Option<Print>)>,
     now: SystemTime,
 ) -> Look {
-    let host = scope.host.then(|| Content::read(&layout.host, now));
+    let held = |path: &Path| scope.held.contains(path);
+    let host = scope.host && !held(&layout.host);
+    let host = host.then(|| Content::read(&layout.host, now));
     let mut look = Look { host, ..Look::default() };
     let mut wanted: Vec<(Arc<str>, PathBuf)> = Vec::new();
-    let held = |path: &Path| scope.held.contains(path);
     match &scope.tenants {
         Some(names) => {
             for name in names {

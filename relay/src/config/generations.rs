@@ -75,13 +75,16 @@ impl Generations {
         let folder = directory.join("configuration");
         let objects = folder.join("objects");
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&objects)?;
-        let of = of.canonicalize().unwrap_or_else(|_| of.to_owned());
+        // As it is configured: a link on the way leads somewhere else after each release.
+        let of = std::path::absolute(of).unwrap_or_else(|_| of.to_owned());
         let list = super::source::bounded(&folder.join("list.json"), LIST_MAX);
         let list = list.ok().and_then(|text| serde_json::from_slice::<List>(&text).ok());
         let list = list.filter(|list| list.configuration == of);
         let list = list.unwrap_or_else(|| List { configuration: of, ..List::default() });
+        // A power cut leaves those empty that were not on disk yet: they are written again.
         let names = std::fs::read_dir(&objects)?.flatten();
-        let objects = names.filter_map(|it| it.file_name().into_string().ok()).collect();
+        let whole = names.filter(|it| it.metadata().is_ok_and(|about| about.len() > 0));
+        let objects = whole.filter_map(|it| it.file_name().into_string().ok()).collect();
         Ok(Self { folder, list, objects })
     }
 
@@ -145,9 +148,6 @@ impl Generations {
         let name = hex(&sum(&manifest));
         let current = self.list.generations.iter().find(|it| it.number == self.list.current);
         let same = current.is_some_and(|it| it.manifest == name);
-        if same && self.list.rolled_back_from.is_none() {
-            return Ok(());
-        }
         let texts = std::iter::once((&sources.host.0, &sources.host.1));
         let texts = texts.chain(sources.tenants.iter().map(|(_, text, sum)| (text, sum)));
         let mut objects: Vec<(String, &str)> =
@@ -158,6 +158,9 @@ impl Generations {
         for (name, text) in objects {
             write(&self.folder.join("objects"), &name, text.as_bytes(), synced)?;
             self.objects.insert(name);
+        }
+        if same && self.list.rolled_back_from.is_none() {
+            return Ok(());
         }
         let number = self.list.generations.last().map_or(1, |it| it.number + 1);
         self.list.generations.push(Kept {
@@ -220,8 +223,10 @@ impl Generations {
         let unused: Vec<String> =
             self.objects.iter().filter(|name| !used.contains(*name)).cloned().collect();
         for name in unused {
-            std::fs::remove_file(self.folder.join("objects").join(&name))?;
-            self.objects.remove(&name);
+            match std::fs::remove_file(self.folder.join("objects").join(&name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => drop(self.objects.remove(&name)),
+            }
         }
         Ok(())
     }
@@ -324,6 +329,38 @@ mod tests {
         kept.rolled_back(1, "disk").unwrap();
         kept.keep(&sources("host", "one"), "one").unwrap();
         assert_eq!((kept.list().1, kept.rolled_back_from()), (5, None));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn generations_outlive_a_release_that_comes_by_another_link() {
+        let folder = folder("link");
+        for release in ["one", "two"] {
+            std::fs::create_dir_all(folder.join(release)).unwrap();
+            std::fs::write(folder.join(release).join("tollgate.toml"), "").unwrap();
+        }
+        let link = folder.join("current");
+        std::os::unix::fs::symlink("one", &link).unwrap();
+        let of = link.join("tollgate.toml");
+        let mut kept = Generations::open(&folder, &of).unwrap();
+        kept.keep(&sources("host", "one"), "").unwrap();
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("two", &link).unwrap();
+        assert_eq!(Generations::open(&folder, &of).unwrap().list().1, 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_source_that_a_power_cut_left_empty_is_written_again() {
+        let folder = folder("empty");
+        let mut kept = Generations::open(&folder, Path::new("/etc/a")).unwrap();
+        kept.keep(&sources("host", "one"), "").unwrap();
+        std::fs::write(folder.join("configuration/objects").join(hex(&sum("one"))), "").unwrap();
+        let mut again = Generations::open(&folder, Path::new("/etc/a")).unwrap();
+        assert!(again.sources(1).is_err());
+        again.keep(&sources("host", "one"), "at a start").unwrap();
+        assert!(again.sources(1).is_ok());
+        assert_eq!(again.list().0.len(), 1);
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -126,7 +126,9 @@ impl Store {
         if polled && self.refused && !scope.host {
             return Look { refused: true, ..Look::default() };
         }
-        disk::look(&self.layout, &scope, self.host.is_some(), &mut known, now)
+        let look = disk::look(&self.layout, &scope, self.host.is_some(), &mut known, now);
+        // While it is being written, what was refused stays so.
+        Look { refused: self.refused && look.host.is_none(), ..look }
     }
 
     fn host_has_changed(&self, now: SystemTime) -> bool {
@@ -233,6 +235,15 @@ impl Store {
             Some(old) => differences(&self.replaced(candidate), &old, &candidate.loaded),
             None => Vec::new(),
         }
+    }
+
+    /// What of the candidate no reload can change.
+    pub(crate) fn refusals(&self, candidate: &Candidate) -> Vec<Problem> {
+        let old = match (&self.host, &self.plan) {
+            (Some(host), Some(plan)) => host.loaded(&self.layout, plan.clone()),
+            _ => None,
+        };
+        old.map(|old| super::refusals(&old, &candidate.loaded)).unwrap_or_default()
     }
 
     /// What the candidate changes, source by source; the host's first.

@@ -30,7 +30,7 @@ use flow::{Flows, Origin, Outgoing, PoolKey, Pooled};
 use sip_core::transaction::ClientId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tcp::Way;
 use tokio::runtime::Handle;
@@ -100,8 +100,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What all tasks of the transport share.
 struct Shared {
     force: ArcSwap<InForce>,
-    /// Held while a plan is put in force.
-    applying: Mutex<()>,
+    /// Held while a plan is put in force: sockets that stay a while for calls that were told them.
+    applying: Mutex<Vec<Weak<Bound>>>,
     identities: Identities,
     flows: Flows,
     /// Connections that are running.
@@ -141,10 +141,10 @@ impl Transports {
         identities: Identities,
     ) -> Result<(Self, Events), StartError> {
         let (core, events) = events::lanes();
-        let force = InForce::new(plan, &identities, None)?;
+        let force = InForce::new(plan, &identities, None, &[])?;
         let shared = Arc::new(Shared {
             force: ArcSwap::from_pointee(force),
-            applying: Mutex::new(()),
+            applying: Mutex::default(),
             identities,
             flows: Flows::new(),
             live: watch::Sender::new(0),
@@ -160,16 +160,33 @@ impl Transports {
     /// closed if their source, listener or trust is no longer as it was. On error nothing changes.
     pub fn apply(&self, plan: Arc<Plan>) -> Result<(), StartError> {
         let shared = &self.shared;
-        let _one = shared.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut staying = shared.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let stayed: Vec<Arc<Bound>> = staying.iter().filter_map(Weak::upgrade).collect();
         let old = shared.force.load_full();
-        let new = Arc::new(InForce::new(plan, &shared.identities, Some(&old))?);
+        let new = Arc::new(InForce::new(plan, &shared.identities, Some(&old), &stayed)?);
         shared.force.store(Arc::clone(&new));
-        self.serve()?;
+        if let Err(error) = self.serve() {
+            shared.force.store(Arc::clone(&old));
+            for (name, (_, bound)) in &new.listeners {
+                if !old.bound(name).is_some_and(|kept| Arc::ptr_eq(kept, bound)) {
+                    bound.stop();
+                }
+            }
+            return Err(error);
+        }
+        // Whose address is a listener's again is done: one of them takes in what comes.
+        for bound in stayed.iter().filter(|bound| new.serves(bound)) {
+            bound.stop();
+        }
+        staying.retain(|bound| bound.upgrade().is_some_and(|bound| !new.serves(&bound)));
         for (name, (_, bound)) in &old.listeners {
             if !new.bound(name).is_some_and(|kept| Arc::ptr_eq(kept, bound)) {
                 match bound.transport == Transport::Udp && !new.serves(bound) {
                     // Calls were told this port.
-                    true => self.stop_later(Arc::clone(bound)),
+                    true => {
+                        staying.push(Arc::downgrade(bound));
+                        self.stop_later(Arc::clone(bound));
+                    }
                     false => bound.stop(),
                 }
             }
@@ -336,6 +353,7 @@ impl InForce {
         plan: Arc<Plan>,
         identities: &Identities,
         before: Option<&Self>,
+        stayed: &[Arc<Bound>],
     ) -> Result<Self, StartError> {
         let same = |old: &&Self| {
             old.plan.trunks.is(&plan.trunks) && old.plan.listeners.is(&plan.listeners)
@@ -352,7 +370,10 @@ impl InForce {
             let kept = bound.get(listener.name.as_str()).map(|(_, bound)| bound);
             let bound = match kept.filter(|bound| bound.is(listener)) {
                 Some(kept) => Arc::clone(kept),
-                None => Arc::new(Bound::new(listener, bound.values().map(|(_, bound)| bound))?),
+                None => {
+                    let others = bound.values().map(|(_, bound)| bound);
+                    Arc::new(Bound::new(listener, others.chain(stayed))?)
+                }
             };
             listeners.insert(Arc::from(listener.name.as_str()), (index, bound));
         }

@@ -92,6 +92,27 @@ async fn a_file_counts_when_it_is_closed_or_renamed_into_place() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_written_without_a_name_is_whole_when_it_gets_one() {
+    let folder = Folder::new();
+    let mut watch = folder.watch().await;
+    // As the kernel tells of linkat(2): it comes into being with all that it says, and is not closed.
+    folder.write("etc/.a");
+    let event = Event {
+        wd: watch.folders.iter().find(|(_, it)| it.ends_with("tenants.d")).unwrap().0.clone(),
+        mask: EventMask::CREATE,
+        cookie: 0,
+        name: Some(OsString::from("a.toml")),
+    };
+    fs::rename(folder.path("etc/.a"), folder.path("etc/tenants.d/.a")).unwrap();
+    assert_eq!(within(&mut watch, SHORT).await, "nothing");
+    fs::rename(folder.path("etc/tenants.d/.a"), folder.path("etc/tenants.d/a.toml")).unwrap();
+    assert_eq!(told(&mut watch).await, "a");
+    watch.event(&event);
+    assert!(watch.held().is_empty());
+    assert_eq!(told(&mut watch).await, "a");
+}
+
+#[tokio::test]
 async fn a_file_that_is_renamed_while_it_is_open_counts_when_it_is_closed() {
     let folder = Folder::new();
     let mut watch = folder.watch().await;

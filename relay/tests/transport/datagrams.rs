@@ -74,6 +74,37 @@ async fn calls_on_a_listener_that_was_removed_go_on_and_no_other_begins() {
 }
 
 #[tokio::test]
+async fn a_listener_may_come_back_to_an_address_that_calls_still_use() {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (at, other) = (free.local_addr().unwrap(), std::net::UdpSocket::bind("127.0.0.1:0"));
+    let elsewhere = other.and_then(|socket| socket.local_addr()).unwrap();
+    drop(free);
+    let mut world = World::with("back-udp", |plan| plan.listeners[0].bind = at);
+    let carrier = carrier(&world, "127.0.0.1").await;
+    world.apply(|plan| plan.listeners[0].bind = elsewhere);
+    assert_eq!(world.at("udp"), elsewhere);
+    world.apply(|plan| plan.listeners[0].bind = at);
+    for (number, call) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        carrier.send(request(call).as_bytes()).await.unwrap();
+        let (flow, message) = world.message().await;
+        assert_eq!((call_id(&message), &*flow.listener), (call.to_owned(), "udp"));
+        world.send(Hop::Flow { flow, otherwise: None }, "answer", number as u64 + 1);
+        assert_eq!(received(&carrier).await, "answer");
+    }
+    let removed = world.plan.clone();
+    world.apply(|plan| {
+        plan.listeners = plan.listeners[1..].to_vec().into();
+        for trunk in &mut plan.trunks {
+            trunk.listener = trunk.listener.saturating_sub(1);
+        }
+    });
+    world.apply(|plan| *plan = removed);
+    assert_eq!(world.at("udp"), at);
+    carrier.send(request("e").as_bytes()).await.unwrap();
+    assert_eq!(call_id(&world.message().await.1), "e");
+}
+
+#[tokio::test]
 async fn datagram_of_a_stranger_is_dropped_and_counted() {
     let mut world = World::new("stranger-udp");
     let stranger = carrier(&world, "127.0.0.9").await;

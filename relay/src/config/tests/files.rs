@@ -324,3 +324,16 @@ fn a_directory_of_tenants_that_is_away_for_a_moment_takes_nobody_away() {
     running.reload().unwrap();
     assert_eq!(running.plan().tenants.len(), 0, "an empty directory means that there are none");
 }
+
+#[test]
+fn a_host_file_that_is_being_written_is_not_looked_at() {
+    let mut running = Running::start(Directory::sample());
+    running.write("tollgate.toml", "[node]\n");
+    let held = [running.directory.path.join("tollgate.toml")].into_iter().collect();
+    let held = Scope { held, ..Scope::all() };
+    running.reload_in(&held).unwrap();
+    running.reload().unwrap_err();
+    running.store.set_refused(true);
+    let look = running.store.look(&held, crate::clock::now().wall);
+    assert!(look.refused, "nobody knows yet whether it holds now");
+}
