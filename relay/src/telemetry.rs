@@ -170,17 +170,7 @@ impl Telemetry {
                     .increment(1);
             }
             Event::Ceiling { tenant, class, stage, ratio, text } => {
-                gauge!(
-                    "tollgate_fraud_guard_usage_ratio",
-                    "tenant" => tenant.clone(), "class" => class.clone()
-                )
-                .set(ratio);
-                let subject = Subject::Class { tenant, class };
-                for (word, from) in
-                    [(FRAUD_GUARD_NEAR, Stage::Near), (FRAUD_GUARD_FULL, Stage::Full)]
-                {
-                    self.alarms.set(word, subject.clone(), (stage >= from).then_some(&text));
-                }
+                self.ceiling((tenant, class), stage, ratio, &text);
             }
             Event::PassedOver { trunk, reason } => {
                 counter!("tollgate_trunk_passed_over_total", "trunk" => trunk, "reason" => reason)
@@ -190,18 +180,7 @@ impl Telemetry {
                 self.hooks.asked(now, &self.alarms, (tenant, result), why.as_deref());
             }
             Event::TargetRests { trunk, target, endpoints, why } => {
-                #[expect(clippy::cast_precision_loss, reason = "endpoints are few")]
-                gauge!(
-                    "tollgate_trunk_target_resting",
-                    "trunk" => trunk.clone(), "target" => target.clone()
-                )
-                .set(endpoints as f64);
-                let subject = Subject::Target { trunk, target };
-                match (endpoints, why) {
-                    (0, _) => self.alarms.set(TRUNK_RESTING, subject, None),
-                    (_, Some(why)) => self.alarms.set(TRUNK_RESTING, subject, Some(&why)),
-                    (_, None) => {}
-                }
+                self.target_rests((trunk, target), endpoints, why.as_deref());
             }
             Event::TargetUp { trunk, target, up, why } => {
                 if up {
@@ -256,6 +235,35 @@ impl Telemetry {
             Event::Discarded { reason } => {
                 counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
             }
+        }
+    }
+
+    /// A tenant comes near a ceiling of the fraud guard, reaches it, or is away from it again.
+    fn ceiling(&self, (tenant, class): (String, String), stage: Stage, ratio: f64, text: &str) {
+        gauge!(
+            "tollgate_fraud_guard_usage_ratio",
+            "tenant" => tenant.clone(), "class" => class.clone()
+        )
+        .set(ratio);
+        let subject = Subject::Class { tenant, class };
+        for (word, from) in [(FRAUD_GUARD_NEAR, Stage::Near), (FRAUD_GUARD_FULL, Stage::Full)] {
+            self.alarms.set(word, subject.clone(), (stage >= from).then_some(text));
+        }
+    }
+
+    /// Endpoints of a target rest, or do so no more.
+    fn target_rests(&self, (trunk, target): (String, String), endpoints: usize, why: Option<&str>) {
+        #[expect(clippy::cast_precision_loss, reason = "endpoints are few")]
+        gauge!(
+            "tollgate_trunk_target_resting",
+            "trunk" => trunk.clone(), "target" => target.clone()
+        )
+        .set(endpoints as f64);
+        let subject = Subject::Target { trunk, target };
+        match (endpoints, why) {
+            (0, _) => self.alarms.set(TRUNK_RESTING, subject, None),
+            (_, Some(why)) => self.alarms.set(TRUNK_RESTING, subject, Some(why)),
+            (_, None) => {}
         }
     }
 

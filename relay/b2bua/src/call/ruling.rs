@@ -102,8 +102,8 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// Rules on a call as if no hook were asked; nothing of the host changes by it. What was considered is left in `trace`, whatever
-/// comes of it.
+/// Rules on a call as if no hook were asked; nothing of the host changes by it. What was considered is
+/// left in `trace`, whatever comes of it.
 pub(crate) fn rule(
     bounds: Bounds<'_>,
     plan: &Plan,
@@ -191,7 +191,7 @@ pub(crate) fn settle(
     let Question { tenant, from, via, called, caller, crossing, at, draw, .. } = question;
     let refused = |(reject, why): (Reject, String)| Refused::new(reject, why, Some(tenant));
     let mut numbers = Numbers { called, caller, crossing };
-    let (mut number, mut leads_out) = (number, from == RouteFrom::Teams);
+    let mut number = number;
     let decision = match advice {
         Advice::Table(hook) => {
             let calling = numbers.caller.number();
@@ -212,9 +212,6 @@ pub(crate) fn settle(
             decision
         }
         Advice::To { route, trunks, called, caller } => {
-            // A carrier's call to somebody else than the tenant goes out at the tenant's cost.
-            let elsewhere = |number: &String| plan.numbers.tenant(number) != Some(tenant);
-            leads_out |= called.as_ref().is_some_and(elsewhere);
             number = called.clone().unwrap_or(number);
             numbers::by_hook(plan, tenant, (called, caller), &mut numbers, trace)
                 .map_err(refused)?;
@@ -222,8 +219,10 @@ pub(crate) fn settle(
         }
     };
     let full = |full: Full| Refused::of(full, tenant);
+    // What a carrier sends to the tenant costs nothing. What a rule or a hook sends on to somebody
+    // else goes out at the tenant's cost.
+    let leads_out = from == RouteFrom::Teams || plan.numbers.tenant(&number) != Some(tenant);
     let classes = match plan.tenants.get(tenant) {
-        // What carriers send to Teams costs nothing.
         Some(of) if leads_out && !decision.emergency => {
             bounds.fraud.would_allow(bounds.now, of, &number).map_err(full)?
         }

@@ -5,8 +5,8 @@ use b2bua::Plan;
 use b2bua::fraud::{PastCall, Stage};
 use b2bua::io::Event;
 use b2bua::numbering::Country;
-use b2bua::plan::{Ceiling, Class, Pattern, classes};
-use callflow::plan::{COLT, CONTOSO, OUTSIDE, PSTN};
+use b2bua::plan::{Ceiling, Change, Class, Pattern, Rewrite, Route, RouteFrom, Way, classes};
+use callflow::plan::{ANNA, BT, COLT, CONTOSO, OUTSIDE, PSTN};
 use callflow::script::{carrier_calls_teams, connect, hang_up, teams_calls_carrier};
 use callflow::{Party, Who, World, ms, secs};
 use sip_core::{Method, Name};
@@ -255,4 +255,29 @@ fn a_call_that_fails_before_it_is_answered_costs_no_minutes() {
     gets_through(&mut world, ABROAD);
     let (mut anna, pstn) = teams_calls_carrier(&mut world);
     hang_up(&mut world, &mut anna, &pstn);
+}
+
+/// Whoever may write the tenant's rules, it is the tenant that pays.
+#[test]
+fn a_carriers_call_that_a_rule_sends_out_counts_as_one_of_the_tenant() {
+    let mut world = World::with(1, |plan| {
+        let premium = Ceiling { calls_per_day: Some(0), ..ceiling(classes::PREMIUM) };
+        guarded(vec![premium])(plan);
+        let tenant = &mut plan.tenants[0];
+        tenant.rewrite.push(Rewrite {
+            way: Way::In,
+            party: None,
+            from: Some(RouteFrom::Carrier),
+            matches: ANNA.parse::<Pattern>().expect("a pattern").into(),
+            change: Change::Front { strip: 3, prepend: "+49900".into() },
+            place: "tenants.d/contoso.toml:7".into(),
+        });
+        let out = Route { from: RouteFrom::Carrier, to: vec![BT].into(), ..Route::default() };
+        tenant.routes.insert(0, out);
+    });
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let refusal = caller.hears(&mut world, "403 INVITE");
+    caller.acknowledges_failure(&mut world, &refusal);
+    assert_eq!(world.records.last().map(|record| record.cause.as_str()), Some("fraud_guard"));
+    assert_eq!(world.sent_to(Who::Bt, "INVITE"), 0);
 }
