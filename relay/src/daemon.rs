@@ -5,8 +5,9 @@ use crate::alarms::Alarms;
 use crate::config::{Records, Started};
 use crate::hook::Hooks;
 use crate::http::{self, Shown};
+use crate::in_force::{self, InForce};
 use crate::record_file::{RecordFile, RecordWriter};
-use crate::reload::{self, InForce, Reloads};
+use crate::reload::Reloads;
 use crate::shard::{Inbox, Order, Shard};
 use crate::signalling::Signalling;
 use crate::telemetry::{self, Telemetry};
@@ -166,7 +167,7 @@ impl Daemon {
             Some(records) => Some(open_records(records)?),
             None => usual_records(),
         };
-        let identities = Identities::new(reload::named(&loaded));
+        let identities = Identities::new(in_force::named(&loaded));
         let signalling = Signalling::start()?;
         let runtimes =
             Runtimes { core: signalling.handle().clone(), handshakes: Handle::current() };

@@ -14,6 +14,7 @@ pub mod explained;
 mod hook;
 mod http;
 mod import;
+mod in_force;
 pub mod judgement;
 mod keeper;
 pub mod logging;

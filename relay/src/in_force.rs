@@ -1,0 +1,140 @@
+//! What is in force, and how another configuration takes its place: everybody who has to know is told, or
+//! nobody is.
+
+use crate::alarms::{self, Alarms, Subject};
+use crate::config::{self, Loaded};
+use crate::daemon::{open_records, usual_records};
+use crate::dns;
+use crate::reload::texts;
+use crate::shard::Order;
+use crate::transport::Transports;
+use b2bua::Plan;
+use certs::Identities;
+use metrics::{counter, gauge};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+use tokio::sync::{mpsc, watch};
+
+/// What is in force, and everybody who has to know when it changes.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    pub(crate) loaded: Loaded,
+    pub(crate) generation: u64,
+    pub(crate) identities: Identities,
+    pub(crate) transports: Transports,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) names: watch::Sender<dns::Wanted>,
+    pub(crate) alarms: Alarms,
+    /// Snapshots that calls may still have. The last to have one drops it, and that is not to be the
+    /// thread that signals: ten thousand tenants take a while.
+    pub(crate) retired: Vec<Arc<Plan>>,
+    pub(crate) plan: Arc<Plan>,
+    /// The generation that was rolled back to, as long as the files on disk are not in force.
+    pub(crate) rolled_back: Option<u64>,
+}
+
+impl InForce {
+    /// Puts `loaded` in force, or says why not; then nothing has changed.
+    pub(crate) async fn apply(&mut self, mut loaded: Loaded) -> Result<u64, Vec<String>> {
+        let refusals = config::refusals(&self.loaded, &loaded);
+        if !refusals.is_empty() {
+            return Err(texts(&refusals));
+        }
+        let records = match (&loaded.records, loaded.records == self.loaded.records) {
+            (_, true) => None,
+            (None, false) => Some(usual_records()),
+            (Some(new), false) => {
+                Some(Some(open_records(new).map_err(|error| vec![error.to_string()])?))
+            }
+        };
+        let generation = self.generation + 1;
+        let gone = self.loaded.certificates.iter().map(|it| it.name.clone());
+        let gone: Vec<String> =
+            gone.filter(|name| loaded.certificates.iter().all(|it| it.name != *name)).collect();
+        loaded.plan.generation = generation;
+        let plan = Arc::new(loaded.plan.clone());
+        // New identities first, as the plan may name one that is new; put back if it cannot serve.
+        self.identities.replace(named(&loaded));
+        if let Err(error) = self.transports.apply(Arc::clone(&plan)) {
+            self.identities.replace(named(&self.loaded));
+            return Err(vec![error.to_string()]);
+        }
+        self.names.send_replace(dns::Wanted::of(&plan));
+        let mut orders = vec![Order::Plan(Arc::clone(&plan))];
+        orders.extend(records.map(Order::Records));
+        for order in orders {
+            if self.orders.send(order).await.is_err() {
+                return Err(vec!["the daemon is stopping".into()]);
+            }
+        }
+        for name in gone {
+            // Nobody is to be called for one that nobody uses.
+            gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name)
+                .set(f64::NAN);
+        }
+        self.retired.push(std::mem::replace(&mut self.plan, plan));
+        self.generation = generation;
+        self.loaded = loaded;
+        Ok(generation)
+    }
+
+    /// Shows in metrics and alarms what is in force, and what is not.
+    pub(crate) fn show(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "nobody reloads 2^53 times")]
+        gauge!("tollgate_config_generation").set(self.generation as f64);
+        for certificate in &self.loaded.certificates {
+            let expiry = certificate.identity.not_after();
+            let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            let name = certificate.name.clone();
+            gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name)
+                .set(seconds);
+        }
+        let broken = self.loaded.broken.iter().map(|it| {
+            let first = it.problems.first().map(ToString::to_string).unwrap_or_default();
+            let state = if it.absent { "absent" } else { "as it last was" };
+            (Subject::Tenant(it.tenant.clone()), format!("the tenant is {state}: {first}"))
+        });
+        self.alarms.replace(alarms::TENANT_INVALID, broken.collect());
+        self.alarms.clear(alarms::CONFIG_REFUSED, &Subject::Host);
+        let text = self.rolled_back.map(|number| {
+            format!("configuration {number} is in force; the files on disk count when they change")
+        });
+        self.alarms.set(alarms::CONFIG_ROLLED_BACK, Subject::Host, text.as_deref());
+        self.in_sync(self.loaded.broken.is_empty() && text.is_none());
+    }
+
+    pub(crate) fn in_sync(&self, is: bool) {
+        gauge!("tollgate_config_in_sync").set(f64::from(u8::from(is)));
+    }
+
+    /// What a reload says of tenants whose files do not hold.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        self.loaded.broken.iter().flat_map(|it| texts(&it.problems)).collect()
+    }
+
+    /// Nothing changes, for these reasons.
+    pub(crate) fn refuse(&self, problems: &[String]) {
+        counter!("tollgate_config_reloads_total", "result" => "refused").increment(1);
+        let first = problems.first().map_or("", String::as_str);
+        self.alarms.raise(alarms::CONFIG_REFUSED, Subject::Host, first);
+        self.in_sync(false);
+        for problem in problems.iter().take(PROBLEMS_LOGGED_MAX) {
+            tracing::warn!(problem, "configuration is refused; the one in force stays");
+        }
+    }
+
+    /// Snapshots that nobody has any more, to be dropped elsewhere.
+    pub(crate) fn take_unused(&mut self) -> Vec<Arc<Plan>> {
+        let (unused, used) = self.retired.drain(..).partition(|plan| Arc::strong_count(plan) == 1);
+        self.retired = used;
+        unused
+    }
+}
+
+/// Problems of one refused reload that are logged: `tollgate reload --check` has them all.
+const PROBLEMS_LOGGED_MAX: usize = 20;
+
+/// The certificates by name.
+pub(crate) fn named(loaded: &Loaded) -> Vec<(String, Arc<certs::Identity>)> {
+    loaded.certificates.iter().map(|it| (it.name.clone(), Arc::clone(&it.identity))).collect()
+}
