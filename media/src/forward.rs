@@ -2,35 +2,17 @@
 
 use crate::demux::Kind;
 use crate::leg::LegMedia;
+use crate::notices::Notices;
+use crate::outgoing::Outgoing;
 use crate::packet::PACKET_MAX;
 use crate::rtcp::{self, Names};
 use crate::rtp::{self, Header};
 use crate::srtp::Origin;
 use crate::transform::{Opened, Path, Transform};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
-use sdp::Stream;
+use sdp::{Carriage, Notice, Order};
 use std::net::SocketAddr;
 use std::time::Instant;
-
-/// Which source a leg believes before anything is authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum LatchPolicy {
-    /// SRTP: the first authenticated packet takes the latch. RTP: only the signalled address.
-    #[default]
-    Signalled,
-    /// As above, but plain RTP from elsewhere takes the latch if its SSRC is consistent within a
-    /// bounded window (a NATed carrier).
-    Symmetric,
-}
-
-/// One leg as it is to be carried from now on.
-#[derive(Clone, Debug)]
-pub struct Leg {
-    /// The agreed stream.
-    pub stream: Stream,
-    /// Its latch policy.
-    pub latch: LatchPolicy,
-}
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +38,7 @@ pub struct Forward {
     legs: [LegMedia; 2],
     /// The direction that starts at each side, once both legs have agreed.
     paths: [Option<Path>; 2],
+    notices: Notices,
 }
 
 impl Forward {
@@ -63,17 +46,21 @@ impl Forward {
     /// `seed` is fresh random: our own SSRCs and CNAMEs are drawn from it.
     pub fn new(seed: [u8; 32]) -> Self {
         let (a, b) = seed.split_at(16);
-        Self { legs: [LegMedia::new(a), LegMedia::new(b)], paths: [None, None] }
+        Self {
+            legs: [LegMedia::new(a), LegMedia::new(b)],
+            paths: [None, None],
+            notices: Notices::default(),
+        }
     }
 
     /// Takes what the legs have agreed, also anew after a re-INVITE. A leg whose keys did not
     /// change keeps its SRTP contexts, ROC and replay window; a leg whose remote address did not
     /// change keeps its latch. `None` leaves a leg as it is (or without media). Ask
     /// [`Self::generate`] once afterwards, so that reports are due even if no packet ever comes.
-    pub fn connect(&mut self, a: Option<Leg>, b: Option<Leg>) {
+    pub fn connect(&mut self, a: Option<Carriage>, b: Option<Carriage>) {
         for (side, agreed) in [(Side::A, a), (Side::B, b)] {
-            if let Some(leg) = agreed {
-                self.legs[side as usize].agree(leg);
+            if let Some(carriage) = agreed {
+                self.legs[side as usize].agree(carriage);
             }
         }
         for side in [Side::A, Side::B] {
@@ -85,6 +72,19 @@ impl Forward {
                 }
             }
         }
+    }
+
+    /// Does on a leg what signalling wants done now. Ask [`Self::generate`] once afterwards.
+    pub fn order(&mut self, _now: Now, _side: Side, order: &Order) {
+        match order {
+            Order::Press(_) => {}
+        }
+    }
+
+    /// What has happened that signalling should know, oldest first; `None` when that is all. To be
+    /// asked after each packet, order and turn of [`Self::generate`].
+    pub fn poll_notice(&mut self) -> Option<(Side, Notice)> {
+        self.notices.next()
     }
 
     /// One packet that came in on `side`'s `component` port from `from`; on `Forward` the slot
@@ -167,6 +167,7 @@ impl Forward {
         let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };
         let payload_type = payload.number.ok_or(DropReason::Malformed)?;
         rtp::set_payload_type(slot.packet_mut(), payload_type);
+        to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some());
         let payload_octets = slot.len() - header.payload_at;
         path.transform.seal(slot)?;
         from.stats.received_packets += 1;
@@ -204,6 +205,7 @@ impl Forward {
         let names = Naming {
             outward: &outward.transform,
             homeward: &homeward.transform,
+            heard: &from.outgoing,
             own_report: from.own_report(),
         };
         let relayed = rtcp::relay(slot, &names, to.cname())?;
@@ -245,6 +247,8 @@ struct Naming<'p> {
     outward: &'p Transform,
     /// To that leg: its report blocks speak of what we sent there.
     homeward: &'p Transform,
+    /// What was heard there.
+    heard: &'p Outgoing,
     own_report: Option<u32>,
 }
 
@@ -253,7 +257,9 @@ impl Names for Naming<'_> {
         self.outward.outward(source)
     }
     fn origin(&self, ssrc: u32) -> Option<Origin> {
-        self.homeward.origin(ssrc)
+        let mut origin = self.homeward.origin(ssrc)?;
+        origin.sequence_shift = origin.sequence_shift.wrapping_sub(self.heard.shift(origin.ssrc));
+        Some(origin)
     }
     fn own_report(&self) -> Option<u32> {
         self.own_report

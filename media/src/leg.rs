@@ -1,12 +1,12 @@
 //! One leg's side of a call's media: what it has agreed, whom it believes, what it has counted.
 
-use crate::forward::Leg;
 use crate::latch::Latch;
+use crate::outgoing::Outgoing;
 use crate::reception::Reception;
 use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, SentSoFar};
 use crate::rtp::Header;
 use crate::{Component, DropReason, LatchPolicy, LegStats, Now, PacketBuf};
-use sdp::Stream;
+use sdp::{Carriage, Stream, Terms};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,12 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct LegMedia {
     agreed: Option<Stream>,
+    pub(crate) terms: Terms,
     pub(crate) rtp: Latch,
     pub(crate) rtcp: Latch,
     pub(crate) reception: Reception,
     pub(crate) stats: LegStats,
+    pub(crate) outgoing: Outgoing,
     sent: Option<Sent>,
     /// When it has had no RTCP for so long that we make it.
     report_due: Option<Instant>,
@@ -52,10 +54,12 @@ impl LegMedia {
         let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
         Self {
             agreed: None,
+            terms: Terms::default(),
             rtp: Latch::new(LatchPolicy::default(), None),
             rtcp: Latch::new(LatchPolicy::default(), None),
             reception: Reception::default(),
             stats: LegStats::default(),
+            outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
             sent: None,
             report_due: None,
             heard: None,
@@ -69,9 +73,10 @@ impl LegMedia {
     }
 
     /// Takes a new agreement.
-    pub(crate) fn agree(&mut self, leg: Leg) {
-        self.rtp.renegotiate(leg.latch, leg.stream.remote_rtp);
-        self.rtcp.renegotiate(leg.latch, leg.stream.remote_rtcp);
+    pub(crate) fn agree(&mut self, leg: Carriage) {
+        self.rtp.renegotiate(leg.terms.latch, leg.stream.remote_rtp);
+        self.rtcp.renegotiate(leg.terms.latch, leg.stream.remote_rtcp);
+        self.terms = leg.terms;
         if leg.stream.crypto.is_none() {
             self.report_due = None;
         }

@@ -9,6 +9,8 @@ pub mod forward;
 pub mod latch;
 mod leg;
 pub mod mos;
+mod notices;
+mod outgoing;
 pub mod packet;
 mod reception;
 mod rtcp;
@@ -19,9 +21,10 @@ pub mod stats;
 mod testing;
 pub mod transform;
 
-pub use forward::{Forward, LatchPolicy, Leg, Verdict};
+pub use forward::{Forward, Verdict};
 pub use mos::mos;
 pub use packet::PacketBuf;
+pub use sdp::{Carriage, Key, LatchPolicy, Notice, Order, Terms};
 pub use stats::{CallStats, DropReason, LegStats};
 
 use std::time::{Instant, SystemTime};

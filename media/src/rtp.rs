@@ -47,6 +47,13 @@ pub fn set_payload_type(packet: &mut [u8], payload_type: u8) {
     }
 }
 
+/// Marks a packet as the first after a pause (RFC 3551, 4.1).
+pub fn set_marker(packet: &mut [u8]) {
+    if let Some(octet) = packet.get_mut(1) {
+        *octet |= 0x80;
+    }
+}
+
 /// Gives a packet another sequence number and source.
 pub fn set_source(packet: &mut [u8], sequence: u16, ssrc: u32) {
     if let Some(header) = packet.first_chunk_mut::<FIXED_HEADER>() {

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use media::srtp::Sender;
-use media::{Component, DropReason, Forward, LatchPolicy, Leg, Now, PacketBuf, Side, Verdict};
+use media::{
+    Carriage, Component, DropReason, Forward, LatchPolicy, Now, PacketBuf, Side, Terms, Verdict,
+};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -58,7 +60,7 @@ fn addr(side: Side) -> SocketAddr {
 }
 
 /// A multiplexed leg; SRTP legs take one of two keys, so that settling on one is on the path, too.
-fn leg(side: Side, srtp: bool) -> Leg {
+fn leg(side: Side, srtp: bool) -> Carriage {
     let n = 10 * (1 + side as u8);
     let remote = vec![key(n + 2), key(n + 1)];
     let payload = |number, encoding: &str| Payload {
@@ -77,7 +79,7 @@ fn leg(side: Side, srtp: bool) -> Leg {
         payloads: vec![payload(8, "PCMA"), payload(100 + side as u8, "telephone-event")],
         ptime_ms: None,
     };
-    Leg { stream, latch: LatchPolicy::Symmetric }
+    Carriage { stream, terms: Terms::latching(LatchPolicy::Symmetric) }
 }
 
 fn slot(octets: &[u8]) -> PacketBuf {

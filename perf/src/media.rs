@@ -3,7 +3,7 @@
 use crate::floor::{self, Floor};
 use crate::generator::{Generator, Measured};
 use crate::{clock, cpu};
-use ::media::{LatchPolicy, Leg, srtp};
+use ::media::{Carriage, Terms, srtp};
 use clap::{Args, ValueEnum};
 use media_engine::{Address, Config, Engine, Event, LegPorts, MediaId};
 use sdp::{Crypto, Direction, SrtpKey, Stream, Suite};
@@ -136,10 +136,13 @@ fn through_engine(plan: &Plan) -> Result<Measured, Box<dyn Error>> {
 
 /// Waits until the engine has read what it was told.
 fn is_open(events: &Receiver<Event>) -> Result<(), Box<dyn Error>> {
-    match events.recv_timeout(Duration::from_secs(10))? {
-        Event::Stats { .. } => Ok(()),
-        Event::OpenFailed { why, .. } => Err(why.into()),
-        Event::Closed { .. } => Err("a call was closed by nobody".into()),
+    loop {
+        match events.recv_timeout(Duration::from_secs(10))? {
+            Event::Stats { .. } => return Ok(()),
+            Event::Notice { .. } => {}
+            Event::OpenFailed { why, .. } => return Err(why.into()),
+            Event::Closed { .. } => return Err("a call was closed by nobody".into()),
+        }
     }
 }
 
@@ -171,7 +174,7 @@ fn port_of(call: usize, side: usize) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }
 
-fn stream(far_side: SocketAddrV4, crypto: Option<Crypto>) -> Leg {
+fn stream(far_side: SocketAddrV4, crypto: Option<Crypto>) -> Carriage {
     let remote = Some(far_side.into());
     let stream = Stream {
         remote_rtp: remote,
@@ -182,7 +185,7 @@ fn stream(far_side: SocketAddrV4, crypto: Option<Crypto>) -> Leg {
         payloads: Vec::new(),
         ptime_ms: Some(20),
     };
-    Leg { stream, latch: LatchPolicy::Signalled }
+    Carriage { stream, terms: Terms::default() }
 }
 
 /// A key that is worth nothing.

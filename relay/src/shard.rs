@@ -8,10 +8,10 @@ use crate::hook::{Answered, Hooks};
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
-use b2bua::io::{CallId, LegMedia, MediaPorts};
+use b2bua::io::{CallId, MediaPorts, PeerLeg};
 use b2bua::record::{MediaLeg, MediaSummary};
 use b2bua::{B2bua, Input, Output, Plan};
-use media::{CallStats, LatchPolicy, Leg, LegStats};
+use media::{CallStats, LegStats, Side};
 use media_engine::{Engine, LegPorts, MediaId};
 use std::pin::pin;
 use std::sync::Arc;
@@ -153,6 +153,10 @@ impl Shard {
             media_engine::Event::Closed { call, stats } => {
                 Input::MediaClosed { call: CallId(call.0), summary: summary(&stats) }
             }
+            media_engine::Event::Notice { call, side, notice } => {
+                let leg = if side == Side::A { PeerLeg::A } else { PeerLeg::B };
+                Input::MediaNotice { call: CallId(call.0), leg, notice }
+            }
             media_engine::Event::Stats { .. } => return,
         };
         self.b2bua.handle_input(clock::now(), input);
@@ -220,8 +224,12 @@ impl Shard {
                 Output::CloseFlow(flow) => self.transports.close(flow),
                 Output::OpenMedia { call, ports, seed } => self.open_media(call, ports, seed),
                 Output::ConnectMedia { call, worker, a, b } => {
-                    let (a, b) = (a.map(leg), b.map(leg));
                     let done = self.engine.connect(MediaId(call.0), worker, a, b);
+                    self.check_media(call, done);
+                }
+                Output::OrderMedia { call, worker, leg, order } => {
+                    let side = if leg == PeerLeg::A { Side::A } else { Side::B };
+                    let done = self.engine.order(MediaId(call.0), worker, side, order);
                     self.check_media(call, done);
                 }
                 Output::CloseMedia { call, worker } => {
@@ -283,11 +291,6 @@ impl Pace {
         }
         self.rested = clock::now().mono;
     }
-}
-
-fn leg(leg: LegMedia) -> Leg {
-    let latch = if leg.symmetric { LatchPolicy::Symmetric } else { LatchPolicy::Signalled };
-    Leg { stream: leg.stream, latch }
 }
 
 fn summary(stats: &CallStats) -> MediaSummary {

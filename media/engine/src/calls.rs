@@ -4,7 +4,9 @@ use crate::batch::{Batch, Packet, PortId};
 use crate::counters::Totals;
 use crate::due::Due;
 use crate::{Address, LegPorts, MediaId};
-use media::{CallStats, Component, DropReason, Forward, Leg, Now, Side, Verdict};
+use media::{
+    CallStats, Carriage, Component, DropReason, Forward, Notice, Now, Order, Side, Verdict,
+};
 use std::collections::HashMap;
 
 /// All calls of a worker.
@@ -16,10 +18,13 @@ pub(crate) struct Calls {
     /// Read when signalling speaks, never for a packet.
     by_id: HashMap<MediaId, u32>,
     due: Due,
+    /// What is to be told, until the worker tells it between batches.
+    notices: Vec<(MediaId, Side, Notice)>,
 }
 
 #[derive(Debug)]
 struct Call {
+    id: MediaId,
     forward: Box<Forward>,
     ports: CallPorts,
 }
@@ -65,6 +70,7 @@ impl Calls {
             free: Vec::new(),
             by_id: HashMap::new(),
             due: Due::new(),
+            notices: Vec::with_capacity(NOTICES_MAX),
         }
     }
 
@@ -86,17 +92,33 @@ impl Calls {
             self.forwards
                 .set(ports.at(side, component), Some(Owner { call: place, side, component }));
         }
-        self.calls[place as usize] = Some(Call { forward, ports });
+        self.calls[place as usize] = Some(Call { id, forward, ports });
         self.by_id.insert(id, place);
         self.due.reserve(self.calls.len());
     }
 
     /// Tells a call what its legs have agreed; a call that is gone does not mind.
-    pub(crate) fn connect(&mut self, now: Now, id: MediaId, a: Option<Leg>, b: Option<Leg>) {
+    pub(crate) fn connect(
+        &mut self,
+        now: Now,
+        id: MediaId,
+        a: Option<Carriage>,
+        b: Option<Carriage>,
+    ) {
         let Some(&place) = self.by_id.get(&id) else { return };
         if let Some(call) = &mut self.calls[place as usize] {
             call.forward.connect(a, b);
             // It plans its own packets when it is first asked for one.
+            self.due.arm(place, Some(now.mono));
+        }
+    }
+
+    /// Has something done on a leg; a call that is gone does not mind.
+    pub(crate) fn order(&mut self, now: Now, id: MediaId, side: Side, order: &Order) {
+        let Some(&place) = self.by_id.get(&id) else { return };
+        if let Some(call) = &mut self.calls[place as usize] {
+            call.forward.order(now, side, order);
+            call.hear(&mut self.notices);
             self.due.arm(place, Some(now.mono));
         }
     }
@@ -120,6 +142,11 @@ impl Calls {
     /// The calls open now.
     pub(crate) fn ids(&self) -> Vec<MediaId> {
         self.by_id.keys().copied().collect()
+    }
+
+    /// What has happened since it was last asked.
+    pub(crate) fn notices(&mut self) -> std::vec::Drain<'_, (MediaId, Side, Notice)> {
+        self.notices.drain(..)
     }
 
     /// Turns each packet received into one to be sent, or into a count.
@@ -147,6 +174,7 @@ impl Calls {
         if let Verdict::Forward { side, component, to } = verdict {
             packet.address(call.ports.at(side, component), to);
         }
+        call.hear(&mut self.notices);
         self.due.arm_earlier(owner.call, call.forward.next_due());
         verdict
     }
@@ -171,12 +199,27 @@ impl Calls {
                     Some(Verdict::Consumed | Verdict::Drop(_)) | None => break,
                 }
             }
+            call.hear(&mut self.notices);
             // Even a call that is always due must not hold the worker in this loop.
             let next = call.forward.next_due().map(|due| due.max(now.mono + crate::worker::TICK));
             self.due.arm(place, next);
         }
     }
 }
+
+impl Call {
+    /// Takes down what has happened. Beyond the bound it waits in the call for the next turn.
+    fn hear(&mut self, notices: &mut Vec<(MediaId, Side, Notice)>) {
+        while notices.len() < NOTICES_MAX
+            && let Some((side, notice)) = self.forward.poll_notice()
+        {
+            notices.push((self.id, side, notice));
+        }
+    }
+}
+
+/// Notices of one batch and its turn: few packets of a batch are worth one.
+const NOTICES_MAX: usize = 256;
 
 impl Packet {
     /// Marks the packet to be sent from `port` to `peer`.
@@ -255,19 +298,17 @@ mod tests {
     }
 
     /// A leg with SRTP whose far side must hear RTCP, in front of one that sends none.
-    fn agreed(crypto: bool) -> Option<Leg> {
+    fn agreed(crypto: bool) -> Option<Carriage> {
         let key = || sdp::SrtpKey::new(sdp::Suite::AesCm128HmacSha1_80, [1; 30]);
         let remote = Some(([192, 0, 2, 1], 40_000).into());
         let stream = sdp::Stream {
             remote_rtp: remote,
             remote_rtcp: remote,
             rtcp_mux: true,
-            direction: sdp::Direction::SendRecv,
             crypto: crypto.then(|| sdp::Crypto { local: key(), remote: vec![key()] }),
-            payloads: Vec::new(),
-            ptime_ms: None,
+            ..sdp::Stream::default()
         };
-        Some(Leg { stream, latch: media::LatchPolicy::Signalled })
+        Some(Carriage { stream, terms: media::Terms::default() })
     }
 
     #[test]

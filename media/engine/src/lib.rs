@@ -29,7 +29,7 @@ pub use counters::Totals;
 use crate::portable::Portable;
 use crate::sys::Bell;
 use crate::worker::{Command, Events, Shared, Worker};
-use media::{CallStats, Forward, Leg};
+use media::{CallStats, Carriage, Forward, Notice, Order, Side};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -77,6 +77,15 @@ pub enum Event {
         call: MediaId,
         /// Why, in words for a log.
         why: String,
+    },
+    /// Something happened on a leg of a call.
+    Notice {
+        /// The call.
+        call: MediaId,
+        /// The leg.
+        side: Side,
+        /// What happened.
+        notice: Notice,
     },
     /// The counters of a call that goes on, as [`Engine::stats`] asked.
     Stats {
@@ -172,10 +181,22 @@ impl Engine {
         &self,
         call: MediaId,
         worker: usize,
-        a: Option<Leg>,
-        b: Option<Leg>,
+        a: Option<Carriage>,
+        b: Option<Carriage>,
     ) -> Result<(), EngineError> {
         self.command(worker, Command::Connect { call, legs: Box::new((a, b)) })
+    }
+
+    /// Has something done on a leg of a call now (see [`media::Forward::order`]). Nothing happens if
+    /// the call is not open.
+    pub fn order(
+        &self,
+        call: MediaId,
+        worker: usize,
+        side: Side,
+        order: Order,
+    ) -> Result<(), EngineError> {
+        self.command(worker, Command::Order { call, side, order })
     }
 
     /// Asks for the counters of a call that goes on: [`Event::Stats`] brings them. A call that is

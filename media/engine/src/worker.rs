@@ -6,7 +6,7 @@ use crate::clock;
 use crate::counters::{Published, Totals};
 use crate::io::PacketIo;
 use crate::{Address, Event, LegPorts, MediaId, sys};
-use media::{Forward, Leg};
+use media::{Carriage, Forward, Order, Side};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) enum Command {
     Open { call: MediaId, a: LegPorts, b: LegPorts, forward: Box<Forward> },
-    Connect { call: MediaId, legs: Box<(Option<Leg>, Option<Leg>)> },
+    Connect { call: MediaId, legs: Box<(Option<Carriage>, Option<Carriage>)> },
+    Order { call: MediaId, side: Side, order: Order },
     Query { call: MediaId },
     Close { call: MediaId },
 }
@@ -124,6 +125,9 @@ impl<I: PacketIo> Worker<I> {
                     let (a, b) = *legs;
                     self.calls.connect(clock::now(), call, a, b);
                 }
+                Ok(Command::Order { call, side, order }) => {
+                    self.calls.order(clock::now(), call, side, &order);
+                }
                 Ok(Command::Query { call }) => {
                     if let Some(stats) = self.calls.stats(call) {
                         (self.events)(Event::Stats { call, stats });
@@ -185,6 +189,7 @@ impl<I: PacketIo> Worker<I> {
         loop {
             self.batch.clear();
             self.calls.tick(now, &mut self.batch, &mut self.totals);
+            self.tell();
             if self.batch.packets().is_empty() {
                 return;
             }
@@ -202,8 +207,15 @@ impl<I: PacketIo> Worker<I> {
             }
             self.calls.process(clock::now(), &mut self.batch, &mut self.totals);
             self.io.send(&self.batch);
+            self.tell();
         }
         false
+    }
+
+    fn tell(&mut self) {
+        for (call, side, notice) in self.calls.notices() {
+            (self.events)(Event::Notice { call, side, notice });
+        }
     }
 
     fn publish_in_time(&mut self) {

@@ -2,7 +2,7 @@
 
 mod rig;
 
-use media::{LatchPolicy, Leg};
+use media::{Carriage, Terms};
 use media_engine::{Address, Config, Engine, Event, MediaId};
 use rig::{encrypted, far_side, id, receive, rtp, stream};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -70,7 +70,7 @@ fn a_forwarded_packet_allocates_nothing() {
     let ports = |number| media_engine::LegPorts { address: 0, rtp: base + number };
     engine.open(WATCH, 0, ports(0), ports(2), [1; 32]).unwrap();
     engine.open(id(1), 0, ports(4), ports(6), [2; 32]).unwrap();
-    let leg = |stream| Some(Leg { stream, latch: LatchPolicy::Signalled });
+    let leg = |stream| Some(Carriage { stream, terms: Terms::default() });
     let at = |number: u16| {
         let mut middle = stream(&a, &a);
         middle.remote_rtp = Some((rig::LOCALHOST, base + number).into());

@@ -6,6 +6,7 @@
 //! other; [`SessionDescription`] reads and edits a body line by line.
 #![forbid(unsafe_code)]
 
+pub mod carriage;
 pub mod codecs;
 pub mod crypto;
 pub mod offer_answer;
@@ -16,6 +17,7 @@ pub mod stream;
 pub mod text;
 mod write;
 
+pub use carriage::{Carriage, Key, LatchPolicy, Notice, Order, Terms};
 pub use codecs::Codecs;
 pub use offer_answer::{Ability, Local, Media, Negotiation, Refusal};
 pub use pair::{PayloadMap, payload_map};

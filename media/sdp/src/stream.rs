@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use zeroize::ZeroizeOnDrop;
 
 /// The audio stream that one leg has agreed with its far side, seen from us.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stream {
     /// Where the far side wants RTP; `None` where it named no usable address (`0.0.0.0`, port 0).
     pub remote_rtp: Option<SocketAddr>,

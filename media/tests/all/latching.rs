@@ -1,7 +1,7 @@
 //! Who may take a stream: injected packets never move anything.
 
 use crate::wire::*;
-use media::{DropReason, LatchPolicy, Leg, Side, Verdict};
+use media::{Carriage, DropReason, LatchPolicy, Side, Terms, Verdict};
 
 const NAT: &str = "198.51.100.4:61000";
 
@@ -55,7 +55,8 @@ fn a_late_or_replayed_srtp_packet_does_not_move_the_latch_back() {
 #[test]
 fn a_carrier_behind_nat_is_learned_once_and_then_stays() {
     let mut call = Call::unconnected();
-    let carrier = Leg { stream: carrier_stream(), latch: LatchPolicy::Symmetric };
+    let carrier =
+        Carriage { stream: carrier_stream(), terms: Terms::latching(LatchPolicy::Symmetric) };
     call.forward.connect(leg(&teams_stream()), Some(carrier.clone()));
     for n in 0..4 {
         let verdict = call.comes(Side::B, NAT, &mut rtp(8, n, 1));
@@ -80,7 +81,8 @@ fn a_carrier_behind_nat_is_learned_once_and_then_stays() {
 #[test]
 fn one_injected_packet_does_not_silence_a_carrier_that_is_learned() {
     let mut call = Call::unconnected();
-    let carrier = Leg { stream: carrier_stream(), latch: LatchPolicy::Symmetric };
+    let carrier =
+        Carriage { stream: carrier_stream(), terms: Terms::latching(LatchPolicy::Symmetric) };
     call.forward.connect(leg(&teams_stream()), Some(carrier));
     let mut learned = false;
     for n in 0..12 {

@@ -1,7 +1,7 @@
 //! Packets, far sides and a call between them, for the tests.
 
 use media::srtp::{Receiver, Sender};
-use media::{Component, Forward, LatchPolicy, Leg, Now, PacketBuf, Side, Verdict};
+use media::{Carriage, Component, Forward, Now, PacketBuf, Side, Terms, Verdict};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -93,8 +93,8 @@ pub(crate) fn stream(remote: &str, crypto: Option<(SrtpKey, Vec<SrtpKey>)>) -> S
     }
 }
 
-pub(crate) fn leg(stream: &Stream) -> Option<Leg> {
-    Some(Leg { stream: stream.clone(), latch: LatchPolicy::Signalled })
+pub(crate) fn leg(stream: &Stream) -> Option<Carriage> {
+    Some(Carriage { stream: stream.clone(), terms: Terms::default() })
 }
 
 /// SRTP with rtcp-mux, as Teams has it.

@@ -107,6 +107,9 @@ impl B2bua {
             Input::MediaClosed { call, summary } => {
                 self.with(call, |call, core| call.media_closed(core, Some(summary)));
             }
+            Input::MediaNotice { call, leg, notice } => {
+                self.with(call, |call, core| call.noticed(core, leg, notice));
+            }
             Input::RouteAnswer { call, tenant, answer } => {
                 self.route_answered(call, tenant, answer);
             }

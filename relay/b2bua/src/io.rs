@@ -5,7 +5,7 @@ use crate::hook::{RouteAnswer, RouteQuestion};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
 use crate::record::{MediaSummary, Record};
-use sdp::Stream;
+use sdp::{Carriage, Notice, Order};
 use sip_core::Message;
 use sip_core::transaction::{ClientId, Hop as SipHop};
 use std::net::SocketAddr;
@@ -109,15 +109,6 @@ pub struct MediaPorts {
     pub b: (usize, u16),
 }
 
-/// One leg's stream as the media engine is to carry it.
-#[derive(Clone, Debug)]
-pub struct LegMedia {
-    /// What was agreed.
-    pub stream: Stream,
-    /// Whether plain RTP from elsewhere may take the latch (a NATed carrier).
-    pub symmetric: bool,
-}
-
 /// What happens to the core.
 #[derive(Debug)]
 pub enum Input {
@@ -150,6 +141,15 @@ pub enum Input {
         call: CallId,
         /// Why, in words for a log.
         why: String,
+    },
+    /// Something happened on a leg's media.
+    MediaNotice {
+        /// The call.
+        call: CallId,
+        /// The leg.
+        leg: PeerLeg,
+        /// What happened.
+        notice: Notice,
     },
     /// The call's media is closed; these were its counters.
     MediaClosed {
@@ -205,9 +205,20 @@ pub enum Output {
         /// The worker that owns it.
         worker: usize,
         /// Leg A.
-        a: Option<LegMedia>,
+        a: Option<Carriage>,
         /// Leg B.
-        b: Option<LegMedia>,
+        b: Option<Carriage>,
+    },
+    /// Do this on a leg's media now.
+    OrderMedia {
+        /// The call.
+        call: CallId,
+        /// The worker that owns it.
+        worker: usize,
+        /// The leg.
+        leg: PeerLeg,
+        /// What to do.
+        order: Order,
     },
     /// Release the ports; [`Input::MediaClosed`] follows.
     CloseMedia {

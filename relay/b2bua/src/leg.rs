@@ -3,13 +3,13 @@
 use crate::call::numbers::Whose;
 use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{Flow, Hop, LegMedia, Target};
+use crate::io::{Flow, Hop, Target};
 use crate::nat;
 use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
-use sdp::{Ability, Codecs, Local, Negotiation, SrtpKey, Suite};
+use sdp::{Ability, Carriage, Codecs, Local, Negotiation, SrtpKey, Suite, Terms};
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -99,7 +99,7 @@ impl Leg {
     fn leads_away(&self, core: &Core, plan: &Plan, flow: &Flow, to: &Target) -> bool {
         let Some(trunk) = plan.trunks.get(self.trunk) else { return false };
         let (named, heard) = (to.address.ip(), flow.remote.ip());
-        if trunk.symmetric_rtp || nat::shows(named, heard) {
+        if trunk.is_symmetric() || nat::shows(named, heard) {
             return false;
         }
         // The far side is where its trunk says it may be: from elsewhere it could not even answer.
@@ -174,15 +174,15 @@ impl Leg {
     }
 
     /// What the media engine is to carry, once something is agreed.
-    pub(crate) fn media(&self, plan: &Plan) -> Option<LegMedia> {
+    pub(crate) fn carriage(&self, plan: &Plan, whose: Whose) -> Option<Carriage> {
         let stream = self.negotiation.stream()?.clone();
-        Some(LegMedia { stream, symmetric: symmetric(plan, self.trunk) })
+        Some(Carriage { stream, terms: terms(plan, self.trunk, whose) })
     }
 }
 
-/// Whether the trunk's plain RTP may latch on an address that was not signalled.
-pub(crate) fn symmetric(plan: &Plan, trunk: usize) -> bool {
-    plan.trunks.get(trunk).is_some_and(|trunk| trunk.symmetric_rtp)
+/// How the media of a leg on `trunk` is to be carried.
+pub(crate) fn terms(plan: &Plan, trunk: usize, _whose: Whose) -> Terms {
+    plan.trunks.get(trunk).map(|trunk| trunk.terms.clone()).unwrap_or_default()
 }
 
 /// Whether the trunk leads to Teams.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 /// rewrites one rewrites the other.
 pub(crate) fn is_configured(plan: &Plan, trunk: &str) -> bool {
     let trunk = plan.trunk_named(trunk).and_then(|trunk| plan.trunks.get(trunk));
-    trunk.is_some_and(|trunk| trunk.symmetric_rtp)
+    trunk.is_some_and(|trunk| trunk.is_symmetric())
 }
 
 /// Whether an address that a far side writes of itself, beside the one it sends from, shows a NAT in

@@ -1,11 +1,11 @@
 //! The media of all calls, as the engine would carry it: ports to calls, packets through them.
 
 use crate::plan::{INSIDE, OUTSIDE};
-use b2bua::io::LegMedia;
+use b2bua::io::PeerLeg;
 use b2bua::record::{MediaLeg, MediaSummary};
 use b2bua::{CallId, MediaPorts};
 use bytes::Bytes;
-use media::{Component, Forward, LatchPolicy, Leg, LegStats, Now, PacketBuf, Side, Verdict};
+use media::{Carriage, Component, Forward, LegStats, Notice, Now, Order, PacketBuf, Side, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -55,15 +55,31 @@ impl MediaPlane {
         &mut self,
         call: CallId,
         worker: usize,
-        a: Option<LegMedia>,
-        b: Option<LegMedia>,
+        a: Option<Carriage>,
+        b: Option<Carriage>,
     ) -> Result<(), String> {
         let open = self.calls.get_mut(&call).ok_or(format!("call {call} has no media open"))?;
         if open.ports.worker != worker {
             return Err(format!("call {call} moved to another worker"));
         }
-        open.forward.connect(a.map(leg), b.map(leg));
+        open.forward.connect(a, b);
         Ok(())
+    }
+
+    /// Has something done on a leg.
+    pub(crate) fn order(&mut self, now: Now, call: CallId, leg: PeerLeg, order: &Order) {
+        let side = if leg == PeerLeg::A { Side::A } else { Side::B };
+        if let Some(open) = self.calls.get_mut(&call) {
+            open.forward.order(now, side, order);
+        }
+    }
+
+    /// Something that has happened on a leg.
+    pub(crate) fn notice(&mut self) -> Option<(CallId, PeerLeg, Notice)> {
+        self.calls.iter_mut().find_map(|(call, open)| {
+            let (side, notice) = open.forward.poll_notice()?;
+            Some((*call, if side == Side::A { PeerLeg::A } else { PeerLeg::B }, notice))
+        })
     }
 
     /// Closes a call's ports.
@@ -114,11 +130,6 @@ impl MediaPlane {
     pub(crate) fn serves(&self, address: SocketAddr, ours: IpAddr) -> bool {
         address.ip() == ours && self.ports.contains_key(&address.port())
     }
-}
-
-fn leg(leg: LegMedia) -> Leg {
-    let latch = if leg.symmetric { LatchPolicy::Symmetric } else { LatchPolicy::Signalled };
-    Leg { stream: leg.stream, latch }
 }
 
 fn outgoing(ports: MediaPorts, verdict: Verdict, slot: &PacketBuf) -> Option<Outgoing> {

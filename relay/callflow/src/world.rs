@@ -382,6 +382,7 @@ impl World {
         while let Some((port, to, octets)) = self.media.generate(self.clock.for_media()) {
             self.send_packet(Self::our_media(port), to, octets);
         }
+        self.hear_media();
         true
     }
 
@@ -481,6 +482,10 @@ impl World {
                     self.broken.extend(connected.err());
                 }
             }
+            Output::OrderMedia { call, leg, order, .. } => {
+                self.media.order(self.clock.for_media(), call, leg, &order);
+                self.hear_media();
+            }
             Output::CloseMedia { call, .. } => {
                 if let Some(summary) = self.media.close(call) {
                     self.tell_core(now, Input::MediaClosed { call, summary });
@@ -499,6 +504,14 @@ impl World {
             self.tell_core(now + after, Input::RouteAnswer { call, tenant, answer });
         }
         self.questions.push(question);
+    }
+
+    /// Takes what media has to say to the core.
+    fn hear_media(&mut self) {
+        let now = self.clock.now();
+        while let Some((call, leg, notice)) = self.media.notice() {
+            self.tell_core(now, Input::MediaNotice { call, leg, notice });
+        }
     }
 
     fn tell_core(&mut self, now: Instant, input: Input) {

@@ -371,7 +371,7 @@ fn trunk(
         breaker: draft.breaker,
         country: draft.country.or(host.country.filter(|_| draft.kind != Some(TrunkKind::Teams))),
         headers: draft.headers,
-        symmetric_rtp: draft.symmetric_rtp,
+        terms: draft.terms.clone(),
         reliable: draft.reliable,
         follow_redirects: draft.follow_redirects,
         transfer: draft.transfer,

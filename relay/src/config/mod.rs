@@ -39,6 +39,7 @@ mod store;
 mod survey;
 mod teams;
 mod tenant;
+mod terms;
 mod tls_check;
 mod trunk;
 mod value;

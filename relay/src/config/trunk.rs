@@ -8,6 +8,7 @@ use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::registrar::{self, RegistrarDraft};
 use super::teams::{self, CLOUDS, Cloud};
+use super::terms;
 use super::value;
 use b2bua::numbering::Country;
 use b2bua::plan::{
@@ -49,7 +50,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) country: Option<&'static Country>,
     pub(crate) headers: HeaderPolicy,
     pub(crate) numbers: TrunkNumbers,
-    pub(crate) symmetric_rtp: bool,
+    pub(crate) terms: sdp::Terms,
     pub(crate) reliable: Reliable,
     pub(crate) follow_redirects: bool,
     pub(crate) transfer: TransferPolicy,
@@ -150,7 +151,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         country: country(table, teams),
         headers: headers::read(table, teams),
         numbers: numbers::trunk(table, teams),
-        symmetric_rtp: symmetric_rtp(table, teams),
+        terms: terms::read(table, teams),
         reliable: reliable(table, teams),
         follow_redirects: follow_redirects(table, teams),
         transfer: transfer(table, teams),
@@ -227,14 +228,6 @@ fn country(table: &mut Reader<'_>, teams: bool) -> Option<&'static Country> {
         return None;
     }
     table.optional("country", value::country).map(|at| at.value)
-}
-
-fn symmetric_rtp(table: &mut Reader<'_>, teams: bool) -> bool {
-    if teams {
-        table.idle("symmetric_rtp", "SRTP from Teams is believed by its authentication");
-        return false;
-    }
-    table.optional_or("symmetric_rtp", value::flag, false)
 }
 
 fn reliable(table: &mut Reader<'_>, teams: bool) -> Reliable {

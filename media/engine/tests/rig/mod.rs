@@ -7,7 +7,7 @@
     reason = "a test fails by panic"
 )]
 
-use media::{CallStats, LatchPolicy, Leg};
+use media::{CallStats, Carriage, Terms};
 use media_engine::{Address, Config, Engine, Event, LegPorts, MediaId};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -62,7 +62,7 @@ impl Rig {
     }
 
     pub(crate) fn connect(&self, call: u16, a: Stream, b: Stream) {
-        let leg = |stream| Some(Leg { stream, latch: LatchPolicy::Signalled });
+        let leg = |stream| Some(Carriage { stream, terms: Terms::default() });
         self.engine.connect(id(call), 0, leg(a), leg(b)).unwrap();
         // Commands are carried out in order: when the counters come, the call is connected.
         self.stats(call);

@@ -3,10 +3,10 @@
 
 use super::{Ask, Call, Fate, Phase};
 use crate::core::Core;
-use crate::io::{LegMedia, PeerLeg};
+use crate::io::PeerLeg;
 use crate::leg::{self, SDP};
 use bytes::Bytes;
-use sdp::{Direction, Media};
+use sdp::{Carriage, Direction, Media};
 use sip_core::Method;
 
 impl Call {
@@ -89,8 +89,9 @@ impl Call {
         if leg::rings_locally(&plan, trunk, self.whose()) {
             return Fate::Lives;
         }
-        let (a, symmetric) = (self.a.media(&plan), leg::symmetric(&plan, trunk));
-        self.connect(core, a, Some(LegMedia { stream, symmetric }));
+        let whose = self.whose();
+        let (a, terms) = (self.a.carriage(&plan, whose), leg::terms(&plan, trunk, whose));
+        self.connect(core, a, Some(Carriage { stream, terms }));
         Fate::Lives
     }
 }

@@ -9,6 +9,7 @@ mod explain;
 mod failover;
 mod guard;
 pub(crate) mod incoming;
+mod noticed;
 pub(crate) mod numbers;
 mod offerless;
 mod redirect;
@@ -36,7 +37,7 @@ pub use replay::{Destination, PastInvite, Refusal, Replay, Unasked};
 use crate::core::Core;
 use crate::fraud::Toll;
 use crate::headers::Crossing;
-use crate::io::{CallId, CallView, Flow, LegMedia, MediaPorts, Output, PeerLeg};
+use crate::io::{CallId, CallView, Flow, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom};
@@ -45,7 +46,7 @@ use crate::routing::Trace;
 use bytes::Bytes;
 use numbers::Whose;
 use renegotiate::Renegotiation;
-use sdp::Direction;
+use sdp::{Carriage, Direction, Order};
 use setup::Setup;
 use sip_core::transaction::ServerId;
 use sip_core::{Method, Name, Request, Response};
@@ -176,10 +177,19 @@ impl Call {
     }
 
     /// Gives both legs' streams to the media engine.
-    fn connect(&self, core: &mut Core, a: Option<LegMedia>, b: Option<LegMedia>) {
+    fn connect(&self, core: &mut Core, a: Option<Carriage>, b: Option<Carriage>) {
         if let Some(ports) = self.media.ports {
             let (call, worker) = (self.id, ports.worker);
             core.outputs.push_back(Output::ConnectMedia { call, worker, a, b });
+        }
+    }
+
+    /// Has something done on a leg's media.
+    #[expect(dead_code, reason = "keys are the first to be pressed")]
+    fn order(&self, core: &mut Core, leg: PeerLeg, order: Order) {
+        if let Some(ports) = self.media.ports {
+            let (call, worker) = (self.id, ports.worker);
+            core.outputs.push_back(Output::OrderMedia { call, worker, leg, order });
         }
     }
 

@@ -201,7 +201,7 @@ impl Call {
     }
 
     fn connect_a(&mut self, core: &mut Core) {
-        let a = self.a.media(&self.plan);
+        let a = self.a.carriage(&self.plan, self.whose());
         self.connect(core, a, None);
     }
 

@@ -11,14 +11,14 @@ use crate::core::Core;
 use crate::credentials::Signed;
 use crate::headers::Returned;
 use crate::identity::Identity;
-use crate::io::{Event, Hop, LegMedia, MediaPorts, Output, PeerLeg};
+use crate::io::{Event, Hop, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
 use crate::plan::{Plan, RouteFrom, Trunk, TrunkKind};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Direction, Media};
+use sdp::{Carriage, Direction, Media};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::{Name, Request, Response};
 use std::collections::VecDeque;
@@ -470,9 +470,9 @@ impl Call {
             Progress::Ringing | Progress::Described(..) if locally => self.ring(core, 180),
             Progress::Ringing => self.ring(core, response.status),
             Progress::Described(stream, answer) => {
-                let b = LegMedia { stream, symmetric: leg::symmetric(&plan, trunk) };
+                let b = Carriage { stream, terms: leg::terms(&plan, trunk, self.whose()) };
                 self.describe_early(core, response.status, &answer);
-                let a = self.a.media(&plan);
+                let a = self.a.carriage(&plan, self.whose());
                 self.connect(core, a, Some(b));
             }
         }
@@ -495,7 +495,8 @@ impl Call {
         };
         core.dialogs.insert(b.key(), (self.id, PeerLeg::B));
         b.session.arm(core, self.id, PeerLeg::B);
-        let (media_a, media_b) = (self.a.media(&plan), b.media(&plan));
+        let (media_a, media_b) =
+            (self.a.carriage(&plan, self.whose()), b.carriage(&plan, self.whose()));
         self.b = Some(b);
         self.connect(core, media_a, media_b);
         self.answer_call(core, body);

@@ -16,11 +16,11 @@ use crate::credentials::Signed;
 use crate::fraud::Toll;
 use crate::headers::Crossing;
 use crate::identity::Identity;
-use crate::io::{Event, Hop, LegMedia, PeerLeg};
+use crate::io::{Event, Hop, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
 use crate::timers::Timer;
-use sdp::{Direction, Media};
+use sdp::{Carriage, Direction, Media};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
 use sip_core::{Name, Response};
@@ -65,7 +65,7 @@ struct Transfer {
     left: bool,
     /// What is carried instead of the transferor's stream: the target's early media, or nothing once
     /// the transferor has left.
-    instead: Option<LegMedia>,
+    instead: Option<Carriage>,
 }
 
 impl Transfer {
@@ -325,7 +325,7 @@ impl Call {
     /// The target rings: the transferor is told, and the one who waits hears what there is to hear
     /// (TDR-XFR-016).
     fn target_rings(&mut self, core: &mut Core, from: &Hop, response: &Response) -> Fate {
-        let plan = Arc::clone(&self.plan);
+        let (plan, whose) = (Arc::clone(&self.plan), self.whose());
         let Some(transfer) = &mut self.transfers.pending else { return Fate::Lives };
         let Some(attempt) = &mut transfer.attempt else { return Fate::Lives };
         let (which, trunk) = (transfer.which, attempt.trunk);
@@ -342,8 +342,8 @@ impl Call {
                 Fate::Lives
             }
             Progress::Described(stream, answer) => {
-                let symmetric = leg::symmetric(&plan, trunk);
-                transfer.instead = Some(LegMedia { stream, symmetric });
+                let terms = leg::terms(&plan, trunk, whose);
+                transfer.instead = Some(Carriage { stream, terms });
                 self.agreed(core);
                 self.tell_progress(core, response.status);
                 self.carry_early(core, which, &answer)
@@ -354,9 +354,9 @@ impl Call {
     /// The streams to carry: those of the legs, but for the one that a target is heard instead of.
     pub(super) fn heard_now(
         &self,
-        a: Option<LegMedia>,
-        b: Option<LegMedia>,
-    ) -> (Option<LegMedia>, Option<LegMedia>) {
+        a: Option<Carriage>,
+        b: Option<Carriage>,
+    ) -> (Option<Carriage>, Option<Carriage>) {
         let pending = self.transfers.pending.as_ref();
         match pending.and_then(|transfer| Some((transfer.which, transfer.instead.clone()?))) {
             Some((PeerLeg::A, instead)) => (Some(instead), b),
@@ -449,10 +449,11 @@ impl Call {
         if self.is_renegotiating_on(which) {
             self.drop_renegotiation(core);
         }
+        let whose = self.whose();
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         leg.session.end();
         leg.unacknowledged = None;
-        let (key, media) = (leg.key(), leg.media(&plan));
+        let (key, media) = (leg.key(), leg.carriage(&plan, whose));
         core.dialogs.remove(&key);
         let silent = media.map(|mut media| {
             media.stream.direction = Direction::Inactive;

@@ -57,7 +57,7 @@ impl Call {
                 response.set_body(SDP, body);
                 self.session_answered(core, ask, &mut response);
                 core.respond(ask.server, response);
-                let a = self.a.media(&self.plan);
+                let a = self.a.carriage(&self.plan, self.whose());
                 self.connect(core, a, None);
                 Fate::Lives
             }

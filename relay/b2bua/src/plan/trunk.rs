@@ -114,8 +114,8 @@ pub struct Trunk {
     pub breaker: Option<Breaker>,
     /// What its headers may say, and what it is told.
     pub headers: HeaderPolicy,
-    /// Symmetric latching for plain RTP (a NATed carrier).
-    pub symmetric_rtp: bool,
+    /// How the media of its legs is carried.
+    pub terms: sdp::Terms,
     /// Reliable provisional responses (a carrier; Teams has none).
     pub reliable: Reliable,
     /// Whether a 3xx is followed to this trunk's own hosts (a carrier).
@@ -128,6 +128,13 @@ pub struct Trunk {
     pub roots: Roots,
     /// Who we are there.
     pub accounts: Accounts,
+}
+
+impl Trunk {
+    /// Whether its plain RTP may come from elsewhere than signalled: a NAT is in front of it.
+    pub fn is_symmetric(&self) -> bool {
+        self.terms.latch == sdp::LatchPolicy::Symmetric
+    }
 }
 
 /// Where accepted roots come from.

@@ -3,6 +3,7 @@
 use callflow::plan::{ANNA, COLT};
 use callflow::script::{connect, hang_up, teams_calls_carrier};
 use callflow::{Party, Who, World, ms, secs};
+use sdp::LatchPolicy;
 use sip_core::{Method, Name, Request};
 
 /// A subscriber of colt whose Contact is this is called by Teams and answers.
@@ -42,7 +43,11 @@ fn a_contact_outside_the_trunks_sources_is_not_gone_to() {
 #[test]
 fn a_contact_with_another_port_is_gone_to_unless_the_trunk_is_behind_nat() {
     for (symmetric, port) in [(false, 5080), (true, 5060)] {
-        let mut world = World::with(1, |plan| plan.trunks[COLT].symmetric_rtp = symmetric);
+        let mut world = World::with(1, |plan| {
+            if symmetric {
+                plan.trunks[COLT].terms.latch = LatchPolicy::Symmetric;
+            }
+        });
         let contact = "<sip:pbx@198.51.100.20:5080>";
         let (mut anna, subscriber) = contact_of_the_carrier(&mut world, contact);
         subscriber.gets(&mut world, "ACK");
@@ -64,7 +69,7 @@ fn bye_comes_from_another_port_and_is_answered_there() {
 
 #[test]
 fn a_session_refresh_from_another_port_moves_the_dialog_there_behind_nat() {
-    let mut world = World::with(1, |plan| plan.trunks[COLT].symmetric_rtp = true);
+    let mut world = World::with(1, |plan| plan.trunks[COLT].terms.latch = LatchPolicy::Symmetric);
     let (mut anna, mut subscriber) = teams_calls_carrier(&mut world);
     let options = subscriber.request(&mut world, Method::Options);
     world.send_from_port(Who::Colt, 5099, options);
@@ -75,7 +80,7 @@ fn a_session_refresh_from_another_port_moves_the_dialog_there_behind_nat() {
 
 #[test]
 fn an_old_request_does_not_move_the_dialog() {
-    let mut world = World::with(1, |plan| plan.trunks[COLT].symmetric_rtp = true);
+    let mut world = World::with(1, |plan| plan.trunks[COLT].terms.latch = LatchPolicy::Symmetric);
     let (mut anna, mut subscriber) = teams_calls_carrier(&mut world);
     let old = subscriber.request(&mut world, Method::Options);
     subscriber.asks(&mut world, Method::Options, None);

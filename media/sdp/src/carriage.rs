@@ -1,0 +1,69 @@
+//! What signalling tells media beyond the agreed stream, and what media tells signalling: the words
+//! that pass between the two columns.
+
+use crate::Stream;
+use std::time::Duration;
+
+/// One leg as it is to be carried from now on.
+#[derive(Clone, Debug)]
+pub struct Carriage {
+    /// The agreed stream.
+    pub stream: Stream,
+    /// How its trunk and tenant want it carried.
+    pub terms: Terms,
+}
+
+/// How a leg's media is carried, beyond what its SDP says: the policy of its trunk and tenant, and
+/// what signalling has in mind for it. The default is a leg that asks for nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Which source is believed.
+    pub latch: LatchPolicy,
+}
+
+impl Terms {
+    /// The default but for the latch.
+    pub fn latching(latch: LatchPolicy) -> Self {
+        Self { latch }
+    }
+}
+
+/// Which source a leg believes before anything is authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LatchPolicy {
+    /// SRTP: the first authenticated packet takes the latch. RTP: only the signalled address.
+    #[default]
+    Signalled,
+    /// As above, but plain RTP from elsewhere takes the latch if its SSRC is consistent within a
+    /// bounded window (a NATed carrier).
+    Symmetric,
+}
+
+/// Something that signalling wants done on a leg now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Press a key towards the far side of the leg.
+    Press(Key),
+}
+
+/// Something that happened on a leg and that signalling may have to act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The far side of the leg has pressed a key, and released it.
+    Pressed(Key),
+}
+
+/// A key of a telephone, and how long it was held. Its `Debug` shows no digit: it may be part of a PIN.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The event of RFC 4733, 3.2: 0 to 9, 10 for `*`, 11 for `#`, 12 to 15 for A to D, 16 for flash.
+    pub event: u8,
+    /// How long.
+    pub held: Duration,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key({:?})", self.held)
+    }
+}
