@@ -167,7 +167,9 @@ impl Forward {
         let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };
         let payload_type = payload.number.ok_or(DropReason::Malformed)?;
         rtp::set_payload_type(slot.packet_mut(), payload_type);
-        to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some());
+        if !to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some()) {
+            return Ok(Verdict::Consumed);
+        }
         let payload_octets = slot.len() - header.payload_at;
         path.transform.seal(slot)?;
         from.stats.received_packets += 1;

@@ -6,6 +6,7 @@
 
 pub mod demux;
 pub mod forward;
+pub mod g711;
 pub mod latch;
 mod leg;
 pub mod mos;

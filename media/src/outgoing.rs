@@ -24,6 +24,9 @@ pub(crate) struct Outgoing {
     own_ssrc: u32,
     /// What is heard now; `None` before the first packet.
     heard: Option<Heard>,
+    /// What was heard before that: two sources may take turns (a conference, a fork), and one that
+    /// comes back goes on after its last number.
+    former: Option<Heard>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,36 +46,56 @@ struct Carried {
     highest: u16,
     /// What is added to its sequence numbers.
     shift: u16,
-    /// What was added to those up to here, before packets of ours came in between.
-    before: Option<(u16, u16)>,
+    /// The first number that is moved by `shift`; `None`: all are.
+    from: Option<u16>,
+    /// The numbers before packets of ours came in between: a late one of them still has its place.
+    before: Option<Span>,
     /// The next one is the first after ours.
     resumes: bool,
+}
+
+/// Sequence numbers of a source that were moved alike.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// The first; `None`: all up to the last.
+    from: Option<u16>,
+    until: u16,
+    shift: u16,
 }
 
 impl Outgoing {
     /// A stream of which nothing was heard. `own_ssrc` is random.
     pub(crate) const fn new(own_ssrc: u32) -> Self {
-        Self { own_ssrc, heard: None }
+        Self { own_ssrc, heard: None, former: None }
     }
 
     /// A packet that is carried: gives it the number that it goes out under. `clocked` says whether
     /// its timestamp is the stream's clock (it is not for telephone events).
-    pub(crate) fn carry(&mut self, now: Instant, slot: &mut PacketBuf, clocked: bool) {
-        let Some(header) = Header::read(slot.packet()) else { return };
+    ///
+    /// `false` for a packet that comes so late that its number has gone to others: it stays behind.
+    #[must_use]
+    pub(crate) fn carry(&mut self, now: Instant, slot: &mut PacketBuf, clocked: bool) -> bool {
+        let Some(header) = Header::read(slot.packet()) else { return false };
+        self.turn_to(header.ssrc);
         let heard = match &mut self.heard {
             Some(heard) if heard.ssrc == header.ssrc => heard,
             other => {
                 *other = Some(Heard::of(&header, now));
-                return;
+                return true;
             }
         };
         let carried = heard.carried.get_or_insert(Carried::of(&header));
         let step = header.sequence.wrapping_sub(carried.highest) as i16;
         let jumps = step < -STEP_MAX;
+        if jumps {
+            (carried.from, carried.before) = (None, None);
+        }
         if step > 0 || jumps {
             carried.highest = header.sequence;
+            carried.forget_what_is_old();
         }
-        let number = header.sequence.wrapping_add(carried.shift_of(header.sequence));
+        let Some(shift) = carried.shift_of(header.sequence) else { return false };
+        let number = header.sequence.wrapping_add(shift);
         if number != header.sequence {
             rtp::set_source(slot.packet_mut(), number, header.ssrc);
         }
@@ -85,6 +108,7 @@ impl Outgoing {
                 (heard.timestamp, heard.at) = (header.timestamp, now);
             }
         }
+        true
     }
 
     #[cfg_attr(not(test), expect(dead_code, reason = "keys are the first to need it"))]
@@ -95,10 +119,11 @@ impl Outgoing {
             && (header.sequence.wrapping_sub(carried.highest) as i16) > 0
         {
             let skipped = header.sequence.wrapping_sub(carried.highest);
-            carried.before = Some((carried.highest, carried.shift));
+            carried.interrupt();
             carried.highest = header.sequence;
+            carried.from = Some(header.sequence.wrapping_add(1));
             carried.shift = carried.shift.wrapping_sub(skipped);
-            carried.resumes = true;
+            carried.forget_what_is_old();
         }
     }
 
@@ -115,6 +140,7 @@ impl Outgoing {
     pub(crate) fn write(&mut self, now: Instant, slot: &mut PacketBuf, ours: &Ours<'_>) {
         let heard = self.heard.get_or_insert(Heard {
             ssrc: self.own_ssrc,
+            // Below half a round, where SRTP wants a stream to start (RFC 3711, 3.3.1).
             sequence: (self.own_ssrc >> 16) as u16 & 0x7fff,
             timestamp: ours.timestamp,
             at: now,
@@ -125,12 +151,9 @@ impl Outgoing {
             (heard.timestamp, heard.at) = (ours.timestamp, now);
         }
         if let Some(carried) = &mut heard.carried {
-            let next = heard.sequence.wrapping_sub(carried.highest);
-            if carried.before.is_none_or(|(until, _)| until != carried.highest) {
-                carried.before = Some((carried.highest, carried.shift));
-            }
-            carried.shift = next;
-            carried.resumes = true;
+            carried.interrupt();
+            carried.from = Some(carried.highest.wrapping_add(1));
+            carried.shift = heard.sequence.wrapping_sub(carried.highest);
         }
         let (sequence, ssrc) = (heard.sequence, heard.ssrc);
         let len = FIXED_HEADER + ours.payload.len();
@@ -146,8 +169,17 @@ impl Outgoing {
     /// What is to be taken from a sequence number of `ssrc` that the far side names to have the
     /// source's own.
     pub(crate) fn shift(&self, ssrc: u32) -> u16 {
-        let heard = self.heard.as_ref().filter(|heard| heard.ssrc == ssrc);
+        let both = [&self.heard, &self.former].into_iter().flatten();
+        let heard = both.into_iter().find(|heard| heard.ssrc == ssrc);
         heard.and_then(|heard| heard.carried).map_or(0, |carried| carried.shift)
+    }
+
+    /// Another source speaks, perhaps one that was heard before.
+    fn turn_to(&mut self, ssrc: u32) {
+        if self.heard.is_some_and(|heard| heard.ssrc != ssrc) {
+            let again = self.former.filter(|former| former.ssrc == ssrc);
+            self.former = std::mem::replace(&mut self.heard, again);
+        }
     }
 }
 
@@ -165,13 +197,42 @@ impl Heard {
 
 impl Carried {
     const fn of(header: &Header) -> Self {
-        Self { highest: header.sequence, shift: 0, before: None, resumes: false }
+        Self { highest: header.sequence, shift: 0, from: None, before: None, resumes: false }
     }
 
-    fn shift_of(&self, sequence: u16) -> u16 {
-        match self.before {
-            Some((until, shift)) if (sequence.wrapping_sub(until) as i16) <= 0 => shift,
-            _ => self.shift,
+    /// Something else comes after its highest: what was carried so far is a span of its own.
+    fn interrupt(&mut self) {
+        self.resumes = true;
+        if self.from != Some(self.highest.wrapping_add(1)) {
+            self.before = Some(Span { from: self.from, until: self.highest, shift: self.shift });
+        }
+    }
+
+    /// What is added to a number; `None` where it lies between two spans, or before both.
+    fn shift_of(&self, sequence: u16) -> Option<u16> {
+        let lies_from =
+            |from: Option<u16>| from.is_none_or(|from| (sequence.wrapping_sub(from) as i16) >= 0);
+        if lies_from(self.from) {
+            return Some(self.shift);
+        }
+        let span = self.before?;
+        let within = lies_from(span.from) && (sequence.wrapping_sub(span.until) as i16) <= 0;
+        within.then_some(span.shift)
+    }
+
+    /// Numbers are compared over half a round: what lies far back must not seem to lie ahead.
+    fn forget_what_is_old(&mut self) {
+        let behind = |number: u16| self.highest.wrapping_sub(number);
+        // One ahead of the highest is where nothing was carried yet.
+        let is_old = |number: u16| behind(number) > STEP_MAX as u16 && behind(number) != u16::MAX;
+        if self.from.is_some_and(is_old) {
+            (self.from, self.before) = (None, None);
+        }
+        self.before.take_if(|span| is_old(span.until));
+        if let Some(span) = &mut self.before
+            && span.from.is_some_and(is_old)
+        {
+            span.from = None;
         }
     }
 }
@@ -189,99 +250,4 @@ pub(crate) struct Ours<'p> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{ms, zero};
-
-    fn carried(sequence: u16, timestamp: u32) -> PacketBuf {
-        let mut slot = PacketBuf::new();
-        slot.set_len(FIXED_HEADER + 160);
-        slot.packet_mut()[..2].copy_from_slice(&[0x80, 8]);
-        slot.packet_mut()[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        rtp::set_source(slot.packet_mut(), sequence, 7);
-        slot
-    }
-
-    fn read(slot: &PacketBuf) -> (u16, u32, u32, bool) {
-        let header = Header::read(slot.packet()).unwrap();
-        (header.sequence, header.timestamp, header.ssrc, slot.packet()[1] & 0x80 != 0)
-    }
-
-    fn key(timestamp: u32) -> Ours<'static> {
-        Ours { payload_type: 101, marker: false, timestamp, clocked: false, payload: &[1, 0, 0, 0] }
-    }
-
-    #[test]
-    fn what_is_only_carried_goes_out_as_it_came() {
-        let mut out = Outgoing::new(9);
-        for (n, sequence) in [65_534, 65_535, 0, 2, 1, 3, 40_000].into_iter().enumerate() {
-            let mut slot = carried(sequence, n as u32 * 160);
-            let before = slot.packet().to_vec();
-            out.carry(zero(), &mut slot, true);
-            assert_eq!(slot.packet(), before);
-        }
-        assert_eq!(out.shift(7), 0);
-    }
-
-    #[test]
-    fn packets_of_ours_come_in_between_and_no_number_twice() {
-        let (mut out, t) = (Outgoing::new(9), zero());
-        let mut slot = carried(65_534, 0);
-        out.carry(t, &mut slot, true);
-        assert_eq!(out.clock(t + ms(20), 8000), 160);
-        let mut numbers = vec![read(&slot).0];
-        for _ in 0..3 {
-            out.write(t + ms(20), &mut slot, &key(160));
-            numbers.push(read(&slot).0);
-            assert_eq!(read(&slot).2, 7, "one source");
-        }
-        let mut late = carried(65_533, 0);
-        out.carry(t + ms(30), &mut late, true);
-        assert_eq!(read(&late).0, 65_533, "it belongs before ours");
-        for sequence in [65_535, 0, 1] {
-            slot = carried(sequence, 0);
-            out.carry(t + ms(40), &mut slot, true);
-            numbers.push(read(&slot).0);
-            assert_eq!(read(&slot).3, sequence == 65_535, "the first after ours is marked");
-        }
-        assert_eq!(numbers, [65_534, 65_535, 0, 1, 2, 3, 4]);
-        assert_eq!(out.shift(7), 3);
-    }
-
-    #[test]
-    fn what_stays_behind_is_not_missed() {
-        let (mut out, t) = (Outgoing::new(9), zero());
-        let mut slot = carried(10, 0);
-        out.carry(t, &mut slot, true);
-        for sequence in 11..14 {
-            out.withhold(&Header::read(carried(sequence, 0).packet()).unwrap());
-        }
-        out.write(t, &mut slot, &key(0));
-        assert_eq!(read(&slot).0, 11);
-        slot = carried(14, 480);
-        out.carry(t, &mut slot, true);
-        assert_eq!(read(&slot), (12, 480, 7, true));
-    }
-
-    #[test]
-    fn before_anything_is_carried_ours_are_a_stream_of_their_own() {
-        let (mut out, t) = (Outgoing::new(9), zero());
-        let mut slot = PacketBuf::new();
-        let tone = |n: u32| Ours {
-            payload_type: 8,
-            marker: n == 0,
-            timestamp: 160 * n,
-            clocked: true,
-            payload: &[0xd5; 160],
-        };
-        out.write(t, &mut slot, &tone(0));
-        let first = read(&slot);
-        out.write(t + ms(20), &mut slot, &tone(1));
-        let second = read(&slot);
-        assert_eq!((first.2, second.2, second.0), (9, 9, first.0.wrapping_add(1)));
-        assert_eq!(out.clock(t + ms(40), 8000), 320);
-        slot = carried(500, 1_000_000);
-        out.carry(t + ms(40), &mut slot, true);
-        assert_eq!(read(&slot), (500, 1_000_000, 7, false), "another source, as itself");
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! What one end of a call heard.
 
-use crate::g711::Law;
 use crate::reception::Reception;
 use crate::tone::Share;
+use media::g711::Law;
 use media::rtp::Header;
 use std::time::Instant;
 

@@ -13,7 +13,6 @@ mod agent;
 mod call;
 mod carrier;
 mod core;
-mod g711;
 mod gate;
 mod hop;
 mod io;

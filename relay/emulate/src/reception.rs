@@ -1,7 +1,7 @@
 //! Loss and jitter of what comes in (RFC 3550, A.1, A.3 and A.8), counted apart from the relay's own
 //! so that each checks the other.
 
-use crate::g711::RATE_HZ;
+use media::g711::RATE_HZ;
 use media::rtp::Header;
 use std::time::Instant;
 

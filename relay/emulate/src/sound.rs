@@ -1,11 +1,11 @@
 //! The media of one call: plays a tone in G.711 and judges what comes back.
 
-use crate::g711::{Law, RATE_HZ};
 use crate::io::Output;
 use crate::judge::{Heard, Judge};
 use crate::rtcp::{self, Sent};
 use crate::tone;
 use bytes::Bytes;
+use media::g711::{Law, RATE_HZ};
 use media::rtp::Header;
 use media::srtp::{Receiver, Sender};
 use media::{Now, PacketBuf};

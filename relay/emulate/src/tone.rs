@@ -1,6 +1,6 @@
 //! A tone, made and recognised.
 
-use crate::g711::RATE_HZ;
+use media::g711::RATE_HZ;
 use std::f64::consts::TAU;
 
 /// Loud, and far from clipping: -10 dBm0, about.
@@ -49,7 +49,7 @@ impl Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::g711::Law;
+    use media::g711::Law;
 
     fn heard(law: Law, played: u32, expected: u32) -> f64 {
         let mut share = Share::default();

@@ -2,17 +2,19 @@
 
 /// The two laws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Law {
+pub enum Law {
+    /// `PCMA`.
     A,
+    /// `PCMU`.
     Mu,
 }
 
 /// Samples per second.
-pub(crate) const RATE_HZ: u32 = 8000;
+pub const RATE_HZ: u32 = 8000;
 
 impl Law {
     /// The law of an SDP encoding name.
-    pub(crate) fn of(encoding: &str) -> Option<Self> {
+    pub fn of(encoding: &str) -> Option<Self> {
         if encoding.eq_ignore_ascii_case("PCMA") {
             Some(Self::A)
         } else if encoding.eq_ignore_ascii_case("PCMU") {
@@ -22,7 +24,8 @@ impl Law {
         }
     }
 
-    pub(crate) fn encode(self, sample: i16) -> u8 {
+    /// The octet of a sample.
+    pub const fn encode(self, sample: i16) -> u8 {
         // The positive half is one step nearer to zero than the negative.
         let magnitude = if sample < 0 { !sample } else { sample } as u16;
         match self {
@@ -40,7 +43,8 @@ impl Law {
             }
             Self::Mu => {
                 let sign = if sample < 0 { 0x80 } else { 0 };
-                let value = ((magnitude >> 2) + MU_BIAS).min(MU_MAX);
+                let value = (magnitude >> 2) + MU_BIAS;
+                let value = if value > MU_MAX { MU_MAX } else { value };
                 let segment = value.ilog2() - 5;
                 let octet = (segment as u16) << 4 | value >> (segment + 1) & 0xf;
                 !(sign | octet as u8)
@@ -48,17 +52,18 @@ impl Law {
         }
     }
 
-    pub(crate) fn decode(self, octet: u8) -> i16 {
+    /// The sample in the middle of those that have this octet.
+    pub const fn decode(self, octet: u8) -> i16 {
         let (negative, magnitude) = match self {
             Self::A => {
                 let octet = octet ^ EVEN_BITS;
-                let (segment, step) = (octet >> 4 & 7, i16::from(octet & 0xf) * 2);
+                let (segment, step) = (octet >> 4 & 7, (octet & 0xf) as i16 * 2);
                 let value = if segment == 0 { step + 1 } else { (step + 33) << (segment - 1) };
                 (octet & 0x80 == 0, value << 3)
             }
             Self::Mu => {
                 let octet = !octet;
-                let (segment, step) = (octet >> 4 & 7, i16::from(octet & 0xf) * 2);
+                let (segment, step) = (octet >> 4 & 7, (octet & 0xf) as i16 * 2);
                 (octet & 0x80 != 0, (((step + 33) << segment) - MU_BIAS as i16) << 2)
             }
         };
