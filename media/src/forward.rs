@@ -171,10 +171,12 @@ impl Forward {
             return Ok(Verdict::Consumed);
         }
         let payload_octets = slot.len() - header.payload_at;
+        let octets_sent = slot.len() as u64;
         path.transform.seal(slot)?;
         from.stats.received_packets += 1;
         from.stats.received_octets += octets_received;
         to.stats.sent_packets += 1;
+        to.stats.sent_octets += octets_sent;
         to.note_sent(now.mono, slot.packet(), payload_octets, payload.clock_hz);
         Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
     }
@@ -210,12 +212,11 @@ impl Forward {
             heard: &from.outgoing,
             own_report: from.own_report(),
         };
-        let relayed = rtcp::relay(slot, &names, to.cname())?;
+        let said = rtcp::read(slot.packet(), from.sent_ssrc())?;
+        let sendable = rtcp::relay(slot, &names, to.cname())?;
         from.expect_reports(now.mono);
-        if let Some(heard) = relayed.heard {
-            from.hear_report(now.mono, heard);
-        }
-        if !relayed.sendable {
+        from.hear(now.mono, &said);
+        if !sendable {
             return Ok(Verdict::Consumed);
         }
         let (component, destination) = to.rtcp_destination();
@@ -223,6 +224,9 @@ impl Forward {
         outward.transform.seal_rtcp(slot)?;
         from.stats.rtcp_packets += 1;
         to.reported(now.mono);
+        if let Some(heard) = said.heard {
+            to.passed_report(now.mono, heard.ntp_middle);
+        }
         Ok(Verdict::Forward { side: side.other(), component, to: destination })
     }
 
@@ -239,6 +243,7 @@ impl Forward {
         let to = destination?;
         leg.write_report(now, slot).ok()?;
         path.transform.seal_rtcp(slot).ok()?;
+        leg.stats.rtcp_generated += 1;
         Some(Verdict::Forward { side, component, to })
     }
 }

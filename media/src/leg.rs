@@ -1,12 +1,13 @@
 //! One leg's side of a call's media: what it has agreed, whom it believes, what it has counted.
 
 use crate::latch::Latch;
+use crate::mos::{Codec, Way};
 use crate::outgoing::Outgoing;
 use crate::reception::Reception;
-use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, SentSoFar};
+use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, Said, SentSoFar, ToldBlock};
 use crate::rtp::Header;
 use crate::{Component, DropReason, LatchPolicy, LegStats, Now, PacketBuf};
-use sdp::{Carriage, Stream, Terms};
+use sdp::{Carriage, Stream, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,20 @@ pub(crate) struct LegMedia {
     heard: Option<(Heard, Instant)>,
     /// The NTP middle of our own last sender report.
     own_report: Option<u32>,
+    /// The last two sender reports that went out, ours or passed on: their NTP middle, and when.
+    reports: [Option<(u32, Instant)>; 2],
+    round_trips: RoundTrips,
+    told: Option<ToldBlock>,
     first_ssrc: u32,
     cname: Cname,
+}
+
+/// How long it took to the far side and back.
+#[derive(Clone, Copy, Debug, Default)]
+struct RoundTrips {
+    count: u32,
+    sum: Duration,
+    longest: Duration,
 }
 
 /// What was sent on this leg under one SSRC.
@@ -45,6 +58,7 @@ struct Sent {
     timestamp: u32,
     at: Instant,
     clock_hz: u32,
+    payload_type: u8,
 }
 
 impl LegMedia {
@@ -64,6 +78,9 @@ impl LegMedia {
             report_due: None,
             heard: None,
             own_report: None,
+            reports: [None; 2],
+            round_trips: RoundTrips::default(),
+            told: None,
             first_ssrc: u32::from_be_bytes(std::array::from_fn(octet)),
             cname: std::array::from_fn(|at| {
                 let octet = octet(4 + at / 2);
@@ -77,6 +94,9 @@ impl LegMedia {
         self.rtp.renegotiate(leg.terms.latch, leg.stream.remote_rtp);
         self.rtcp.renegotiate(leg.terms.latch, leg.stream.remote_rtcp);
         self.terms = leg.terms;
+        if !leg.stream.direction.receives() {
+            self.reception.pause();
+        }
         if leg.stream.crypto.is_none() {
             self.report_due = None;
         }
@@ -147,22 +167,68 @@ impl LegMedia {
                 timestamp: header.timestamp,
                 at: now,
                 clock_hz: 0,
+                payload_type: header.payload_type,
             }),
         };
         sent.packets = sent.packets.wrapping_add(1);
         sent.octets = sent.octets.wrapping_add(payload_octets as u32);
         if let Some(clock_hz) = clock_hz {
             (sent.timestamp, sent.at, sent.clock_hz) = (header.timestamp, now, clock_hz);
+            sent.payload_type = header.payload_type;
         }
     }
 
     /// The counters, with what the reception works out.
     pub(crate) fn counted(&self) -> LegStats {
+        let counts = self.reception.counts();
+        let (bursts, burst_ratio) = self.reception.bursts();
+        let jitter_ms = self.reception.jitter_ms();
+        let round_trip = self.round_trips.mean();
+        let delay_ms = round_trip.map_or(0.0, |both| both.as_secs_f64() * 500.0);
+        let heard = self.reception.speech().filter(|_| counts.expected >= MOS_PACKETS_MIN);
+        let loss_fraction = share(counts.lost + counts.late, counts.expected);
         LegStats {
-            lost_packets: self.reception.lost(),
-            jitter_ms: self.reception.jitter_ms(),
+            expected_packets: counts.expected,
+            lost_packets: counts.lost,
+            late_packets: counts.late,
+            duplicate_packets: counts.duplicates,
+            reordered_packets: counts.reordered,
+            jitter_ms,
+            bursts,
+            longest_gap: self.reception.longest_gap(),
+            round_trip,
+            round_trip_max: round_trip.map(|_| self.round_trips.longest),
+            mos: heard.and_then(|(payload_type, _)| {
+                let way = Way { loss_fraction, burst_ratio, jitter_ms, delay_ms };
+                Some(self.codec(payload_type)?.mos(way))
+            }),
+            told: self.told(delay_ms),
             ..self.stats
         }
+    }
+
+    /// What the far side says of what we sent.
+    fn told(&self, delay_ms: f64) -> Option<Told> {
+        let (told, sent) = (self.told?, self.sent?);
+        let jitter_ms = match sent.clock_hz {
+            0 => 0.0,
+            hz => f64::from(told.jitter) * 1000.0 / f64::from(hz),
+        };
+        let lost = u64::try_from(told.lost).unwrap_or_default();
+        let way = Way {
+            loss_fraction: share(lost, sent.packets.into()),
+            burst_ratio: 1.0,
+            jitter_ms,
+            delay_ms,
+        };
+        let heard = u64::from(sent.packets) >= MOS_PACKETS_MIN;
+        let codec = self.codec(sent.payload_type).filter(|_| heard);
+        Some(Told { lost_packets: told.lost.into(), jitter_ms, mos: codec.map(|it| it.mos(way)) })
+    }
+
+    fn codec(&self, payload_type: u8) -> Option<Codec> {
+        let mut payloads = self.agreed.as_ref()?.payloads.iter();
+        Codec::named(&payloads.find(|payload| payload.number == payload_type)?.encoding)
     }
 
     /// Starts the wait for RTCP, on a leg that is to have it.
@@ -188,9 +254,30 @@ impl LegMedia {
         self.own_report
     }
 
-    /// A sender report came in.
-    pub(crate) fn hear_report(&mut self, now: Instant, heard: Heard) {
-        self.heard = Some((heard, now));
+    /// The source that the far side hears.
+    pub(crate) fn sent_ssrc(&self) -> Option<u32> {
+        self.sent.map(|sent| sent.ssrc)
+    }
+
+    /// What RTCP that came in says to us.
+    pub(crate) fn hear(&mut self, now: Instant, said: &Said) {
+        if let Some(heard) = said.heard {
+            self.heard = Some((heard, now));
+        }
+        let Some(told) = said.told else { return };
+        self.told = Some(told);
+        let answered = self.reports.iter().flatten().find(|(middle, _)| *middle == told.last);
+        let waited = Duration::from_secs_f64(f64::from(told.since_last) / 65_536.0);
+        if let Some((_, sent)) = answered.filter(|_| told.last != 0)
+            && let Some(took) = now.saturating_duration_since(*sent).checked_sub(waited)
+        {
+            self.round_trips.took(took);
+        }
+    }
+
+    /// A sender report has gone out, ours or one that was passed on.
+    pub(crate) fn passed_report(&mut self, now: Instant, ntp_middle: u32) {
+        self.reports = [Some((ntp_middle, now)), self.reports[0]];
     }
 
     /// Writes a report of our own: a sender report if we have sent since the last one.
@@ -224,6 +311,28 @@ impl LegMedia {
         let ssrc = self.sent.map_or(self.first_ssrc, |sent| sent.ssrc);
         let written = rtcp::write(slot, &OwnReport { ssrc, sent, block }, &self.cname)?;
         self.own_report = written.or(self.own_report);
+        if let Some(ntp_middle) = written {
+            self.passed_report(now.mono, ntp_middle);
+        }
         Ok(())
     }
 }
+
+impl RoundTrips {
+    fn took(&mut self, time: Duration) {
+        self.count += 1;
+        self.sum += time;
+        self.longest = self.longest.max(time);
+    }
+
+    fn mean(&self) -> Option<Duration> {
+        self.sum.checked_div(self.count)
+    }
+}
+
+fn share(part: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { part as f64 / of as f64 }
+}
+
+/// Fewer packets than a second of speech has say nothing of how it sounds.
+const MOS_PACKETS_MIN: u64 = 50;

@@ -9,6 +9,7 @@ pub mod forward;
 pub mod g711;
 pub mod latch;
 mod leg;
+mod losses;
 pub mod mos;
 mod notices;
 mod outgoing;
@@ -17,7 +18,6 @@ mod reception;
 mod rtcp;
 pub mod rtp;
 pub mod srtp;
-pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod transform;
@@ -25,8 +25,7 @@ pub mod transform;
 pub use forward::{Forward, Verdict};
 pub use mos::mos;
 pub use packet::PacketBuf;
-pub use sdp::{Carriage, Key, LatchPolicy, Notice, Order, Terms};
-pub use stats::{CallStats, DropReason, LegStats};
+pub use sdp::{CallStats, Carriage, DropReason, Key, LatchPolicy, LegStats, Notice, Order, Terms};
 
 use std::time::{Instant, SystemTime};
 

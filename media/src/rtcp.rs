@@ -33,6 +33,82 @@ pub(crate) struct Heard {
     pub(crate) ntp_middle: u32,
 }
 
+/// A report block about a source of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ToldBlock {
+    /// Lost altogether.
+    pub(crate) lost: i32,
+    /// In units of the clock.
+    pub(crate) jitter: u32,
+    /// The NTP middle of the sender report that it answers, and how long ago that came, in 1/65536 s;
+    /// 0 if none did.
+    pub(crate) last: u32,
+    pub(crate) since_last: u32,
+}
+
+/// What a compound says to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The sender report it holds.
+    pub(crate) heard: Option<Heard>,
+    /// Its report block about the source that was asked for.
+    pub(crate) told: Option<ToldBlock>,
+}
+
+/// Reads a compound; `ours` is the source that we send to who wrote it.
+pub(crate) fn read(packet: &[u8], ours: Option<u32>) -> Result<Said, DropReason> {
+    let (mut rest, mut said) = (packet, Said::default());
+    while !rest.is_empty() {
+        let (report, kind, fixed, blocks);
+        (report, kind, rest) = split(rest)?;
+        (fixed, blocks) = match kind {
+            SENDER_REPORT | RECEIVER_REPORT => reports(report, kind)?,
+            _ => continue,
+        };
+        if kind == SENDER_REPORT {
+            said.heard = Some(Heard::of(report));
+        }
+        for at in (0..blocks).map(|n| fixed + n * BLOCK) {
+            if Some(word(report, at)) == ours {
+                said.told = Some(ToldBlock {
+                    lost: (word(report, at + 4) << 8) as i32 >> 8,
+                    jitter: word(report, at + 12),
+                    last: word(report, at + 16),
+                    since_last: word(report, at + 20),
+                });
+            }
+        }
+    }
+    Ok(said)
+}
+
+/// The first packet of a compound, its type, and what follows.
+fn split(compound: &[u8]) -> Result<(&[u8], u8, &[u8]), DropReason> {
+    let [first, kind, high, low, ..] = *compound else { return Err(DropReason::Malformed) };
+    let size = 4 * (1 + usize::from(u16::from_be_bytes([high, low])));
+    if first >> 6 != 2 || size > compound.len() {
+        return Err(DropReason::Malformed);
+    }
+    let (packet, rest) = compound.split_at(size);
+    Ok((packet, kind, rest))
+}
+
+/// Where the blocks of a report begin, and how many there are.
+fn reports(report: &[u8], kind: u8) -> Result<(usize, usize), DropReason> {
+    let fixed = if kind == SENDER_REPORT { 28 } else { 8 };
+    let blocks = usize::from(report[0] & 0x1f);
+    if fixed + blocks * BLOCK > report.len() {
+        return Err(DropReason::Malformed);
+    }
+    Ok((fixed, blocks))
+}
+
+impl Heard {
+    fn of(report: &[u8]) -> Self {
+        Self { ssrc: word(report, 4), ntp_middle: word(report, 8) << 16 | word(report, 12) >> 16 }
+    }
+}
+
 /// How a compound's SSRCs are to be named on the other leg.
 pub(crate) trait Names {
     /// What a source of this leg is sent as on the other.
@@ -43,48 +119,25 @@ pub(crate) trait Names {
     fn own_report(&self) -> Option<u32>;
 }
 
-/// What [`relay`] made of a compound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Relayed {
-    /// The sender report it held.
-    pub(crate) heard: Option<Heard>,
-    /// Whether anything is left to send.
-    pub(crate) sendable: bool,
-}
-
-/// Rewrites a compound in place for the other leg.
+/// Rewrites a compound in place for the other leg; whether anything is left to send.
 pub(crate) fn relay(
     slot: &mut PacketBuf,
     names: &impl Names,
     cname: &Cname,
-) -> Result<Relayed, DropReason> {
-    let (mut read, mut written, mut reporter, mut heard) = (0, 0, None, None);
+) -> Result<bool, DropReason> {
+    let (mut read, mut written, mut reporter) = (0, 0, None);
     let packet = slot.packet_mut();
     while read < packet.len() {
-        let rest = &packet[read..];
-        let [first, kind, high, low, ..] = *rest else { return Err(DropReason::Malformed) };
-        let size = 4 * (1 + usize::from(u16::from_be_bytes([high, low])));
-        if first >> 6 != 2 || size > rest.len() {
-            return Err(DropReason::Malformed);
-        }
-        let fixed = match kind {
-            SENDER_REPORT => 28,
-            RECEIVER_REPORT => 8,
+        let (report, kind, _) = split(&packet[read..])?;
+        let size = report.len();
+        let (fixed, blocks) = match kind {
+            SENDER_REPORT | RECEIVER_REPORT => reports(report, kind)?,
             _ => {
                 read += size;
                 continue;
             }
         };
-        let blocks = usize::from(first & 0x1f);
-        if fixed + blocks * BLOCK > size {
-            return Err(DropReason::Malformed);
-        }
-        let source = word(packet, read + 4);
-        if kind == SENDER_REPORT {
-            let ntp_middle = word(packet, read + 8) << 16 | word(packet, read + 12) >> 16;
-            heard = Some(Heard { ssrc: source, ntp_middle });
-        }
-        let ssrc = names.outward(source);
+        let ssrc = names.outward(word(packet, read + 4));
         reporter = reporter.or(Some(ssrc));
         let at = written;
         packet.copy_within(read..read + fixed, at);
@@ -106,7 +159,7 @@ pub(crate) fn relay(
     if let Some(ssrc) = reporter {
         append_sdes(slot, ssrc, cname)?;
     }
-    Ok(Relayed { heard, sendable: reporter.is_some() })
+    Ok(reporter.is_some())
 }
 
 /// Gives a report block the source's own SSRC and sequence numbers.

@@ -2,7 +2,8 @@
 //! its own: a disk that hangs must not hold up signalling.
 
 use crate::clock;
-use b2bua::record::{MediaLeg, MediaSummary, Record, Transfer};
+use crate::measured;
+use b2bua::record::{Record, Transfer};
 use serde_json::{Value, json};
 use std::fmt::{Display, Write as _};
 use std::fs::{File, OpenOptions};
@@ -190,7 +191,7 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "cause": record.cause,
         "reason": record.reason,
         "transfers": transfers,
-        "media": record.media.as_ref().map(summary),
+        "media": record.media.as_ref().map(measured::call),
     })
 }
 
@@ -201,20 +202,6 @@ fn transfer(transfer: &Transfer) -> Value {
         "to": transfer.to,
         "after_ms": transfer.after.as_millis() as u64,
         "outcome": transfer.outcome,
-    })
-}
-
-fn summary(media: &MediaSummary) -> Value {
-    json!({ "a": leg(&media.a), "b": leg(&media.b) })
-}
-
-fn leg(leg: &MediaLeg) -> Value {
-    json!({
-        "received": leg.received,
-        "sent": leg.sent,
-        "lost": leg.lost,
-        "jitter_ms": (leg.jitter_ms * 100.0).round() / 100.0,
-        "dropped": leg.dropped,
     })
 }
 

@@ -9,9 +9,8 @@ use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
 use b2bua::io::{CallId, MediaPorts, PeerLeg};
-use b2bua::record::{MediaLeg, MediaSummary};
 use b2bua::{B2bua, Input, Output, Plan};
-use media::{CallStats, LegStats, Side};
+use media::Side;
 use media_engine::{Engine, LegPorts, MediaId};
 use std::pin::pin;
 use std::sync::Arc;
@@ -151,7 +150,7 @@ impl Shard {
                 Input::MediaFailed { call: CallId(call.0), why }
             }
             media_engine::Event::Closed { call, stats } => {
-                Input::MediaClosed { call: CallId(call.0), summary: summary(&stats) }
+                Input::MediaClosed { call: CallId(call.0), summary: stats }
             }
             media_engine::Event::Notice { call, side, notice } => {
                 let leg = if side == Side::A { PeerLeg::A } else { PeerLeg::B };
@@ -291,17 +290,6 @@ impl Pace {
         }
         self.rested = clock::now().mono;
     }
-}
-
-fn summary(stats: &CallStats) -> MediaSummary {
-    let leg = |leg: &LegStats| MediaLeg {
-        received: leg.received_packets,
-        sent: leg.sent_packets,
-        lost: leg.lost_packets,
-        jitter_ms: leg.jitter_ms,
-        dropped: leg.drops.iter().sum(),
-    };
-    MediaSummary { a: leg(&stats.a), b: leg(&stats.b) }
 }
 
 fn every_second() -> Interval {

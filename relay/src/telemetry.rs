@@ -318,7 +318,7 @@ impl Telemetry {
         let out = record.attempts.last().map(|attempt| attempt.trunk.clone());
         for (trunk, leg) in [(Some(record.trunk_in.clone()), media.a), (out, media.b)] {
             let Some(trunk) = trunk else { continue };
-            for (direction, packets) in [("in", leg.received), ("out", leg.sent)] {
+            for (direction, packets) in [("in", leg.received_packets), ("out", leg.sent_packets)] {
                 counter!(
                     "tollgate_media_packets_total",
                     "trunk" => trunk.clone(), "direction" => direction

@@ -9,6 +9,7 @@
 pub mod carriage;
 pub mod codecs;
 pub mod crypto;
+pub mod measured;
 pub mod offer_answer;
 pub mod pair;
 mod remote;
@@ -19,6 +20,7 @@ mod write;
 
 pub use carriage::{Carriage, Key, LatchPolicy, Notice, Order, Terms};
 pub use codecs::Codecs;
+pub use measured::{Bursts, CallStats, DropReason, LegStats, Silence, Silences, Told};
 pub use offer_answer::{Ability, Local, Media, Negotiation, Refusal};
 pub use pair::{PayloadMap, payload_map};
 pub use stream::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};

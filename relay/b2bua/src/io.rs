@@ -4,8 +4,8 @@ use crate::fraud::{PastCall, Stage};
 use crate::hook::{RouteAnswer, RouteQuestion};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
-use crate::record::{MediaSummary, Record};
-use sdp::{Carriage, Notice, Order};
+use crate::record::Record;
+use sdp::{CallStats, Carriage, Notice, Order};
 use sip_core::Message;
 use sip_core::transaction::{ClientId, Hop as SipHop};
 use std::net::SocketAddr;
@@ -156,7 +156,7 @@ pub enum Input {
         /// The call.
         call: CallId,
         /// Its counters.
-        summary: MediaSummary,
+        summary: CallStats,
     },
     /// A tenant's routing hook has answered, or asking it has failed.
     RouteAnswer {

@@ -2,6 +2,7 @@
 
 use crate::plan::{Plan, RouteFrom, Tenant};
 use crate::routing::Trace;
+use sdp::CallStats;
 use std::time::{Duration, SystemTime};
 
 /// The record of one call. Field names are the JSON names.
@@ -45,8 +46,8 @@ pub struct Record {
     pub reason: Option<String>,
     /// Transfers of the call, in order: it stays one call (TDR-CC-001).
     pub transfers: Vec<Transfer>,
-    /// Counters of the media, if any was open.
-    pub media: Option<MediaSummary>,
+    /// What the media's packets did, if any was open.
+    pub media: Option<CallStats>,
 }
 
 /// Octets of one text in a record: names, numbers and Call-IDs in use are well below this, and a
@@ -113,28 +114,4 @@ pub struct Transfer {
     pub after: Duration,
     /// What came of it: a status, `timeout`, `refused`, `cancelled`.
     pub outcome: String,
-}
-
-/// Counters of one call's media, both directions, named by the leg they came in on.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct MediaSummary {
-    /// The leg the call came in on.
-    pub a: MediaLeg,
-    /// The leg the call went out on.
-    pub b: MediaLeg,
-}
-
-/// One leg's counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct MediaLeg {
-    /// RTP packets received on this leg.
-    pub received: u64,
-    /// RTP packets sent on this leg.
-    pub sent: u64,
-    /// RTP packets lost before this leg.
-    pub lost: u64,
-    /// RFC 3550 jitter in ms.
-    pub jitter_ms: f64,
-    /// Dropped packets.
-    pub dropped: u64,
 }

@@ -2,10 +2,11 @@
 
 use crate::plan::{INSIDE, OUTSIDE};
 use b2bua::io::PeerLeg;
-use b2bua::record::{MediaLeg, MediaSummary};
 use b2bua::{CallId, MediaPorts};
 use bytes::Bytes;
-use media::{Carriage, Component, Forward, LegStats, Notice, Now, Order, PacketBuf, Side, Verdict};
+use media::{
+    CallStats, Carriage, Component, Forward, Notice, Now, Order, PacketBuf, Side, Verdict,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -83,11 +84,10 @@ impl MediaPlane {
     }
 
     /// Closes a call's ports.
-    pub(crate) fn close(&mut self, call: CallId) -> Option<MediaSummary> {
+    pub(crate) fn close(&mut self, call: CallId) -> Option<CallStats> {
         let open = self.calls.remove(&call)?;
         self.ports.retain(|_, (owner, ..)| *owner != call);
-        let stats = open.forward.stats();
-        Some(MediaSummary { a: counted(&stats.a), b: counted(&stats.b) })
+        Some(open.forward.stats())
     }
 
     /// A packet that came to `port`.
@@ -137,14 +137,4 @@ fn outgoing(ports: MediaPorts, verdict: Verdict, slot: &PacketBuf) -> Option<Out
     let (_, port) = if side == Side::A { ports.a } else { ports.b };
     let port = if component == Component::Rtp { port } else { port + 1 };
     Some((port, to, Bytes::copy_from_slice(slot.packet())))
-}
-
-fn counted(stats: &LegStats) -> MediaLeg {
-    MediaLeg {
-        received: stats.received_packets,
-        sent: stats.sent_packets,
-        lost: stats.lost_packets,
-        jitter_ms: stats.jitter_ms,
-        dropped: stats.drops.iter().sum(),
-    }
 }

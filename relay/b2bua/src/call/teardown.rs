@@ -5,9 +5,9 @@ use crate::cause;
 use crate::core::Core;
 use crate::io::{Event, Output, PeerLeg};
 use crate::leg;
-use crate::record::MediaSummary;
 use crate::reject::Reject;
 use crate::timers::Timer;
+use sdp::CallStats;
 use sip_core::Response;
 use sip_core::transaction::ServerId;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl Call {
     }
 
     /// The media engine has closed the call's ports, or has had its time.
-    pub(crate) fn media_closed(&mut self, core: &mut Core, summary: Option<MediaSummary>) -> Fate {
+    pub(crate) fn media_closed(&mut self, core: &mut Core, summary: Option<CallStats>) -> Fate {
         if summary.is_some() && self.media.moves > 0 {
             self.media.moves -= 1;
             return Fate::Lives;
@@ -142,7 +142,7 @@ impl Call {
         }
     }
 
-    fn finish(&mut self, core: &mut Core, summary: Option<MediaSummary>) -> Fate {
+    fn finish(&mut self, core: &mut Core, summary: Option<CallStats>) -> Fate {
         if let Some(ports) = self.media.ports.take() {
             core.ports.release(core.now.mono, ports.a.0, ports.a.1);
             core.ports.release(core.now.mono, ports.b.0, ports.b.1);

@@ -56,8 +56,8 @@ fn both_hear_each_other_when_the_carrier_calls() {
     both_hear(&mut world, both);
     ends(&mut world, both[1]);
     let media = world.records[0].media.expect("media was open");
-    assert!(media.a.received > 100 && media.b.received > 100, "{media:?}");
-    assert_eq!((media.a.lost, media.b.lost), (0, 0));
+    assert!(media.a.received_packets > 100 && media.b.received_packets > 100, "{media:?}");
+    assert_eq!((media.a.lost_packets, media.b.lost_packets), (0, 0));
 }
 
 #[test]
