@@ -52,7 +52,7 @@ mod counting {
 const PACKETS: u16 = 200;
 
 fn key(n: u8) -> SrtpKey {
-    SrtpKey::new(Suite::AesCm128HmacSha1_80, [n; 30])
+    SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &[n; 30]).unwrap()
 }
 
 fn addr(side: Side) -> SocketAddr {

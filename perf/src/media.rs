@@ -189,10 +189,11 @@ fn stream(far_side: SocketAddrV4, crypto: Option<Crypto>) -> Carriage {
 }
 
 /// A key that is worth nothing.
+#[expect(clippy::expect_used, reason = "the suite has 30 octets")]
 fn key(of: u8, call: usize) -> SrtpKey {
     let mut octets = [of; 30];
     octets[..8].copy_from_slice(&(call as u64).to_be_bytes());
-    SrtpKey::new(Suite::AesCm128HmacSha1_80, octets)
+    SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &octets).expect("30 octets")
 }
 
 impl Run {

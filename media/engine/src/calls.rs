@@ -299,7 +299,7 @@ mod tests {
 
     /// A leg with SRTP whose far side must hear RTCP, in front of one that sends none.
     fn agreed(crypto: bool) -> Option<Carriage> {
-        let key = || sdp::SrtpKey::new(sdp::Suite::AesCm128HmacSha1_80, [1; 30]);
+        let key = || sdp::SrtpKey::from_octets(sdp::Suite::AesCm128HmacSha1_80, &[1; 30]).unwrap();
         let remote = Some(([192, 0, 2, 1], 40_000).into());
         let stream = sdp::Stream {
             remote_rtp: remote,

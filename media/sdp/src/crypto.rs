@@ -1,15 +1,13 @@
 //! The crypto attribute (RFC 4568, 9.1): SDES keys to and from text.
 
 use crate::section::{number, text, words};
-use crate::stream::{SrtpKey, Suite};
+use crate::suite::{SrtpKey, Suite};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 /// Most keys taken from one line; each costs the far side's packets one more trial.
 const MAX_KEYS: usize = 4;
-/// 30 octets in base64, which need no padding (TDR-SDP-004).
-const KEY_CHARACTERS: usize = 40;
 /// RFC 4568, 9.1: a tag has at most nine digits.
 const MAX_TAG: u32 = 999_999_999;
 /// RFC 4568, 6.1: an MKI has at most 128 octets.
@@ -31,7 +29,7 @@ impl CryptoLine {
     pub fn parse(value: &[u8]) -> Option<Self> {
         let mut words = words(value).map(text);
         let tag = number(words.next()??.as_bytes()).filter(|tag| *tag <= MAX_TAG)?;
-        let suite = suite(words.next()??)?;
+        let suite = Suite::named(words.next()??)?;
         let keys = keys(words.next()??, suite)?;
         for parameter in words {
             is_bearable(parameter?).then_some(())?;
@@ -48,20 +46,7 @@ impl CryptoLine {
 /// The one crypto line that we write (TDR-SDP-005).
 pub(crate) fn write(tag: u32, key: &SrtpKey) -> String {
     let inline = Zeroizing::new(STANDARD.encode(key.key_salt()));
-    format!("a=crypto:{tag} {} inline:{}|2^31\r\n", name(key.suite()), *inline)
-}
-
-const fn name(suite: Suite) -> &'static str {
-    match suite {
-        Suite::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
-        Suite::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
-    }
-}
-
-fn suite(written: &str) -> Option<Suite> {
-    [Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32]
-        .into_iter()
-        .find(|suite| written.eq_ignore_ascii_case(name(*suite)))
+    format!("a=crypto:{tag} {} inline:{}|2^31\r\n", key.suite().name(), *inline)
 }
 
 fn keys(parameters: &str, suite: Suite) -> Option<Vec<SrtpKey>> {
@@ -79,11 +64,7 @@ fn key(parameter: &str, suite: Suite) -> Option<SrtpKey> {
     let (method, inline) = parameter.split_once(':')?;
     method.eq_ignore_ascii_case("inline").then_some(())?;
     let mut parts = inline.split('|');
-    let encoded = parts.next().filter(|encoded| encoded.len() == KEY_CHARACTERS)?;
-    let mut key_salt = Zeroizing::new([0; 30]);
-    let length = STANDARD.decode_slice(encoded, &mut key_salt[..]).ok()?;
-    (length == key_salt.len()).then_some(())?;
-    let mut key = SrtpKey::new(suite, *key_salt);
+    let mut key = decoded(parts.next()?, suite)?;
 
     let mut next = parts.next();
     if let Some(lifetime) = next.filter(|part| !part.contains(':')) {
@@ -98,6 +79,15 @@ fn key(parameter: &str, suite: Suite) -> Option<SrtpKey> {
         key = key.with_mki(value, length);
     }
     parts.next().is_none().then_some(key)
+}
+
+/// Key and salt in base64: as many characters as the suite's octets take (TDR-SDP-004), with padding
+/// where that is due (RFC 4568, 6.1).
+fn decoded(encoded: &str, suite: Suite) -> Option<SrtpKey> {
+    (encoded.len() == suite.key_salt_len().div_ceil(3) * 4).then_some(())?;
+    let mut octets = Zeroizing::new([0; 48]);
+    let len = STANDARD.decode_slice(encoded, &mut octets[..]).ok()?;
+    SrtpKey::from_octets(suite, octets.get(..len)?)
 }
 
 /// `2^31` or a decimal number. What it says is no limit for us: a call ends long before.
@@ -196,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_we_write_we_read() {
-        let key = SrtpKey::new(Suite::AesCm128HmacSha1_80, [0xa5; 30]);
+        let key = SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &[0xa5; 30]).unwrap();
         let written = write(7, &key);
         let value = written.trim_end().strip_prefix("a=crypto:").unwrap();
         assert!(value.ends_with("|2^31"));

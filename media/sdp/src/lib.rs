@@ -6,6 +6,7 @@
 //! other; [`SessionDescription`] reads and edits a body line by line.
 #![forbid(unsafe_code)]
 
+pub mod ability;
 pub mod carriage;
 pub mod codecs;
 pub mod crypto;
@@ -15,13 +16,16 @@ pub mod pair;
 mod remote;
 pub mod section;
 pub mod stream;
+pub mod suite;
 pub mod text;
 mod write;
 
+pub use ability::{Ability, Security};
 pub use carriage::{Carriage, Key, LatchPolicy, Notice, Order, Terms};
 pub use codecs::Codecs;
 pub use measured::{Bursts, CallStats, DropReason, LegStats, Silence, Silences, Told};
-pub use offer_answer::{Ability, Local, Media, Negotiation, Refusal};
+pub use offer_answer::{Local, Media, Negotiation, Refusal};
 pub use pair::{PayloadMap, payload_map};
-pub use stream::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+pub use stream::{Crypto, Direction, Payload, Stream};
+pub use suite::{SrtpKey, Suite, Suites};
 pub use text::{SdpError, SessionDescription};

@@ -4,11 +4,13 @@
 //! it where an INVITE forks). It speaks for our end only: the pairing of two legs is in
 //! [`crate::pair`]. What it refuses changes nothing in it.
 
+use crate::ability::{Ability, Security};
 use crate::codecs::Codecs;
 use crate::pair::{assign_numbers, matched};
 use crate::remote::Remote;
 use crate::section::is_parameters;
-use crate::stream::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use crate::stream::{Crypto, Direction, Payload, Stream};
+use crate::suite::{SrtpKey, Suite};
 use crate::write::{Draft, Slot};
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -24,19 +26,9 @@ pub struct Local {
     pub rtcp_port: u16,
     /// `o=` session id.
     pub session_id: u64,
-    /// The key we protect with, made fresh for this dialog; unused when plain RTP is agreed.
-    pub key: SrtpKey,
-}
-
-/// What our end may agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ability {
-    /// RTP/AVP only.
-    Plain,
-    /// RTP/SAVP with SDES only; a plain offer is refused (TDR-MED-001).
-    Srtp,
-    /// Either in an answer; an offer of ours is RTP/SAVP.
-    Either,
+    /// The keys we protect with, made fresh for this dialog: one for each suite that may be agreed,
+    /// as no key serves two suites. Unused when plain RTP is agreed.
+    pub keys: Vec<SrtpKey>,
 }
 
 /// The media that two legs share: what an offer or answer is about, without anybody's addresses.
@@ -114,9 +106,11 @@ struct Agreed {
 impl Negotiation {
     /// A leg on which nothing has been agreed.
     pub fn new(local: Local, ability: Ability) -> Self {
+        let has_key = |suite: &Suite| local.keys.iter().any(|key| key.suite() == *suite);
+        let suites = ability.suites.iter().filter(has_key).collect();
         Self {
             local,
-            ability,
+            ability: Ability { suites, ..ability },
             codecs: Codecs::default(),
             open: Open::Nothing,
             in_force: None,
@@ -141,7 +135,7 @@ impl Negotiation {
         if !matches!(self.open, Open::Nothing) {
             return Err(Refusal::OutOfTurn);
         }
-        let mut theirs = Remote::offer(sdp, self.ability, self.suite_in_force())?;
+        let mut theirs = Remote::offer(sdp, &self.ability, self.suite_in_force())?;
         if !self.codecs.are_all() {
             theirs.media.payloads = self.codecs.of(&theirs.media.payloads);
             if !theirs.media.payloads.iter().any(Payload::is_speech) {
@@ -186,12 +180,19 @@ impl Negotiation {
         }
         let direction = media.direction.within(theirs.media.direction.reversed());
         let theirs = theirs.clone();
+        let crypto = match &theirs.crypto {
+            Some(theirs) => {
+                let key = self.key(theirs.suite).ok_or(Refusal::SrtpRequired)?;
+                Some((theirs.tag, key.clone()))
+            }
+            None => None,
+        };
         let draft = Draft {
             media: Media { payloads, direction, ptime_ms: media.ptime_ms },
             proto: theirs.proto.clone(),
             slots: theirs.slots.clone(),
             rtcp_mux: theirs.rtcp_mux,
-            crypto: theirs.crypto.as_ref().map(|c| (c.tag, self.key(c.suite))),
+            crypto,
         };
         let stream = stream(&theirs, &draft, draft.media.payloads.clone(), direction);
         let ours = self.issue(draft);
@@ -224,13 +225,14 @@ impl Negotiation {
                 crypto: ours.draft.crypto.as_ref().map(|(_, key)| (OUR_TAG, key.clone())),
             },
             None => {
-                let plain = self.ability == Ability::Plain;
+                let plain = self.ability.security == Security::Off;
+                let preferred = self.ability.suites.iter().find_map(|suite| self.key(suite));
                 Draft {
                     media,
                     proto: if plain { "RTP/AVP" } else { "RTP/SAVP" }.to_owned(),
                     slots: vec![Slot::Audio],
                     rtcp_mux: !plain,
-                    crypto: (!plain).then(|| (OUR_TAG, self.local.key.clone())),
+                    crypto: preferred.filter(|_| !plain).map(|key| (OUR_TAG, key.clone())),
                 }
             }
         };
@@ -324,8 +326,8 @@ impl Negotiation {
         Written { draft, version: self.version, body }
     }
 
-    fn key(&self, suite: Suite) -> SrtpKey {
-        SrtpKey::new(suite, *self.local.key.key_salt())
+    fn key(&self, suite: Suite) -> Option<&SrtpKey> {
+        self.local.keys.iter().find(|key| key.suite() == suite)
     }
 
     fn suite_in_force(&self) -> Option<Suite> {

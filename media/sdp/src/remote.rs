@@ -1,9 +1,11 @@
 //! The far side's description, reduced to the one audio stream that we can agree.
 
+use crate::ability::{Ability, Security};
 use crate::crypto::CryptoLine;
-use crate::offer_answer::{Ability, Media, Refusal};
+use crate::offer_answer::{Media, Refusal};
 use crate::section::{MediaDescription, MediaLine, socket};
-use crate::stream::{Direction, Payload, SrtpKey, Suite};
+use crate::stream::{Direction, Payload};
+use crate::suite::{SrtpKey, Suite};
 use crate::text::{SdpError, SessionDescription};
 use crate::write::{Draft, Slot};
 use bytes::Bytes;
@@ -42,16 +44,19 @@ impl Remote {
     /// anew under another suite.
     pub(crate) fn offer(
         body: &[u8],
-        ability: Ability,
+        ability: &Ability,
         in_force: Option<Suite>,
     ) -> Result<Self, Refusal> {
         let sdp = SessionDescription::parse(body)?;
         let mut refusal = None;
         for (at, media) in sdp.media().enumerate().filter(|(_, media)| is_audio(media.line())) {
-            let crypto = secured(media.line(), ability).and_then(|secured| match secured {
-                true => chosen(&media, in_force).map(Some).ok_or(Refusal::SrtpRequired),
-                false => Ok(None),
-            });
+            let crypto =
+                secured(media.line(), ability.security).and_then(|secured| match secured {
+                    true => {
+                        chosen(&media, ability, in_force).map(Some).ok_or(Refusal::SrtpRequired)
+                    }
+                    false => Ok(None),
+                });
             let read = crypto.and_then(|c| Self::read(&sdp, body, at, &media, c, &[]));
             match read {
                 Ok(remote) => return Ok(remote),
@@ -75,9 +80,9 @@ impl Remote {
             .or_else(|| sdp.media().enumerate().find(|(_, media)| is_audio(media.line())))
             .ok_or(Refusal::NoAudio)?;
         let crypto = match &offer.crypto {
-            None => secured(media.line(), Ability::Plain).map(|_| None)?,
+            None => secured(media.line(), Security::Off).map(|_| None)?,
             Some((_, key)) => {
-                secured(media.line(), Ability::Srtp)?;
+                secured(media.line(), Security::Required)?;
                 Some(answered(&media, key.suite()).ok_or(Refusal::SrtpRequired)?)
             }
         };
@@ -136,8 +141,8 @@ fn is_audio(line: &MediaLine<'_>) -> bool {
     line.media.eq_ignore_ascii_case("audio") && line.port != 0
 }
 
-/// Whether the m-line asks for SRTP, if `ability` can carry it at all.
-fn secured(line: &MediaLine<'_>, ability: Ability) -> Result<bool, Refusal> {
+/// Whether the m-line asks for SRTP, if that may be carried at all.
+fn secured(line: &MediaLine<'_>, security: Security) -> Result<bool, Refusal> {
     const PLAIN: [&str; 4] = ["RTP/AVP", "RTP/AVPF", "UDP/RTP/AVP", "UDP/RTP/AVPF"];
     const SECURED: [&str; 6] = [
         "RTP/SAVP",
@@ -148,22 +153,27 @@ fn secured(line: &MediaLine<'_>, ability: Ability) -> Result<bool, Refusal> {
         "UDP/TLS/RTP/SAVPF",
     ];
     let is = |known: &&str| line.proto.eq_ignore_ascii_case(known);
-    match (PLAIN.iter().any(is), SECURED.iter().any(is), ability) {
-        (true, _, Ability::Srtp) => Err(Refusal::SrtpRequired),
-        (_, true, Ability::Plain) => Err(Refusal::SrtpNotAllowed),
+    match (PLAIN.iter().any(is), SECURED.iter().any(is), security) {
+        (true, _, Security::Required) => Err(Refusal::SrtpRequired),
+        (_, true, Security::Off) => Err(Refusal::SrtpNotAllowed),
         (true, _, _) => Ok(false),
         (_, true, _) => Ok(true),
         _ => Err(Refusal::NoAudio),
     }
 }
 
-/// The crypto line of an offer that we take: `_80` before `_32` wherever it stands (TDR-SDP-002),
-/// without MKI before with (TDR-SDP-003).
-fn chosen(media: &MediaDescription<'_>, in_force: Option<Suite>) -> Option<RemoteCrypto> {
-    let rank = |line: &CryptoLine| {
-        (in_force != Some(line.suite), line.suite != Suite::AesCm128HmacSha1_80, line.has_mki())
-    };
-    let CryptoLine { tag, suite, keys } = media.crypto().min_by_key(rank)?;
+/// The crypto line of an offer that we take, wherever it stands (TDR-SDP-002): that of the suite in
+/// force, else of the suite we prefer; without MKI before with (TDR-SDP-003).
+fn chosen(
+    media: &MediaDescription<'_>,
+    ability: &Ability,
+    in_force: Option<Suite>,
+) -> Option<RemoteCrypto> {
+    let ranked = media.crypto().filter_map(|line| {
+        let place = ability.suites.place(line.suite)?;
+        Some(((in_force != Some(line.suite), place, line.has_mki()), line))
+    });
+    let (_, CryptoLine { tag, suite, keys }) = ranked.min_by_key(|(rank, _)| *rank)?;
     Some(RemoteCrypto { tag, suite, keys })
 }
 

@@ -1,7 +1,7 @@
 //! One agreed m-line seen from us: addresses, keys, payload types, direction.
 
+use crate::suite::SrtpKey;
 use std::net::SocketAddr;
-use zeroize::ZeroizeOnDrop;
 
 /// The audio stream that one leg has agreed with its far side, seen from us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,66 +75,6 @@ pub struct Crypto {
     /// What the far side may protect with: more than one where it answered several lines
     /// (TDR-SDP-003); the first that authenticates a packet wins.
     pub remote: Vec<SrtpKey>,
-}
-
-/// An SRTP crypto suite (RFC 4568, 6.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Suite {
-    /// AES_CM_128_HMAC_SHA1_80.
-    AesCm128HmacSha1_80,
-    /// AES_CM_128_HMAC_SHA1_32.
-    AesCm128HmacSha1_32,
-}
-
-/// A master key and salt with their suite. Wiped when dropped; its `Debug` shows no key octet.
-#[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
-pub struct SrtpKey {
-    #[zeroize(skip)]
-    suite: Suite,
-    /// Master key and master salt, 16 + 14 octets (TDR-SDP-004).
-    key_salt: [u8; 30],
-    /// The MKI value and its length in octets that packets carry, if declared.
-    #[zeroize(skip)]
-    mki: Option<(u32, u8)>,
-}
-
-impl SrtpKey {
-    /// A key from its 30 octets.
-    pub const fn new(suite: Suite, key_salt: [u8; 30]) -> Self {
-        Self { suite, key_salt, mki: None }
-    }
-    /// The same key with an MKI of `len` octets.
-    pub fn with_mki(mut self, value: u32, len: u8) -> Self {
-        self.mki = Some((value, len));
-        self
-    }
-    /// A fresh key. Only a cryptographic generator can make one.
-    pub fn generate<R: rand_core::CryptoRng + rand_core::RngCore>(
-        suite: Suite,
-        rng: &mut R,
-    ) -> Self {
-        let mut key_salt = [0; 30];
-        rng.fill_bytes(&mut key_salt);
-        Self::new(suite, key_salt)
-    }
-    /// The suite.
-    pub const fn suite(&self) -> Suite {
-        self.suite
-    }
-    /// Key and salt, for key derivation only.
-    pub const fn key_salt(&self) -> &[u8; 30] {
-        &self.key_salt
-    }
-    /// The MKI value and length in octets, if packets carry one.
-    pub const fn mki(&self) -> Option<(u32, u8)> {
-        self.mki
-    }
-}
-
-impl std::fmt::Debug for SrtpKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SrtpKey({:?})", self.suite)
-    }
 }
 
 /// One payload type with its mapping (static ones are filled in where the SDP names none).

@@ -3,7 +3,8 @@
 use crate::crypto;
 use crate::offer_answer::{Local, Media};
 use crate::section::MediaLine;
-use crate::stream::{Direction, SrtpKey};
+use crate::stream::Direction;
+use crate::suite::SrtpKey;
 use bytes::Bytes;
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! SRTP and SRTCP of one key in place (RFC 3711), for AES_CM_128_HMAC_SHA1_80 and _32.
+//! SRTP and SRTCP of one key in place (RFC 3711, RFC 6188, RFC 7714).
 //!
 //! A [`Sender`] protects under one key of ours, a [`Receiver`] unprotects under the keys that the
 //! far side may use. Neither knows addresses, streams or calls, and neither allocates per packet.

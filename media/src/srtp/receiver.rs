@@ -2,7 +2,7 @@
 
 use super::PacketIndex;
 use super::replay::{Arrival, Window};
-use super::suite::{Context, Mki, Session};
+use super::suite::{AuthenticRtcp, Context, Mki, RTCP_CLEAR, Scratch};
 use crate::rtp::Header;
 use crate::{DropReason, PacketBuf};
 use sdp::SrtpKey;
@@ -18,10 +18,6 @@ const ROC_SEARCH: u32 = 2;
 /// One packet in so many that fail is worth that search: whoever floods us with forged packets
 /// must not multiply what one costs.
 const SEARCH_EVERY: u32 = 16;
-/// SRTCP's E flag, in the word before MKI and tag.
-const ENCRYPTED: u32 = 1 << 31;
-/// The part of an RTCP packet that stays readable: header and sender SSRC.
-const RTCP_CLEAR: usize = 8;
 
 /// What an authenticated packet says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +36,7 @@ pub struct Receiver {
     rtp: Sources,
     rtcp: Sources,
     failures: u32,
+    scratch: Scratch,
 }
 
 /// One way in which packets may be protected. A key that declares an MKI counts twice: its packets
@@ -67,6 +64,7 @@ impl Receiver {
             rtp: Sources::new(),
             rtcp: Sources::new(),
             failures: 0,
+            scratch: Scratch::for_keys(tried),
         }
     }
 
@@ -86,9 +84,12 @@ impl Receiver {
             None => Some(PacketIndex::new(0, header.sequence)),
         };
         let estimate = estimate.filter(|index| is_new(source, index.get()));
-        let believed = estimate.and_then(|index| {
-            self.authenticate(slot.packet(), &header, index).map(|found| (index, found))
-        });
+        let believed = match estimate {
+            Some(index) => {
+                self.authenticate(slot.packet(), &header, index).map(|found| (index, found))
+            }
+            None => None,
+        };
         let (index, (form, end)) = match believed {
             Some(believed) => believed,
             None => self.search(slot.packet(), &header, highest).ok_or(if estimate.is_some() {
@@ -98,8 +99,7 @@ impl Receiver {
             })?,
         };
         let session = &self.contexts[self.forms[form].key].rtp;
-        session.apply(header.ssrc, index.get(), &mut slot.packet_mut()[header.payload_at..end])?;
-        slot.set_len(end);
+        session.open(slot, (header.payload_at, end), (header.ssrc, index), &self.scratch)?;
         // Only now: a forged packet must leave no trace.
         self.settled = Some(form);
         Ok(self.rtp.remember(header.ssrc, index.get()))
@@ -111,50 +111,48 @@ impl Receiver {
         let ssrc = packet.get(4..RTCP_CLEAR).and_then(|ssrc| ssrc.first_chunk::<4>());
         let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
         let source = self.rtcp.find(ssrc)?;
-        let mut reason = DropReason::BadTag;
-        let believed = self.candidates().find_map(|form| {
-            let (session, mki) = (&self.contexts[self.forms[form].key].rtcp, self.forms[form].mki);
-            let (sent, tag) = split_tag(packet, session, mki, RTCP_CLEAR + 4)?;
-            let (end, word) = sent.split_last_chunk::<4>()?;
-            let word = u32::from_be_bytes(*word);
-            let index = u64::from(word & !ENCRYPTED);
-            if !is_new(source, index) {
-                reason = DropReason::Replay;
-                return None;
-            }
-            session.tag_is_right(sent, &[], tag).then_some((form, end.len(), word, index))
-        });
-        let (form, end, word, index) = believed.ok_or(reason)?;
-        slot.set_len(end);
-        if word & ENCRYPTED != 0 {
-            let session = &self.contexts[self.forms[form].key].rtcp;
-            session.apply(ssrc, index, &mut slot.packet_mut()[RTCP_CLEAR..])?;
-        }
+        let (form, authentic) = self.authenticate_rtcp(packet, ssrc, source)?;
+        let session = &self.contexts[self.forms[form].key].rtcp;
+        session.open_rtcp(slot, ssrc, authentic, &self.scratch)?;
         self.settled = Some(form);
-        Ok(self.rtcp.remember(ssrc, index))
-    }
-
-    /// The forms that a packet may have: all until one has been believed.
-    fn candidates(&self) -> std::ops::Range<usize> {
-        match self.settled {
-            Some(form) => form..form + 1,
-            None => 0..self.forms.len(),
-        }
+        Ok(self.rtcp.remember(ssrc, u64::from(authentic.index)))
     }
 
     /// The form under which the packet authenticates at `index`, and where its payload ends.
     fn authenticate(
-        &self,
+        &mut self,
         packet: &[u8],
         header: &Header,
         index: PacketIndex,
     ) -> Option<(usize, usize)> {
-        self.candidates().find_map(|form| {
-            let (session, mki) = (&self.contexts[self.forms[form].key].rtp, self.forms[form].mki);
-            let (sent, tag) = split_tag(packet, session, mki, header.payload_at)?;
-            let roc = index.roc().to_be_bytes();
-            session.tag_is_right(sent, &roc, tag).then_some((form, sent.len()))
+        let (contexts, forms, scratch) = (&self.contexts, &self.forms, &mut self.scratch);
+        candidates(self.settled, forms).find_map(|at| {
+            let Form { key, mki } = forms[at];
+            let of = (header.ssrc, index);
+            let end = contexts[key].rtp.check(packet, header.payload_at, of, mki, scratch)?;
+            Some((at, end))
         })
+    }
+
+    /// The form under which an SRTCP packet is authentic and new.
+    fn authenticate_rtcp(
+        &mut self,
+        packet: &[u8],
+        ssrc: u32,
+        source: Option<Window>,
+    ) -> Result<(usize, AuthenticRtcp), DropReason> {
+        let (contexts, forms, scratch) = (&self.contexts, &self.forms, &mut self.scratch);
+        let mut reason = DropReason::BadTag;
+        let found = candidates(self.settled, forms).find_map(|at| {
+            let Form { key, mki } = forms[at];
+            let session = &contexts[key].rtcp;
+            if !is_new(source, u64::from(session.rtcp_index(packet, mki)?)) {
+                reason = DropReason::Replay;
+                return None;
+            }
+            Some((at, session.check_rtcp(packet, ssrc, mki, scratch)?))
+        });
+        found.ok_or(reason)
     }
 
     /// Tries the rollovers ahead of the estimate that has failed, now and then.
@@ -196,23 +194,12 @@ impl PacketIndex {
     }
 }
 
-/// Cuts a packet into what is authenticated and its tag; `None` if it is too short for its `least`
-/// octets, or carries another MKI.
-fn split_tag<'p>(
-    packet: &'p [u8],
-    session: &Session,
-    mki: Option<Mki>,
-    least: usize,
-) -> Option<(&'p [u8], &'p [u8])> {
-    let (rest, tag) = packet.split_at_checked(packet.len().checked_sub(session.tag_len())?)?;
-    let sent = match mki {
-        Some(mki) => {
-            let (sent, carried) = rest.split_at_checked(rest.len().checked_sub(mki.len())?)?;
-            mki.matches(carried).then_some(sent)?
-        }
-        None => rest,
-    };
-    (sent.len() >= least).then_some((sent, tag))
+/// The forms that a packet may have: all until one has been believed.
+fn candidates(settled: Option<usize>, forms: &[Form]) -> std::ops::Range<usize> {
+    match settled {
+        Some(form) => form..form + 1,
+        None => 0..forms.len(),
+    }
 }
 
 /// Whether an index may come: the source is new, or its window has not had it.

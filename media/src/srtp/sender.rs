@@ -3,7 +3,7 @@
 
 use super::PacketIndex;
 use super::replay::{Arrival, Window};
-use super::suite::{Context, Mki, Session};
+use super::suite::{Context, Mki, RTCP_CLEAR};
 use crate::rtp::{self, Header};
 use crate::{DropReason, PacketBuf};
 use sdp::SrtpKey;
@@ -22,10 +22,6 @@ const RESTART_RUN: u8 = 4;
 const HALF_ROUND: u16 = 1 << 15;
 /// SRTCP indices have 31 bits (RFC 3711, 3.4).
 const RTCP_INDEX_END: u32 = 1 << 31;
-/// SRTCP's E flag.
-const ENCRYPTED: u32 = 1 << 31;
-/// The part of an RTCP packet that stays readable: header and sender SSRC.
-const RTCP_CLEAR: usize = 8;
 
 /// Where a stream of ours comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,17 +82,13 @@ impl Sender {
     /// become ours where not. A repeated packet is refused as `Replay`.
     pub fn protect(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
-        let session = &self.context.rtp;
-        let trailer = session.tag_len() + self.mki.map_or(0, Mki::len);
-        let end = room(slot, trailer)?;
+        let trailer = self.context.rtp.tag_len() + self.mki.map_or(0, Mki::len);
+        has_room(slot, trailer)?;
         let (ssrc, index) = self.next(&header)?;
 
         // From here on the index is used up, even if the packet is not sent.
         rtp::set_source(slot.packet_mut(), index.sequence(), ssrc);
-        let session = &self.context.rtp;
-        session.apply(ssrc, index.get(), &mut slot.packet_mut()[header.payload_at..])?;
-        finish(slot, session, self.mki, end, &index.roc().to_be_bytes());
-        Ok(())
+        self.context.rtp.seal(slot, header.payload_at, (ssrc, index), self.mki)
     }
 
     /// Turns an RTCP packet into SRTCP in place, under its next index. Its SSRCs are the caller's to
@@ -107,17 +99,13 @@ impl Sender {
         let ssrc = packet.get(4..RTCP_CLEAR).and_then(|ssrc| ssrc.first_chunk::<4>());
         let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
         let trailer = 4 + session.tag_len() + self.mki.map_or(0, Mki::len);
-        let end = room(slot, trailer)?;
+        has_room(slot, trailer)?;
         let index = self.rtcp_next;
         if index == RTCP_INDEX_END {
             return Err(DropReason::NoFlow);
         }
         self.rtcp_next += 1;
-        session.apply(ssrc, u64::from(index), &mut slot.packet_mut()[RTCP_CLEAR..])?;
-        slot.set_len(end + 4);
-        slot.packet_mut()[end..].copy_from_slice(&(ENCRYPTED | index).to_be_bytes());
-        finish(slot, session, self.mki, end + 4, &[]);
-        Ok(())
+        session.seal_rtcp(slot, ssrc, index, self.mki)
     }
 
     /// What a source is sent as, if it has sent anything.
@@ -244,23 +232,8 @@ impl FreshSsrcs {
     }
 }
 
-/// Where the packet ends, if `trailer` octets still fit behind it.
-fn room(slot: &mut PacketBuf, trailer: usize) -> Result<usize, DropReason> {
-    let end = slot.len();
-    if end + trailer > slot.octets_mut().len() {
-        return Err(DropReason::TooBig);
-    }
-    Ok(end)
-}
-
-/// Appends MKI and tag to the `end` octets that are authenticated.
-fn finish(slot: &mut PacketBuf, session: &Session, mki: Option<Mki>, end: usize, implied: &[u8]) {
-    let mki_len = mki.map_or(0, Mki::len);
-    slot.set_len(end + mki_len + session.tag_len());
-    let (sent, trailer) = slot.packet_mut().split_at_mut(end);
-    let (carried, tag) = trailer.split_at_mut(mki_len);
-    if let Some(mki) = mki {
-        mki.write(carried);
-    }
-    session.write_tag(sent, implied, tag);
+/// Whether `trailer` octets fit behind the packet.
+fn has_room(slot: &mut PacketBuf, trailer: usize) -> Result<(), DropReason> {
+    let fits = slot.len() + trailer <= slot.octets_mut().len();
+    fits.then_some(()).ok_or(DropReason::TooBig)
 }

@@ -20,7 +20,7 @@ fn scenarios() -> Vec<(SrtpKey, Vec<Line>)> {
                     "80" => Suite::AesCm128HmacSha1_80,
                     _ => Suite::AesCm128HmacSha1_32,
                 };
-                let key = SrtpKey::new(suite, octets(key_salt).try_into().unwrap());
+                let key = SrtpKey::from_octets(suite, &octets(key_salt)).unwrap();
                 let key = match mki_len.parse().unwrap() {
                     0 => key,
                     len => key.with_mki(1, len),
@@ -73,7 +73,7 @@ fn what_libsrtp_sent_is_read_as_it_was_meant() {
 #[test]
 fn the_reference_packet_of_libsrtp() {
     let key_salt = octets("e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6");
-    let key = SrtpKey::new(Suite::AesCm128HmacSha1_80, key_salt.try_into().unwrap());
+    let key = SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &key_salt).unwrap();
     let plain = octets("800f1234decafbadcafebabeabababababababababababababababab");
     let protected =
         octets("800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb");

@@ -62,10 +62,12 @@ pub(crate) fn mark_of(packet: &PacketBuf) -> u32 {
 }
 
 pub(crate) fn key(n: u8) -> SrtpKey {
-    SrtpKey::new(
-        Suite::AesCm128HmacSha1_80,
-        std::array::from_fn(|at| n ^ (at as u8).wrapping_mul(37)),
-    )
+    key_of(Suite::AesCm128HmacSha1_80, n)
+}
+
+pub(crate) fn key_of(suite: Suite, n: u8) -> SrtpKey {
+    let octets: [u8; 46] = std::array::from_fn(|at| n ^ (at as u8).wrapping_mul(37));
+    SrtpKey::from_octets(suite, &octets[..suite.key_salt_len()]).unwrap()
 }
 
 /// Keys of the SRTP leg in most tests.

@@ -9,7 +9,7 @@ use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
-use sdp::{Ability, Carriage, Codecs, Local, Negotiation, SrtpKey, Suite, Terms};
+use sdp::{Ability, Carriage, Codecs, Local, Negotiation, Security, SrtpKey, Terms};
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -201,20 +201,26 @@ pub(crate) fn negotiation(
 ) -> Negotiation {
     let advertise =
         plan.media.get(address).map_or(IpAddr::from([0, 0, 0, 0]), |media| media.advertise);
-    let ability = match plan.trunks.get(trunk).map(|trunk| trunk.srtp) {
-        Some(SrtpPolicy::Off) => Ability::Plain,
-        Some(SrtpPolicy::Preferred) => Ability::Either,
-        Some(SrtpPolicy::Required) | None => Ability::Srtp,
-    };
+    let ability = ability(plan, trunk);
     let local = Local {
         address: advertise,
         rtp_port: port,
         rtcp_port: port + 1,
         // RFC 8866, 5.2 asks for a number unlikely to repeat; 63 bits fit every parser.
         session_id: core.rng.next_u64() >> 1,
-        key: SrtpKey::generate(Suite::AesCm128HmacSha1_80, &mut core.rng),
+        keys: ability.suites.iter().map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect(),
     };
     Negotiation::new(local, ability).with_codecs(codecs(plan, trunk, whose))
+}
+
+/// What a leg on `trunk` may agree.
+fn ability(plan: &Plan, trunk: usize) -> Ability {
+    let security = match plan.trunks.get(trunk).map(|trunk| trunk.srtp) {
+        Some(SrtpPolicy::Off) => Security::Off,
+        Some(SrtpPolicy::Preferred) => Security::Preferred,
+        Some(SrtpPolicy::Required) | None => Security::Required,
+    };
+    Ability { security, one_line: is_teams(plan, trunk), ..Ability::default() }
 }
 
 /// The codecs of a leg on `trunk`: what it and the tenant both allow. Nothing is held back from an

@@ -13,7 +13,7 @@ use crate::transfer::Transfer;
 use bytes::Bytes;
 use media::Now;
 use rand_core::RngCore;
-use sdp::{Direction, Local, Negotiation, SrtpKey, Stream, Suite};
+use sdp::{Direction, Local, Negotiation, SrtpKey, Stream};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::usage::prack;
 use sip_core::usage::session_timer::SessionTimer;
@@ -103,12 +103,13 @@ impl Call {
         let sound = core.open_sound(id)?;
         let tag = Bytes::from(core.token());
         core.dialogs.insert((call_id.clone(), tag.clone()), id);
+        let ability = core.persona.ability();
         let local = Local {
             address: core.plan.address,
             rtp_port: sound.rtp_port,
             rtcp_port: sound.rtp_port + 1,
             session_id: u64::from(core.rng.next_u32()),
-            key: SrtpKey::generate(Suite::AesCm128HmacSha1_80, &mut core.rng),
+            keys: ability.suites.iter().map(|s| SrtpKey::generate(s, &mut core.rng)).collect(),
         };
         Some(Self {
             id,
@@ -117,7 +118,7 @@ impl Call {
             contact: contact.into(),
             call_id,
             tag,
-            negotiation: Negotiation::new(local, core.persona.ability()),
+            negotiation: Negotiation::new(local, ability),
             dress: Dress::new(&mut core.rng),
             sound,
             flows: None,

@@ -40,7 +40,7 @@ impl Carrier {
             sbc,
             script,
             media: Media::g711(),
-            ability: Ability::Plain,
+            ability: Ability::plain(),
             hold: Direction::SendOnly,
             product: "Carrier/1".to_owned(),
             abilities: Abilities::default(),

@@ -7,7 +7,7 @@ use crate::teams::Teams;
 use crate::{Carrier, Hop};
 use crate::{strict_headers, strict_sdp};
 use bytes::Bytes;
-use sdp::Ability;
+use sdp::Security;
 use sip_core::{Headers, Message, Method, Name, NameAddr, Request, Response};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -174,7 +174,7 @@ fn leaks(carrier: &Carrier, headers: &Headers, body: &[u8]) -> Vec<Fault> {
             faults.push(Fault::noted("topology", format!("{name} shows the Teams leg")));
         }
     }
-    let plain = carrier.ability == Ability::Plain;
+    let plain = carrier.ability.security == Security::Off;
     for line in [&b"a=crypto"[..], b"a=label", b"a=mid", b"a=candidate"] {
         if plain && contains(body, line) {
             let line = String::from_utf8_lossy(line);

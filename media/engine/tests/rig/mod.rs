@@ -134,7 +134,7 @@ pub(crate) fn stream(rtp: &UdpSocket, rtcp: &UdpSocket) -> Stream {
 
 /// The same stream under SDES keys.
 pub(crate) fn encrypted(stream: Stream, local: u8, remote: u8) -> Stream {
-    let key = |octet| SrtpKey::new(Suite::AesCm128HmacSha1_80, [octet; 30]);
+    let key = |octet| SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &[octet; 30]).unwrap();
     Stream { crypto: Some(Crypto { local: key(local), remote: vec![key(remote)] }), ..stream }
 }
 

@@ -1,7 +1,7 @@
 //! What holds for every sequence of octets, as a body and as what the far side says in a dialog: one
 //! function each, for ordinary tests and for the fuzz targets alike. A law that does not hold panics.
 
-use sdp::{Ability, Local, Media, Negotiation, SessionDescription, SrtpKey, Suite};
+use sdp::{Ability, Local, Media, Negotiation, Security, SessionDescription, SrtpKey, Suite};
 
 /// What is read is written as it came, and every view of it can be taken. Whether it was read.
 pub(crate) fn text(octets: &[u8]) -> bool {
@@ -23,7 +23,7 @@ pub(crate) fn text(octets: &[u8]) -> bool {
 /// something was agreed.
 pub(crate) fn dialog(octets: &[u8]) -> usize {
     let Some((first, rest)) = octets.split_first() else { return 0 };
-    let ability = [Ability::Plain, Ability::Srtp, Ability::Either][usize::from(first % 3)];
+    let ability = [Ability::plain(), Ability::srtp(), Ability::either()][usize::from(first % 3)];
     let mut leg = leg(ability);
     let mut agreed = 0;
     for part in rest.split(|b| *b == PART_END).take(PARTS_MAX) {
@@ -63,12 +63,13 @@ pub(crate) const PART_END: u8 = 0xff;
 const PARTS_MAX: usize = 16;
 
 fn leg(ability: Ability) -> Negotiation {
+    let key = |suite: Suite| SrtpKey::from_octets(suite, &[0x11; 46][..suite.key_salt_len()]);
     let local = Local {
         address: "203.0.113.10".parse().unwrap(),
         rtp_port: 20000,
         rtcp_port: 20001,
         session_id: 77,
-        key: SrtpKey::new(Suite::AesCm128HmacSha1_80, [0x11; 30]),
+        keys: Suite::ALL.into_iter().filter_map(key).collect(),
     };
     Negotiation::new(local, ability)
 }
@@ -110,10 +111,10 @@ const SECURED: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.
 /// What is in force is what the ability allows.
 fn sound(leg: &Negotiation, ability: Ability) {
     let Some(stream) = leg.stream() else { return };
-    match ability {
-        Ability::Plain => assert!(stream.crypto.is_none()),
-        Ability::Srtp => assert!(stream.crypto.is_some()),
-        Ability::Either => {}
+    match ability.security {
+        Security::Off => assert!(stream.crypto.is_none()),
+        Security::Required => assert!(stream.crypto.is_some()),
+        Security::Preferred => {}
     }
     assert!(stream.payloads.iter().any(sdp::Payload::is_speech));
 }

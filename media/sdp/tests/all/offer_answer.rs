@@ -5,7 +5,7 @@ use sdp::*;
 
 #[test]
 fn a_plain_offer_is_answered_with_what_the_call_allows_of_it() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     let offered = leg.receive_offer(carrier("a=ptime:20\r\n").as_bytes()).unwrap();
     assert_eq!(numbers(&offered.payloads), [8, 0, 101]);
 
@@ -25,7 +25,7 @@ fn a_plain_offer_is_answered_with_what_the_call_allows_of_it() {
 
 #[test]
 fn our_offer_is_one_crypto_line_and_multiplexed_rtcp() {
-    let mut leg = leg(Ability::Srtp);
+    let mut leg = leg(Ability::srtp());
     let offer = leg.make_offer(&media(&[(8, "PCMA"), (96, "opus/48000/2")]));
     assert_eq!(
         text(&offer),
@@ -45,7 +45,7 @@ fn rtcp_goes_where_both_sides_agreed() {
         ("a=rtcp:4555 IN IP4 192.0.2.6\r\n", false, "192.0.2.6:4555"),
         ("a=rtcp:4001\r\na=rtcp-mux\r\n", true, "192.0.2.5:4000"),
     ] {
-        let mut answering = leg(Ability::Plain);
+        let mut answering = leg(Ability::plain());
         let offered = answering.receive_offer(carrier(more).as_bytes()).unwrap();
         let (answer, stream) = answering.make_answer(&offered).unwrap();
         assert_eq!((stream.rtcp_mux, stream.remote_rtcp), (mux, rtcp.parse().ok()), "{more}");
@@ -53,7 +53,7 @@ fn rtcp_goes_where_both_sides_agreed() {
         assert_eq!(lines(&answer, "a=rtcp"), written, "{more}");
 
         // A plain offer of ours has no mux, so an answer cannot agree it.
-        let mut offering = leg(Ability::Plain);
+        let mut offering = leg(Ability::plain());
         assert!(lines(&offering.make_offer(&offered), "a=rtcp").is_empty());
         let (_, stream) = offering.receive_answer(carrier(more).as_bytes()).unwrap();
         assert!(!stream.rtcp_mux, "{more}");
@@ -64,7 +64,7 @@ fn rtcp_goes_where_both_sides_agreed() {
         ("a=rtcp:52009\r\n", false, 52009),
         ("", false, 52005),
     ] {
-        let mut leg = leg(Ability::Srtp);
+        let mut leg = leg(Ability::srtp());
         leg.make_offer(&Media::g711());
         let answer = secured(&[crypto(1, LONG, KEY_A, "")], more);
         let (_, stream) = leg.receive_answer(answer.as_bytes()).unwrap();
@@ -81,9 +81,9 @@ fn an_rtcp_port_that_is_not_the_next_one_is_written() {
             rtp_port: 20000,
             rtcp_port: 30000,
             session_id: 1,
-            key: SrtpKey::new(Suite::AesCm128HmacSha1_80, OUR_KEY),
+            keys: our_keys(),
         },
-        Ability::Plain,
+        Ability::plain(),
     );
     let offer = leg.make_offer(&Media::g711());
     assert_eq!(line(&offer, "a=rtcp:"), "a=rtcp:30000");
@@ -96,16 +96,16 @@ fn the_profile_decides_what_is_refused() {
         secured(&[crypto(1, LONG, KEY_A, "")], "").replace("RTP/SAVP", proto).into_bytes()
     };
     let refused = |ability, body: &[u8]| leg(ability).receive_offer(body).err();
-    assert_eq!(refused(Ability::Srtp, carrier("").as_bytes()), Some(Refusal::SrtpRequired));
-    assert_eq!(refused(Ability::Srtp, &key("RTP/AVP")), Some(Refusal::SrtpRequired));
-    assert_eq!(refused(Ability::Plain, &key("RTP/SAVP")), Some(Refusal::SrtpNotAllowed));
-    assert_eq!(refused(Ability::Either, &key("TCP/RTP/SAVP")), Some(Refusal::NoAudio));
-    assert_eq!(refused(Ability::Srtp, secured(&[], "").as_bytes()), Some(Refusal::SrtpRequired));
+    assert_eq!(refused(Ability::srtp(), carrier("").as_bytes()), Some(Refusal::SrtpRequired));
+    assert_eq!(refused(Ability::srtp(), &key("RTP/AVP")), Some(Refusal::SrtpRequired));
+    assert_eq!(refused(Ability::plain(), &key("RTP/SAVP")), Some(Refusal::SrtpNotAllowed));
+    assert_eq!(refused(Ability::either(), &key("TCP/RTP/SAVP")), Some(Refusal::NoAudio));
+    assert_eq!(refused(Ability::srtp(), secured(&[], "").as_bytes()), Some(Refusal::SrtpRequired));
     let fingerprint = secured(&[], "a=fingerprint:sha-256 AE:24\r\na=setup:actpass\r\n");
-    assert_eq!(refused(Ability::Srtp, fingerprint.as_bytes()), Some(Refusal::SrtpRequired));
+    assert_eq!(refused(Ability::srtp(), fingerprint.as_bytes()), Some(Refusal::SrtpRequired));
 
     for proto in ["RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "rtp/savp"] {
-        for ability in [Ability::Srtp, Ability::Either] {
+        for ability in [Ability::srtp(), Ability::either()] {
             let mut leg = leg(ability);
             let offered = leg.receive_offer(&key(proto)).unwrap();
             let (answer, stream) = leg.make_answer(&offered).unwrap();
@@ -115,7 +115,7 @@ fn the_profile_decides_what_is_refused() {
     }
     for proto in ["RTP/AVP", "RTP/AVPF"] {
         // Crypto lines under a plain profile are somebody's best effort: not ours.
-        let mut leg = leg(Ability::Either);
+        let mut leg = leg(Ability::either());
         let offered = leg.receive_offer(&key(proto)).unwrap();
         let (answer, stream) = leg.make_answer(&offered).unwrap();
         assert_eq!(line(&answer, "m="), format!("m=audio 20000 {proto} 8 0 101"));
@@ -126,15 +126,15 @@ fn the_profile_decides_what_is_refused() {
 #[test]
 fn an_answer_must_keep_the_security_of_the_offer() {
     for (ability, answer, refusal) in [
-        (Ability::Srtp, carrier(""), Refusal::SrtpRequired),
-        (Ability::Either, carrier(""), Refusal::SrtpRequired),
-        (Ability::Srtp, secured(&[], ""), Refusal::SrtpRequired),
-        (Ability::Srtp, secured(&[crypto(1, SHORT, KEY_A, "")], ""), Refusal::SrtpRequired),
-        (Ability::Plain, secured(&[crypto(1, LONG, KEY_A, "")], ""), Refusal::SrtpNotAllowed),
-        (Ability::Plain, carrier("").replace("audio 4000", "audio 0"), Refusal::NoAudio),
-        (Ability::Plain, carrier("").replace("m=audio", "m=image"), Refusal::NoAudio),
-        (Ability::Plain, carrier("").replace("8 0 101", "18 3 101"), Refusal::NoCommonCodec),
-        (Ability::Plain, carrier("").replace("8 0 101", "101"), Refusal::NoCommonCodec),
+        (Ability::srtp(), carrier(""), Refusal::SrtpRequired),
+        (Ability::either(), carrier(""), Refusal::SrtpRequired),
+        (Ability::srtp(), secured(&[], ""), Refusal::SrtpRequired),
+        (Ability::srtp(), secured(&[crypto(1, SHORT, KEY_A, "")], ""), Refusal::SrtpRequired),
+        (Ability::plain(), secured(&[crypto(1, LONG, KEY_A, "")], ""), Refusal::SrtpNotAllowed),
+        (Ability::plain(), carrier("").replace("audio 4000", "audio 0"), Refusal::NoAudio),
+        (Ability::plain(), carrier("").replace("m=audio", "m=image"), Refusal::NoAudio),
+        (Ability::plain(), carrier("").replace("8 0 101", "18 3 101"), Refusal::NoCommonCodec),
+        (Ability::plain(), carrier("").replace("8 0 101", "101"), Refusal::NoCommonCodec),
     ] {
         let mut leg = leg(ability);
         leg.make_offer(&Media::g711());
@@ -151,18 +151,18 @@ fn a_stream_at_port_0_or_without_audio_is_no_audio() {
         "v=0\r\nc=IN IP4 192.0.2.5\r\n".to_owned(),
         String::new(),
     ] {
-        assert_eq!(leg(Ability::Plain).receive_offer(body.as_bytes()), Err(Refusal::NoAudio));
+        assert_eq!(leg(Ability::plain()).receive_offer(body.as_bytes()), Err(Refusal::NoAudio));
     }
     let no_connection = carrier("").replace("c=IN", "i=IN");
     assert!(matches!(
-        leg(Ability::Plain).receive_offer(no_connection.as_bytes()),
+        leg(Ability::plain()).receive_offer(no_connection.as_bytes()),
         Err(Refusal::Unreadable(SdpError { line: 6, .. }))
     ));
 }
 
 #[test]
 fn further_streams_are_refused_in_their_place_and_stay_refused() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     let offer = "v=0\r\nc=IN IP4 192.0.2.5\r\nm=video 6000/2 RTP/AVPF 96 97\r\n\
                  a=rtpmap:96 H264/90000\r\nm=audio 4000 RTP/AVP 8\r\n\
                  m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nm=audio 4010 RTP/AVP 0\r\n";
@@ -191,7 +191,7 @@ fn of_a_plain_and_a_secured_stream_the_one_we_can_carry_is_taken() {
          m=audio 4010 RTP/SAVP 8\r\na=crypto:{}\r\n",
         crypto(3, LONG, KEY_A, "")
     );
-    for (ability, port) in [(Ability::Plain, 4000), (Ability::Srtp, 4010)] {
+    for (ability, port) in [(Ability::plain(), 4000), (Ability::srtp(), 4010)] {
         let mut leg = leg(ability);
         let offered = leg.receive_offer(offer.as_bytes()).unwrap();
         let (answer, stream) = leg.make_answer(&offered).unwrap();
@@ -216,7 +216,7 @@ fn a_direction_never_exceeds_what_the_far_side_left() {
         ("inactive", SendRecv, Inactive),
     ] {
         let far = carrier(&format!("a={offered}\r\n"));
-        let mut answering = leg(Ability::Plain);
+        let mut answering = leg(Ability::plain());
         let mut wants = answering.receive_offer(far.as_bytes()).unwrap();
         wants.direction = wanted;
         let (answer, stream) = answering.make_answer(&wants).unwrap();
@@ -225,7 +225,7 @@ fn a_direction_never_exceeds_what_the_far_side_left() {
         assert_eq!(line(&answer, &format!("a={written}")), format!("a={written}"));
 
         // The same as an answer to our offer.
-        let mut offering = leg(Ability::Plain);
+        let mut offering = leg(Ability::plain());
         offering.make_offer(&wants);
         let (_, stream) = offering.receive_answer(far.as_bytes()).unwrap();
         assert_eq!(stream.direction, answered, "{wanted:?} answered {offered}");
@@ -235,7 +235,7 @@ fn a_direction_never_exceeds_what_the_far_side_left() {
 #[test]
 fn a_hold_by_the_zero_address_reads_as_inactive_and_names_nowhere_to_send() {
     for zero in ["IN IP4 0.0.0.0", "IN IP6 ::"] {
-        let mut leg = leg(Ability::Plain);
+        let mut leg = leg(Ability::plain());
         let offer = carrier("").replace("c=IN IP4 192.0.2.5", &format!("c={zero}"));
         let offered = leg.receive_offer(offer.as_bytes()).unwrap();
         assert_eq!(offered.direction, Direction::Inactive);
@@ -248,7 +248,7 @@ fn a_hold_by_the_zero_address_reads_as_inactive_and_names_nowhere_to_send() {
 
 #[test]
 fn the_version_rises_only_when_the_body_changes() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     let mut wants = media(&[(8, "PCMA")]);
     let version = |body: &[u8]| line(body, "o=").split(' ').nth(2).unwrap().to_owned();
 
@@ -273,7 +273,7 @@ fn the_version_rises_only_when_the_body_changes() {
 
 #[test]
 fn a_refresh_is_known_and_answered_octet_by_octet() {
-    let mut leg = leg(Ability::Srtp);
+    let mut leg = leg(Ability::srtp());
     let offer = secured(&[crypto(0, SHORT, KEY_B, ""), crypto(1, LONG, KEY_A, "")], "");
     let offered = leg.receive_offer(offer.as_bytes()).unwrap();
     assert!(!leg.is_refresh());
@@ -291,7 +291,7 @@ fn a_refresh_is_known_and_answered_octet_by_octet() {
 
 #[test]
 fn a_refresh_by_the_side_that_answered_echoes_its_tag() {
-    let mut leg = leg(Ability::Srtp);
+    let mut leg = leg(Ability::srtp());
     leg.make_offer(&Media::g711());
     let answer = secured(&[crypto(3, LONG, KEY_A, "|2^31")], "a=rtcp-mux\r\n");
     let (_, stream) = leg.receive_answer(answer.as_bytes()).unwrap();
@@ -306,7 +306,7 @@ fn a_refresh_by_the_side_that_answered_echoes_its_tag() {
 
 #[test]
 fn a_new_key_of_the_far_side_takes_effect_and_ours_stays() {
-    let mut leg = leg(Ability::Srtp);
+    let mut leg = leg(Ability::srtp());
     let offered = leg.receive_offer(secured(&[crypto(1, LONG, KEY_A, "")], "").as_bytes()).unwrap();
     let (first, before) = leg.make_answer(&offered).unwrap();
     let moved = secured(&[crypto(1, LONG, KEY_B, "")], "a=sendonly\r\n").replace("52004", "50444");
@@ -328,7 +328,7 @@ fn a_new_key_of_the_far_side_takes_effect_and_ours_stays() {
 
 #[test]
 fn our_reoffer_keeps_profile_suite_and_mux_as_agreed() {
-    let mut leg = leg(Ability::Either);
+    let mut leg = leg(Ability::either());
     let offer = secured(&[crypto(4, SHORT, KEY_A, "")], "").replace("RTP/SAVP", "RTP/SAVPF");
     let offered = leg.receive_offer(offer.as_bytes()).unwrap();
     let (answer, stream) = leg.make_answer(&offered).unwrap();
@@ -341,9 +341,9 @@ fn our_reoffer_keeps_profile_suite_and_mux_as_agreed() {
     assert!(line(&again, "a=crypto").starts_with("a=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:ERER"));
 
     for (ability, more, mux) in [
-        (Ability::Either, "a=rtcp-mux\r\n", 1),
-        (Ability::Plain, "a=rtcp-mux\r\n", 1),
-        (Ability::Either, "", 0),
+        (Ability::either(), "a=rtcp-mux\r\n", 1),
+        (Ability::plain(), "a=rtcp-mux\r\n", 1),
+        (Ability::either(), "", 0),
     ] {
         let mut plain = crate::support::leg(ability);
         let offered = plain.receive_offer(carrier(more).as_bytes()).unwrap();
@@ -357,7 +357,7 @@ fn our_reoffer_keeps_profile_suite_and_mux_as_agreed() {
 
 #[test]
 fn our_key_does_not_move_to_another_suite_while_its_suite_is_offered() {
-    let mut leg = leg(Ability::Srtp);
+    let mut leg = leg(Ability::srtp());
     let short = crypto(1, SHORT, KEY_A, "");
     let offered = leg.receive_offer(secured(std::slice::from_ref(&short), "").as_bytes()).unwrap();
     leg.make_answer(&offered).unwrap();
@@ -369,7 +369,7 @@ fn our_key_does_not_move_to_another_suite_while_its_suite_is_offered() {
 
 #[test]
 fn an_answer_is_read_in_the_place_of_our_stream() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     let offer = format!(
         "v=0\r\nc=IN IP4 192.0.2.5\r\nm=audio 4000 RTP/SAVP 8\r\na=crypto:{}\r\n\
          m=audio 4010 RTP/AVP 8\r\n",
@@ -385,7 +385,7 @@ fn an_answer_is_read_in_the_place_of_our_stream() {
 
 #[test]
 fn an_answer_may_come_again_and_a_later_one_to_the_same_offer_counts() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     leg.make_offer(&Media::g711());
     let early = leg.receive_answer(carrier("").as_bytes()).unwrap();
     assert_eq!(leg.receive_answer(carrier("").as_bytes()), Ok(early.clone()));
@@ -404,7 +404,7 @@ fn an_answer_may_come_again_and_a_later_one_to_the_same_offer_counts() {
 
 #[test]
 fn forks_of_one_offer_are_told_apart() {
-    let mut first = leg(Ability::Srtp);
+    let mut first = leg(Ability::srtp());
     first.make_offer(&Media::g711());
     let mut second = first.clone();
     let a = secured(&[crypto(1, LONG, KEY_A, "")], "");
@@ -419,7 +419,7 @@ fn forks_of_one_offer_are_told_apart() {
 fn what_comes_out_of_turn_is_refused() {
     let offer = carrier("");
     let wants = Media::g711();
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     assert_eq!(leg.receive_answer(offer.as_bytes()), Err(Refusal::OutOfTurn));
     assert_eq!(leg.make_answer(&wants), Err(Refusal::OutOfTurn));
     assert_eq!(leg.answer_refresh(), Err(Refusal::OutOfTurn));
@@ -433,7 +433,7 @@ fn what_comes_out_of_turn_is_refused() {
 
 #[test]
 fn a_refused_offer_can_be_followed_by_a_good_one() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     assert!(leg.receive_offer(b"m=audio x").is_err());
     let offered = leg.receive_offer(carrier("").as_bytes()).unwrap();
     assert_eq!(leg.make_answer(&media(&[(9, "G722")])), Err(Refusal::NoCommonCodec));
@@ -442,7 +442,7 @@ fn a_refused_offer_can_be_followed_by_a_good_one() {
 
 #[test]
 fn an_answer_with_other_numbers_is_sent_by_them_and_received_by_both() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     leg.make_offer(&media(&[(8, "PCMA"), (101, "telephone-event"), (96, "opus/48000/2")]));
     let answer = carrier("").replace("101", "99");
     let (agreed, stream) = leg.receive_answer(answer.as_bytes()).unwrap();
@@ -453,7 +453,7 @@ fn an_answer_with_other_numbers_is_sent_by_them_and_received_by_both() {
 
 #[test]
 fn an_answer_without_a_mapping_means_what_we_offered_by_that_number() {
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     leg.make_offer(&media(&[(8, "PCMA"), (101, "telephone-event")]));
     let answer = "v=0\nc=IN IP4 192.0.2.5\nm=audio 4000 RTP/AVP 8 101 102\n";
     let (agreed, _) = leg.receive_answer(answer.as_bytes()).unwrap();
@@ -468,21 +468,21 @@ fn a_payload_number_keeps_its_meaning_on_the_leg() {
     };
 
     // We offered: the other leg now has 101 for opus, and 99 for events.
-    let mut leg = leg(Ability::Plain);
+    let mut leg = leg(Ability::plain());
     assert_eq!(offers(&mut leg, &[(8, "PCMA"), (101, "telephone-event"), (96, "x")]), "8 101 96");
     leg.receive_answer(carrier("").as_bytes()).unwrap();
     let wants = [(101, "opus/48000/2"), (99, "telephone-event"), (8, "PCMA")];
     assert_eq!(offers(&mut leg, &wants), "97 101 8", "96 was x, though it was not accepted");
 
     // They offered, and we did not take 97.
-    let mut leg = crate::support::leg(Ability::Plain);
+    let mut leg = crate::support::leg(Ability::plain());
     let offer = carrier("a=rtpmap:97 x/8000\r\n").replace("8 0 101", "8 97");
     leg.receive_offer(offer.as_bytes()).unwrap();
     leg.make_answer(&media(&[(8, "PCMA")])).unwrap();
     assert_eq!(offers(&mut leg, &[(8, "PCMA"), opus]), "8 96");
 
     // They answered events with a number of their own.
-    let mut leg = crate::support::leg(Ability::Plain);
+    let mut leg = crate::support::leg(Ability::plain());
     leg.make_offer(&media(&[(8, "PCMA"), (101, "telephone-event")]));
     leg.receive_answer(carrier("").replace("101", "97").as_bytes()).unwrap();
     assert_eq!(offers(&mut leg, &[(8, "PCMA"), opus]), "8 96");
@@ -492,20 +492,20 @@ fn a_payload_number_keeps_its_meaning_on_the_leg() {
 fn an_offer_never_holds_what_cannot_be_written() {
     let mut wants = media(&[(8, "PCMA"), (8, "PCMU"), (200, "GSM"), (97, "x y"), (98, "a\r\na=b")]);
     wants.payloads[0].fmtp = Some("1\r\na=evil".to_owned());
-    let offer = leg(Ability::Plain).make_offer(&wants);
+    let offer = leg(Ability::plain()).make_offer(&wants);
     assert_eq!(line(&offer, "m="), "m=audio 20000 RTP/AVP 8 96 99");
     assert!(!text(&offer).contains("evil") && lines(&offer, "a=rtpmap").len() == 3);
-    let mut answering = leg(Ability::Plain);
+    let mut answering = leg(Ability::plain());
     answering.receive_offer(carrier("").as_bytes()).unwrap();
     assert!(!text(&answering.make_answer(&wants).unwrap().0).contains("evil"));
     // Nothing that speaks: G.711 then, so that the offer is one.
-    let offer = leg(Ability::Plain).make_offer(&media(&[(101, "telephone-event")]));
+    let offer = leg(Ability::plain()).make_offer(&media(&[(101, "telephone-event")]));
     assert_eq!(line(&offer, "m="), "m=audio 20000 RTP/AVP 8 0 101 13");
 }
 
 #[test]
 fn no_key_is_shown_by_debug() {
-    let mut leg = leg(Ability::Srtp);
+    let mut leg = leg(Ability::srtp());
     leg.make_offer(&Media::g711());
     leg.receive_answer(secured(&[crypto(1, LONG, KEY_A, "")], "").as_bytes()).unwrap();
     let shown = format!("{leg:?}");

@@ -74,10 +74,10 @@ fn both_read_the_same() {
 
 #[test]
 fn the_oracle_reads_what_we_write() {
-    let mut srtp = leg(sdp::Ability::Srtp);
+    let mut srtp = leg(sdp::Ability::srtp());
     compare(&text(&srtp.make_offer(&sdp::Media::g711())));
-    let offered = leg(sdp::Ability::Plain).receive_offer(carrier("").as_bytes()).unwrap();
-    let mut plain = leg(sdp::Ability::Plain);
+    let offered = leg(sdp::Ability::plain()).receive_offer(carrier("").as_bytes()).unwrap();
+    let mut plain = leg(sdp::Ability::plain());
     plain.receive_offer(carrier("m=video 5 RTP/AVP 96 97\r\n").as_bytes()).unwrap();
     compare(&text(&plain.make_answer(&offered).unwrap().0));
 }

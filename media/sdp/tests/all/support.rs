@@ -2,12 +2,19 @@
 
 use sdp::*;
 
-pub(crate) const OUR_KEY: [u8; 30] = [0x11; 30];
+/// Each octet of our keys.
+pub(crate) const OUR_KEY: u8 = 0x11;
 /// Keys of the far side as base64, with their first octet.
 pub(crate) const KEY_A: (&str, u8) = ("QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB", b'A');
 pub(crate) const KEY_B: (&str, u8) = ("QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJC", b'B');
 pub(crate) const LONG: &str = "AES_CM_128_HMAC_SHA1_80";
 pub(crate) const SHORT: &str = "AES_CM_128_HMAC_SHA1_32";
+
+/// One for each suite.
+pub(crate) fn our_keys() -> Vec<SrtpKey> {
+    let key = |suite: Suite| SrtpKey::from_octets(suite, &[OUR_KEY; 46][..suite.key_salt_len()]);
+    Suite::ALL.into_iter().filter_map(key).collect()
+}
 
 pub(crate) fn leg(ability: Ability) -> Negotiation {
     Negotiation::new(
@@ -16,7 +23,7 @@ pub(crate) fn leg(ability: Ability) -> Negotiation {
             rtp_port: 20000,
             rtcp_port: 20001,
             session_id: 77,
-            key: SrtpKey::new(Suite::AesCm128HmacSha1_80, OUR_KEY),
+            keys: our_keys(),
         },
         ability,
     )

@@ -92,7 +92,7 @@ impl Pipe {
         teams_side.strict = false;
         let local = carrier_address();
         let mut carrier = Carrier::new(Transport::Tls, local, teams_address(0), script);
-        carrier.ability = Ability::Srtp;
+        carrier.ability = Ability::srtp();
         change(&mut carrier);
         let rng = ChaCha20Rng::seed_from_u64(1);
         Self {

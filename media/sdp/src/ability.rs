@@ -1,0 +1,46 @@
+//! What our end of a leg may agree: the policy of its trunk, as far as SDP goes.
+
+use crate::suite::Suites;
+
+/// What our end may agree. The default is a leg of plain RTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ability {
+    /// Whether media is encrypted.
+    pub security: Security,
+    /// The crypto suites we take in an answer, and offer.
+    pub suites: Suites,
+    /// Our offers hold one crypto line, of the first suite, whatever else we take (TDR-SDP-005).
+    pub one_line: bool,
+}
+
+/// Whether the media of a leg is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Security {
+    /// RTP/AVP only.
+    #[default]
+    Off,
+    /// Either in an answer; an offer of ours is RTP/SAVP.
+    Preferred,
+    /// RTP/SAVP only; a plain offer is refused (TDR-MED-001).
+    Required,
+}
+
+impl Ability {
+    /// A leg with this security and what else is usual.
+    pub fn secured(security: Security) -> Self {
+        Self { security, ..Self::default() }
+    }
+
+    /// A leg of plain RTP.
+    pub fn plain() -> Self {
+        Self::secured(Security::Off)
+    }
+    /// A leg of SRTP.
+    pub fn srtp() -> Self {
+        Self::secured(Security::Required)
+    }
+    /// A leg that takes both.
+    pub fn either() -> Self {
+        Self::secured(Security::Preferred)
+    }
+}
