@@ -204,7 +204,7 @@ proptest! {
         turns in turns(),
     ) {
         let mut out = Outgoing::new(9);
-        let key = SrtpKey::new(Suite::AesCm128HmacSha1_80, [3; 30]);
+        let key = SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &[3; 30]).unwrap();
         let (mut sender, mut receiver) = (Sender::new(&key, 77), Receiver::new(&[key]));
         // By number: the packet of the source, or one of ours.
         let mut sent: HashMap<u16, Option<usize>> = HashMap::new();
