@@ -196,7 +196,7 @@ impl Forward {
         let (from, to) = pair(&mut self.legs, side);
         match outward.transform.open_rtcp(slot)? {
             Opened::Authentic(authentic) if authentic.newest => {
-                from.latch(component).follow(source);
+                from.follow_rtcp(component, source);
             }
             Opened::Authentic(_) => {}
             Opened::Unproven => {

@@ -125,10 +125,16 @@ impl LegMedia {
         &self.cname
     }
 
-    pub(crate) const fn latch(&mut self, component: Component) -> &mut Latch {
+    /// An authenticated compound that is the newest of its source came from here.
+    ///
+    /// On the RTP port it speaks for the stream only where multiplexing was agreed: a far side that was
+    /// offered rtcp-mux and declined may send its reports to that port from one of its own, and is not
+    /// to hear speech there.
+    pub(crate) fn follow_rtcp(&mut self, component: Component, from: SocketAddr) {
         match component {
-            Component::Rtp => &mut self.rtp,
-            Component::Rtcp => &mut self.rtcp,
+            Component::Rtp if self.agreed.as_ref().is_some_and(|stream| !stream.rtcp_mux) => {}
+            Component::Rtp => self.rtp.follow(from),
+            Component::Rtcp => self.rtcp.follow(from),
         }
     }
 

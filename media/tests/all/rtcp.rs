@@ -97,6 +97,23 @@ fn rtcp_mux_to_separate_port_and_back() {
 }
 
 #[test]
+fn reports_on_the_rtp_port_without_mux_agreed_do_not_take_the_speech_along() {
+    // baresip declines rtcp-mux, and sends its reports to our RTP port from its RTCP port all the same.
+    const REPORTS: &str = "52.114.1.1:3479";
+    let mut call = Call::unconnected();
+    let mut apart = teams_stream();
+    apart.rtcp_mux = false;
+    apart.remote_rtcp = Some(addr(REPORTS));
+    call.connect(&apart, &carrier_stream());
+    call.teams_sends(&mut rtp(7, 1, 1));
+    assert_eq!(call.carrier_sends(&mut rtp(8, 1, 1)), forward_to(Side::A, TEAMS));
+    let mut report = slot(&sender_report(7, &[]));
+    call.teams.protect_rtcp(&mut report).unwrap();
+    assert_eq!(call.comes(Side::A, REPORTS, &mut report), separate(CARRIER_RTCP));
+    assert_eq!(call.carrier_sends(&mut rtp(8, 2, 1)), forward_to(Side::A, TEAMS));
+}
+
+#[test]
 fn rtcp_goes_on_in_hold() {
     let mut call = Call::new();
     let (mut teams, mut carrier) = (teams_stream(), carrier_stream());
