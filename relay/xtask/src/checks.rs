@@ -35,6 +35,7 @@ const CHECKS: &[Check] = &[
     check("example-configuration", deploy::example_configuration),
     check("unit", deploy::unit),
     check("interop", interop::check),
+    check("matrix", interop::matrix::check),
 ];
 
 /// What every check may use.
@@ -47,6 +48,13 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// For a verb that is no check.
+    pub(crate) fn open() -> Outcome<Self> {
+        let workspace = Workspace::read()?;
+        let scratch = workspace.scratch()?;
+        Ok(Self { workspace, scratch, part: String::new() })
+    }
+
     /// Runs a command in the workspace with its log below the scratch folder.
     pub(crate) fn watch(&self, command: &mut Command, log: &str) -> Outcome<watched::Finished> {
         watched::run(command.current_dir(&self.workspace.root), &self.scratch.join(log))
@@ -106,9 +114,7 @@ fn bench(options: &TestOptions) -> Outcome<(Bench, Vec<&'static Check>)> {
     if wanted.is_empty() {
         return Err(Fail::new("no check has this name; `cargo xtask list` names them"));
     }
-    let workspace = Workspace::read()?;
-    let scratch = workspace.scratch()?;
-    Ok((Bench { workspace, scratch, part }, wanted))
+    Ok((Bench { part, ..Bench::open()? }, wanted))
 }
 
 fn run_one(check: &Check, bench: &Bench) -> Tally {

@@ -25,11 +25,15 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask test [--strict] [--only NAME]
        cargo xtask simulate [--flows N [--first SEED] | --seed SEED]
+       cargo xtask matrix [--pairwise] [--only NAME] [--list] [--json FILE] [--binary FILE]
        cargo xtask list
 
 test      runs every check; --strict makes a skipped check a failure,
           --only runs the checks whose name contains NAME
 simulate  plays many random call flows in virtual time, or one again by its seed
+matrix    calls between each kind of leg and baresip or rtpengine; --pairwise plays the few in
+          which each two choices meet, --only those whose name contains NAME, --list names
+          them and those that do not exist, --binary judges this program as it is
 list      names the checks";
 
 fn main() -> ExitCode {
@@ -41,12 +45,16 @@ fn main() -> ExitCode {
             None => usage(),
         },
         ["simulate", words @ ..] => simulate::run(words),
+        ["matrix", words @ ..] => interop::matrix::run(words).unwrap_or_else(usage),
         ["list"] => {
             checks::list();
             ExitCode::SUCCESS
         }
         [interop::INSIDE, directory, binary, only] => {
             interop::inside(directory.as_ref(), binary.as_ref(), only)
+        }
+        [interop::matrix::INSIDE, directory, binary, part] => {
+            interop::matrix::inside(directory.as_ref(), binary.as_ref(), part)
         }
         _ => usage(),
     }

@@ -30,6 +30,16 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("unshare", "util-linux", "opens the private network"),
 ];
 
+/// What the matrix of far ends needs.
+pub(crate) const MATRIX: &[Tool] = &[
+    tool("baresip", "baresip-core", "is a far end"),
+    tool("rtpengine", "rtpengine-daemon", "is the media engine of a far end"),
+    tool("tshark", "tshark", "judges loss and listens on the wire"),
+    tool("ip", "iproute2", "sets up the private network"),
+    OPENSSL,
+    tool("unshare", "util-linux", "opens the private network"),
+];
+
 /// What counts instructions.
 pub(crate) const INSTRUCTIONS: &[Tool] =
     &[tool("valgrind", "valgrind", "counts instructions, whatever else the machine does")];

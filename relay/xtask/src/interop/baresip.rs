@@ -1,7 +1,6 @@
 //! A baresip user agent, driven over its control socket: JSON in netstrings, events on the same socket.
 
-use super::lab::Side;
-use super::namespace::on;
+use super::namespace::within;
 use super::process::{Process, fill, until};
 use crate::fail::{Fail, Outcome, While, ensure};
 use serde_json::{Value, json};
@@ -13,7 +12,8 @@ use std::time::{Duration, Instant};
 /// How an agent is set up.
 pub(super) struct Setup<'a> {
     pub(super) name: &'a str,
-    pub(super) side: &'a Side,
+    /// The network namespace it lives in.
+    pub(super) namespace: &'a str,
     pub(super) address: Ipv4Addr,
     pub(super) port: u16,
     /// The account line of baresip.
@@ -23,6 +23,8 @@ pub(super) struct Setup<'a> {
     pub(super) rtcp_mux: bool,
     /// First and last RTP port.
     pub(super) rtp: &'a str,
+    /// Modules beyond those of every agent.
+    pub(super) modules: &'a [&'a str],
     /// For TLS: chain and key in one file.
     pub(super) certificate: Option<PathBuf>,
     /// Where its files go.
@@ -49,6 +51,8 @@ impl Agent {
         let certificate = setup.certificate.as_ref();
         let certificate = certificate
             .map_or_else(String::new, |file| format!("sip_certificate {}", file.display()));
+        let modules: String =
+            setup.modules.iter().map(|name| format!("module {name}.so\n")).collect();
         let values = [
             ("LISTEN", &*format!("{}:{}", setup.address, setup.port)),
             ("TONE", &*setup.tone_hz.to_string()),
@@ -57,13 +61,14 @@ impl Agent {
             ("ADDRESS", &*setup.address.to_string()),
             ("CONTROL", &*control),
             ("TLS", &*certificate),
+            ("MODULES", &*modules),
             ("FOLDER", &*folder.display().to_string()),
         ];
         fill(include_str!("../../peers/baresip.conf"), &values, &folder.join("config"))?;
         let account = format!("{}\n", setup.account);
         std::fs::write(folder.join("accounts"), account).while_("accounts")?;
         std::fs::write(folder.join("contacts"), "").while_("contacts")?;
-        let mut command = on(setup.side, "baresip");
+        let mut command = within(setup.namespace, "baresip");
         // With -s it writes every SIP message it sees into its log, the place to look after a failure.
         command.arg("-s").arg("-f").arg(&folder).current_dir(&folder);
         let mut process = Process::start(setup.name, &mut command, &folder.join("log"))?;
@@ -94,6 +99,17 @@ impl Agent {
             }
         }
         Err(self.process.fail(&format!("did not answer the command {command}")))
+    }
+
+    /// Whether this event has come.
+    pub(super) fn saw(&mut self, event: &str) -> Outcome<bool> {
+        self.pump()?;
+        Ok(self.events.iter().any(|seen| seen == event))
+    }
+
+    /// What it has said on its terminal, every SIP message included.
+    pub(super) fn said(&self) -> String {
+        self.process.said()
     }
 
     /// Waits until this event has come, at once if it came before.

@@ -90,7 +90,7 @@ impl Capture {
 }
 
 /// What is read of each packet.
-const FIELDS: [&str; 6] =
+pub(super) const FIELDS: [&str; 6] =
     ["frame.time_epoch", "ip.src", "udp.srcport", "ip.dst", "udp.dstport", "udp.payload"];
 
 /// Where nobody listens (RFC 863).
@@ -105,7 +105,7 @@ const HEADERS: u64 = 700;
 
 impl Packet {
     /// A line of tab-separated fields.
-    fn read(line: &str) -> Option<Self> {
+    pub(super) fn read(line: &str) -> Option<Self> {
         let mut fields = line.split('\t');
         let at = fields.next()?.parse().ok()?;
         let mut address = || {
@@ -226,7 +226,7 @@ impl Trace {
 
 impl Stream {
     /// A row: two times, then both addresses, SSRC, payload names, packets and `LOST (PERCENT)`.
-    fn read(row: &str) -> Option<Self> {
+    pub(super) fn read(row: &str) -> Option<Self> {
         let words: Vec<&str> = row.split_whitespace().collect();
         let [_, _, from, from_port, to, to_port, ssrc, ..] = *words else { return None };
         if !ssrc.starts_with("0x") {
@@ -245,13 +245,13 @@ impl Stream {
     }
 }
 
-fn tshark(file: &Path) -> Command {
+pub(super) fn tshark(file: &Path) -> Command {
     let mut command = Command::new("tshark");
     command.arg("-r").arg(file);
     command
 }
 
-fn said(command: &mut Command) -> Outcome<String> {
+pub(super) fn said(command: &mut Command) -> Outcome<String> {
     let output = command.output().while_("tshark")?;
     ensure(output.status.success(), || {
         format!("tshark: {}", String::from_utf8_lossy(&output.stderr))

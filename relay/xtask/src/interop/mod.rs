@@ -7,6 +7,7 @@ mod audio;
 mod baresip;
 mod capture;
 mod lab;
+pub(crate) mod matrix;
 mod namespace;
 mod peers;
 mod pki;
@@ -50,7 +51,7 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
     let mut folder = TemporaryFolder::new("interop")?;
     let results = folder.path().join(RESULTS);
     let tally = namespace::run_inside(folder.path(), &binary, &bench.part)
-        .and_then(|()| read_results(&results));
+        .and_then(|()| read_results(&results, "interop"));
     if tally.as_ref().map_or(true, |tally| !tally.failed.is_empty()) {
         folder.keep();
     }
@@ -60,13 +61,13 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
 /// One line per scenario: name and verdict.
 const RESULTS: &str = "results";
 
-fn read_results(path: &Path) -> Outcome<Tally> {
+fn read_results(path: &Path, check: &str) -> Outcome<Tally> {
     let text = std::fs::read_to_string(path).while_("the scenarios left no results")?;
     let mut tally = Tally::default();
     for line in text.lines() {
         match line.split_once(' ') {
             Some(("ok", _)) => tally.passed += 1,
-            Some((_, name)) => tally.failed.push(format!("interop/{name}")),
+            Some((_, name)) => tally.failed.push(format!("{check}/{name}")),
             None => return Err(Fail(format!("unreadable result `{line}`"))),
         }
     }

@@ -21,9 +21,14 @@ pub(super) fn probe() -> Outcome {
 
 /// Runs this program again inside, under its hidden verb.
 pub(super) fn run_inside(folder: &Path, binary: &Path, only: &str) -> Outcome {
+    run_verb(INSIDE, folder, binary, only)
+}
+
+/// The same with another verb.
+pub(super) fn run_verb(verb: &str, folder: &Path, binary: &Path, only: &str) -> Outcome {
     let own = std::env::current_exe().while_("own path")?;
     let mut command = unshare();
-    command.arg(own).arg(INSIDE).arg(folder).arg(binary).arg(only);
+    command.arg(own).arg(verb).arg(folder).arg(binary).arg(only);
     let status = command.stdin(Stdio::null()).status().while_("unshare")?;
     ensure(status.success(), || format!("the private network: {status}"))
 }
@@ -44,7 +49,7 @@ pub(super) fn prepare(folder: &Path) -> Outcome {
 }
 
 /// Lays a text of ours over a file of `/etc`, for everyone inside.
-fn cover(folder: &Path, name: &str, text: &str) -> Outcome {
+pub(super) fn cover(folder: &Path, name: &str, text: &str) -> Outcome {
     let ours = folder.join(name);
     std::fs::write(&ours, text).while_(ours.display())?;
     run(&format!("mount --bind {} /etc/{name}", ours.display()))
@@ -52,8 +57,13 @@ fn cover(folder: &Path, name: &str, text: &str) -> Outcome {
 
 /// A program that runs on one side.
 pub(super) fn on(side: &Side, program: &str) -> Command {
+    within(side.name, program)
+}
+
+/// A program that runs in the network namespace of this name.
+pub(super) fn within(name: &str, program: &str) -> Command {
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", side.name, program]).env("PATH", PATH);
+    command.args(["netns", "exec", name, program]).env("PATH", PATH);
     command
 }
 
@@ -82,7 +92,7 @@ fn unshare() -> Command {
 }
 
 /// Runs a line of words that hold no spaces.
-fn run(line: &str) -> Outcome {
+pub(super) fn run(line: &str) -> Outcome {
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().unwrap_or_default());
     let output = command.args(words).env("PATH", PATH).output().while_(line)?;

@@ -64,13 +64,14 @@ pub(super) fn user(folder: &Path) -> Outcome<Agent> {
     );
     Agent::start(&Setup {
         name: "user",
-        side: &lab::TEAMS,
+        namespace: lab::TEAMS.name,
         address: lab::USER,
         port: lab::USER_PORT,
         account: &account,
         tone_hz: lab::USER_TONE,
         rtcp_mux: true,
         rtp: lab::USER_MEDIA,
+        modules: &[],
         certificate: None,
         folder: folder.to_owned(),
     })
@@ -91,13 +92,14 @@ pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
 fn subscriber<'a>(account: &'a str, folder: &Path) -> Setup<'a> {
     Setup {
         name: "carrier",
-        side: &lab::CARRIERS,
+        namespace: lab::CARRIERS.name,
         address: lab::CARRIER,
         port: lab::SIP_PORT,
         account,
         tone_hz: lab::CARRIER_TONE,
         rtcp_mux: false,
         rtp: lab::CARRIER_MEDIA,
+        modules: &[],
         certificate: None,
         folder: folder.to_owned(),
     }

@@ -191,11 +191,11 @@ fn mark<'a>(sip: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-fn header<'a>(sip: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(sip: &'a str, name: &str) -> Option<&'a str> {
     headers(sip, name).next()
 }
 
-fn headers<'a>(sip: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+pub(super) fn headers<'a>(sip: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     sip.lines()
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_once(':'))
