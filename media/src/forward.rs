@@ -10,7 +10,7 @@ use crate::rtp::{self, Header};
 use crate::srtp::Origin;
 use crate::transform::{Opened, Path, Transform};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
-use sdp::{Carriage, Notice, Order};
+use sdp::{Carriage, Notice, Order, Rtcp};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -39,6 +39,10 @@ pub struct Forward {
     /// The direction that starts at each side, once both legs have agreed.
     paths: [Option<Path>; 2],
     notices: Notices,
+    /// RTCP of either leg ends here.
+    terminates: bool,
+    /// When it was told last that neither side is heard.
+    dead_told: Option<Instant>,
 }
 
 impl Forward {
@@ -50,6 +54,8 @@ impl Forward {
             legs: [LegMedia::new(a), LegMedia::new(b)],
             paths: [None, None],
             notices: Notices::default(),
+            terminates: false,
+            dead_told: None,
         }
     }
 
@@ -72,11 +78,20 @@ impl Forward {
                 }
             }
         }
+        self.terminates = self.legs.iter().any(|leg| leg.terms.rtcp == Rtcp::Terminate);
+        for side in [Side::A, Side::B] {
+            let (from, to) = pair(&mut self.legs, side);
+            from.rtcp_agreed(self.terminates);
+            if from.stream().is_some() && to.stream().is_some() {
+                from.watch_agreed(to.speaks());
+            }
+        }
     }
 
     /// Does on a leg what signalling wants done now. Ask [`Self::generate`] once afterwards.
     pub fn order(&mut self, _now: Now, _side: Side, order: &Order) {
         match order {
+            Order::Watch => self.legs.iter_mut().for_each(|leg| leg.watch.begin()),
             Order::Press(_) => {}
         }
     }
@@ -97,7 +112,8 @@ impl Forward {
         from: SocketAddr,
         slot: &mut PacketBuf,
     ) -> Verdict {
-        let carried = match (Kind::of(slot.packet()), component) {
+        let kind = Kind::of(slot.packet());
+        let carried = match (kind, component) {
             _ if slot.len() > PACKET_MAX => Err(DropReason::TooBig),
             (Kind::Rtp, Component::Rtp) => self.rtp(now, side, from, slot),
             (Kind::Rtcp, _) => self.rtcp(now, side, component, from, slot),
@@ -107,6 +123,9 @@ impl Forward {
         };
         carried.unwrap_or_else(|reason| {
             self.dropped(side, reason);
+            if kind == Kind::Rtp {
+                self.legs[side as usize].watch.dropped(reason);
+            }
             Verdict::Drop(reason)
         })
     }
@@ -119,15 +138,63 @@ impl Forward {
     /// Fills `slot` with a packet that we generate ourselves and that is due, if any: call until
     /// `None`. Never `Consumed` or `Drop`.
     ///
-    /// Generated are RTCP reports, every five seconds on an SRTP leg whose other leg sends none
-    /// (TDR-SRTP-005), also while the call is held.
+    /// Generated are RTCP reports, at the intervals of RFC 3550, on a leg that wants them and whose
+    /// other leg sends none, or none that may pass ([`sdp::Rtcp`]); also while the call is held
+    /// (TDR-SRTP-005).
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
+        self.watch(now.mono);
         [Side::A, Side::B].into_iter().find_map(|side| self.report(now, side, slot))
     }
 
     /// When [`Self::generate`] has something next.
     pub fn next_due(&self) -> Option<Instant> {
-        self.legs.iter().filter_map(LegMedia::report_due).min()
+        let legs = self.legs.iter();
+        let due = legs.filter_map(|leg| earlier(leg.report_due(), leg.watch.due())).min();
+        earlier(due, self.dead_at())
+    }
+
+    /// Looks whether both sides are heard, and tells what has changed.
+    fn watch(&mut self, now: Instant) {
+        for side in [Side::A, Side::B] {
+            let watch = &mut self.legs[side as usize].watch;
+            let due = watch.is_new() || watch.due().is_some_and(|due| due <= now);
+            if due
+                && self.notices.has_room()
+                && let Some(notice) = watch.look(now)
+            {
+                self.notices.push(side, notice);
+            }
+        }
+        if self.dead_at().is_some_and(|at| at <= now) && self.notices.has_room() {
+            self.dead_told = Some(now);
+            self.notices.push(Side::A, Notice::Dead);
+        }
+    }
+
+    /// When nothing will have come from either side for too long. It is told again each time that as
+    /// much has passed: who was told may not have heard.
+    fn dead_at(&self) -> Option<Instant> {
+        let [a, b] = &self.legs;
+        let timeout = a.terms.media_timeout.max(b.terms.media_timeout)?;
+        let alive = a.watch.alive()?.max(b.watch.alive()?);
+        Some(self.dead_told.map_or(alive, |told| told.max(alive)) + timeout)
+    }
+
+    /// Brings up to date what grows with time: to be asked before [`Self::stats`].
+    pub fn settle(&mut self, now: Now) {
+        self.legs.iter_mut().for_each(|leg| leg.watch.settle(now.mono));
+    }
+
+    /// The call is over: fills `slot` with the last RTCP of ours on `side`, which says good-bye there, if
+    /// we have said anything before.
+    pub fn farewell(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
+        let path = self.paths[side.other() as usize].as_mut()?;
+        let leg = &mut self.legs[side as usize];
+        let (component, destination) = leg.rtcp_destination();
+        let to = destination?;
+        leg.write_farewell(now, slot)?;
+        path.transform.seal_rtcp(slot).ok()?;
+        Some(Verdict::Forward { side, component, to })
     }
 
     /// The counters so far.
@@ -159,6 +226,14 @@ impl Forward {
         // From here on the packet is believed.
         let payload = path.payloads.of(header.payload_type);
         from.reception.count(now.mono, &header, payload.clock_hz);
+        match payload.number {
+            Some(_) => {
+                if let Some(notice) = from.watch.heard(now.mono) {
+                    self.notices.push(side, notice);
+                }
+            }
+            None => from.watch.has_no_payload_type(),
+        }
         from.expect_reports(now.mono);
         to.expect_reports(now.mono);
         if !from.hears() || !to.speaks() {
@@ -213,17 +288,17 @@ impl Forward {
             own_report: from.own_report(),
         };
         let said = rtcp::read(slot.packet(), from.sent_ssrc())?;
-        let sendable = rtcp::relay(slot, &names, to.cname())?;
-        from.expect_reports(now.mono);
+        let sendable = !self.terminates && rtcp::relay(slot, &names, to.cname())?;
+        from.watch.heard_rtcp(now.mono);
         from.hear(now.mono, &said);
+        from.expect_reports(now.mono);
         if !sendable {
             return Ok(Verdict::Consumed);
         }
         let (component, destination) = to.rtcp_destination();
         let Some(destination) = destination else { return Ok(Verdict::Consumed) };
         outward.transform.seal_rtcp(slot)?;
-        from.stats.rtcp_packets += 1;
-        to.reported(now.mono);
+        to.report_passed(now.mono);
         if let Some(heard) = said.heard {
             to.passed_report(now.mono, heard.ntp_middle);
         }
@@ -238,12 +313,10 @@ impl Forward {
         if leg.report_due()? > now.mono {
             return None;
         }
-        leg.reported(now.mono);
+        leg.write_report(now, slot).ok()?;
         let (component, destination) = leg.rtcp_destination();
         let to = destination?;
-        leg.write_report(now, slot).ok()?;
         path.transform.seal_rtcp(slot).ok()?;
-        leg.stats.rtcp_generated += 1;
         Some(Verdict::Forward { side, component, to })
     }
 }
@@ -271,6 +344,11 @@ impl Names for Naming<'_> {
     fn own_report(&self) -> Option<u32> {
         self.own_report
     }
+}
+
+/// The earlier of the two, if there is one.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// What belongs to a side, and to the other.

@@ -6,13 +6,18 @@ use crate::outgoing::Outgoing;
 use crate::reception::Reception;
 use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, Said, SentSoFar, ToldBlock};
 use crate::rtp::Header;
+use crate::watch::Watch;
 use crate::{Component, DropReason, LatchPolicy, LegStats, Now, PacketBuf};
 use sdp::{Carriage, Stream, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How often a leg that wants RTCP gets it (TDR-SRTP-005).
-pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a leg that wants RTCP gets it (TDR-SRTP-005), in the middle.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The rules of RFC 3550 make intervals longer in the long run; this takes it out again (6.3.1).
+const COMPENSATION: f64 = 1.218_28;
+/// A far side that sends reports has sent one by then.
+const REPORT_INTERVAL_MAX: Duration = Duration::from_millis(6_200);
 
 /// The state of one leg.
 #[derive(Debug)]
@@ -24,9 +29,18 @@ pub(crate) struct LegMedia {
     pub(crate) reception: Reception,
     pub(crate) stats: LegStats,
     pub(crate) outgoing: Outgoing,
+    pub(crate) watch: Watch,
+    /// The far side has named another address since the watch was told of it.
+    moved: bool,
     sent: Option<Sent>,
     /// When it has had no RTCP for so long that we make it.
     report_due: Option<Instant>,
+    /// RTCP of either leg ends with us.
+    terminates: bool,
+    /// The far side has sent RTCP itself.
+    reports_itself: bool,
+    /// Where the next interval comes from.
+    dice: u32,
     /// The last sender report that came in, and when.
     heard: Option<(Heard, Instant)>,
     /// The NTP middle of our own last sender report.
@@ -53,8 +67,8 @@ struct Sent {
     ssrc: u32,
     packets: u32,
     octets: u32,
-    /// How many packets there were at the last report of ours.
-    reported: u32,
+    /// How many packets there were at the last two reports of ours, the last one first.
+    reported: [u32; 2],
     timestamp: u32,
     at: Instant,
     clock_hz: u32,
@@ -74,8 +88,14 @@ impl LegMedia {
             reception: Reception::default(),
             stats: LegStats::default(),
             outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
+            watch: Watch::default(),
+            moved: false,
             sent: None,
             report_due: None,
+            terminates: false,
+            reports_itself: false,
+            // Never zero, from which nothing would come.
+            dice: u32::from_be_bytes(std::array::from_fn(|at| octet(12 + at))) | 1,
             heard: None,
             own_report: None,
             reports: [None; 2],
@@ -93,12 +113,11 @@ impl LegMedia {
     pub(crate) fn agree(&mut self, leg: Carriage) {
         self.rtp.renegotiate(leg.terms.latch, leg.stream.remote_rtp);
         self.rtcp.renegotiate(leg.terms.latch, leg.stream.remote_rtcp);
+        let named = |stream: &Stream| stream.remote_rtp;
+        self.moved |= self.agreed.as_ref().and_then(named) != leg.stream.remote_rtp;
         self.terms = leg.terms;
         if !leg.stream.direction.receives() {
             self.reception.pause();
-        }
-        if leg.stream.crypto.is_none() {
-            self.report_due = None;
         }
         self.agreed = Some(leg.stream);
     }
@@ -115,6 +134,13 @@ impl LegMedia {
     /// Whether media from here goes anywhere.
     pub(crate) fn hears(&self) -> bool {
         self.agreed.as_ref().is_some_and(|stream| stream.direction.receives())
+    }
+
+    /// Both legs have agreed; something is to come from here if `wanted` by the other.
+    pub(crate) fn watch_agreed(&mut self, wanted: bool) {
+        let expected = wanted && self.hears();
+        let moved = std::mem::take(&mut self.moved);
+        self.watch.agreed(expected, self.terms.unroutable, moved);
     }
 
     pub(crate) const fn first_ssrc(&self) -> u32 {
@@ -169,7 +195,7 @@ impl LegMedia {
                 ssrc: header.ssrc,
                 packets: 0,
                 octets: 0,
-                reported: 0,
+                reported: [0; 2],
                 timestamp: header.timestamp,
                 at: now,
                 clock_hz: 0,
@@ -209,6 +235,7 @@ impl LegMedia {
                 Some(self.codec(payload_type)?.mos(way))
             }),
             told: self.told(delay_ms),
+            silence: self.watch.silences(),
             ..self.stats
         }
     }
@@ -237,19 +264,45 @@ impl LegMedia {
         Codec::named(&payloads.find(|payload| payload.number == payload_type)?.encoding)
     }
 
-    /// Starts the wait for RTCP, on a leg that is to have it.
-    pub(crate) fn expect_reports(&mut self, now: Instant) {
-        let wanted = self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some());
-        if wanted && self.report_due.is_none() {
-            self.reported(now);
+    /// Whether the far side is to have RTCP: with SRTP always (TDR-SRTP-005), where it is ours to make,
+    /// and where it has sent some itself. To others we might only do harm.
+    fn wants_reports(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some())
+            || self.terminates
+            || self.reports_itself
+    }
+
+    /// Both legs have agreed on what becomes of RTCP.
+    pub(crate) fn rtcp_agreed(&mut self, terminates: bool) {
+        self.terminates = terminates;
+        if !self.wants_reports() {
+            self.report_due = None;
         }
     }
 
-    /// RTCP has been sent on this leg just now.
-    pub(crate) fn reported(&mut self, now: Instant) {
-        if self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some()) {
-            self.report_due = Some(now + REPORT_INTERVAL);
+    /// Starts the wait for RTCP, on a leg that is to have it: the first is early (RFC 3550, 6.2).
+    pub(crate) fn expect_reports(&mut self, now: Instant) {
+        if self.report_due.is_none() && self.wants_reports() {
+            self.report_due = Some(now + self.interval() / 2);
         }
+    }
+
+    /// A report of the other leg's far side has passed to this one: as long as these come, it needs
+    /// none of ours.
+    pub(crate) fn report_passed(&mut self, now: Instant) {
+        if self.wants_reports() {
+            self.report_due = Some(now + REPORT_INTERVAL_MAX);
+        }
+    }
+
+    /// The time from one report of ours to the next (RFC 3550, 6.3.1, for two members).
+    fn interval(&mut self) -> Duration {
+        // xorshift32: nobody has to be unable to guess it.
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 17;
+        self.dice ^= self.dice << 5;
+        let share = f64::from(self.dice) / f64::from(u32::MAX);
+        REPORT_INTERVAL.mul_f64((0.5 + share) / COMPENSATION)
     }
 
     pub(crate) const fn report_due(&self) -> Option<Instant> {
@@ -267,6 +320,8 @@ impl LegMedia {
 
     /// What RTCP that came in says to us.
     pub(crate) fn hear(&mut self, now: Instant, said: &Said) {
+        self.reports_itself = true;
+        self.stats.rtcp_packets += 1;
         if let Some(heard) = said.heard {
             self.heard = Some((heard, now));
         }
@@ -286,13 +341,14 @@ impl LegMedia {
         self.reports = [Some((ntp_middle, now)), self.reports[0]];
     }
 
-    /// Writes a report of our own: a sender report if we have sent since the last one.
+    /// Writes a report of our own: a sender report if we have sent since the last but one (RFC 3550,
+    /// 6.4).
     pub(crate) fn write_report(
         &mut self,
         now: Now,
         slot: &mut PacketBuf,
     ) -> Result<(), DropReason> {
-        let sent = self.sent.filter(|sent| sent.packets != sent.reported).map(|sent| {
+        let sent = self.sent.filter(|sent| sent.packets != sent.reported[1]).map(|sent| {
             let since_s = now.mono.saturating_duration_since(sent.at).as_secs_f64();
             let since = (since_s * f64::from(sent.clock_hz)) as u32;
             SentSoFar {
@@ -303,8 +359,9 @@ impl LegMedia {
             }
         });
         if let Some(sent) = &mut self.sent {
-            sent.reported = sent.packets;
+            sent.reported = [sent.packets, sent.reported[0]];
         }
+        self.report_due = Some(now.mono + self.interval());
         let heard = self.heard;
         let block = self.reception.report().map(|reported| {
             let answered = heard.filter(|(heard, _)| heard.ssrc == reported.ssrc);
@@ -320,7 +377,17 @@ impl LegMedia {
         if let Some(ntp_middle) = written {
             self.passed_report(now.mono, ntp_middle);
         }
+        self.stats.rtcp_generated += 1;
         Ok(())
+    }
+
+    /// Writes our last report, which says good-bye, if we have said anything before (RFC 3550, 6.3.7).
+    pub(crate) fn write_farewell(&mut self, now: Now, slot: &mut PacketBuf) -> Option<()> {
+        if !self.wants_reports() || self.sent.is_none() && self.stats.rtcp_generated == 0 {
+            return None;
+        }
+        self.write_report(now, slot).ok()?;
+        rtcp::append_bye(slot, self.sent.map_or(self.first_ssrc, |sent| sent.ssrc)).ok()
     }
 }
 

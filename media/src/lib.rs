@@ -21,6 +21,7 @@ pub mod srtp;
 #[cfg(test)]
 mod testing;
 pub mod transform;
+mod watch;
 
 pub use forward::{Forward, Verdict};
 pub use mos::mos;

@@ -17,7 +17,6 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    #[expect(dead_code, reason = "keys are the first to be noticed")]
     pub(crate) fn push(&mut self, side: Side, notice: Notice) {
         if self.len == WAITING_MAX {
             self.lost += 1;
@@ -25,6 +24,10 @@ impl Notices {
         }
         self.waiting[(self.first + self.len) % WAITING_MAX] = Some((side, notice));
         self.len += 1;
+    }
+
+    pub(crate) const fn has_room(&self) -> bool {
+        self.len < WAITING_MAX
     }
 
     pub(crate) fn next(&mut self) -> Option<(Side, Notice)> {

@@ -1,9 +1,9 @@
 //! RTCP compounds: what of the far side's reports the other leg may see, and reports of our own
 //! (RFC 3550, 6.4).
 //!
-//! Relayed are sender and receiver reports only, with their SSRCs as the other leg knows them.
-//! BYE, APP and feedback speak about one leg (TDR-SRTP-006), an SDES names its host: they stay, and
-//! the compound gets a CNAME of ours.
+//! Relayed are sender and receiver reports and the VoIP metrics of RFC 3611, with their SSRCs as the
+//! other leg knows them. BYE, APP and feedback speak about one leg (TDR-SRTP-006), an SDES names its
+//! host: they stay, and the compound gets a CNAME of ours.
 
 use crate::packet::PACKET_MAX;
 use crate::reception::Reported;
@@ -14,6 +14,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
+const BYE: u8 = 203;
+const EXTENDED_REPORT: u8 = 207;
+/// The VoIP metrics block (RFC 3611, 4.7), and its octets.
+const VOIP_METRICS: u8 = 7;
+const VOIP_METRICS_SIZE: usize = 36;
 /// Octets of a report block.
 const BLOCK: usize = 24;
 /// Octets of an SDES packet with one CNAME of ours: header, SSRC, item, padding.
@@ -132,6 +137,11 @@ pub(crate) fn relay(
         let size = report.len();
         let (fixed, blocks) = match kind {
             SENDER_REPORT | RECEIVER_REPORT => reports(report, kind)?,
+            EXTENDED_REPORT if reporter.is_some() => {
+                written = relay_metrics(packet, read..read + size, written, names);
+                read += size;
+                continue;
+            }
             _ => {
                 read += size;
                 continue;
@@ -160,6 +170,43 @@ pub(crate) fn relay(
         append_sdes(slot, ssrc, cname)?;
     }
     Ok(reporter.is_some())
+}
+
+/// Writes the VoIP metrics of an extended report to `written`, in the other leg's names, if it holds any;
+/// returns where that ends. Its other blocks speak of sequence numbers and clocks of one leg.
+fn relay_metrics(
+    packet: &mut [u8],
+    report: std::ops::Range<usize>,
+    at: usize,
+    names: &impl Names,
+) -> usize {
+    const FIXED: usize = 8;
+    if report.len() < FIXED {
+        return at;
+    }
+    let ssrc = names.outward(word(packet, report.start + 4));
+    let (mut read, mut written) = (report.start + FIXED, at + FIXED);
+    while read + 4 <= report.end {
+        let size = 4 * (1 + usize::from(u16::from_be_bytes([packet[read + 2], packet[read + 3]])));
+        if size > report.end - read {
+            break;
+        }
+        if packet[read] == VOIP_METRICS
+            && size == VOIP_METRICS_SIZE
+            && let Some(origin) = names.origin(word(packet, read + 4))
+        {
+            packet.copy_within(read..read + size, written);
+            set_word(packet, written + 4, origin.ssrc);
+            written += size;
+        }
+        read += size;
+    }
+    if written == at + FIXED {
+        return at;
+    }
+    set_header(packet, at, EXTENDED_REPORT, 0, written - at);
+    set_word(packet, at + 4, ssrc);
+    written
 }
 
 /// Gives a report block the source's own SSRC and sequence numbers.
@@ -244,6 +291,20 @@ fn ntp(wall: SystemTime) -> u64 {
     let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
     (since.as_secs().wrapping_add(NTP_TO_UNIX_S)) << 32 | fraction
+}
+
+/// Ends a compound of ours: the source says good-bye (RFC 3550, 6.6).
+pub(crate) fn append_bye(slot: &mut PacketBuf, ssrc: u32) -> Result<(), DropReason> {
+    const SIZE: usize = 8;
+    let at = slot.len();
+    if at + SIZE > PACKET_MAX {
+        return Err(DropReason::TooBig);
+    }
+    slot.set_len(at + SIZE);
+    let packet = slot.packet_mut();
+    set_header(packet, at, BYE, 1, SIZE);
+    set_word(packet, at + 4, ssrc);
+    Ok(())
 }
 
 fn append_sdes(slot: &mut PacketBuf, ssrc: u32, cname: &Cname) -> Result<(), DropReason> {

@@ -23,6 +23,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 pub enum Request {
     /// The calls that are up.
     Calls,
+    /// One of them, with what its media does.
+    Call {
+        /// Its number.
+        call: u64,
+    },
     /// The trunks and their targets.
     Trunks,
     /// The alarms that stand.
@@ -60,6 +65,13 @@ pub enum Answer {
     Calls {
         /// One row a call.
         calls: Vec<CallRow>,
+    },
+    /// To [`Request::Call`].
+    Call {
+        /// The call.
+        call: Box<CallRow>,
+        /// What its packets did so far, as its record will say; nothing where no media is open.
+        media: Option<serde_json::Value>,
     },
     /// To [`Request::Trunks`].
     Trunks {
@@ -128,6 +140,9 @@ pub struct CallRow {
     pub call_id_in: String,
     pub call_id_out: Option<String>,
     pub media_ports: Option<(u16, u16)>,
+    /// Whether each leg (A, B) is heard: `flows`, or why not; nothing before the answer.
+    #[serde(default)]
+    pub audio: Option<(String, String)>,
 }
 
 impl From<CallView> for CallRow {
@@ -145,6 +160,12 @@ impl From<CallView> for CallRow {
             call_id_in: view.call_ids.0,
             call_id_out: view.call_ids.1,
             media_ports: view.ports,
+            audio: view.silent.map(|(a, b)| {
+                let word = |silence: Option<sdp::Silence>| {
+                    silence.map_or("flows", sdp::Silence::as_str).to_owned()
+                };
+                (word(a), word(b))
+            }),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{Records, Started};
 use crate::hook::Hooks;
 use crate::http::{self, Shown};
 use crate::in_force::{self, InForce};
+use crate::looks::Looks;
 use crate::record_file::{RecordFile, RecordWriter};
 use crate::reload::Reloads;
 use crate::shard::{Inbox, Order, Shard};
@@ -34,8 +35,14 @@ use tokio::task::JoinHandle;
 const ORDERS_MAX: usize = 64;
 /// Answers of routing hooks that wait for the shard; requests wait beyond.
 const HOOK_ANSWERS_MAX: usize = 256;
-/// Events of the media engine that wait for the shard: one or two a call.
-const MEDIA_EVENTS_MAX: usize = 65_536;
+/// Notices and counters of running calls that wait for the shard; beyond that they are lost and counted.
+const MEDIA_NOTICES_MAX: usize = 65_536;
+/// Room that is kept in the same queue for what must arrive, because a call waits for it: that its media
+/// is closed, or could not be opened. Four of each call of a host that is as full as it may be, all at
+/// once. The queue takes memory for what is in it only.
+const MEDIA_ENDS_MAX: usize = 4 * CALLS_CEILING;
+/// What `calls_max` of `[node]` may be at most.
+const CALLS_CEILING: usize = 500_000;
 /// After the last call is over, how long the transports may take to send what is queued.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
@@ -173,7 +180,7 @@ impl Daemon {
             Runtimes { core: signalling.handle().clone(), handshakes: Handle::current() };
         let (transports, sip) =
             Transports::start_on(runtimes, Arc::clone(&plan), identities.clone())?;
-        let (media_events, media) = mpsc::channel(MEDIA_EVENTS_MAX);
+        let (media_events, media) = mpsc::channel(MEDIA_NOTICES_MAX + MEDIA_ENDS_MAX);
         let engine = start_engine(&plan, media_events)?;
         let (orders, order) = mpsc::channel(ORDERS_MAX);
         let (found, located) = mpsc::channel(ORDERS_MAX);
@@ -213,6 +220,7 @@ impl Daemon {
             hooks: Hooks::new(hook_answers, Handle::current()),
             records,
             telemetry: Telemetry::new(alarms.clone()),
+            looks: Looks::default(),
         };
         let inbox = Inbox { sip, media, names: located, hooks, orders: order };
         let shard = signalling.handle().spawn(shard.run(inbox));
@@ -399,12 +407,22 @@ fn start_engine(
         addresses: plan.media.iter().map(address).collect(),
     };
     tracing::info!(engine = "portable", workers = plan.media_workers, "media engine");
-    let tell = move |event| {
-        if events.try_send(event).is_err() {
-            tracing::warn!("a media event is lost: the shard does not keep up, or has ended");
-        }
+    Ok(Engine::start(config, Box::new(move |event| tell(&events, event)))?)
+}
+
+/// Passes an event of the media engine on. What can be lost goes only where there is room beside what
+/// cannot.
+fn tell(events: &mpsc::Sender<media_engine::Event>, event: media_engine::Event) {
+    use media_engine::Event::{Closed, Notice, OpenFailed, Stats};
+    let may_go = match &event {
+        Closed { .. } | OpenFailed { .. } => true,
+        Notice { .. } | Stats { .. } => events.capacity() > MEDIA_ENDS_MAX,
     };
-    Ok(Engine::start(config, Box::new(tell))?)
+    if !may_go {
+        metrics::counter!("tollgate_media_notices_lost_total").increment(1);
+    } else if events.try_send(event).is_err() {
+        tracing::warn!("a media event is lost: the shard has ended");
+    }
 }
 
 /// The recorder keeps histogram samples until somebody folds them.
@@ -420,5 +438,35 @@ async fn keep_up(recorder: PrometheusHandle) {
 pub(crate) fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd was not told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media_engine::{Event, MediaId};
+
+    #[test]
+    fn notices_that_nobody_reads_leave_room_for_the_end_of_every_call() {
+        let (sender, mut events) = mpsc::channel(MEDIA_NOTICES_MAX + MEDIA_ENDS_MAX);
+        for call in 0..MEDIA_NOTICES_MAX as u64 + 1000 {
+            let notice = sdp::Notice::Silent(sdp::Silence::NoPackets);
+            tell(&sender, Event::Notice { call: MediaId(call), side: media::Side::A, notice });
+        }
+        let ends = 10_000;
+        for call in 0..ends {
+            tell(
+                &sender,
+                Event::Closed { call: MediaId(call), stats: media::CallStats::default() },
+            );
+        }
+        let (mut notices, mut closed) = (0, 0);
+        while let Ok(event) = events.try_recv() {
+            match event {
+                Event::Notice { .. } => notices += 1,
+                _ => closed += 1,
+            }
+        }
+        assert_eq!((notices, closed), (MEDIA_NOTICES_MAX, ends));
     }
 }

@@ -18,6 +18,7 @@ mod in_force;
 pub mod judgement;
 mod keeper;
 pub mod logging;
+mod looks;
 mod measured;
 mod past_calls;
 mod record_file;

@@ -10,6 +10,16 @@ pub(crate) fn call(stats: &CallStats) -> Value {
     json!({ "a": leg(&stats.a), "b": leg(&stats.b) })
 }
 
+/// Both legs of a call that goes on: what is silent now is so.
+pub(crate) fn live(stats: &CallStats) -> Value {
+    let mut value = call(stats);
+    for (name, leg) in [("a", &stats.a), ("b", &stats.b)] {
+        let now = leg.silence.now.map(|cause| cause.as_str());
+        value[name]["silent_now"] = now.into();
+    }
+    value
+}
+
 /// What is not measured is null.
 fn leg(leg: &LegStats) -> Value {
     let drops = DropReason::ALL.iter().zip(leg.drops).filter(|(_, count)| *count > 0);

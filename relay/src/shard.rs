@@ -5,10 +5,11 @@ use crate::clock;
 use crate::dns::Found;
 use crate::explained::{RouteAnswer, RouteQuestion};
 use crate::hook::{Answered, Hooks};
+use crate::looks::Looks;
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
-use b2bua::io::{CallId, MediaPorts, PeerLeg};
+use b2bua::io::{CallId, CallView, MediaPorts, PeerLeg};
 use b2bua::{B2bua, Input, Output, Plan};
 use media::Side;
 use media_engine::{Engine, LegPorts, MediaId};
@@ -60,6 +61,8 @@ pub(crate) struct Shard {
     pub(crate) records: Option<RecordWriter>,
     /// Where events go.
     pub(crate) telemetry: Telemetry,
+    /// Who looks at a call.
+    pub(crate) looks: Looks,
 }
 
 impl Shard {
@@ -150,13 +153,17 @@ impl Shard {
                 Input::MediaFailed { call: CallId(call.0), why }
             }
             media_engine::Event::Closed { call, stats } => {
+                self.looks.answer(call, Some(&stats));
                 Input::MediaClosed { call: CallId(call.0), summary: stats }
             }
             media_engine::Event::Notice { call, side, notice } => {
                 let leg = if side == Side::A { PeerLeg::A } else { PeerLeg::B };
                 Input::MediaNotice { call: CallId(call.0), leg, notice }
             }
-            media_engine::Event::Stats { .. } => return,
+            media_engine::Event::Stats { call, stats } => {
+                self.looks.answer(call, Some(&stats));
+                return;
+            }
         };
         self.b2bua.handle_input(clock::now(), input);
     }
@@ -176,6 +183,15 @@ impl Shard {
                     Request::Calls => {
                         let calls = self.b2bua.calls(now.mono);
                         Answer::Calls { calls: calls.into_iter().map(CallRow::from).collect() }
+                    }
+                    Request::Call { call } => {
+                        let found = self.b2bua.calls(now.mono).into_iter();
+                        match found.into_iter().find(|view| view.call.0 == call) {
+                            Some(view) => return self.look_at(now.mono, view, answer),
+                            None => Answer::Refused {
+                                problems: vec![format!("there is no call {call}")],
+                            },
+                        }
                     }
                     Request::Trunks => {
                         let targets = self.b2bua.targets(now.mono);
@@ -198,6 +214,22 @@ impl Shard {
         }
     }
 
+    /// Asks the media engine what a call's packets did; its answer is the client's.
+    fn look_at(
+        &mut self,
+        now: std::time::Instant,
+        view: CallView,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        let (call, worker) = (MediaId(view.call.0), view.worker);
+        let row = CallRow::from(view);
+        self.looks.begin(now, call, row, answer);
+        let asked = worker.map(|worker| self.engine.stats(call, worker));
+        if !matches!(asked, Some(Ok(()))) {
+            self.looks.answer(call, None);
+        }
+    }
+
     fn explain(&mut self, question: RouteQuestion) -> Answer {
         let explained = question.inquiry().and_then(|inquiry| {
             let explained = self.b2bua.explain(clock::now(), &inquiry)?;
@@ -210,6 +242,7 @@ impl Shard {
     }
 
     fn refresh(&mut self) {
+        self.looks.give_up(clock::now().mono);
         let (ports, trunks) = (self.b2bua.media_ports_in_use(), self.b2bua.trunk_calls());
         self.telemetry.refresh(clock::now().mono, ports, trunks);
         telemetry::media_drops(&self.engine.totals().drops);

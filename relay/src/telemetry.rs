@@ -7,17 +7,22 @@ use crate::alarms::{Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, Subject, TRUNK_R
 use crate::hook;
 use b2bua::Plan;
 use b2bua::fraud::Stage;
-use b2bua::io::Event;
+use b2bua::io::{Event, PeerLeg};
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
-use media::DropReason;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use media::{DropReason, LegStats};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use sdp::Silence;
 use std::time::{Duration, Instant};
 
 /// Installs the recorder; the handle renders what `/metrics` shows.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new().install_recorder()?;
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets) in BUCKETS {
+        builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
+    }
+    let handle = builder.install_recorder()?;
     describe();
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
@@ -71,6 +76,34 @@ fn describe() {
         "tollgate_media_packets_total",
         "RTP packets of calls that are over, by trunk; in: received from it, out: sent to it"
     );
+    describe_counter!(
+        "tollgate_media_lost_packets_total",
+        "RTP packets of calls that are over that never came, by trunk; out: as the far side says"
+    );
+    describe_histogram!(
+        "tollgate_media_loss_ratio",
+        "The share of packets that never came, of each call that is over"
+    );
+    describe_histogram!(
+        "tollgate_media_jitter_seconds",
+        "Interarrival jitter (RFC 3550) at the end of each call"
+    );
+    describe_histogram!(
+        "tollgate_media_round_trip_seconds",
+        "To the trunk's far side and back, the mean of each call, as RTCP tells"
+    );
+    describe_histogram!(
+        "tollgate_media_mos",
+        "Mean opinion score (E-model) of each call that is over; only of codecs with known values"
+    );
+    describe_counter!(
+        "tollgate_media_silences_total",
+        "Times that no audio came from a trunk for 3 s, by cause; held and muted are no faults"
+    );
+    describe_counter!(
+        "tollgate_media_notices_lost_total",
+        "Notices of media that signalling did not take in time; counters of calls are never among them"
+    );
     describe_counter!("tollgate_media_drops_total", "RTP and RTCP packets dropped, by reason");
     describe_gauge!("tollgate_media_ports_in_use", "Media ports that calls hold now");
     describe_gauge!("tollgate_registration_up", "1 while the trunk has us registered");
@@ -109,6 +142,7 @@ fn describe() {
         counter!("tollgate_config_reloads_total", "result" => result).absolute(0);
     }
     counter!("tollgate_records_lost_total").absolute(0);
+    counter!("tollgate_media_notices_lost_total").absolute(0);
     for reason in DropReason::ALL {
         counter!("tollgate_media_drops_total", "reason" => reason.as_str()).absolute(0);
     }
@@ -232,6 +266,10 @@ impl Telemetry {
             Event::MediaFailed { call, why } => {
                 tracing::warn!(call = call.0, why, "media could not be opened; the call ends");
             }
+            Event::Silence { call, tenant, trunk, leg, silence, after } => {
+                let leg = if leg == PeerLeg::A { "a" } else { "b" };
+                silent_or_not((call.0, tenant, trunk, leg), silence, after);
+            }
             Event::Discarded { reason } => {
                 counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
             }
@@ -325,8 +363,69 @@ impl Telemetry {
                 )
                 .increment(packets);
             }
+            quality(&trunk, &leg);
         }
     }
+}
+
+/// How a leg's media was: what came in as we have measured it, what went out as its far side says.
+fn quality(trunk: &str, leg: &LegStats) {
+    let labels = |direction: &'static str| {
+        [("trunk", trunk.to_owned()), ("direction", direction.to_owned())]
+    };
+    if let Some(ratio) = leg.loss_ratio() {
+        counter!("tollgate_media_lost_packets_total", &labels("in")).increment(leg.lost_packets);
+        histogram!("tollgate_media_loss_ratio", &labels("in")).record(ratio);
+        histogram!("tollgate_media_jitter_seconds", &labels("in")).record(leg.jitter_ms / 1000.0);
+    }
+    if let Some(mos) = leg.mos {
+        histogram!("tollgate_media_mos", &labels("in")).record(mos);
+    }
+    if let Some(round_trip) = leg.round_trip {
+        histogram!("tollgate_media_round_trip_seconds", "trunk" => trunk.to_owned())
+            .record(round_trip.as_secs_f64());
+    }
+    if let Some(told) = leg.told
+        && leg.sent_packets > 0
+    {
+        let lost = u64::try_from(told.lost_packets).unwrap_or_default();
+        counter!("tollgate_media_lost_packets_total", &labels("out")).increment(lost);
+        #[expect(clippy::cast_precision_loss, reason = "packets of a call fit in 53 bits")]
+        let ratio = lost as f64 / leg.sent_packets as f64;
+        histogram!("tollgate_media_loss_ratio", &labels("out")).record(ratio.min(1.0));
+        histogram!("tollgate_media_jitter_seconds", &labels("out")).record(told.jitter_ms / 1000.0);
+        if let Some(mos) = told.mos {
+            histogram!("tollgate_media_mos", &labels("out")).record(mos);
+        }
+    }
+}
+
+/// The upper bounds of what histograms tell apart: where users begin to notice, and where they hang up.
+const BUCKETS: &[(&str, &[f64])] = &[
+    ("tollgate_media_loss_ratio", &[0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2]),
+    ("tollgate_media_jitter_seconds", &[0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2]),
+    ("tollgate_media_round_trip_seconds", &[0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0]),
+    ("tollgate_media_mos", &[1.5, 2.0, 2.6, 3.1, 3.6, 4.0, 4.3]),
+];
+
+/// A leg is not heard any more, or again.
+fn silent_or_not(
+    (call, tenant, trunk, leg): (u64, String, String, &'static str),
+    silence: Option<Silence>,
+    after: Option<Duration>,
+) {
+    let Some(cause) = silence else {
+        tracing::info!(call, tenant, trunk, leg, ?after, "audio is heard again");
+        return;
+    };
+    let word = cause.as_str();
+    match cause.is_fault() {
+        true => tracing::warn!(call, tenant, trunk, leg, cause = word, "no audio comes from a leg"),
+        false => {
+            tracing::info!(call, tenant, trunk, leg, cause = word, "no audio comes from a leg")
+        }
+    }
+    counter!("tollgate_media_silences_total", "trunk" => trunk, "cause" => word).increment(1);
 }
 
 /// Drops as the engine has summed them so far.

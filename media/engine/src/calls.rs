@@ -123,20 +123,38 @@ impl Calls {
         }
     }
 
+    /// Fills an empty batch with what is to be said at the end of a call.
+    pub(crate) fn farewell(&mut self, now: Now, id: MediaId, batch: &mut Batch) {
+        let Some(&place) = self.by_id.get(&id) else { return };
+        let Some(call) = &mut self.calls[place as usize] else { return };
+        for side in [Side::A, Side::B] {
+            let Some(packet) = batch.spare() else { return };
+            if let Some(Verdict::Forward { side, component, to }) =
+                call.forward.farewell(now, side, &mut packet.slot)
+            {
+                packet.address(call.ports.at(side, component), to);
+                batch.take();
+            }
+        }
+    }
+
     /// Forgets a call; what it had is returned so that its ports can be closed.
-    pub(crate) fn remove(&mut self, id: MediaId) -> Option<(CallPorts, CallStats)> {
+    pub(crate) fn remove(&mut self, now: Now, id: MediaId) -> Option<(CallPorts, CallStats)> {
         let place = self.by_id.remove(&id)?;
-        let call = self.calls[place as usize].take()?;
+        let mut call = self.calls[place as usize].take()?;
         self.free.push(place);
         self.due.disarm(place);
         for port in call.ports.all() {
             self.forwards.set(port, None);
         }
+        call.forward.settle(now);
         Some((call.ports, call.forward.stats()))
     }
 
-    pub(crate) fn stats(&self, id: MediaId) -> Option<CallStats> {
-        self.calls[*self.by_id.get(&id)? as usize].as_ref().map(|call| call.forward.stats())
+    pub(crate) fn stats(&mut self, now: Now, id: MediaId) -> Option<CallStats> {
+        let call = self.calls[*self.by_id.get(&id)? as usize].as_mut()?;
+        call.forward.settle(now);
+        Some(call.forward.stats())
     }
 
     /// The calls open now.
@@ -346,7 +364,7 @@ mod tests {
         assert_eq!(totals.generated, u64::from(CALLS));
 
         // A call that is gone says nothing more.
-        (0..CALLS).for_each(|call| assert!(calls.remove(MediaId(call.into())).is_some()));
+        (0..CALLS).for_each(|call| assert!(calls.remove(later, MediaId(call.into())).is_some()));
         let later = Now { mono: later.mono + std::time::Duration::from_secs(60), ..later };
         batch.clear();
         calls.tick(later, &mut batch, &mut totals);

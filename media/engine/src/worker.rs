@@ -129,7 +129,7 @@ impl<I: PacketIo> Worker<I> {
                     self.calls.order(clock::now(), call, side, &order);
                 }
                 Ok(Command::Query { call }) => {
-                    if let Some(stats) = self.calls.stats(call) {
+                    if let Some(stats) = self.calls.stats(clock::now(), call) {
                         (self.events)(Event::Stats { call, stats });
                     }
                 }
@@ -172,7 +172,12 @@ impl<I: PacketIo> Worker<I> {
     /// A call that was never open ends all the same, with nothing to show: who closes can count on
     /// being told.
     fn close(&mut self, call: MediaId) {
-        let stats = match self.calls.remove(call) {
+        self.batch.clear();
+        self.calls.farewell(clock::now(), call, &mut self.batch);
+        if !self.batch.packets().is_empty() {
+            self.io.send(&self.batch);
+        }
+        let stats = match self.calls.remove(clock::now(), call) {
             Some((ports, stats)) => {
                 ports.all().for_each(|port| self.io.close(port));
                 stats

@@ -1,7 +1,7 @@
 //! What signalling tells media beyond the agreed stream, and what media tells signalling: the words
 //! that pass between the two columns.
 
-use crate::Stream;
+use crate::{Silence, Stream};
 use std::time::Duration;
 
 /// One leg as it is to be carried from now on.
@@ -19,12 +19,19 @@ pub struct Carriage {
 pub struct Terms {
     /// Which source is believed.
     pub latch: LatchPolicy,
+    /// What becomes of RTCP.
+    pub rtcp: Rtcp,
+    /// The address that the far side's SDP names is one of a network that is not ours: nothing that we
+    /// send arrives there.
+    pub unroutable: bool,
+    /// The call is over if nothing comes from either side for so long; `None`: that ends no call.
+    pub media_timeout: Option<Duration>,
 }
 
 impl Terms {
     /// The default but for the latch.
     pub fn latching(latch: LatchPolicy) -> Self {
-        Self { latch }
+        Self { latch, ..Self::default() }
     }
 }
 
@@ -39,9 +46,22 @@ pub enum LatchPolicy {
     Symmetric,
 }
 
+/// What becomes of a leg's RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Rtcp {
+    /// Reports pass to the other leg and back, in its names; where one side sends none, we make them.
+    #[default]
+    Relay,
+    /// It ends here: each side gets reports of what we have measured ourselves. One leg is enough for
+    /// both.
+    Terminate,
+}
+
 /// Something that signalling wants done on a leg now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
+    /// The call is answered: from now on silence is told, on either leg.
+    Watch,
     /// Press a key towards the far side of the leg.
     Press(Key),
 }
@@ -49,6 +69,12 @@ pub enum Order {
 /// Something that happened on a leg and that signalling may have to act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// Nothing is heard from the far side any more, or now for another cause.
+    Silent(Silence),
+    /// Something is heard again, after so long.
+    Heard(Duration),
+    /// Nothing has come from either side for as long as [`Terms::media_timeout`] allows.
+    Dead,
     /// The far side of the leg has pressed a key, and released it.
     Pressed(Key),
 }

@@ -21,7 +21,7 @@ pub mod text;
 mod write;
 
 pub use ability::{Ability, Security};
-pub use carriage::{Carriage, Key, LatchPolicy, Notice, Order, Terms};
+pub use carriage::{Carriage, Key, LatchPolicy, Notice, Order, Rtcp, Terms};
 pub use codecs::Codecs;
 pub use measured::{Bursts, CallStats, DropReason, LegStats, Silence, Silences, Told};
 pub use offer_answer::{Local, Media, Negotiation, Refusal};

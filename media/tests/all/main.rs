@@ -13,4 +13,5 @@ mod libsrtp;
 mod rtcp;
 mod source_restart;
 mod srtp;
+mod watching;
 mod wire;

@@ -5,7 +5,7 @@ use crate::hook::{RouteAnswer, RouteQuestion};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
 use crate::record::Record;
-use sdp::{CallStats, Carriage, Notice, Order};
+use sdp::{CallStats, Carriage, Notice, Order, Silence};
 use sip_core::Message;
 use sip_core::transaction::{ClientId, Hop as SipHop};
 use std::net::SocketAddr;
@@ -366,6 +366,21 @@ pub enum Event {
         /// Why, in words for a log.
         why: String,
     },
+    /// Nothing is heard from a leg of an answered call, or now for another cause, or something again.
+    Silence {
+        /// The call.
+        call: CallId,
+        /// The tenant.
+        tenant: String,
+        /// The leg's trunk.
+        trunk: String,
+        /// The leg.
+        leg: PeerLeg,
+        /// Why nothing is heard; `None`: something is.
+        silence: Option<Silence>,
+        /// How long nothing was, where something is again.
+        after: Option<Duration>,
+    },
     /// A message that was well formed but led nowhere.
     Discarded {
         /// Why: a word.
@@ -398,6 +413,10 @@ pub struct CallView {
     pub call_ids: (String, Option<String>),
     /// The media ports (A, B), if open.
     pub ports: Option<(u16, u16)>,
+    /// The media worker that owns them.
+    pub worker: Option<usize>,
+    /// Why nothing is heard from the legs (A, B), where nothing is; `None` before the answer.
+    pub silent: Option<(Option<Silence>, Option<Silence>)>,
 }
 
 /// A trunk's target as shown by `tollgate trunks`.

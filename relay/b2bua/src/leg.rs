@@ -176,7 +176,13 @@ impl Leg {
     /// What the media engine is to carry, once something is agreed.
     pub(crate) fn carriage(&self, plan: &Plan, whose: Whose) -> Option<Carriage> {
         let stream = self.negotiation.stream()?.clone();
-        Some(Carriage { stream, terms: terms(plan, self.trunk, whose) })
+        let mut terms = terms(plan, self.trunk, whose);
+        terms.unroutable = self
+            .flow
+            .as_ref()
+            .zip(stream.remote_rtp)
+            .is_some_and(|(flow, rtp)| nat::shows(rtp.ip(), flow.remote.ip()));
+        Some(Carriage { stream, terms })
     }
 }
 

@@ -106,7 +106,8 @@ impl Flags {
             // Verbs of their own have these.
             (
                 false,
-                Answer::Route(_)
+                Answer::Call { .. }
+                | Answer::Route(_)
                 | Answer::Differs { .. }
                 | Answer::Replayed(_)
                 | Answer::Generations { .. }
@@ -141,9 +142,10 @@ pub(super) fn answer(config: ConfigFlag, request: Request) -> Result<Answer, Exi
 }
 
 /// The answer without its envelope.
-fn as_json(answer: Answer) -> serde_json::Value {
+pub(super) fn as_json(answer: Answer) -> serde_json::Value {
     match answer {
         Answer::Calls { calls } => json!({ "calls": calls }),
+        Answer::Call { call, media } => json!({ "call": call, "media": media }),
         Answer::Trunks { targets } => json!({ "targets": targets }),
         Answer::Alarms { alarms } => json!({ "alarms": alarms }),
         Answer::Reloaded { generation, problems } => {
@@ -162,7 +164,7 @@ fn calls_text(calls: &[CallRow]) -> String {
     if calls.is_empty() {
         return "no calls\n".into();
     }
-    let head = ["CALL", "TENANT", "DIRECTION", "FROM", "TO", "STATE", "AGE", "TRUNKS"];
+    let head = ["CALL", "TENANT", "DIRECTION", "FROM", "TO", "STATE", "AGE", "TRUNKS", "AUDIO"];
     let rows = calls.iter().map(|call| {
         let out = call.trunk_out.as_deref().unwrap_or("-");
         [
@@ -174,10 +176,26 @@ fn calls_text(calls: &[CallRow]) -> String {
             call.state.clone(),
             format!("{} s", call.age_seconds),
             format!("{} -> {out}", call.trunk_in),
+            audio(call),
         ]
     });
     table(&head, rows)
 }
+
+/// Whether both legs are heard; who is not, and why.
+fn audio(call: &CallRow) -> String {
+    let Some((a, b)) = &call.audio else { return "-".into() };
+    if (a.as_str(), b.as_str()) == (FLOWS, FLOWS) {
+        return FLOWS.into();
+    }
+    let out = call.trunk_out.as_deref().unwrap_or("b");
+    let silent = [(call.trunk_in.as_str(), a), (out, b)].into_iter().filter(|(_, it)| *it != FLOWS);
+    let silent: Vec<String> = silent.map(|(trunk, cause)| format!("{trunk}: {cause}")).collect();
+    silent.join(", ")
+}
+
+/// The word for a leg that is heard.
+pub(super) const FLOWS: &str = "flows";
 
 fn trunks_text(targets: &[TargetRow]) -> String {
     if targets.is_empty() {

@@ -4,6 +4,7 @@
 //! variant of `Verb`. Data goes to stdout, talk to stderr.
 
 mod ask;
+mod call;
 mod check;
 mod demo;
 mod replay;
@@ -36,6 +37,7 @@ enum Verb {
     Demo(demo::Demo),
     Sip(sip::Sip),
     Calls(ask::Calls),
+    Call(call::Call),
     Trunks(ask::Trunks),
     Route(route::Route),
     Alarms(ask::Alarms),
@@ -54,6 +56,7 @@ impl Verb {
             Self::Demo(demo) => demo.run(),
             Self::Sip(sip) => sip.run(),
             Self::Calls(calls) => calls.run(),
+            Self::Call(call) => call.run(),
             Self::Trunks(trunks) => trunks.run(),
             Self::Route(route) => route.run(),
             Self::Alarms(alarms) => alarms.run(),

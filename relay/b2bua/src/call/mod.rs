@@ -46,7 +46,7 @@ use crate::routing::Trace;
 use bytes::Bytes;
 use numbers::Whose;
 use renegotiate::Renegotiation;
-use sdp::{Carriage, Direction, Order};
+use sdp::{Carriage, Direction, Order, Silence};
 use setup::Setup;
 use sip_core::transaction::ServerId;
 use sip_core::{Method, Name, Request, Response};
@@ -117,6 +117,8 @@ struct Up {
 #[derive(Default)]
 struct Media {
     ports: Option<MediaPorts>,
+    /// Why nothing is heard from leg A, and from leg B; `None` where something is.
+    silent: (Option<Silence>, Option<Silence>),
     /// Closes whose counters are of no interest: the ports were moved to another address between
     /// two attempts.
     moves: u32,
@@ -185,7 +187,6 @@ impl Call {
     }
 
     /// Has something done on a leg's media.
-    #[expect(dead_code, reason = "keys are the first to be pressed")]
     fn order(&self, core: &mut Core, leg: PeerLeg, order: Order) {
         if let Some(ports) = self.media.ports {
             let (call, worker) = (self.id, ports.worker);
@@ -292,6 +293,8 @@ impl Call {
             age: now.saturating_duration_since(self.began),
             call_ids: (self.record.call_id_in.clone(), self.record.call_id_out.clone()),
             ports: self.media.ports.map(|ports| (ports.a.1, ports.b.1)),
+            worker: self.media.ports.map(|ports| ports.worker),
+            silent: matches!(self.phase, Phase::Up(_)).then_some(self.media.silent),
         }
     }
 }

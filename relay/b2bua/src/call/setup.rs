@@ -18,7 +18,7 @@ use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Carriage, Direction, Media};
+use sdp::{Carriage, Direction, Media, Order};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::{Name, Request, Response};
 use std::collections::VecDeque;
@@ -549,6 +549,7 @@ impl Call {
             asked: (direction, Direction::SendRecv),
             held: false,
         });
+        self.order(core, PeerLeg::A, Order::Watch);
     }
 
     /// Refuses leg A's INVITE and ends the call.

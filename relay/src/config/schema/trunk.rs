@@ -58,6 +58,18 @@ pub(super) const TRUNK: Table = table(
         )
         .default("false"),
         key(
+            "rtcp",
+            Words(&["relay", "terminate"]),
+            "Whether RTCP passes to the other side and back, or ends here: then both sides get reports of what we measure. Where a side sends none, we make it either way.",
+        )
+        .default("relay"),
+        key(
+            "media_timeout",
+            DURATION_OR_OFF,
+            "A call ends if neither side has sent RTP or RTCP for so long and nobody holds; 15s to 24h. Of two trunks that say, the longer counts.",
+        )
+        .default("off"),
+        key(
             "transfer",
             Words(&["refer", "none"]),
             "Whether a PBX may transfer its calls by REFER, to numbers of the same tenant.",

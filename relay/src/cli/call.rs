@@ -1,0 +1,156 @@
+//! `tollgate call ID`: one call, with what comes from each side and what the other gets of it.
+
+use super::ask::{FLOWS, answer, as_json, problems_told};
+use super::{ConfigFlag, Exit, print, print_json};
+use crate::admin::{Answer, CallRow, Request};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Show one call: both directions as measured now, and why one is not heard
+#[derive(Debug, clap::Args)]
+pub(crate) struct Call {
+    /// Its number in `tollgate calls`
+    call: u64,
+    #[command(flatten)]
+    config: ConfigFlag,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Call {
+    pub(crate) fn run(self) -> Exit {
+        let answer = match answer(self.config, Request::Call { call: self.call }) {
+            Ok(answer) => answer,
+            Err(exit) => return exit,
+        };
+        let exit = match &answer {
+            Answer::Refused { .. } => Exit::No,
+            _ => Exit::Done,
+        };
+        match (self.json, answer) {
+            (true, answer) => print_json(&as_json(answer)),
+            (false, Answer::Call { call, media }) => print(&text(&call, media.as_ref())),
+            (false, Answer::Refused { problems }) => problems_told(&problems),
+            (false, _) => {}
+        }
+        exit
+    }
+}
+
+fn text(call: &CallRow, media: Option<&Value>) -> String {
+    let out = call.trunk_out.as_deref().unwrap_or("-");
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = writeln!(
+        text,
+        "call {}  {}, {} s, {}",
+        call.call, call.state, call.age_seconds, call.direction
+    );
+    let _ = writeln!(text, "  {} calls {}", call.from, call.to);
+    let _ = writeln!(text, "  tenant {}", call.tenant);
+    let Some(media) = media else {
+        text.push_str("  no media is open\n");
+        return text;
+    };
+    let (a, b) = (&media["a"], &media["b"]);
+    // What comes in on one leg is what goes out on the other.
+    direction(&mut text, &call.trunk_in, out, (a, b));
+    direction(&mut text, out, &call.trunk_in, (b, a));
+    text
+}
+
+/// Lines of a dozen words: they fit a terminal of sixty columns.
+fn direction(text: &mut String, from: &str, to: &str, (came, went): (&Value, &Value)) {
+    let silent = came["silent_now"].as_str().unwrap_or(FLOWS);
+    let _ = writeln!(text, "\n{from} -> {to}: {silent}");
+    let n = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    let _ = writeln!(
+        text,
+        "  in   {} packets, {} lost, {} late, {} again, {} reordered",
+        n(&came["received"]),
+        n(&came["lost"]),
+        n(&came["late"]),
+        n(&came["duplicates"]),
+        n(&came["reordered"]),
+    );
+    let _ = writeln!(
+        text,
+        "       jitter {} ms, longest gap {} ms, bursts {}",
+        n(&came["jitter_ms"]),
+        n(&came["longest_gap_ms"]),
+        n(&came["bursts"]["count"]),
+    );
+    let _ = writeln!(
+        text,
+        "       MOS {}, round trip {} ms",
+        n(&came["mos"]),
+        n(&came["round_trip_ms"])
+    );
+    if came["silent_ms"].as_u64().is_some_and(|ms| ms > 0) {
+        let cause = came["silence"].as_str().unwrap_or("-");
+        let _ =
+            writeln!(text, "       silent for {} ms so far, first: {cause}", n(&came["silent_ms"]));
+    }
+    if let Some(drops) = came["drops"].as_object().filter(|drops| !drops.is_empty()) {
+        let drops: Vec<String> =
+            drops.iter().map(|(why, count)| format!("{why} {count}")).collect();
+        let _ = writeln!(text, "       dropped: {}", drops.join(", "));
+    }
+    let told = &went["told"];
+    let _ = write!(text, "  out  {} packets", n(&went["sent"]));
+    if !told.is_null() {
+        let _ = write!(
+            text,
+            ", the far side lost {}, jitter {} ms, MOS {}",
+            n(&told["lost"]),
+            n(&told["jitter_ms"]),
+            n(&told["mos"])
+        );
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measured;
+    use media::CallStats;
+
+    #[test]
+    fn a_call_fits_a_narrow_terminal_and_says_who_is_not_heard() {
+        let call = CallRow {
+            call: 7,
+            tenant: "contoso".into(),
+            direction: "from_teams".into(),
+            from: "+4930123450".into(),
+            to: "+498912345".into(),
+            state: "answered".into(),
+            trunk_in: "teams".into(),
+            trunk_out: Some("colt".into()),
+            age_seconds: 12,
+            call_id_in: String::new(),
+            call_id_out: None,
+            media_ports: None,
+            audio: None,
+        };
+        let mut stats = CallStats::default();
+        stats.a.received_packets = 123_456;
+        stats.a.mos = Some(4.3);
+        stats.b.drops[media::DropReason::Unlatched as usize] = 9;
+        stats.b.silence = sdp::Silences {
+            now: Some(sdp::Silence::WrongSource),
+            first: Some(sdp::Silence::WrongSource),
+            total: std::time::Duration::from_secs(9),
+        };
+        let shown = text(&call, Some(&measured::live(&stats)));
+        assert!(shown.contains("teams -> colt: flows\n") && shown.contains("MOS 4.3,"), "{shown}");
+        assert!(shown.contains("colt -> teams: wrong_source\n"), "{shown}");
+        assert!(shown.contains("dropped: unlatched 9\n") && shown.contains("MOS -,"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(text(&call, None).contains("no media is open"));
+    }
+}
