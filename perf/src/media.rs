@@ -5,7 +5,7 @@ use crate::generator::{Generator, Measured};
 use crate::{clock, cpu};
 use ::media::{Carriage, Terms, srtp};
 use clap::{Args, ValueEnum};
-use media_engine::{Address, Config, Engine, Event, LegPorts, MediaId};
+use media_engine::{Config, Engine, Event, LegPorts, MediaId};
 use sdp::{Crypto, Direction, SrtpKey, Stream, Suite};
 use serde::Serialize;
 use std::error::Error;
@@ -108,17 +108,19 @@ fn through_floor(plan: &Plan) -> Result<Measured, Box<dyn Error>> {
 
 fn through_engine(plan: &Plan) -> Result<Measured, Box<dyn Error>> {
     let mut generator = Generator::new()?;
-    let highest = FIRST_PORT + PORTS_PER_CALL * plan.calls - 1;
-    let address = Address { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: FIRST_PORT..=highest };
     let (tell, events) = channel();
     let tell = move |event| {
         // The other end is gone only when the run is over.
         let _ = tell.send(event);
     };
-    let engine = Engine::start(Config { workers: 1, addresses: vec![address] }, Box::new(tell))?;
+    let engine = Engine::start(Config { workers: 1 }, Box::new(tell))?;
     for call in 0..usize::from(plan.calls) {
         let id = MediaId(call as u64);
-        let [a, b] = [0, 1].map(|side| LegPorts { address: 0, rtp: port_of(call, side).port() });
+        let [a, b] = [0, 1].map(|side| LegPorts {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            rtp: port_of(call, side).port(),
+            dscp: 46,
+        });
         engine.open(id, 0, a, b, [call as u8; 32])?;
         let a = stream(generator.far_side(call, 0)?, None);
         let keys = (plan.legs == Legs::RtpSrtp)

@@ -22,8 +22,17 @@ pub const WORDS: &[(&str, &str)] = &[
     (TRUNK_RESTING, "calls failed at a target one after the other, and it gets none for a while"),
     (DNS_STALE, "a name of a target does not resolve"),
     (HOOK_FAILING, "a tenant's routing hook does not answer, or not as it should"),
+    (MEDIA_PORTS_GONE, "every media port that a trunk may use is in use, and calls are refused"),
+    (
+        MEDIA_SETUP,
+        "the system is not set up for the media that is configured; the text says what to do",
+    ),
 ];
 
+/// A trunk has no media port left.
+pub const MEDIA_PORTS_GONE: &str = "media_ports_gone";
+/// The system is not set up for the media that the configuration asks for.
+pub const MEDIA_SETUP: &str = "media_setup";
 /// `tollgate.toml` on disk is refused.
 pub const CONFIG_REFUSED: &str = "config_refused";
 /// The files on disk were rolled back from.

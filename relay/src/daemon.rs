@@ -13,7 +13,7 @@ use crate::shard::{Inbox, Order, Shard};
 use crate::signalling::Signalling;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Runtimes, Transports};
-use crate::{clock, dns, past_calls};
+use crate::{clock, dns, media_setup, past_calls};
 use b2bua::{B2bua, Input, Plan};
 use certs::Identities;
 use media_engine::Engine;
@@ -240,6 +240,10 @@ impl Daemon {
         // Only then: what is being kept for the first time may take long to write.
         force.rolled_back = rolled_back.then(|| reloads.current()).flatten();
         force.show();
+        force.judge_media(true);
+        if let Some(remark) = media_setup::remark(&media_setup::Here) {
+            tracing::info!(remark, "media");
+        }
         ready.store(true, Ordering::Relaxed);
         let path = path.to_owned();
         Ok(Self {
@@ -398,14 +402,7 @@ fn start_engine(
     plan: &Plan,
     events: mpsc::Sender<media_engine::Event>,
 ) -> Result<Engine, DaemonError> {
-    let address = |media: &b2bua::plan::MediaAddress| media_engine::Address {
-        bind: media.bind,
-        ports: media.ports.clone(),
-    };
-    let config = media_engine::Config {
-        workers: plan.media_workers,
-        addresses: plan.media.iter().map(address).collect(),
-    };
+    let config = media_engine::Config { workers: plan.media_workers };
     tracing::info!(engine = "portable", workers = plan.media_workers, "media engine");
     Ok(Engine::start(config, Box::new(move |event| tell(&events, event)))?)
 }

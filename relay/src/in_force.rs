@@ -5,6 +5,7 @@ use crate::alarms::{self, Alarms, Subject};
 use crate::config::{self, Loaded};
 use crate::daemon::{open_records, usual_records};
 use crate::dns;
+use crate::media_setup;
 use crate::reload::texts;
 use crate::shard::Order;
 use crate::transport::Transports;
@@ -40,6 +41,10 @@ impl InForce {
         if !refusals.is_empty() {
             return Err(texts(&refusals));
         }
+        let unbindable = media_setup::unbindable(&loaded.plan, &media_setup::Here);
+        if !unbindable.is_empty() {
+            return Err(unbindable.iter().map(ToString::to_string).collect());
+        }
         let records = match (&loaded.records, loaded.records == self.loaded.records) {
             (_, true) => None,
             (None, false) => Some(usual_records()),
@@ -72,8 +77,13 @@ impl InForce {
             gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name)
                 .set(f64::NAN);
         }
+        let media_changed = !self.plan.media.iter().eq(plan.media.iter());
         self.retired.push(std::mem::replace(&mut self.plan, plan));
         self.generation = generation;
+        if media_changed {
+            // Ports may be those of calls that are up.
+            self.judge_media(false);
+        }
         self.loaded = loaded;
         Ok(generation)
     }
@@ -101,6 +111,20 @@ impl InForce {
         });
         self.alarms.set(alarms::CONFIG_ROLLED_BACK, Subject::Host, text.as_deref());
         self.in_sync(self.loaded.broken.is_empty() && text.is_none());
+    }
+
+    /// Whether the system gives what the media in force wants; `idle` as in
+    /// [`media_setup::shortfalls`].
+    pub(crate) fn judge_media(&self, idle: bool) {
+        let found = media_setup::shortfalls(&self.plan, &media_setup::Here, idle);
+        for shortfall in &found {
+            tracing::warn!(what = shortfall.what, mend = shortfall.mend, "media may be lost");
+        }
+        let text = found.first().map(|first| match found.len() {
+            1 => first.to_string(),
+            all => format!("{first} (and {} more: tollgate check)", all - 1),
+        });
+        self.alarms.set(alarms::MEDIA_SETUP, Subject::Host, text.as_deref());
     }
 
     pub(crate) fn in_sync(&self, is: bool) {

@@ -20,6 +20,7 @@ mod keeper;
 pub mod logging;
 mod looks;
 mod measured;
+mod media_setup;
 mod past_calls;
 mod record_file;
 mod reload;

@@ -9,7 +9,7 @@ use crate::looks::Looks;
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
-use b2bua::io::{CallId, CallView, MediaPorts, PeerLeg};
+use b2bua::io::{CallId, CallView, MediaPort, MediaPorts, PeerLeg};
 use b2bua::{B2bua, Input, Output, Plan};
 use media::Side;
 use media_engine::{Engine, LegPorts, MediaId};
@@ -242,9 +242,11 @@ impl Shard {
     }
 
     fn refresh(&mut self) {
-        self.looks.give_up(clock::now().mono);
+        let now = clock::now().mono;
+        self.looks.give_up(now);
         let (ports, trunks) = (self.b2bua.media_ports_in_use(), self.b2bua.trunk_calls());
-        self.telemetry.refresh(clock::now().mono, ports, trunks);
+        self.telemetry.refresh(now, ports, trunks);
+        self.telemetry.without_ports(self.b2bua.trunks_without_ports(now));
         telemetry::media_drops(&self.engine.totals().drops);
     }
 
@@ -262,6 +264,11 @@ impl Shard {
                 Output::OrderMedia { call, worker, leg, order } => {
                     let side = if leg == PeerLeg::A { Side::A } else { Side::B };
                     let done = self.engine.order(MediaId(call.0), worker, side, order);
+                    self.check_media(call, done);
+                }
+                Output::MoveMedia { call, worker, leg, to } => {
+                    let side = if leg == PeerLeg::A { Side::A } else { Side::B };
+                    let done = self.engine.move_leg(MediaId(call.0), worker, side, leg_ports(to));
                     self.check_media(call, done);
                 }
                 Output::CloseMedia { call, worker } => {
@@ -289,9 +296,8 @@ impl Shard {
     }
 
     fn open_media(&mut self, call: CallId, ports: MediaPorts, seed: [u8; 32]) {
-        let leg = |(address, rtp)| LegPorts { address, rtp };
-        let done =
-            self.engine.open(MediaId(call.0), ports.worker, leg(ports.a), leg(ports.b), seed);
+        let (a, b) = (leg_ports(ports.a), leg_ports(ports.b));
+        let done = self.engine.open(MediaId(call.0), ports.worker, a, b, seed);
         self.check_media(call, done);
     }
 
@@ -323,6 +329,10 @@ impl Pace {
         }
         self.rested = clock::now().mono;
     }
+}
+
+const fn leg_ports(port: MediaPort) -> LegPorts {
+    LegPorts { bind: port.bind, rtp: port.rtp, dscp: port.dscp }
 }
 
 fn every_second() -> Interval {

@@ -3,7 +3,9 @@
 //! Names and labels are an interface (docs/operations/metrics.md); labels are bounded by the
 //! configuration, never a number or a Call-ID.
 
-use crate::alarms::{Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, Subject, TRUNK_RESTING};
+use crate::alarms::{
+    Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,
+};
 use crate::hook;
 use b2bua::Plan;
 use b2bua::fraud::Stage;
@@ -308,6 +310,15 @@ impl Telemetry {
     /// Another snapshot is in force.
     pub(crate) fn planned(&mut self, plan: &Plan) {
         self.hooks.planned(plan, &self.alarms);
+    }
+
+    /// Trunks that have wanted a media port and would get none.
+    pub(crate) fn without_ports(&self, trunks: Vec<String>) {
+        let alarm = |trunk| {
+            let text = "every media port it may use is in use or at rest, and calls are refused";
+            (Subject::Trunk(trunk), text.to_owned())
+        };
+        self.alarms.replace(MEDIA_PORTS_GONE, trunks.into_iter().map(alarm).collect());
     }
 
     fn options_seen(&mut self, now: Instant, key: OptionsKey) {

@@ -12,11 +12,11 @@ pub(crate) const RECEIVE_BATCH: usize = 64;
 /// runs out of slots. What does not fit a batch waits in the kernel.
 pub(crate) const POOL_SLOTS: usize = RECEIVE_BATCH;
 
-/// One of our ports: which media address, and how far above its lowest port.
+/// One of our ports: which of a worker's addresses, and the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PortId {
     pub(crate) address: u16,
-    pub(crate) offset: u16,
+    pub(crate) number: u16,
 }
 
 /// One packet on its way through a worker.
@@ -43,7 +43,7 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new() -> Self {
         let empty = || Packet {
-            port: PortId { address: 0, offset: 0 },
+            port: PortId { address: 0, number: 0 },
             peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             cut: false,
             send: false,

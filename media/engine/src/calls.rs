@@ -1,9 +1,10 @@
 //! The calls of one worker and the table that finds them by port: the core between two engines.
 
 use crate::batch::{Batch, Packet, PortId};
+use crate::by_port::{Addresses, ByPort};
 use crate::counters::Totals;
 use crate::due::Due;
-use crate::{Address, LegPorts, MediaId};
+use crate::{LegPorts, MediaId};
 use media::{
     CallStats, Carriage, Component, DropReason, Forward, Notice, Now, Order, Side, Verdict,
 };
@@ -12,7 +13,8 @@ use std::collections::HashMap;
 /// All calls of a worker.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    forwards: Forwards,
+    /// Who owns each port.
+    owners: ByPort<Owner>,
     calls: Vec<Option<Call>>,
     free: Vec<u32>,
     /// Read when signalling speaks, never for a packet.
@@ -35,37 +37,42 @@ pub(crate) struct CallPorts([[PortId; 2]; 2]);
 
 impl CallPorts {
     /// The ports of both legs, or in words why these cannot be.
-    pub(crate) fn new(addresses: &[Address], a: LegPorts, b: LegPorts) -> Result<Self, String> {
-        Ok(Self([leg_ports(addresses, a)?, leg_ports(addresses, b)?]))
+    pub(crate) fn new(addresses: &mut Addresses, a: LegPorts, b: LegPorts) -> Result<Self, String> {
+        let a = leg_ports(addresses, a)?;
+        let b = leg_ports(addresses, b).inspect_err(|_| addresses.give_back(a[0].address))?;
+        Ok(Self([a, b]))
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = PortId> + use<> {
         self.0.into_iter().flatten()
     }
 
-    fn at(&self, side: Side, component: Component) -> PortId {
+    /// Both ports of a leg.
+    pub(crate) const fn of(&self, side: Side) -> [PortId; 2] {
+        self.0[side as usize]
+    }
+
+    const fn at(&self, side: Side, component: Component) -> PortId {
         self.0[side as usize][component as usize]
     }
 }
 
-fn leg_ports(addresses: &[Address], leg: LegPorts) -> Result<[PortId; 2], String> {
-    let LegPorts { address, rtp } = leg;
-    let of =
-        addresses.get(address).ok_or_else(|| format!("there is no media address {address}"))?;
-    let (lowest, highest) = (*of.ports.start(), *of.ports.end());
-    if rtp % 2 != 0 || rtp < lowest || rtp >= highest {
-        return Err(format!("{rtp} is not an even port of {lowest}-{highest} with its next one"));
+/// A leg's ports, with its address taken into use.
+pub(crate) fn leg_ports(addresses: &mut Addresses, leg: LegPorts) -> Result<[PortId; 2], String> {
+    let LegPorts { bind, rtp, .. } = leg;
+    if rtp == 0 || rtp % 2 != 0 {
+        return Err(format!("{rtp} is not an even port with its next one"));
     }
-    let address =
-        u16::try_from(address).map_err(|_| format!("media address {address} is too many"))?;
-    let rtp = PortId { address, offset: rtp - lowest };
-    Ok([rtp, PortId { offset: rtp.offset + 1, ..rtp }])
+    let address = addresses.take(bind);
+    let address = address.ok_or_else(|| format!("no room for media address {bind}"))?;
+    let rtp = PortId { address, number: rtp };
+    Ok([rtp, PortId { number: rtp.number + 1, ..rtp }])
 }
 
 impl Calls {
-    pub(crate) fn new(addresses: &[Address]) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            forwards: Forwards::new(addresses),
+            owners: ByPort::new(),
             calls: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
@@ -89,7 +96,7 @@ impl Calls {
             (self.calls.len() - 1) as u32
         });
         for (side, component) in EACH_PORT {
-            self.forwards
+            self.owners
                 .set(ports.at(side, component), Some(Owner { call: place, side, component }));
         }
         self.calls[place as usize] = Some(Call { id, forward, ports });
@@ -138,6 +145,25 @@ impl Calls {
         }
     }
 
+    /// Gives a leg other ports, which are open; those it had are returned so that they can be closed.
+    pub(crate) fn move_leg(
+        &mut self,
+        id: MediaId,
+        side: Side,
+        to: [PortId; 2],
+    ) -> Option<[PortId; 2]> {
+        let place = *self.by_id.get(&id)?;
+        let call = self.calls[place as usize].as_mut()?;
+        let old = std::mem::replace(&mut call.ports.0[side as usize], to);
+        for (component, (old, new)) in
+            [Component::Rtp, Component::Rtcp].into_iter().zip(old.into_iter().zip(to))
+        {
+            self.owners.set(old, None);
+            self.owners.set(new, Some(Owner { call: place, side, component }));
+        }
+        Some(old)
+    }
+
     /// Forgets a call; what it had is returned so that its ports can be closed.
     pub(crate) fn remove(&mut self, now: Now, id: MediaId) -> Option<(CallPorts, CallStats)> {
         let place = self.by_id.remove(&id)?;
@@ -145,7 +171,7 @@ impl Calls {
         self.free.push(place);
         self.due.disarm(place);
         for port in call.ports.all() {
-            self.forwards.set(port, None);
+            self.owners.set(port, None);
         }
         call.forward.settle(now);
         Some((call.ports, call.forward.stats()))
@@ -181,7 +207,7 @@ impl Calls {
 
     fn packet(&mut self, now: Now, packet: &mut Packet) -> Verdict {
         const NO_FLOW: Verdict = Verdict::Drop(DropReason::NoFlow);
-        let Some(owner) = self.forwards.owner(packet.port) else { return NO_FLOW };
+        let Some(&owner) = self.owners.get(packet.port) else { return NO_FLOW };
         let Some(Some(call)) = self.calls.get_mut(owner.call as usize) else { return NO_FLOW };
         if packet.cut {
             call.forward.dropped(owner.side, DropReason::TooBig);
@@ -248,35 +274,12 @@ impl Packet {
     }
 }
 
-/// Who owns each port: an index into the calls, found by address and by port above the lowest.
-#[derive(Debug)]
-struct Forwards(Box<[Box<[Option<Owner>]>]>);
-
+/// Whose a port is: an index into the calls, and which of the call's ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owner {
     call: u32,
     side: Side,
     component: Component,
-}
-
-impl Forwards {
-    fn new(addresses: &[Address]) -> Self {
-        Self(addresses.iter().map(|address| vec![None; address.ports.len()].into()).collect())
-    }
-
-    fn owner(&self, port: PortId) -> Option<Owner> {
-        *self.0.get(usize::from(port.address))?.get(usize::from(port.offset))?
-    }
-
-    fn set(&mut self, port: PortId, owner: Option<Owner>) {
-        if let Some(place) = self
-            .0
-            .get_mut(usize::from(port.address))
-            .and_then(|ports| ports.get_mut(usize::from(port.offset)))
-        {
-            *place = owner;
-        }
-    }
 }
 
 const EACH_PORT: [(Side, Component); 4] = [
@@ -291,28 +294,21 @@ mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn address() -> Vec<Address> {
-        vec![Address { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_007 }]
-    }
-
-    fn leg(address: usize, rtp: u16) -> LegPorts {
-        LegPorts { address, rtp }
+    fn leg(rtp: u16) -> LegPorts {
+        LegPorts { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), rtp, dscp: 46 }
     }
 
     #[test]
-    fn an_odd_port_or_one_outside_the_range_is_refused() {
-        let good = leg(0, 20_000);
-        for bad in [leg(0, 20_001), leg(0, 19_998), leg(0, 20_008), leg(1, 20_000)] {
-            assert!(CallPorts::new(&address(), good, bad).is_err(), "{bad:?}");
+    fn an_odd_port_and_none_at_all_are_refused_and_hold_no_address() {
+        let mut addresses = Addresses::default();
+        for bad in [leg(20_001), leg(0)] {
+            assert!(CallPorts::new(&mut addresses, leg(20_000), bad).is_err(), "{bad:?}");
+            assert!(CallPorts::new(&mut addresses, bad, leg(20_000)).is_err(), "{bad:?}");
         }
-        let ports = CallPorts::new(&address(), good, leg(0, 20_006)).unwrap();
-        assert_eq!(ports.at(Side::B, Component::Rtcp), PortId { address: 0, offset: 7 });
-    }
-
-    #[test]
-    fn a_range_that_ends_on_an_even_port_does_not_lend_half_a_pair() {
-        let addresses = [Address { ports: 20_000..=20_002, ..address()[0].clone() }];
-        assert!(CallPorts::new(&addresses, leg(0, 20_000), leg(0, 20_002)).is_err());
+        let other = LegPorts { bind: [127, 0, 0, 2].into(), ..leg(65_534) };
+        let ports = CallPorts::new(&mut addresses, other, leg(20_006)).unwrap();
+        assert_eq!(ports.at(Side::A, Component::Rtcp), PortId { address: 0, number: 65_535 });
+        assert_eq!(ports.at(Side::B, Component::Rtcp), PortId { address: 1, number: 20_007 });
     }
 
     /// A leg with SRTP whose far side must hear RTCP, in front of one that sends none.
@@ -332,15 +328,14 @@ mod tests {
     #[test]
     fn packets_of_our_own_that_do_not_fit_one_batch_come_in_the_next() {
         const CALLS: u16 = 100;
-        let addresses =
-            [Address { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_000 + 4 * CALLS }];
-        let mut calls = Calls::new(&addresses);
+        let mut addresses = Addresses::default();
+        let mut calls = Calls::new();
         let (mut batch, mut totals) = (Batch::new(), Totals::default());
         let start = crate::clock::now();
         for call in 0..CALLS {
             let id = MediaId(call.into());
-            let (a, b) = (leg(0, 20_000 + 4 * call), leg(0, 20_002 + 4 * call));
-            let ports = CallPorts::new(&addresses, a, b).unwrap();
+            let (a, b) = (leg(20_000 + 4 * call), leg(20_002 + 4 * call));
+            let ports = CallPorts::new(&mut addresses, a, b).unwrap();
             calls.insert(id, ports, Box::new(Forward::new([1; 32])));
             calls.connect(start, id, agreed(false), agreed(true));
         }
@@ -357,10 +352,10 @@ mod tests {
                 break;
             }
             assert!(batch.packets().iter().all(|packet| packet.send && !packet.slot.is_empty()));
-            from.extend(batch.packets().iter().map(|packet| packet.port.offset));
+            from.extend(batch.packets().iter().map(|packet| packet.port.number));
         }
         from.sort_unstable();
-        assert!(from.into_iter().eq((0..CALLS).map(|call| 4 * call + 2)));
+        assert!(from.into_iter().eq((0..CALLS).map(|call| 20_000 + 4 * call + 2)));
         assert_eq!(totals.generated, u64::from(CALLS));
 
         // A call that is gone says nothing more.
@@ -372,15 +367,20 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_of_a_port_is_gone_when_it_is_given_back() {
-        let mut forwards = Forwards::new(&address());
-        let port = PortId { address: 0, offset: 7 };
-        let owner = Owner { call: 3, side: Side::A, component: Component::Rtcp };
-        forwards.set(port, Some(owner));
-        assert_eq!(forwards.owner(port), Some(owner));
-        assert_eq!(forwards.owner(PortId { offset: 8, ..port }), None);
-        assert_eq!(forwards.owner(PortId { address: 1, ..port }), None);
-        forwards.set(port, None);
-        assert_eq!(forwards.owner(port), None);
+    fn a_leg_that_moves_is_found_at_its_new_ports_alone() {
+        let mut addresses = Addresses::default();
+        let mut calls = Calls::new();
+        let ports = CallPorts::new(&mut addresses, leg(20_000), leg(20_002)).unwrap();
+        calls.insert(MediaId(1), ports, Box::new(Forward::new([1; 32])));
+        let elsewhere = LegPorts { bind: [127, 0, 0, 2].into(), ..leg(20_002) };
+        let new = leg_ports(&mut addresses, elsewhere).unwrap();
+        let old = calls.move_leg(MediaId(1), Side::B, new).unwrap();
+        assert_eq!(old, ports.of(Side::B));
+        assert!(old.iter().all(|port| calls.owners.get(*port).is_none()));
+        let owner = Owner { call: 0, side: Side::B, component: Component::Rtcp };
+        assert_eq!(calls.owners.get(new[1]), Some(&owner));
+        let (ports, _) = calls.remove(crate::clock::now(), MediaId(1)).unwrap();
+        assert_eq!(ports.of(Side::B), new);
+        assert!(ports.all().all(|port| calls.owners.get(port).is_none()));
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::batch::{Batch, PortId};
 use std::io;
+use std::net::SocketAddr;
 
 /// One way of getting packets from the kernel and back to it. A worker owns one and calls it from
 /// its own thread only.
 pub(crate) trait PacketIo {
-    /// Takes a port into use: from now on its packets are received.
-    fn open(&mut self, port: PortId) -> io::Result<()>;
+    /// Takes a port into use, which is `at`: from now on its packets are received, and those that
+    /// leave from it are marked with `dscp`.
+    fn open(&mut self, port: PortId, at: SocketAddr, dscp: u8) -> io::Result<()>;
 
     /// Gives a port back. One that is not open is no error.
     fn close(&mut self, port: PortId);

@@ -14,6 +14,7 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 mod batch;
+mod by_port;
 mod calls;
 mod clock;
 mod counters;
@@ -31,7 +32,6 @@ use crate::sys::Bell;
 use crate::worker::{Command, Events, Shared, Worker};
 use media::{CallStats, Carriage, Forward, Notice, Order, Side};
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
@@ -41,37 +41,29 @@ use std::thread::{self, JoinHandle};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MediaId(pub u64);
 
-/// One media address to bind ports on.
-#[derive(Clone, Debug)]
-pub struct Address {
-    /// The address to bind.
-    pub bind: IpAddr,
-    /// The port range; even ports are RTP, the next odd one RTCP.
-    pub ports: RangeInclusive<u16>,
-}
-
 /// What the engine runs with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Media cores.
     pub workers: usize,
-    /// Addresses, named by index in commands.
-    pub addresses: Vec<Address>,
 }
 
 /// The ports of one leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LegPorts {
-    /// Index of the media address.
-    pub address: usize,
+    /// The address to bind.
+    pub bind: IpAddr,
     /// The RTP port (even); RTCP is the next.
     pub rtp: u16,
+    /// What packets that leave from there are marked with (RFC 2474); 46 is voice (RFC 4594, 4.1).
+    pub dscp: u8,
 }
 
 /// What signalling learns from the engine.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A port could not be bound; the call has no media and holds no port.
+    /// A port could not be bound. A call that was to be opened has no media and holds no port; one
+    /// whose leg was to move is as it was.
     OpenFailed {
         /// The call.
         call: MediaId,
@@ -147,11 +139,10 @@ impl Engine {
         if config.workers == 0 {
             return Err(EngineError::NoWorkers);
         }
-        let addresses: Arc<[Address]> = config.addresses.into();
         let events: Events = events.into();
         let mut engine = Self { workers: Vec::with_capacity(config.workers) };
         for index in 0..config.workers {
-            engine.workers.push(Running::start(index, &addresses, &events)?);
+            engine.workers.push(Running::start(index, &events)?);
         }
         Ok(engine)
     }
@@ -199,6 +190,19 @@ impl Engine {
         self.command(worker, Command::Order { call, side, order })
     }
 
+    /// Gives a leg of an open call other ports; the other leg and all counters stay. It takes effect
+    /// before what is told to the call next. [`Event::OpenFailed`] follows if a port cannot be had:
+    /// then the leg keeps those it had.
+    pub fn move_leg(
+        &self,
+        call: MediaId,
+        worker: usize,
+        side: Side,
+        to: LegPorts,
+    ) -> Result<(), EngineError> {
+        self.command(worker, Command::Move { call, side, to })
+    }
+
     /// Asks for the counters of a call that goes on: [`Event::Stats`] brings them. A call that is
     /// not open brings nothing.
     pub fn stats(&self, call: MediaId, worker: usize) -> Result<(), EngineError> {
@@ -238,23 +242,19 @@ impl Engine {
 }
 
 impl Running {
-    fn start(
-        index: usize,
-        addresses: &Arc<[Address]>,
-        events: &Events,
-    ) -> Result<Self, EngineError> {
+    fn start(index: usize, events: &Events) -> Result<Self, EngineError> {
         let (ring, commands) = mpsc::sync_channel(RING);
         let bell = Arc::new(Bell::new()?);
-        let io = Portable::new(addresses, Arc::clone(&bell))?;
+        let io = Portable::new(Arc::clone(&bell))?;
         let shared = Arc::new(Shared {
             published: counters::Published::new(),
             stop: AtomicBool::new(false),
         });
-        let (addresses, events) = (Arc::clone(addresses), Arc::clone(events));
+        let events = Arc::clone(events);
         let of_worker = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name(format!("media-{index}"))
-            .spawn(move || Worker::new(io, addresses, commands, events, of_worker).run())?;
+            .spawn(move || Worker::new(io, commands, events, of_worker).run())?;
         Ok(Self { ring, bell, shared, thread: Some(thread) })
     }
 }

@@ -1,12 +1,13 @@
 //! The engine that runs anywhere: one UDP socket per port, one epoll per worker, no privileges.
 
 use crate::batch::{Batch, PortId, RECEIVE_BATCH};
+use crate::by_port::ByPort;
 use crate::io::{Faults, PacketIo};
+use crate::socket;
 use crate::sys::{self, Bell, Epoll, Ready};
-use crate::{Address, socket};
 use media::packet::PACKET_MAX;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -16,81 +17,50 @@ pub(crate) struct Portable {
     epoll: Epoll,
     bell: Arc<Bell>,
     ready: Box<[Ready]>,
-    addresses: Box<[Sockets]>,
+    sockets: ByPort<OwnedFd>,
     faults: Faults,
 }
 
-/// The sockets of one media address, by port above the lowest.
-#[derive(Debug)]
-struct Sockets {
-    bind: IpAddr,
-    lowest: u16,
-    by_port: Box<[Option<OwnedFd>]>,
-}
-
 impl Portable {
-    pub(crate) fn new(addresses: &[Address], bell: Arc<Bell>) -> io::Result<Self> {
+    pub(crate) fn new(bell: Arc<Bell>) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(bell.fd(), BELL)?;
-        let sockets = |address: &Address| Sockets {
-            bind: address.bind,
-            lowest: *address.ports.start(),
-            by_port: address.ports.clone().map(|_| None).collect(),
-        };
         Ok(Self {
             epoll,
             bell,
             ready: vec![Ready::NONE; RECEIVE_BATCH].into(),
-            addresses: addresses.iter().map(sockets).collect(),
+            sockets: ByPort::new(),
             faults: Faults::default(),
         })
-    }
-
-    fn socket(&self, port: PortId) -> Option<&OwnedFd> {
-        let sockets = self.addresses.get(usize::from(port.address))?;
-        sockets.by_port.get(usize::from(port.offset))?.as_ref()
     }
 }
 
 impl PacketIo for Portable {
-    fn open(&mut self, port: PortId) -> io::Result<()> {
-        let outside = || io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let sockets = self.addresses.get_mut(usize::from(port.address)).ok_or_else(outside)?;
-        let number = sockets.lowest.checked_add(port.offset).ok_or_else(outside)?;
-        let place = sockets.by_port.get_mut(usize::from(port.offset)).ok_or_else(outside)?;
-        if place.is_some() {
+    fn open(&mut self, port: PortId, at: SocketAddr, dscp: u8) -> io::Result<()> {
+        if self.sockets.get(port).is_some() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        let socket = socket::bind((sockets.bind, number).into())?;
+        let socket = socket::bind(at, dscp)?;
         self.epoll.add(socket.as_fd(), word_of(port))?;
-        *place = Some(socket);
+        self.sockets.set(port, Some(socket));
         Ok(())
     }
 
     fn close(&mut self, port: PortId) {
         // Closing the descriptor also takes it out of epoll: nothing else refers to it.
-        if let Some(sockets) = self.addresses.get_mut(usize::from(port.address))
-            && let Some(place) = sockets.by_port.get_mut(usize::from(port.offset))
-        {
-            *place = None;
-        }
+        self.sockets.set(port, None);
     }
 
     /// One packet per ready port and round: a flooded port gets no more of a batch than others.
     fn receive(&mut self, batch: &mut Batch) -> bool {
-        let Self { epoll, bell, ready, addresses, faults } = self;
+        let Self { epoll, bell, ready, sockets, faults } = self;
         let ready = epoll.ready(ready, false);
         for event in ready {
             let Some(port) = port_of(event.word()) else {
                 bell.silence();
                 continue;
             };
-            let Some(socket) = addresses
-                .get(usize::from(port.address))
-                .and_then(|sockets| sockets.by_port.get(usize::from(port.offset))?.as_ref())
-            else {
-                continue;
-            };
+            let Some(socket) = sockets.get(port) else { continue };
             let Some(packet) = batch.spare() else { break };
             let Some(room) = packet.slot.octets_mut().first_chunk_mut::<PACKET_MAX>() else {
                 break;
@@ -115,7 +85,7 @@ impl PacketIo for Portable {
 
     fn send(&mut self, batch: &Batch) {
         for packet in batch.packets().iter().filter(|packet| packet.send) {
-            let sent = match self.socket(packet.port) {
+            let sent = match self.sockets.get(packet.port) {
                 Some(socket) => {
                     sys::send_to(socket.as_fd(), packet.slot.packet(), packet.peer).is_ok()
                 }
@@ -144,9 +114,9 @@ impl PacketIo for Portable {
 const BELL: u64 = u64::MAX;
 
 fn word_of(port: PortId) -> u64 {
-    u64::from(port.address) << 16 | u64::from(port.offset)
+    u64::from(port.address) << 16 | u64::from(port.number)
 }
 
 fn port_of(word: u64) -> Option<PortId> {
-    (word != BELL).then_some(PortId { address: (word >> 16) as u16, offset: word as u16 })
+    (word != BELL).then_some(PortId { address: (word >> 16) as u16, number: word as u16 })
 }

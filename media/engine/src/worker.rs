@@ -1,12 +1,15 @@
 //! One media core: reads commands, moves packets in batches, sleeps a tick, for as long as it lives.
 
 use crate::batch::Batch;
-use crate::calls::{CallPorts, Calls};
+use crate::batch::PortId;
+use crate::by_port::Addresses;
+use crate::calls::{CallPorts, Calls, leg_ports};
 use crate::clock;
 use crate::counters::{Published, Totals};
 use crate::io::PacketIo;
-use crate::{Address, Event, LegPorts, MediaId, sys};
+use crate::{Event, LegPorts, MediaId, sys};
 use media::{Carriage, Forward, Order, Side};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -18,6 +21,7 @@ pub(crate) enum Command {
     Open { call: MediaId, a: LegPorts, b: LegPorts, forward: Box<Forward> },
     Connect { call: MediaId, legs: Box<(Option<Carriage>, Option<Carriage>)> },
     Order { call: MediaId, side: Side, order: Order },
+    Move { call: MediaId, side: Side, to: LegPorts },
     Query { call: MediaId },
     Close { call: MediaId },
 }
@@ -46,11 +50,12 @@ enum Orders {
 /// A worker, to be run on its own thread.
 pub(crate) struct Worker<I> {
     pub(crate) io: I,
-    pub(crate) addresses: Arc<[Address]>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: Events,
     pub(crate) shared: Arc<Shared>,
     calls: Calls,
+    /// Where ports are bound.
+    addresses: Addresses,
     batch: Batch,
     totals: Totals,
     publish_at: Instant,
@@ -59,15 +64,14 @@ pub(crate) struct Worker<I> {
 impl<I: PacketIo> Worker<I> {
     pub(crate) fn new(
         io: I,
-        addresses: Arc<[Address]>,
         commands: Receiver<Command>,
         events: Events,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             io,
-            calls: Calls::new(&addresses),
-            addresses,
+            calls: Calls::new(),
+            addresses: Addresses::default(),
             commands,
             events,
             shared,
@@ -128,6 +132,7 @@ impl<I: PacketIo> Worker<I> {
                 Ok(Command::Order { call, side, order }) => {
                     self.calls.order(clock::now(), call, side, &order);
                 }
+                Ok(Command::Move { call, side, to }) => self.move_leg(call, side, to),
                 Ok(Command::Query { call }) => {
                     if let Some(stats) = self.calls.stats(clock::now(), call) {
                         (self.events)(Event::Stats { call, stats });
@@ -145,7 +150,7 @@ impl<I: PacketIo> Worker<I> {
         let opened = if self.calls.contains(call) {
             Err("the call is open already".to_owned())
         } else {
-            CallPorts::new(&self.addresses, a, b).and_then(|ports| self.bind(ports))
+            self.bind_call(a, b)
         };
         match opened {
             Ok(ports) => {
@@ -157,16 +162,58 @@ impl<I: PacketIo> Worker<I> {
     }
 
     /// Opens all ports of a call, or none.
-    fn bind(&mut self, ports: CallPorts) -> Result<CallPorts, String> {
-        for (opened, port) in ports.all().enumerate() {
-            if let Err(error) = self.io.open(port) {
-                ports.all().take(opened).for_each(|port| self.io.close(port));
-                let address = &self.addresses[usize::from(port.address)];
-                let number = address.ports.start() + port.offset;
-                return Err(format!("cannot bind {} port {number}: {error}", address.bind));
+    fn bind_call(&mut self, a: LegPorts, b: LegPorts) -> Result<CallPorts, String> {
+        let ports = CallPorts::new(&mut self.addresses, a, b)?;
+        let opened = self.bind(ports.of(Side::A), a.dscp).and_then(|()| {
+            self.bind(ports.of(Side::B), b.dscp).inspect_err(|_| self.unbind(ports.of(Side::A)))
+        });
+        opened.map(|()| ports).inspect_err(|_| {
+            for side in [Side::A, Side::B] {
+                self.addresses.give_back(ports.of(side)[0].address);
+            }
+        })
+    }
+
+    /// Opens both ports of a leg, or none.
+    fn bind(&mut self, pair: [PortId; 2], dscp: u8) -> Result<(), String> {
+        for (opened, port) in pair.into_iter().enumerate() {
+            let at = self.addresses.of(port.address).map(|bind| SocketAddr::new(bind, port.number));
+            let at = at.ok_or("a port of no address")?;
+            if let Err(error) = self.io.open(port, at, dscp) {
+                pair.into_iter().take(opened).for_each(|port| self.io.close(port));
+                return Err(format!("cannot bind {} port {}: {error}", at.ip(), at.port()));
             }
         }
-        Ok(ports)
+        Ok(())
+    }
+
+    fn unbind(&mut self, pair: [PortId; 2]) {
+        pair.into_iter().for_each(|port| self.io.close(port));
+    }
+
+    /// A call that is not open does not mind.
+    fn move_leg(&mut self, call: MediaId, side: Side, to: LegPorts) {
+        if !self.calls.contains(call) {
+            return;
+        }
+        let opened = leg_ports(&mut self.addresses, to).and_then(|pair| {
+            let bound = self.bind(pair, to.dscp).map(|()| pair);
+            bound.inspect_err(|_| self.addresses.give_back(pair[0].address))
+        });
+        match opened {
+            Ok(pair) => {
+                if let Some(old) = self.calls.move_leg(call, side, pair) {
+                    self.release(old);
+                }
+            }
+            Err(why) => (self.events)(Event::OpenFailed { call, why }),
+        }
+    }
+
+    /// Closes both ports of a leg.
+    fn release(&mut self, pair: [PortId; 2]) {
+        self.unbind(pair);
+        self.addresses.give_back(pair[0].address);
     }
 
     /// A call that was never open ends all the same, with nothing to show: who closes can count on
@@ -179,7 +226,7 @@ impl<I: PacketIo> Worker<I> {
         }
         let stats = match self.calls.remove(clock::now(), call) {
             Some((ports, stats)) => {
-                ports.all().for_each(|port| self.io.close(port));
+                [Side::A, Side::B].into_iter().for_each(|side| self.release(ports.of(side)));
                 stats
             }
             None => media::CallStats::default(),

@@ -3,7 +3,7 @@
 mod rig;
 
 use media::{Carriage, Terms};
-use media_engine::{Address, Config, Engine, Event, MediaId};
+use media_engine::{Config, Engine, Event, MediaId};
 use rig::{encrypted, far_side, id, receive, rtp, stream};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -53,7 +53,6 @@ static ALLOCATOR: Counting = Counting;
 fn a_forwarded_packet_allocates_nothing() {
     const PACKETS: u16 = 500;
     let base = rig::free_ports(rig::LOCALHOST, 8);
-    let address = Address { bind: rig::LOCALHOST, ports: base..=base + 7 };
     let (tell, events) = sync_channel(8);
     let on_event = move |event| {
         let watched = WATCHED.replace(false);
@@ -61,13 +60,13 @@ fn a_forwarded_packet_allocates_nothing() {
         let _ = tell.send(ALLOCATIONS.load(Ordering::Relaxed));
         WATCHED.set(watched != toggles);
     };
-    let engine =
-        Engine::start(Config { workers: 1, addresses: vec![address] }, Box::new(on_event)).unwrap();
+    let engine = Engine::start(Config { workers: 1 }, Box::new(on_event)).unwrap();
     let allocations = || events.recv_timeout(rig::PATIENCE).unwrap();
 
     // Two calls end to end: RTP in, SRTP between them, RTP out, so that one worker does it all.
     let (a, b) = (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST));
-    let ports = |number| media_engine::LegPorts { address: 0, rtp: base + number };
+    let ports =
+        |number| media_engine::LegPorts { bind: rig::LOCALHOST, rtp: base + number, dscp: 46 };
     engine.open(WATCH, 0, ports(0), ports(2), [1; 32]).unwrap();
     engine.open(id(1), 0, ports(4), ports(6), [2; 32]).unwrap();
     let leg = |stream| Some(Carriage { stream, terms: Terms::default() });

@@ -178,9 +178,8 @@ fn a_port_that_somebody_holds_fails_the_call_and_frees_the_others() {
 fn ports_that_make_no_sense_fail_the_call() {
     let rig = Rig::new(2);
     let odd = LegPorts { rtp: rig.base + 1, ..rig.a(0) };
-    let beyond = LegPorts { rtp: rig.base + 8, ..rig.a(0) };
-    let nowhere = LegPorts { address: 1, ..rig.a(0) };
-    for bad in [odd, beyond, nowhere, rig.a(0)] {
+    let not_ours = LegPorts { bind: [192, 0, 2, 1].into(), ..rig.a(0) };
+    for bad in [odd, not_ours, rig.a(0)] {
         rig.engine.open(id(0), 0, rig.a(0), bad, [7; 32]).unwrap();
         assert!(matches!(rig.event(), Event::OpenFailed { call, .. } if call == id(0)), "{bad:?}");
     }
@@ -220,11 +219,7 @@ fn a_call_that_comes_after_an_idle_time_is_served() {
 
 #[test]
 fn a_full_ring_refuses_and_recovers() {
-    let base = rig::free_ports(rig::LOCALHOST, 2);
-    let config = media_engine::Config {
-        workers: 1,
-        addresses: vec![media_engine::Address { bind: rig::LOCALHOST, ports: base..=base + 1 }],
-    };
+    let config = media_engine::Config { workers: 1 };
     let (entered, at_event) = channel();
     let (release, go_on) = sync_channel::<()>(0);
     let go_on = std::sync::Mutex::new(go_on);
@@ -260,7 +255,7 @@ fn a_full_ring_refuses_and_recovers() {
 fn a_worker_that_does_not_exist_is_refused() {
     let rig = Rig::new(1);
     assert!(matches!(rig.engine.close(MediaId(1), 1), Err(EngineError::NoSuchWorker(1))));
-    let none = media_engine::Config { workers: 0, addresses: Vec::new() };
+    let none = media_engine::Config { workers: 0 };
     assert!(matches!(Engine::start(none, Box::new(|_| ())), Err(EngineError::NoWorkers)));
 }
 
@@ -283,4 +278,47 @@ fn the_end_of_the_engine_is_the_end_of_its_calls() {
     closed.sort_unstable();
     assert_eq!(closed, [0, 1, 2]);
     assert!((base..base + 12).all(|port| UdpSocket::bind((bind, port)).is_ok()));
+}
+
+#[test]
+fn a_leg_that_moves_speaks_from_its_new_port_and_its_old_one_is_free() {
+    let rig = Rig::new(2);
+    let (a, b) = (far_side(rig.bind), far_side(rig.bind));
+    rig.open(0);
+    rig.connect(0, stream(&a, &a), stream(&b, &b));
+    a.send_to(&rtp(1, 1), rig.address(rig.a(0).rtp)).unwrap();
+    assert_eq!(receive(&b).1, rig.address(rig.b(0).rtp));
+    rig.engine.move_leg(id(0), 0, media::Side::B, rig.b(1)).unwrap();
+    rig.stats(0);
+    a.send_to(&rtp(1, 2), rig.address(rig.a(0).rtp)).unwrap();
+    assert_eq!(receive(&b), (rtp(1, 2), rig.address(rig.b(1).rtp)));
+    b.send_to(&rtp(2, 1), rig.address(rig.b(1).rtp)).unwrap();
+    assert_eq!(receive(&a), (rtp(2, 1), rig.address(rig.a(0).rtp)));
+    assert!(UdpSocket::bind((rig.bind, rig.b(0).rtp)).is_ok());
+
+    // Where it cannot go, it stays.
+    let taken = UdpSocket::bind((rig.bind, rig.a(1).rtp + 1)).unwrap();
+    rig.engine.move_leg(id(0), 0, media::Side::B, rig.a(1)).unwrap();
+    assert!(matches!(rig.event(), Event::OpenFailed { call, .. } if call == id(0)));
+    drop(taken);
+    a.send_to(&rtp(1, 3), rig.address(rig.a(0).rtp)).unwrap();
+    assert_eq!(receive(&b), (rtp(1, 3), rig.address(rig.b(1).rtp)));
+    assert_eq!(rig.close(0).a.received_packets, 3);
+    for port in [rig.b(0).rtp, rig.b(1).rtp, rig.a(1).rtp] {
+        assert!(UdpSocket::bind((rig.bind, port)).is_ok());
+    }
+}
+
+#[test]
+fn a_call_between_ipv4_and_ipv6_is_carried() {
+    let rig = Rig::new(1);
+    let six = std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    let (a, b) = (far_side(rig.bind), far_side(six));
+    let leg_b = LegPorts { bind: six, ..rig.b(0) };
+    rig.engine.open(id(0), 0, rig.a(0), leg_b, [7; 32]).unwrap();
+    rig.connect(0, stream(&a, &a), stream(&b, &b));
+    a.send_to(&rtp(1, 1), rig.address(rig.a(0).rtp)).unwrap();
+    assert_eq!(receive(&b), (rtp(1, 1), (six, leg_b.rtp).into()));
+    b.send_to(&rtp(2, 1), (six, leg_b.rtp)).unwrap();
+    assert_eq!(receive(&a), (rtp(2, 1), rig.address(rig.a(0).rtp)));
 }

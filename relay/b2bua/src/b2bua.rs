@@ -52,7 +52,7 @@ impl B2bua {
             rng,
             outputs: VecDeque::new(),
             timers: Timers::default(),
-            ports: PortPool::new(&plan.media, plan.media_workers),
+            ports: PortPool::new(plan.media_workers),
             health: Health::default(),
             registrations: Registrations::default(),
             registrars: Registrars::default(),
@@ -213,6 +213,11 @@ impl B2bua {
     /// Media ports in use (not pairs).
     pub fn media_ports_in_use(&self) -> usize {
         self.core.ports.in_use()
+    }
+
+    /// The trunks whose media ports are all in use or at rest, and which have wanted one.
+    pub fn trunks_without_ports(&mut self, now: Instant) -> Vec<String> {
+        self.core.ports.wanting(now, &self.core.plan)
     }
 
     /// What is held: for leak tests and metrics.

@@ -5,7 +5,7 @@ use crate::breaker::Breakers;
 use crate::credentials::Signable;
 use crate::endpoint::Endpoints;
 use crate::fraud::Fraud;
-use crate::io::{CallId, Event, FlowId, Hop, Now, Output, PeerLeg, Target};
+use crate::io::{CallId, Event, FlowId, Hop, MediaPort, Now, Output, PeerLeg, Target};
 use crate::locate::{Located, Sought};
 use crate::overload::Overload;
 use crate::plan::{Plan, TrunkKind};
@@ -129,6 +129,18 @@ pub(crate) struct Farewell {
     pub(crate) hop: Hop,
     pub(crate) identity: crate::identity::Identity,
     pub(crate) reason: Option<String>,
+}
+
+impl Core {
+    /// A pair of media ports for a leg on `trunk`.
+    pub(crate) fn take_ports(&mut self, plan: &Plan, trunk: usize) -> Option<MediaPort> {
+        self.ports.take(self.now.mono, &mut self.rng, plan, trunk)
+    }
+
+    /// Nobody has these ports any more.
+    pub(crate) fn release_ports(&mut self, ports: MediaPort) {
+        self.ports.release(self.now.mono, ports);
+    }
 }
 
 impl Abandoned {

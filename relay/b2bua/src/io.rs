@@ -8,7 +8,7 @@ use crate::record::Record;
 use sdp::{CallStats, Carriage, Notice, Order, Silence};
 use sip_core::Message;
 use sip_core::transaction::{ClientId, Hop as SipHop};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,10 +103,33 @@ pub enum PeerLeg {
 pub struct MediaPorts {
     /// The media worker that owns both legs.
     pub worker: usize,
-    /// Leg A: media address index in the plan of the call, and RTP port.
-    pub a: (usize, u16),
-    /// Leg B: likewise.
-    pub b: (usize, u16),
+    /// Those of leg A.
+    pub a: MediaPort,
+    /// Those of leg B.
+    pub b: MediaPort,
+}
+
+impl MediaPorts {
+    /// Those of a leg.
+    pub const fn of(&self, leg: PeerLeg) -> MediaPort {
+        match leg {
+            PeerLeg::A => self.a,
+            PeerLeg::B => self.b,
+        }
+    }
+}
+
+/// A pair of ports of a media address: a leg keeps it, whatever becomes of the address in a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaPort {
+    /// The address to bind.
+    pub bind: IpAddr,
+    /// The address in SDP.
+    pub advertise: IpAddr,
+    /// The RTP port; RTCP is the next one.
+    pub rtp: u16,
+    /// What packets are marked with.
+    pub dscp: u8,
 }
 
 /// What happens to the core.
@@ -219,6 +242,17 @@ pub enum Output {
         leg: PeerLeg,
         /// What to do.
         order: Order,
+    },
+    /// Give a leg these ports instead of those it had; the other leg keeps its own.
+    MoveMedia {
+        /// The call.
+        call: CallId,
+        /// The worker that owns it.
+        worker: usize,
+        /// The leg.
+        leg: PeerLeg,
+        /// Its ports from now on.
+        to: MediaPort,
     },
     /// Release the ports; [`Input::MediaClosed`] follows.
     CloseMedia {

@@ -3,7 +3,7 @@
 use crate::call::numbers::Whose;
 use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{Flow, Hop, Target};
+use crate::io::{Flow, Hop, MediaPort, Target};
 use crate::nat;
 use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
@@ -196,22 +196,18 @@ pub(crate) fn is_teams(plan: &Plan, trunk: usize) -> bool {
     plan.trunks.get(trunk).is_some_and(|trunk| trunk.kind == TrunkKind::Teams)
 }
 
-/// A fresh offer/answer state for a leg on `trunk` whose RTP port is `port` of media address
-/// `address`: the key is drawn here, so that none is ever used for two dialogs (TDR-SRTP-003).
+/// A fresh offer/answer state for a leg on `trunk` whose ports are `port`: the key is drawn here, so that none is ever used for two dialogs (TDR-SRTP-003).
 pub(crate) fn negotiation(
     core: &mut Core,
     plan: &Plan,
     (trunk, whose): (usize, Whose),
-    address: usize,
-    port: u16,
+    port: MediaPort,
 ) -> Negotiation {
-    let advertise =
-        plan.media.get(address).map_or(IpAddr::from([0, 0, 0, 0]), |media| media.advertise);
     let ability = ability(plan, trunk);
     let local = Local {
-        address: advertise,
-        rtp_port: port,
-        rtcp_port: port + 1,
+        address: port.advertise,
+        rtp_port: port.rtp,
+        rtcp_port: port.rtp + 1,
         // RFC 8866, 5.2 asks for a number unlikely to repeat; 63 bits fit every parser.
         session_id: core.rng.next_u64() >> 1,
         keys: ability.suites.iter().map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect(),

@@ -1,40 +1,51 @@
 //! Media ports, chosen here so that no step of call set-up waits for an answer from below.
+//!
+//! A port belongs to an address, not to a plan: after a reload calls keep theirs, and nobody is given
+//! one that is still in use.
 
-use crate::plan::MediaAddress;
-use std::collections::VecDeque;
+use crate::io::MediaPort;
+use crate::plan::Plan;
+use rand_core::RngCore;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// How long a released pair rests before it is used again: late packets of the old call, and its
 /// peers' caches, must not meet the next one.
 const QUARANTINE: Duration = Duration::from_secs(10);
+/// An even port and the next one.
+const PAIRS: usize = 32_768;
+const WORDS: usize = PAIRS / 64;
 
-/// The free RTP/RTCP port pairs of every media address.
+/// The RTP/RTCP port pairs of every media address.
 #[derive(Debug)]
 pub(crate) struct PortPool {
     addresses: Vec<Pairs>,
     workers: usize,
     next_worker: usize,
+    /// Trunks that wanted a pair and got none since they last had one.
+    wanting: BTreeSet<String>,
 }
 
-/// The pairs of one address, oldest release first.
+/// The pairs of one address that are not free.
 #[derive(Debug)]
 struct Pairs {
-    free: VecDeque<u16>,
+    bind: IpAddr,
+    /// One bit per pair.
+    taken: Box<[u64; WORDS]>,
+    /// Released, oldest first, and until when.
     resting: VecDeque<(Instant, u16)>,
     in_use: usize,
 }
 
 impl PortPool {
-    pub(crate) fn new(addresses: &[MediaAddress], workers: usize) -> Self {
-        let pairs = |address: &MediaAddress| {
-            let (first, last) = (*address.ports.start(), *address.ports.end());
-            let first = first.saturating_add(first % 2);
-            Pairs { free: (first..last).step_by(2).collect(), resting: VecDeque::new(), in_use: 0 }
-        };
+    pub(crate) fn new(workers: usize) -> Self {
         Self {
-            addresses: addresses.iter().map(pairs).collect(),
+            addresses: Vec::new(),
             workers: workers.max(1),
             next_worker: 0,
+            wanting: BTreeSet::new(),
         }
     }
 
@@ -45,42 +56,137 @@ impl PortPool {
         worker
     }
 
-    /// The RTP port of a free pair on media address `address`; `None` where none is left.
-    pub(crate) fn take(&mut self, now: Instant, address: usize) -> Option<u16> {
-        self.addresses.get_mut(address)?.take(now)
+    /// A free pair for a leg on `trunk`, drawn by lot: who knows one call's ports knows nothing of the
+    /// next one's. `None` where none is left.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        rng: &mut impl RngCore,
+        plan: &Plan,
+        trunk: usize,
+    ) -> Option<MediaPort> {
+        let (home, ports) = plan.media_of(trunk)?;
+        let name = || plan.trunks.get(trunk).map(|trunk| trunk.name.clone());
+        self.rest(now);
+        let Some(rtp) = self.draw(rng, home.bind, &ports) else {
+            self.wanting.extend(name());
+            return None;
+        };
+        if !self.wanting.is_empty()
+            && let Some(name) = name()
+        {
+            self.wanting.remove(&name);
+        }
+        let pairs = self.of(home.bind);
+        pairs.set(rtp, true);
+        pairs.in_use += 1;
+        let dscp = plan.dscp_of(trunk);
+        Some(MediaPort { bind: home.bind, advertise: home.advertise, rtp, dscp })
     }
 
     /// The sockets of this pair are closed.
-    pub(crate) fn release(&mut self, now: Instant, address: usize, port: u16) {
-        if let Some(pairs) = self.addresses.get_mut(address) {
-            pairs.in_use = pairs.in_use.saturating_sub(1);
-            pairs.resting.push_back((now + QUARANTINE, port));
-        }
+    pub(crate) fn release(&mut self, now: Instant, port: MediaPort) {
+        let pairs = self.of(port.bind);
+        pairs.in_use = pairs.in_use.saturating_sub(1);
+        pairs.resting.push_back((now + QUARANTINE, port.rtp));
     }
 
     /// Ports (not pairs) in use now.
     pub(crate) fn in_use(&self) -> usize {
         self.addresses.iter().map(|pairs| pairs.in_use * 2).sum()
     }
+
+    /// The trunks that found no free pair and would still find none.
+    pub(crate) fn wanting(&mut self, now: Instant, plan: &Plan) -> Vec<String> {
+        self.rest(now);
+        let mut wanting = std::mem::take(&mut self.wanting);
+        wanting.retain(|name| {
+            let ports = plan.trunk_named(name).and_then(|trunk| plan.media_of(trunk));
+            ports.is_some_and(|(home, ports)| {
+                pairs_of(&ports).all(|pair| self.is_taken(home.bind, pair * 2))
+            })
+        });
+        self.wanting = wanting;
+        self.wanting.iter().cloned().collect()
+    }
+
+    fn draw(
+        &self,
+        rng: &mut impl RngCore,
+        bind: IpAddr,
+        ports: &RangeInclusive<u16>,
+    ) -> Option<u16> {
+        let pairs = pairs_of(ports);
+        let count = u32::try_from(pairs.len()).ok().filter(|count| *count > 0)?;
+        let start = pairs.start + (rng.next_u32() % count) as u16;
+        let from_start = (start..pairs.end).chain(pairs.start..start);
+        from_start.map(|pair| pair * 2).find(|port| !self.is_taken(bind, *port))
+    }
+
+    /// Whether the kernel would refuse to bind `port`: it is bound there, or on all addresses.
+    fn is_taken(&self, bind: IpAddr, port: u16) -> bool {
+        let same = |pairs: &&Pairs| {
+            let (one, other) = (pairs.bind, bind);
+            one == other
+                || one.is_ipv4() == other.is_ipv4()
+                    && (one.is_unspecified() || other.is_unspecified())
+        };
+        self.addresses.iter().filter(same).any(|pairs| pairs.is_taken(port))
+    }
+
+    /// Those that have rested are free, and addresses that nobody has anything on are forgotten.
+    fn rest(&mut self, now: Instant) {
+        for pairs in &mut self.addresses {
+            while let Some((rested, port)) = pairs.resting.front().copied()
+                && rested <= now
+            {
+                pairs.resting.pop_front();
+                pairs.set(port, false);
+            }
+        }
+        self.addresses.retain(|pairs| pairs.in_use > 0 || !pairs.resting.is_empty());
+    }
+
+    fn of(&mut self, bind: IpAddr) -> &mut Pairs {
+        let at = self.addresses.iter().position(|pairs| pairs.bind == bind);
+        let at = at.unwrap_or_else(|| {
+            let taken = Box::new([0; WORDS]);
+            self.addresses.push(Pairs { bind, taken, resting: VecDeque::new(), in_use: 0 });
+            self.addresses.len() - 1
+        });
+        &mut self.addresses[at]
+    }
 }
 
 impl Pairs {
-    fn take(&mut self, now: Instant) -> Option<u16> {
-        while let Some((rested, port)) = self.resting.front().copied()
-            && rested <= now
-        {
-            self.resting.pop_front();
-            self.free.push_back(port);
-        }
-        let port = self.free.pop_front()?;
-        self.in_use += 1;
-        Some(port)
+    fn is_taken(&self, port: u16) -> bool {
+        let pair = usize::from(port / 2);
+        self.taken[pair / 64] >> (pair % 64) & 1 == 1
     }
+
+    fn set(&mut self, port: u16, taken: bool) {
+        let pair = usize::from(port / 2);
+        let bit = 1 << (pair % 64);
+        match taken {
+            true => self.taken[pair / 64] |= bit,
+            false => self.taken[pair / 64] &= !bit,
+        }
+    }
+}
+
+/// The pairs of a range by half their RTP port: both ports of each lie in it.
+fn pairs_of(ports: &RangeInclusive<u16>) -> std::ops::Range<u16> {
+    let first = ports.start().div_ceil(2);
+    let end = u32::from(*ports.end()).div_ceil(2);
+    first..(end as u16).max(first)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{MediaAddress, Trunk};
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
 
     /// Virtual time zero.
     #[expect(clippy::disallowed_methods, reason = "a test needs one instant to count from")]
@@ -88,35 +194,96 @@ mod tests {
         Instant::now()
     }
 
-    fn pool(ports: std::ops::RangeInclusive<u16>) -> PortPool {
-        let address = MediaAddress {
+    fn rng() -> ChaCha20Rng {
+        ChaCha20Rng::from_seed([1; 32])
+    }
+
+    fn plan(ports: RangeInclusive<u16>, trunks: &[Option<RangeInclusive<u16>>]) -> Plan {
+        let outside = MediaAddress {
             name: "outside".into(),
             bind: [127, 0, 0, 1].into(),
-            advertise: [127, 0, 0, 1].into(),
+            advertise: [192, 0, 2, 1].into(),
             ports,
+            dscp: 46,
         };
-        PortPool::new(&[address], 2)
+        let trunk = |(at, ports): (usize, &Option<RangeInclusive<u16>>)| Trunk {
+            name: format!("trunk{at}"),
+            ports: ports.clone(),
+            ..Trunk::default()
+        };
+        let trunks: Vec<Trunk> = trunks.iter().enumerate().map(trunk).collect();
+        Plan { media: vec![outside].into(), trunks: trunks.into(), ..Plan::default() }
+    }
+
+    fn all(pool: &mut PortPool, plan: &Plan, trunk: usize) -> Vec<u16> {
+        let (mut rng, now) = (rng(), zero());
+        let taken = std::iter::from_fn(|| pool.take(now, &mut rng, plan, trunk));
+        taken.map(|port| port.rtp).collect()
     }
 
     #[test]
     fn pairs_are_even_and_run_out() {
-        let now = zero();
-        let mut pool = pool(20001..=20006);
-        assert_eq!(pool.take(now, 0), Some(20002));
-        assert_eq!(pool.take(now, 0), Some(20004));
+        let plan = plan(20_001..=20_006, &[None]);
+        let mut pool = PortPool::new(2);
+        let mut ports = all(&mut pool, &plan, 0);
+        ports.sort_unstable();
+        assert_eq!(ports, [20_002, 20_004], "20006 has no RTCP port beside it");
         assert_eq!(pool.in_use(), 4);
-        assert_eq!(pool.take(now, 0), None, "20006 has no RTCP port beside it");
-        assert_eq!(pool.take(now, 1), None, "there is no second address");
+        assert_eq!(pool.take(zero(), &mut rng(), &plan, 1), None, "there is no second trunk");
+        let top = self::plan(65_533..=65_535, &[None]);
+        assert_eq!(all(&mut PortPool::new(1), &top, 0), [65_534]);
     }
 
     #[test]
     fn a_released_pair_rests_before_it_is_used_again() {
         let now = zero();
-        let mut pool = pool(20000..=20001);
-        let port = pool.take(now, 0).unwrap();
-        pool.release(now, 0, port);
+        let plan = plan(20_000..=20_001, &[None]);
+        let mut pool = PortPool::new(1);
+        let port = pool.take(now, &mut rng(), &plan, 0).unwrap();
+        pool.release(now, port);
         assert_eq!(pool.in_use(), 0);
-        assert_eq!(pool.take(now + QUARANTINE / 2, 0), None);
-        assert_eq!(pool.take(now + QUARANTINE, 0), Some(port));
+        assert_eq!(pool.take(now + QUARANTINE / 2, &mut rng(), &plan, 0), None);
+        assert_eq!(pool.wanting(now + QUARANTINE / 2, &plan), ["trunk0"]);
+        assert_eq!(pool.wanting(now + QUARANTINE, &plan), [""; 0]);
+        assert_eq!(pool.take(now + QUARANTINE, &mut rng(), &plan, 0), Some(port));
+    }
+
+    #[test]
+    fn the_next_port_is_not_beside_the_last() {
+        let plan = plan(20_000..=29_999, &[None]);
+        let (mut pool, mut rng, now) = (PortPool::new(1), rng(), zero());
+        let mut take = || i32::from(pool.take(now, &mut rng, &plan, 0).unwrap().rtp);
+        let mut last = take();
+        let near = (0..200).filter(|_| {
+            let port = take();
+            (std::mem::replace(&mut last, port) - port).abs() < 100
+        });
+        assert!(near.count() < 20, "chance alone has two in a hundred so near");
+    }
+
+    #[test]
+    fn a_trunk_keeps_to_its_ports_and_shares_them_with_those_that_have_none() {
+        let plan = plan(20_000..=20_007, &[Some(20_002..=20_005), None]);
+        let mut pool = PortPool::new(1);
+        let mut own = all(&mut pool, &plan, 0);
+        own.sort_unstable();
+        assert_eq!(own, [20_002, 20_004]);
+        let mut others = all(&mut pool, &plan, 1);
+        others.sort_unstable();
+        assert_eq!(others, [20_000, 20_006]);
+    }
+
+    #[test]
+    fn after_a_reload_no_call_is_given_a_port_that_another_still_has() {
+        let old = plan(20_000..=20_003, &[None]);
+        let mut pool = PortPool::new(1);
+        assert_eq!(all(&mut pool, &old, 0).len(), 2);
+        // The same ports under another name, and on all addresses; on another one they are free.
+        let mut moved = old.clone();
+        let on = |bind: [u8; 4]| MediaAddress { bind: bind.into(), ..old.media[0].clone() };
+        moved.media = vec![on([0; 4])].into();
+        assert_eq!(all(&mut pool, &moved, 0), [0; 0]);
+        moved.media = vec![on([127, 0, 0, 2])].into();
+        assert_eq!(all(&mut pool, &moved, 0).len(), 2);
     }
 }

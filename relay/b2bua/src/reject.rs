@@ -27,6 +27,8 @@ pub enum Reject {
     Loop,
     /// A bound of the host was hit.
     Overload,
+    /// Every media port that the trunk may use is in use, or rests.
+    NoMediaPort,
     /// The host takes no new calls.
     Draining,
     /// The fraud guard said no.
@@ -61,6 +63,7 @@ impl Reject {
             | Self::CallLimit
             | Self::RateLimit
             | Self::Overload
+            | Self::NoMediaPort
             | Self::HookFailed
             | Self::Draining => 503,
             Self::NoCommonCodec | Self::SrtpRequired => 488,
@@ -85,6 +88,7 @@ impl Reject {
             Self::SessionTooShort => "session_too_short",
             Self::Loop => "loop",
             Self::Overload => "overload",
+            Self::NoMediaPort => "no_media_port",
             Self::Draining => "draining",
             Self::FraudGuard => "fraud_guard",
             Self::ForwardLoop => "forward_loop",

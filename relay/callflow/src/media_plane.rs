@@ -1,8 +1,8 @@
 //! The media of all calls, as the engine would carry it: ports to calls, packets through them.
 
-use crate::plan::{INSIDE, OUTSIDE};
+use crate::plan::MEDIA_PORTS;
 use b2bua::io::PeerLeg;
-use b2bua::{CallId, MediaPorts};
+use b2bua::{CallId, MediaPort, MediaPorts};
 use bytes::Bytes;
 use media::{
     CallStats, Carriage, Component, Forward, Notice, Now, Order, PacketBuf, Side, Verdict,
@@ -35,20 +35,43 @@ impl MediaPlane {
         ports: MediaPorts,
         seed: [u8; 32],
     ) -> Result<(), String> {
-        for (side, (address, port)) in [(Side::A, ports.a), (Side::B, ports.b)] {
-            if ![OUTSIDE, INSIDE].contains(&address) {
-                return Err(format!("call {call} opens a port of no media address"));
-            }
-            for (component, port) in [(Component::Rtp, port), (Component::Rtcp, port + 1)] {
-                if self.ports.insert(port, (call, side, component)).is_some() {
-                    return Err(format!("call {call} opens port {port}, which is open"));
-                }
-            }
+        for (side, port) in [(Side::A, ports.a), (Side::B, ports.b)] {
+            self.open_leg(call, side, port)?;
         }
         match self.calls.insert(call, Open { forward: Forward::new(seed), ports }) {
             Some(_) => Err(format!("call {call} opens its media twice")),
             None => Ok(()),
         }
+    }
+
+    /// Opens the ports of a leg: those of a media address of the plan.
+    fn open_leg(&mut self, call: CallId, side: Side, port: MediaPort) -> Result<(), String> {
+        if !MEDIA_PORTS.iter().any(|range| range.contains(&port.rtp)) {
+            return Err(format!("call {call} opens a port of no media address"));
+        }
+        for (component, port) in [(Component::Rtp, port.rtp), (Component::Rtcp, port.rtp + 1)] {
+            if self.ports.insert(port, (call, side, component)).is_some() {
+                return Err(format!("call {call} opens port {port}, which is open"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a leg other ports.
+    pub(crate) fn move_leg(
+        &mut self,
+        call: CallId,
+        leg: PeerLeg,
+        to: MediaPort,
+    ) -> Result<(), String> {
+        let side = if leg == PeerLeg::A { Side::A } else { Side::B };
+        let open = self.calls.get_mut(&call).ok_or(format!("call {call} has no media open"))?;
+        match side {
+            Side::A => open.ports.a = to,
+            Side::B => open.ports.b = to,
+        }
+        self.ports.retain(|_, (owner, of, _)| (*owner, *of) != (call, side));
+        self.open_leg(call, side, to)
     }
 
     /// Takes what the legs have agreed.
@@ -134,7 +157,7 @@ impl MediaPlane {
 
 fn outgoing(ports: MediaPorts, verdict: Verdict, slot: &PacketBuf) -> Option<Outgoing> {
     let Verdict::Forward { side, component, to } = verdict else { return None };
-    let (_, port) = if side == Side::A { ports.a } else { ports.b };
-    let port = if component == Component::Rtp { port } else { port + 1 };
+    let MediaPort { rtp, .. } = if side == Side::A { ports.a } else { ports.b };
+    let port = if component == Component::Rtp { rtp } else { rtp + 1 };
     Some((port, to, Bytes::copy_from_slice(slot.packet())))
 }

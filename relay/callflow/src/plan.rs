@@ -26,6 +26,9 @@ pub const PSTN: &str = "+4989123456";
 pub const OUTSIDE: usize = 0;
 /// The media address towards carriers, by index.
 pub const INSIDE: usize = 1;
+/// The ports of both.
+pub(crate) const MEDIA_PORTS: [std::ops::RangeInclusive<u16>; 2] =
+    [20_000..=20_999, 30_000..=30_999];
 /// The Teams trunk, by index.
 pub const TEAMS: usize = 0;
 /// The trunk of the first carrier, by index.
@@ -59,7 +62,7 @@ pub fn plan() -> Plan {
             shutdown_deadline: Duration::from_secs(10),
             calls_max: 1000,
         },
-        media: vec![media("outside", 20_000), media("inside", 30_000)].into(),
+        media: vec![media("outside", 0), media("inside", 1)].into(),
         media_workers: 2,
         listeners: vec![listener("teams", Who::Sip), listener("carriers", Who::Colt)].into(),
         trunks: vec![
@@ -78,9 +81,15 @@ pub fn plan() -> Plan {
     }
 }
 
-fn media(name: &str, first: u16) -> MediaAddress {
+fn media(name: &str, ports: usize) -> MediaAddress {
     let ours = OURS.into();
-    MediaAddress { name: name.into(), bind: ours, advertise: ours, ports: first..=first + 999 }
+    MediaAddress {
+        name: name.into(),
+        bind: ours,
+        advertise: ours,
+        ports: MEDIA_PORTS[ports].clone(),
+        dscp: 46,
+    }
 }
 
 fn listener(name: &str, who: Who) -> Listener {

@@ -486,6 +486,11 @@ impl World {
                 self.media.order(self.clock.for_media(), call, leg, &order);
                 self.hear_media();
             }
+            Output::MoveMedia { call, leg, to, .. } => {
+                if let Err(why) = self.media.move_leg(call, leg, to) {
+                    self.broken.push(why);
+                }
+            }
             Output::CloseMedia { call, .. } => {
                 if let Some(summary) = self.media.close(call) {
                     self.tell_core(now, Input::MediaClosed { call, summary });

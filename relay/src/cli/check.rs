@@ -2,8 +2,10 @@
 
 use super::{ConfigFlag, Exit, print, print_json};
 use crate::config::{self, Loaded, Problem};
+use crate::media_setup::{self, Shortfall};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Tell whether the configuration holds: every problem with file, line, value and a hint
@@ -20,9 +22,15 @@ impl Check {
     pub(crate) fn run(self) -> Exit {
         let path = self.config.path();
         let outcome = config::load(&path);
+        // A daemon that runs holds media ports itself, and whoever is asked here cannot tell whose.
+        let runs = || UnixStream::connect(config::admin_socket(&path)).is_ok();
+        let short = outcome.as_ref().map_or_else(
+            |_| Vec::new(),
+            |loaded| media_setup::shortfalls(&loaded.plan, &media_setup::Here, !runs()),
+        );
         match self.json {
-            true => print_json(&as_json(&outcome)),
-            false => print(&as_text(&outcome)),
+            true => print_json(&as_json(&outcome, &short)),
+            false => print(&as_text(&outcome, &short)),
         }
         if outcome.is_ok() { Exit::Done } else { Exit::No }
     }
@@ -49,12 +57,15 @@ impl Summary {
     }
 }
 
-fn as_text(outcome: &Result<Loaded, Vec<Problem>>) -> String {
+fn as_text(outcome: &Result<Loaded, Vec<Problem>>, short: &[Shortfall]) -> String {
     let mut text = String::new();
     match outcome {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 let _ = writeln!(text, "{}", warning.as_warning());
+            }
+            for Shortfall { what, mend } in short {
+                let _ = writeln!(text, "this host: warning: {what}\n  hint: {mend}");
             }
             let Summary { listeners, trunks, tenants, numbers } = Summary::of(loaded);
             let counted = [
@@ -102,7 +113,7 @@ fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn as_json(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
+fn as_json(outcome: &Result<Loaded, Vec<Problem>>, short: &[Shortfall]) -> serde_json::Value {
     match outcome {
         Ok(loaded) => {
             let Summary { listeners, trunks, tenants, numbers } = Summary::of(loaded);
@@ -110,6 +121,7 @@ fn as_json(outcome: &Result<Loaded, Vec<Problem>>) -> serde_json::Value {
                 "ok": true,
                 "problems": [],
                 "warnings": loaded.warnings,
+                "host": short,
                 "listeners": listeners,
                 "trunks": trunks,
                 "tenants": tenants,

@@ -331,6 +331,7 @@ fn media_address(draft: &super::host::MediaDraft) -> Option<MediaAddress> {
         bind: draft.bind.as_ref()?.value,
         advertise: draft.advertise?,
         ports: draft.ports.as_ref()?.value.clone(),
+        dscp: draft.dscp,
     })
 }
 
@@ -363,6 +364,8 @@ fn trunk(
         options_interval: draft.options_interval,
         session_timer: draft.session_timer,
         media,
+        ports: draft.ports.as_ref().map(|at| at.value.clone()),
+        dscp: draft.dscp,
         limits: draft.limits.all,
         limits_in: draft.limits.sides[0],
         limits_out: draft.limits.sides[1],

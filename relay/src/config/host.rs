@@ -27,6 +27,8 @@ const WORKERS_MAX: u32 = 128;
 const RESOLVED_MAX: usize = 16;
 /// Longest path of a Unix socket, without its final zero (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
+/// The mark of voice (RFC 4594, 4.1).
+const EXPEDITED_FORWARDING: u8 = 46;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 /// Where the daemon is asked, if `[admin]` does not say.
 pub(crate) const ADMIN_SOCKET: &str = "/run/tollgate/admin.sock";
@@ -82,7 +84,7 @@ pub(crate) struct MediaDraft {
     pub(crate) bind: Option<At<IpAddr>>,
     pub(crate) advertise: Option<IpAddr>,
     pub(crate) ports: Option<At<RangeInclusive<u16>>>,
-    pub(crate) place: Place,
+    pub(crate) dscp: u8,
 }
 
 /// One `[[certificate]]`.
@@ -255,7 +257,7 @@ fn media_address(table: &mut Reader<'_>) -> MediaDraft {
         advertise: advertise.map(|at| at.value).or(bind.as_ref().map(|at| at.value)),
         bind,
         ports: table.required("ports", value::port_range),
-        place: table.place(),
+        dscp: table.optional_or("dscp", value::dscp, EXPEDITED_FORWARDING),
     }
 }
 

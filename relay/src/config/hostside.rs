@@ -110,7 +110,6 @@ impl HostSide {
                 media: host.lines.media.line,
                 log: host.lines.log.line,
                 state: host.lines.state.line,
-                addresses: host.media.iter().map(|one| one.place.line).collect(),
             },
         })
     }

@@ -196,7 +196,6 @@ struct Lines {
     media: u32,
     log: u32,
     state: u32,
-    addresses: Vec<u32>,
 }
 
 /// Where the configuration is if neither a flag nor the environment says: `/etc/tollgate`.

@@ -1,8 +1,9 @@
 //! What one host must not bind twice: addresses and media ports. ([`super::settle`] has FQDNs and
 //! numbers.)
 
-use super::host::HostDraft;
+use super::host::{HostDraft, MediaDraft};
 use super::problem::{Place, Problems};
+use super::trunk::TrunkDraft;
 use b2bua::plan::Transport;
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) fn host(host: &HostDraft, problems: &Problems) {
     binds(host, problems);
     media(host, problems);
+    for trunk in &host.trunks {
+        trunk_ports(trunk, host, problems);
+    }
 }
 
 /// Whether binding both would bind one address twice.
@@ -40,6 +44,31 @@ fn binds(host: &HostDraft, problems: &Problems) {
             problems.error(bind.place, message, None);
         }
         bound.push((listener.whose.clone(), bind.value, stream, bind.place));
+    }
+}
+
+/// A trunk's ports are some of those of its media address. Trunks may share them.
+fn trunk_ports(trunk: &TrunkDraft, host: &HostDraft, problems: &Problems) {
+    let Some(ports) = &trunk.ports else { return };
+    let named = |one: &&MediaDraft| match (&one.name, &trunk.media) {
+        (Some(name), Some(wanted)) => name.value == wanted.value,
+        (_, None) => true,
+        (None, Some(_)) => false,
+    };
+    let Some(home) = host.media.iter().find(named) else { return };
+    let Some(all) = &home.ports else { return };
+    let (own, all) = (&ports.value, &all.value);
+    if own.start() < all.start() || own.end() > all.end() {
+        let name = home.name.as_ref().map_or("?", |name| name.value.as_str());
+        let message = format!(
+            "{}: ports {}-{} are not all among {}-{} of media address \"{name}\"",
+            trunk.whose,
+            own.start(),
+            own.end(),
+            all.start(),
+            all.end()
+        );
+        problems.error(ports.place, message, None);
     }
 }
 

@@ -17,6 +17,7 @@ use b2bua::plan::{
 };
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -43,6 +44,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) options_interval: Option<Duration>,
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
+    pub(crate) ports: Option<At<RangeInclusive<u16>>>,
+    pub(crate) dscp: Option<u8>,
     pub(crate) limits: LimitsDraft,
     pub(crate) failover: Option<Failover>,
     pub(crate) answer_timeout: Option<Duration>,
@@ -144,6 +147,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         options_interval: options_interval(table, teams),
         session_timer: session_timer(table),
         media: table.optional("media", value::name),
+        ports: table.optional("ports", value::port_range),
+        dscp: table.optional("dscp", value::dscp).map(|at| at.value),
         limits: table.section("limits", guard::limits(guard::WAYS)).unwrap_or_default(),
         failover: guard::failover(table),
         answer_timeout: guard::answer_timeout(table),

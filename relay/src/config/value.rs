@@ -274,6 +274,12 @@ pub(crate) fn port_range(value: &DeValue<'_>) -> Result<RangeInclusive<u16>, Wro
     Ok(bound(even)..=bound(odd - 1))
 }
 
+/// What packets are marked with (RFC 2474): six bits.
+pub(crate) fn dscp(value: &DeValue<'_>) -> Result<u8, Wrong> {
+    let dscp = whole(0..=63)(value).map_err(|wrong| wrong.hint("46 is voice (RFC 4594, 4.1)"))?;
+    Ok(dscp as u8)
+}
+
 /// Ports below this are privileged.
 const PORT_MIN: u16 = 1024;
 /// Ports of one call: RTP and RTCP on either leg.

@@ -8,7 +8,7 @@
 )]
 
 use media::{CallStats, Carriage, Terms};
-use media_engine::{Address, Config, Engine, Event, LegPorts, MediaId};
+use media_engine::{Config, Engine, Event, LegPorts, MediaId};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -34,10 +34,7 @@ impl Rig {
 
     pub(crate) fn on(bind: IpAddr, calls: u16) -> Self {
         let base = free_ports(bind, 4 * calls);
-        let config = Config {
-            workers: 1,
-            addresses: vec![Address { bind, ports: base..=base + 4 * calls - 1 }],
-        };
+        let config = Config { workers: 1 };
         let (tell, events) = channel();
         let engine = Engine::start(
             config,
@@ -50,11 +47,11 @@ impl Rig {
     }
 
     pub(crate) fn a(&self, call: u16) -> LegPorts {
-        LegPorts { address: 0, rtp: self.base + 4 * call }
+        LegPorts { bind: self.bind, rtp: self.base + 4 * call, dscp: 46 }
     }
 
     pub(crate) fn b(&self, call: u16) -> LegPorts {
-        LegPorts { address: 0, rtp: self.base + 4 * call + 2 }
+        LegPorts { bind: self.bind, rtp: self.base + 4 * call + 2, dscp: 46 }
     }
 
     pub(crate) fn open(&self, call: u16) {

@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::endpoint::Standing;
 use crate::headers::Crossing;
 use crate::identity::Identity;
-use crate::io::{CallId, Event, Flow, Hop, Now, Output, PeerLeg};
+use crate::io::{CallId, Event, Flow, Hop, MediaPort, Now, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
 use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
@@ -275,13 +275,12 @@ impl Arrival {
             return Err(refused(Reject::SessionTooShort, &small.to_string()));
         }
         // The ports come first: the offer cannot be read into a leg that has no address.
-        let media_of = |trunk: usize| self.plan.trunks.get(trunk).map_or(0, |trunk| trunk.media);
-        let (address_a, address_b) = (media_of(self.trunk), media_of(first.trunk));
-        let Some(port_a) = core.ports.take(core.now.mono, address_a) else {
-            return Err(refused(Reject::Overload, "no media port is free"));
+        let trunk_b = first.trunk;
+        let Some(port_a) = core.take_ports(&self.plan, self.trunk) else {
+            return Err(refused(Reject::NoMediaPort, "no media port is free"));
         };
-        let undo = |core: &mut Core| core.ports.release(core.now.mono, address_a, port_a);
-        let read = self.leg(core, (address_a, port_a), (&fqdn, whose), session);
+        let undo = |core: &mut Core| core.release_ports(port_a);
+        let read = self.leg(core, port_a, (&fqdn, whose), session);
         let (a, offer) = read.map_err(|(reject, why)| {
             undo(core);
             Refused::new(reject, why, Some(tenant))
@@ -330,11 +329,11 @@ impl Arrival {
             trace: Box::new(std::mem::take(trace)),
             tolls: (None, None),
         };
-        if !call.open_media(core, worker, (address_a, port_a), address_b) {
+        if !call.open_media(core, worker, port_a, trunk_b) {
             undo(core);
             let of = (call.tenant.as_str(), call.direction);
             core.admission.end(&core.plan, &call.record.trunk_in, of);
-            return Err(refused(Reject::Overload, "no media port is free"));
+            return Err(refused(Reject::NoMediaPort, "no media port is free"));
         }
         let toll = call.begin_toll(core, classes);
         call.takes_toll(core, PeerLeg::B, toll);
@@ -351,13 +350,12 @@ impl Arrival {
     fn leg(
         &self,
         core: &mut Core,
-        (address, port): (usize, u16),
+        port: MediaPort,
         (fqdn, whose): (&str, Whose),
         session: Session,
     ) -> Result<(Leg, sdp::Media), (Reject, String)> {
         let request = &self.new.request;
-        let mut negotiation =
-            leg::negotiation(core, &self.plan, (self.trunk, whose), address, port);
+        let mut negotiation = leg::negotiation(core, &self.plan, (self.trunk, whose), port);
         let offered = leg::sdp_of(&request.headers, request.body());
         let offer = offerless::offer(self.direction, &mut negotiation, &offered)
             .map_err(|refusal| (reject_of(&refusal), refusal.to_string()))?;

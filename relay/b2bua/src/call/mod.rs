@@ -119,9 +119,6 @@ struct Media {
     ports: Option<MediaPorts>,
     /// Why nothing is heard from leg A, and from leg B; `None` where something is.
     silent: (Option<Silence>, Option<Silence>),
-    /// Closes whose counters are of no interest: the ports were moved to another address between
-    /// two attempts.
-    moves: u32,
 }
 
 /// A request of the far side within a dialog, which waits for its response.
@@ -292,7 +289,7 @@ impl Call {
             trunk_out: self.record.attempts.last().map(|attempt| attempt.trunk.clone()),
             age: now.saturating_duration_since(self.began),
             call_ids: (self.record.call_id_in.clone(), self.record.call_id_out.clone()),
-            ports: self.media.ports.map(|ports| (ports.a.1, ports.b.1)),
+            ports: self.media.ports.map(|ports| (ports.a.rtp, ports.b.rtp)),
             worker: self.media.ports.map(|ports| ports.worker),
             silent: matches!(self.phase, Phase::Up(_)).then_some(self.media.silent),
         }

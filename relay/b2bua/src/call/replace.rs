@@ -5,10 +5,10 @@
 //! and the other side hears of it only if its codec or direction must change (TDR-XFR-031).
 
 use super::incoming::reject_of;
-use super::{Call, Fate, Phase};
+use super::{Call, Fate, Phase, setup};
 use crate::core::{Core, DialogKey};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{Flow, PeerLeg};
+use crate::io::{Flow, MediaPort, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
 use crate::party::Caller;
 use crate::record;
@@ -186,20 +186,28 @@ impl Call {
     }
 
     /// A fresh offer/answer state for whoever takes the place of leg `which`: its port stays, as the
-    /// other side's does; the key is new. `None` if `trunk` has its media elsewhere.
+    /// other side's does; the key is new. `None` if `trunk` has its media elsewhere: then it takes a
+    /// [move](Self::negotiation_elsewhere).
     pub(super) fn fresh_negotiation(
         &self,
         core: &mut Core,
         which: PeerLeg,
         trunk: usize,
     ) -> Option<Negotiation> {
-        let ports = self.media.ports?;
-        let (address, port) = match which {
-            PeerLeg::A => ports.a,
-            PeerLeg::B => ports.b,
-        };
-        let at_home = self.plan.trunks.get(trunk)?.media == address;
-        at_home.then(|| leg::negotiation(core, &self.plan, (trunk, self.whose()), address, port))
+        let port = self.media.ports?.of(which);
+        let at_home = setup::is_at_home(&self.plan, trunk, port);
+        at_home.then(|| leg::negotiation(core, &self.plan, (trunk, self.whose()), port))
+    }
+
+    /// The same where `trunk` has its media elsewhere: with ports there, which the leg has yet to
+    /// move to. `None` where none is free.
+    pub(super) fn negotiation_elsewhere(
+        &self,
+        core: &mut Core,
+        trunk: usize,
+    ) -> Option<(Negotiation, MediaPort)> {
+        let port = core.take_ports(&self.plan, trunk)?;
+        Some((leg::negotiation(core, &self.plan, (trunk, self.whose()), port), port))
     }
 
     /// Puts `new` in the place of leg `which`; the old one comes back, still to be found by its tags.

@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::credentials::Signed;
 use crate::headers::Returned;
 use crate::identity::Identity;
-use crate::io::{Event, Hop, MediaPorts, Output, PeerLeg};
+use crate::io::{Event, Hop, MediaPort, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
 use crate::plan::{Plan, RouteFrom, Trunk, TrunkKind};
 use crate::record;
@@ -97,6 +97,16 @@ impl Setup {
     }
 }
 
+/// Whether ports are among those that a leg on `trunk` has: marked as its packets are, too.
+pub(super) fn is_at_home(plan: &Plan, trunk: usize, port: MediaPort) -> bool {
+    plan.media_of(trunk).is_some_and(|(home, ports)| {
+        (home.bind, home.advertise) == (port.bind, port.advertise)
+            && ports.contains(&port.rtp)
+            && ports.contains(&(port.rtp + 1))
+            && plan.dscp_of(trunk) == port.dscp
+    })
+}
+
 impl Call {
     pub(super) fn setup(&mut self) -> Option<&mut Setup> {
         match &mut self.phase {
@@ -105,29 +115,52 @@ impl Call {
         }
     }
 
-    /// Opens the call's ports, or moves leg B's to the media address of the next trunk.
+    /// Opens the call's ports, or moves leg B's to where the next trunk has its media.
     pub(super) fn open_media(
         &mut self,
         core: &mut Core,
         worker: usize,
-        a: (usize, u16),
-        address_b: usize,
+        a: MediaPort,
+        trunk_b: usize,
     ) -> bool {
-        if self.media.ports.is_some_and(|ports| ports.b.0 == address_b) {
+        let plan = Arc::clone(&self.plan);
+        if self.media.ports.is_some_and(|ports| is_at_home(&plan, trunk_b, ports.b)) {
             return true;
         }
-        let Some(port_b) = core.ports.take(core.now.mono, address_b) else { return false };
-        if let Some(old) = self.media.ports.take() {
-            core.outputs.push_back(Output::CloseMedia { call: self.id, worker: old.worker });
-            core.ports.release(core.now.mono, old.b.0, old.b.1);
-            self.media.moves += 1;
+        let Some(b) = core.take_ports(&plan, trunk_b) else { return false };
+        if self.media.ports.is_some() {
+            self.move_media(core, PeerLeg::B, b);
+            return true;
         }
-        let ports = MediaPorts { worker, a, b: (address_b, port_b) };
+        let ports = MediaPorts { worker, a, b };
         self.media.ports = Some(ports);
         let mut seed = [0; 32];
         rand_core::RngCore::fill_bytes(&mut core.rng, &mut seed);
         core.outputs.push_back(Output::OpenMedia { call: self.id, ports, seed });
         true
+    }
+
+    /// Gives a leg other ports, which have been taken for it.
+    pub(super) fn move_media(&mut self, core: &mut Core, leg: PeerLeg, to: MediaPort) {
+        let old = self.exchange_media(core, leg, to);
+        core.release_ports(old);
+    }
+
+    /// The same, and those it had come back, to be released or gone back to.
+    pub(super) fn exchange_media(
+        &mut self,
+        core: &mut Core,
+        leg: PeerLeg,
+        to: MediaPort,
+    ) -> MediaPort {
+        let Some(ports) = &mut self.media.ports else { return to };
+        let (call, worker) = (self.id, ports.worker);
+        let place = match leg {
+            PeerLeg::A => &mut ports.a,
+            PeerLeg::B => &mut ports.b,
+        };
+        core.outputs.push_back(Output::MoveMedia { call, worker, leg, to });
+        std::mem::replace(place, to)
     }
 
     /// Sends the INVITE to the next target; where none is left, or the time for it is over, the
@@ -145,7 +178,7 @@ impl Call {
         }
         while let Some(candidate) = self.setup().and_then(|setup| setup.waiting.pop_front()) {
             let Some(trunk) = plan.trunks.get(candidate.trunk) else { continue };
-            let (name, address) = (trunk.name.clone(), trunk.media);
+            let name = trunk.name.clone();
             let emergency = self.setup().is_some_and(|setup| setup.emergency);
             if let Err(full) = core.admission.would_carry(core.now.mono, trunk)
                 && !emergency
@@ -181,8 +214,8 @@ impl Call {
                 continue;
             }
             let Some(ports) = self.media.ports else { continue };
-            if !self.open_media(core, ports.worker, ports.a, address) {
-                passed_over = Reject::Overload;
+            if !self.open_media(core, ports.worker, ports.a, candidate.trunk) {
+                passed_over = Reject::NoMediaPort;
                 self.skip(core, &name, &candidate, "no_media_port");
                 continue;
             }
@@ -243,7 +276,7 @@ impl Call {
         let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
         let negotiation = {
             let to = (candidate.trunk, self.whose());
-            leg::negotiation(core, &plan, to, ports.b.0, ports.b.1)
+            leg::negotiation(core, &plan, to, ports.b)
         };
         let Phase::Setup(setup) = &mut self.phase else { return };
         let us = (identity, negotiation);

@@ -132,10 +132,6 @@ impl Call {
 
     /// The media engine has closed the call's ports, or has had its time.
     pub(crate) fn media_closed(&mut self, core: &mut Core, summary: Option<CallStats>) -> Fate {
-        if summary.is_some() && self.media.moves > 0 {
-            self.media.moves -= 1;
-            return Fate::Lives;
-        }
         match self.phase {
             Phase::Ending => self.finish(core, summary),
             Phase::Setup(_) | Phase::Up(_) => Fate::Lives,
@@ -144,8 +140,8 @@ impl Call {
 
     fn finish(&mut self, core: &mut Core, summary: Option<CallStats>) -> Fate {
         if let Some(ports) = self.media.ports.take() {
-            core.ports.release(core.now.mono, ports.a.0, ports.a.1);
-            core.ports.release(core.now.mono, ports.b.0, ports.b.1);
+            core.release_ports(ports.a);
+            core.release_ports(ports.b);
         }
         self.record.media = summary;
         let answered = self.record.status == 200;

@@ -16,7 +16,7 @@ use crate::credentials::Signed;
 use crate::fraud::Toll;
 use crate::headers::Crossing;
 use crate::identity::Identity;
-use crate::io::{Event, Hop, PeerLeg};
+use crate::io::{Event, Hop, MediaPort, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
 use crate::timers::Timer;
@@ -63,9 +63,20 @@ struct Transfer {
     gives_up: Instant,
     /// The transferor has hung up and waits for nothing.
     left: bool,
+    /// The ports of a target whose trunk has its media elsewhere than the transferor's.
+    elsewhere: Option<Elsewhere>,
     /// What is carried instead of the transferor's stream: the target's early media, or nothing once
     /// the transferor has left.
     instead: Option<Carriage>,
+}
+
+/// Ports that a leg moves to, or that it has moved from.
+#[derive(Clone, Copy)]
+struct Elsewhere {
+    /// Those that the leg does not have now.
+    other: MediaPort,
+    /// It has those of the target.
+    moved: bool,
 }
 
 impl Transfer {
@@ -142,6 +153,7 @@ impl Call {
             toll: None,
             gives_up,
             left: false,
+            elsewhere: None,
             instead: None,
         }));
         self.call_target(core, 503, "no_address")
@@ -220,6 +232,7 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
         transfer.leave_trunk(core);
+        self.media_stays(core, &mut transfer);
         while let Some(candidate) = transfer.waiting.pop_front() {
             let Some(trunk) = plan.trunks.get(candidate.trunk) else { continue };
             let stays_on = self.leg(transfer.which).map(|leg| leg.trunk) == Some(candidate.trunk);
@@ -230,7 +243,12 @@ impl Call {
                 continue;
             }
             let Ok(to) = candidate.to.clone() else { continue };
-            let negotiation = self.fresh_negotiation(core, transfer.which, candidate.trunk);
+            let here = self.fresh_negotiation(core, transfer.which, candidate.trunk);
+            let negotiation = here.or_else(|| {
+                let (there, other) = self.negotiation_elsewhere(core, candidate.trunk)?;
+                transfer.elsewhere = Some(Elsewhere { other, moved: false });
+                Some(there)
+            });
             let Some(negotiation) = negotiation else { continue };
             let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
             let to = (&candidate, to);
@@ -248,6 +266,25 @@ impl Call {
         }
         self.transfers.pending = Some(transfer);
         self.transfer_failed(core, status, outcome)
+    }
+
+    /// The target is heard from now on, at ports of its own if its trunk has its media elsewhere.
+    fn media_moves(&mut self, core: &mut Core, transfer: &mut Transfer) {
+        if let Some(elsewhere) = transfer.elsewhere.as_mut().filter(|it| !it.moved) {
+            elsewhere.other = self.exchange_media(core, transfer.which, elsewhere.other);
+            elsewhere.moved = true;
+        }
+    }
+
+    /// The target is not heard, or no more: the leg keeps, or gets back, the ports it had.
+    fn media_stays(&mut self, core: &mut Core, transfer: &mut Transfer) {
+        if let Some(Elsewhere { other, moved }) = transfer.elsewhere.take() {
+            let unused = match moved {
+                true => self.exchange_media(core, transfer.which, other),
+                false => other,
+            };
+            core.release_ports(unused);
+        }
     }
 
     /// A response to the INVITE to the target.
@@ -344,6 +381,10 @@ impl Call {
             Progress::Described(stream, answer) => {
                 let terms = leg::terms(&plan, trunk, whose);
                 transfer.instead = Some(Carriage { stream, terms });
+                if let Some(mut transfer) = self.transfers.pending.take() {
+                    self.media_moves(core, &mut transfer);
+                    self.transfers.pending = Some(transfer);
+                }
                 self.agreed(core);
                 self.tell_progress(core, response.status);
                 self.carry_early(core, which, &answer)
@@ -382,6 +423,10 @@ impl Call {
         };
         let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
         self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), "200");
+        self.media_moves(core, &mut transfer);
+        if let Some(Elsewhere { other, .. }) = transfer.elsewhere.take() {
+            core.release_ports(other);
+        }
         self.count_moved(core, which, transfer.carried_by.take());
         if let Some(old) = self.take_place(core, which, new)
             && !transfer.left
@@ -424,6 +469,7 @@ impl Call {
     fn transfer_failed(&mut self, core: &mut Core, status: u16, outcome: &str) -> Fate {
         let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
         transfer.leave_trunk(core);
+        self.media_stays(core, &mut transfer);
         let which = transfer.which;
         self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), outcome);
         if transfer.left {
@@ -473,6 +519,7 @@ impl Call {
         let mut gone = None;
         if let Some(mut transfer) = self.transfers.pending.take() {
             transfer.leave_trunk(core);
+            self.media_stays(core, &mut transfer);
             let to = std::mem::take(&mut transfer.to);
             self.note_transfer(core, "refer", transfer.which, to, "cancelled");
             if let Some(attempt) = transfer.attempt {

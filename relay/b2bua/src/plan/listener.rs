@@ -14,6 +14,8 @@ pub struct MediaAddress {
     pub advertise: IpAddr,
     /// The port range; even ports are RTP.
     pub ports: RangeInclusive<u16>,
+    /// What its packets are marked with (RFC 2474).
+    pub dscp: u8,
 }
 
 /// A SIP transport.

@@ -51,6 +51,7 @@ pub use trunk::{Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,17 @@ impl Plan {
             }
         }
         best.map(|(_, index)| index)
+    }
+    /// The media address of a trunk, and which of its ports are for that trunk.
+    pub fn media_of(&self, trunk: usize) -> Option<(&MediaAddress, RangeInclusive<u16>)> {
+        let trunk = self.trunks.get(trunk)?;
+        let address = self.media.get(trunk.media)?;
+        Some((address, trunk.ports.clone().unwrap_or_else(|| address.ports.clone())))
+    }
+    /// What packets of a trunk's legs are marked with.
+    pub fn dscp_of(&self, trunk: usize) -> u8 {
+        let Some(trunk) = self.trunks.get(trunk) else { return 0 };
+        trunk.dscp.or_else(|| self.media.get(trunk.media).map(|media| media.dscp)).unwrap_or(0)
     }
     /// The index of the trunk of this name.
     pub fn trunk_named(&self, name: &str) -> Option<usize> {

@@ -7,6 +7,7 @@ use crate::accounts::Accounts;
 use crate::numbering::{Country, NumberFormat};
 use sdp::Codecs;
 use sip_core::usage::session_timer::Terms;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What a trunk is.
@@ -88,6 +89,10 @@ pub struct Trunk {
     pub session_timer: Option<Terms>,
     /// The media address.
     pub media: usize,
+    /// Which of its ports; `None`: all.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// What its packets are marked with; `None`: what those of the media address are.
+    pub dscp: Option<u8>,
     /// Bounds on calls over it, whichever way.
     pub limits: Limits,
     /// Where its numbers are dialled (a carrier); without, they are E.164 or stay as they are.

@@ -231,7 +231,7 @@ fn media_that_cannot_be_opened_is_500() {
 fn no_free_media_port_is_503() {
     let mut world = World::with(1, |plan| plan.media[0].ports = 20_000..=20_001);
     let (mut caller, anna) = carrier_calls_teams(&mut world);
-    refused(&mut world, Who::Sip, &to_contoso(), 503, "overload", |_| {});
+    refused(&mut world, Who::Sip, &to_contoso(), 503, "no_media_port", |_| {});
     hang_up(&mut world, &mut caller, &anna);
 }
 

@@ -124,6 +124,7 @@ const MEDIA_ADDRESS: Table = table(
         ),
         key("ports", PORTS, "Even ports are RTP, the next odd one RTCP; a call takes four.")
             .required(),
+        key("dscp", Whole(0, 63), "What audio is marked with (DSCP); 46 is voice.").default("46"),
     ],
 );
 

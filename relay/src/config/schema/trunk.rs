@@ -1,7 +1,7 @@
 //! `[[trunk]]` and the tables in it.
 
-use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Words};
-use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, NAME, TARGET};
+use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
+use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, NAME, PORTS, TARGET};
 use super::{Table, guard, key, rules, table};
 
 pub(super) const TRUNK: Table = table(
@@ -51,6 +51,8 @@ pub(super) const TRUNK: Table = table(
         key("bypass", Flag, "Media bypass, of Microsoft's media path. Cannot be had yet.")
             .default("false"),
         key("media", NAME, "The media address of its calls; the first if left out."),
+        key("ports", PORTS, "Which ports of that address its calls get; all of them if left out."),
+        key("dscp", Whole(0, 63), "What its audio is marked with; what that of its media address is if left out."),
         key(
             "symmetric_rtp",
             Flag,
