@@ -157,7 +157,8 @@ impl Generator {
     fn receive(&mut self) {
         let mut packet = [0; 2048];
         for socket in &self.sockets {
-            while let Some((len, at_ns)) = sys::receive_stamped(socket.as_raw_fd(), &mut packet) {
+            while let Some((len, at_ns, _)) = sys::receive_stamped(socket.as_raw_fd(), &mut packet)
+            {
                 if len < 12 || packet[1] & 0x7f != 8 {
                     continue; // RTCP of the relay's own
                 }

@@ -36,6 +36,8 @@ enum Verb {
     Route(route::Plan),
     /// Drives calls through `tollgate run`, and through Kamailio as a plain proxy, on the loopback
     Sip(sip::Plan),
+    /// Holds many calls for a long time, with re-INVITEs all along, and looks for gaps that Tollgate made
+    Soak(sip::soak::Plan),
     /// Loads and reloads a configuration of ten thousand tenants under calls
     Reload(sip::reload::Plan),
 }
@@ -50,6 +52,10 @@ fn main() -> ExitCode {
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Reload(plan) => sip::reload::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
+        Verb::Soak(plan) => sip::soak::run(&plan).and_then(|report| {
+            report.verdict()?;
+            Ok(if plan.json { report.json() } else { report.to_string() })
+        }),
         Verb::Sip(plan) => {
             sip::run(&plan).map(|report| if plan.json { report.json() } else { report.to_string() })
         }

@@ -106,12 +106,17 @@ pub(crate) fn stamp_arrivals(fd: RawFd, octets: i32) -> io::Result<()> {
     if set(libc::SO_TIMESTAMPNS, 1) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Receives one packet and when it arrived, in nanoseconds of the wall clock.
-pub(crate) fn receive_stamped(fd: RawFd, packet: &mut [u8]) -> Option<(usize, u64)> {
+/// Receives one packet: its length, when it arrived in nanoseconds of the wall clock, and the port it is
+/// from.
+pub(crate) fn receive_stamped(fd: RawFd, packet: &mut [u8]) -> Option<(usize, u64, u16)> {
     let mut part = libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: packet.len() };
     let mut control = [0_u64; 8];
+    // SAFETY: plain octets, for which zero is a value.
+    let mut from: libc::sockaddr_in = unsafe { mem::zeroed() };
     // SAFETY: a structure of numbers and pointers, for which zero is a value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_name = (&raw mut from).cast();
+    message.msg_namelen = mem::size_of_val(&from) as libc::socklen_t;
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
@@ -125,7 +130,8 @@ pub(crate) fn receive_stamped(fd: RawFd, packet: &mut [u8]) -> Option<(usize, u6
     }
     // SAFETY: this kind of control message carries a `timespec`, not necessarily aligned.
     let at = unsafe { libc::CMSG_DATA(header).cast::<libc::timespec>().read_unaligned() };
-    Some((len, at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64))
+    let at_ns = at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64;
+    Some((len, at_ns, u16::from_be(from.sin_port)))
 }
 
 /// Gives a socket room for `octets`, beyond the system's limit where we are privileged.

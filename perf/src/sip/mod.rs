@@ -8,6 +8,7 @@ mod load;
 pub(crate) mod reload;
 mod report;
 mod sipp;
+pub(crate) mod soak;
 mod standing;
 mod subject;
 mod wire;

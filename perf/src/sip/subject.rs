@@ -66,6 +66,11 @@ impl Subject {
         self.metrics
     }
 
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) const fn name(&self) -> &'static str {
         self.name
     }

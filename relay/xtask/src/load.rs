@@ -2,9 +2,10 @@
 
 use crate::cargo::cargo;
 use crate::checks::Bench;
-use crate::fail::{Fail, Outcome};
+use crate::fail::{Fail, Outcome, While};
 use crate::tally::Tally;
 use serde_json::Value;
+use std::process::{Command, ExitCode};
 
 /// A rate that any machine has, with whatever else it does: speed is not judged here.
 const CALLS_PER_SECOND: &str = "50";
@@ -17,7 +18,7 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
     if !built.success() {
         return Err(Fail(built.account()));
     }
-    let mut command = std::process::Command::new(bench.workspace.release_binary_named("perf"));
+    let mut command = Command::new(bench.workspace.release_binary_named("perf"));
     command.args(["sip", "--alone", "--check", "--json", "--rounds", "1"]);
     command.args(["--cps", CALLS_PER_SECOND, "--seconds", SECONDS]);
     let finished = bench.watch(&mut command, "load.log")?;
@@ -34,3 +35,25 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
 }
 
 const WAYS: usize = 2;
+
+/// `cargo xtask soak`: many calls for a long time through the real program, told by `perf soak`.
+pub(crate) fn soak(words: &[&str]) -> ExitCode {
+    let soaked = Bench::open().and_then(|bench| {
+        let build = ["build", "--release", "--locked", "-p", "tollgate", "-p", "perf"];
+        let built = bench.watch(&mut cargo(&build), "soak-build.log")?;
+        if !built.success() {
+            return Err(Fail(built.account()));
+        }
+        let mut command = Command::new(bench.workspace.release_binary_named("perf"));
+        // What it says of its progress is to be seen as it goes.
+        command.arg("soak").args(words).status().while_("perf soak")
+    });
+    match soaked {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(fail) => {
+            println!("{fail}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -26,6 +26,7 @@ const USAGE: &str = "\
 usage: cargo xtask test [--strict] [--only NAME]
        cargo xtask simulate [--flows N [--first SEED] | --seed SEED]
        cargo xtask matrix [--pairwise] [--only NAME] [--list] [--json FILE] [--binary FILE]
+       cargo xtask soak [--minutes N] [--calls N] [--reinvite-seconds N] [--json]
        cargo xtask list
 
 test      runs every check; --strict makes a skipped check a failure,
@@ -34,6 +35,8 @@ simulate  plays many random call flows in virtual time, or one again by its seed
 matrix    calls between each kind of leg and baresip or rtpengine; --pairwise plays the few in
           which each two choices meet, --only those whose name contains NAME, --list names
           them and those that do not exist, --binary judges this program as it is
+soak      holds many calls for a long time (30 minutes, 200 calls), with a re-INVITE a minute in
+          each, and fails if Tollgate makes a gap over 60 ms in any
 list      names the checks";
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         },
         ["simulate", words @ ..] => simulate::run(words),
         ["matrix", words @ ..] => interop::matrix::run(words).unwrap_or_else(usage),
+        ["soak", words @ ..] => load::soak(words),
         ["list"] => {
             checks::list();
             ExitCode::SUCCESS

@@ -221,7 +221,10 @@ fn play_all(folder: &Path, binary: &Path, part: &str) -> Outcome {
         for result in play_batch(batch, &folder, &pem)? {
             let done = results.len() + 1;
             let (verdict, why) = match &result.outcome {
-                Ok(()) => ("ok", String::new()),
+                Ok(()) => match result.pair.refusal() {
+                    None => ("ok", String::new()),
+                    Some(cause) => ("ok", format!(": {cause}")),
+                },
                 Err(fail) => ("FAILED", format!("\n        {fail:.900}")),
             };
             println!("    [{done}/{}] {} {verdict}{why}", all.len(), result.pair);
@@ -263,14 +266,17 @@ fn play_batch(batch: &[(Pair, [Placed; 2])], folder: &Path, pem: &Path) -> Outco
         plays.push((*pair, Play::prepare(*pair, ends.clone(), at, own, folder, pem)));
     }
     let wire = Wire::start(folder)?;
-    let mut outcomes: Vec<Outcome<[Heard; 2]>> = Vec::new();
+    let mut outcomes: Vec<Outcome<Option<[Heard; 2]>>> = Vec::new();
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for (at, (_, play)) in plays.iter_mut().enumerate() {
             threads.push(scope.spawn(move || match play {
                 Ok(play) => {
                     std::thread::sleep(APART * at as u32);
-                    play.play(at % 2 == 0)
+                    match play.pair.refusal() {
+                        Some(_) => play.is_refused().map(|()| None),
+                        None => play.play(at % 2 == 0).map(Some),
+                    }
                 }
                 Err(fail) => Err(Fail(format!("did not start: {fail}"))),
             }));
@@ -283,7 +289,7 @@ fn play_batch(batch: &[(Pair, [Placed; 2])], folder: &Path, pem: &Path) -> Outco
     let mut results = Vec::new();
     for ((pair, play), heard) in plays.iter().zip(outcomes) {
         let outcome = heard.and_then(|heard| {
-            let Ok(play) = play else { return Ok(()) };
+            let (Ok(play), Some(heard)) = (play, heard) else { return Ok(()) };
             let [caller, callee] = &play.ends;
             let (ends, tones_hz) = ([caller, callee], play.tones_hz);
             Case { pair: &play.pair, ends, tones_hz, heard, packets: &packets, streams: &streams }
@@ -297,16 +303,23 @@ fn play_batch(batch: &[(Pair, [Placed; 2])], folder: &Path, pem: &Path) -> Outco
 /// Between the beginnings of two calls: not all handshakes at the same moment.
 const APART: Duration = Duration::from_millis(60);
 
-/// Every call that was up is in the records as answered, and none is but these.
+/// Every call that was carried is in the records as answered, and every other with why it was not to be.
 fn books(stage: &Stage, all: &[(Pair, [Placed; 2])], results: &[Result]) -> Outcome {
     let good = results.iter().filter(|result| result.outcome.is_ok()).count();
     let records = stage.records(good)?;
     for ((pair, ends), result) in all.iter().zip(results) {
         let number = ends[1].number.as_str();
         let of = |record: &&Value| record["to"] == number;
-        if result.outcome.is_ok() {
-            let answered = records.iter().filter(of).filter(|it| it["status"] == 200).count();
-            ensure(answered == 1, || format!("{pair}: {answered} records of an answered call"))?;
+        if result.outcome.is_err() {
+            continue;
+        }
+        let of: Vec<&Value> = records.iter().filter(of).collect();
+        let [record] = *of else {
+            return Err(Fail(format!("{pair}: {} records", of.len())));
+        };
+        match pair.refusal() {
+            None => ensure(record["status"] == 200, || format!("{pair}: {record}"))?,
+            Some(cause) => ensure(record["cause"] == cause, || format!("{pair}: {record}"))?,
         }
     }
     Ok(())

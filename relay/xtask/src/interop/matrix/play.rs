@@ -56,6 +56,17 @@ impl Play {
         Ok(Self { pair, ends, tones_hz, parties })
     }
 
+    /// A call that Tollgate ends by itself.
+    pub(super) fn is_refused(&mut self) -> Outcome {
+        let number = self.ends[1].number.clone();
+        let transport = self.ends[0].end.transport;
+        let [caller, callee] = self.parties.as_mut_slice() else {
+            return Err(Fail::new("no two ends"));
+        };
+        caller.dial(&number, transport)?;
+        until("end of the call that is not to be", REFUSAL, caller, callee, Party::is_over)
+    }
+
     /// The call from its beginning to its end, and what both have heard.
     pub(super) fn play(&mut self, even: bool) -> Outcome<[Heard; 2]> {
         let number = self.ends[1].number.clone();
@@ -92,6 +103,8 @@ pub(super) const TONES: u16 = 24;
 const TALK: Duration = Duration::from_millis(6200);
 const SETUP: Duration = Duration::from_secs(15);
 const TEARDOWN: Duration = Duration::from_secs(8);
+/// A handshake that leads nowhere is given up in this.
+const REFUSAL: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(20);
 
 fn until(
