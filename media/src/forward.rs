@@ -213,7 +213,7 @@ impl Forward {
         let (from, to) = pair(&mut self.legs, side);
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
         let octets_received = slot.len() as u64;
-        match path.transform.open(slot)? {
+        match path.open(now.mono, slot)? {
             Opened::Authentic(authentic) if authentic.newest => from.rtp.follow(source),
             Opened::Authentic(_) => {}
             Opened::Unproven => {
@@ -269,7 +269,7 @@ impl Forward {
             return Err(DropReason::NoFlow);
         };
         let (from, to) = pair(&mut self.legs, side);
-        match outward.transform.open_rtcp(slot)? {
+        match outward.open_rtcp(now.mono, slot)? {
             Opened::Authentic(authentic) if authentic.newest => {
                 from.follow_rtcp(component, source);
             }

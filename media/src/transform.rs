@@ -4,11 +4,15 @@
 use crate::srtp::{Authentic, Origin, Receiver, Sender};
 use crate::{DropReason, PacketBuf};
 use sdp::{Payload, SrtpKey, Stream};
+use std::time::{Duration, Instant};
 
 /// Contexts of keys that are not in force, kept in case they come back: a leg that goes to plain
 /// RTP and back to its old key must not start its indices anew. Our own key is one per dialog, and
 /// no far side changes its key so often.
 const MAX_PARKED: usize = 8;
+/// How long the key before goes on being heard once packets come in under a new agreement: those on
+/// their way are there by then, and a far side that changes late has changed.
+const OLD_KEY_HEARD: Duration = Duration::from_secs(5);
 /// Payload types below this have one meaning everywhere or none (RFC 3551, 6).
 const DYNAMIC_FROM: u8 = 35;
 
@@ -113,6 +117,9 @@ pub(crate) struct Path {
     pub(crate) transform: Transform,
     pub(crate) payloads: PayloadMap,
     parked: Parked,
+    /// The receiver of the key before is the last one parked, and is heard until then: from the first
+    /// packet on.
+    retiring: Option<Option<Instant>>,
 }
 
 /// Contexts that are not in force. They stay in their boxes: they are large, and come and go whole.
@@ -130,6 +137,7 @@ impl Path {
             transform: Transform::Plain,
             payloads: PayloadMap::between(&[], &[]),
             parked: Parked::default(),
+            retiring: None,
         };
         path.renegotiate(from, to, first_ssrc);
         path
@@ -139,26 +147,87 @@ impl Path {
     pub(crate) fn renegotiate(&mut self, from: &Stream, to: &Stream, first_ssrc: u32) {
         let old = std::mem::replace(&mut self.transform, Transform::Plain);
         let (receiver, sender) = old.into_contexts();
+        let changes = match (&receiver, &from.crypto) {
+            (Some(receiver), Some(crypto)) => !receiver.is_of(&crypto.remote),
+            _ => false,
+        };
+        let follows = sender.is_some();
         park(&mut self.parked.receivers, receiver);
         park(&mut self.parked.senders, sender);
         self.transform = Transform::of(
             from.crypto.as_ref().map(|crypto| self.receiver(&crypto.remote)),
-            to.crypto.as_ref().map(|crypto| self.sender(&crypto.local, first_ssrc)),
+            to.crypto.as_ref().map(|crypto| self.sender(&crypto.local, first_ssrc, follows)),
         );
+        if changes {
+            self.retiring = Some(None);
+        } else if from.crypto.is_none() {
+            self.retiring = None;
+        }
         self.payloads = PayloadMap::between(&from.payloads, &to.payloads);
+    }
+
+    /// Takes what came in to RTP, under the key in force or, for a while, the one before.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        slot: &mut PacketBuf,
+    ) -> Result<Opened, DropReason> {
+        let opened = self.transform.open(slot);
+        if self.retiring.is_none() {
+            return opened;
+        }
+        self.or_before(now, opened, |receiver| receiver.unprotect(slot))
+    }
+
+    /// Takes what came in to RTCP, under the key in force or, for a while, the one before.
+    pub(crate) fn open_rtcp(
+        &mut self,
+        now: Instant,
+        slot: &mut PacketBuf,
+    ) -> Result<Opened, DropReason> {
+        let opened = self.transform.open_rtcp(slot);
+        if self.retiring.is_none() {
+            return opened;
+        }
+        self.or_before(now, opened, |receiver| receiver.unprotect_rtcp(slot))
+    }
+
+    fn or_before(
+        &mut self,
+        now: Instant,
+        opened: Result<Opened, DropReason>,
+        open: impl FnOnce(&mut Receiver) -> Result<Authentic, DropReason>,
+    ) -> Result<Opened, DropReason> {
+        let until = self.retiring.flatten().unwrap_or(now + OLD_KEY_HEARD);
+        self.retiring = (now < until).then_some(Some(until));
+        match (opened, self.parked.receivers.last_mut()) {
+            // What comes under the key before is on its way since before: it moves no latch.
+            (Err(DropReason::BadTag), Some(before)) if now < until => {
+                open(before).map(|_| Opened::Authentic(Authentic { newest: false }))
+            }
+            (opened, _) => opened,
+        }
     }
 
     fn receiver(&mut self, keys: &[SrtpKey]) -> Box<Receiver> {
         match self.parked.receivers.iter().position(|parked| parked.is_of(keys)) {
-            Some(at) => self.parked.receivers.remove(at),
+            Some(at) => {
+                let mut receiver = self.parked.receivers.remove(at);
+                receiver.redeclare(keys);
+                receiver
+            }
             None => Box::new(Receiver::new(keys)),
         }
     }
 
-    fn sender(&mut self, key: &SrtpKey, first_ssrc: u32) -> Box<Sender> {
+    /// The sender of a key of ours; a new one goes on where the one that was in force until now stops.
+    fn sender(&mut self, key: &SrtpKey, first_ssrc: u32, follows: bool) -> Box<Sender> {
         match self.parked.senders.iter().position(|parked| parked.is_of(key)) {
             Some(at) => self.parked.senders.remove(at),
-            None => Box::new(Sender::new(key, first_ssrc)),
+            None => Box::new(match self.parked.senders.last().filter(|_| follows) {
+                Some(before) => Sender::after(before, key, first_ssrc),
+                None => Sender::new(key, first_ssrc),
+            }),
         }
     }
 }

@@ -67,7 +67,7 @@ impl Totals {
             calls,
             ports,
         } = self;
-        let [d0, d1, d2, d3, d4, d5, d6] = drops;
+        let [d0, d1, d2, d3, d4, d5, d6, d7] = drops;
         [
             received,
             forwarded,
@@ -83,6 +83,7 @@ impl Totals {
             d4,
             d5,
             d6,
+            d7,
         ]
     }
 }

@@ -10,6 +10,12 @@ use zeroize::Zeroizing;
 const MAX_KEYS: usize = 4;
 /// RFC 4568, 9.1: a tag has at most nine digits.
 const MAX_TAG: u32 = 999_999_999;
+/// RFC 3711, 9.2: no key protects more packets.
+const MAX_LIFETIME: u64 = 1 << 48;
+/// What a line of ours declares where the key has nothing else: SRTCP has no more indices.
+const OUR_LIFETIME: u64 = 1 << 31;
+/// RFC 4568, 6.3.6: a replay window is no smaller.
+const MIN_WINDOW: u32 = 64;
 /// RFC 4568, 6.1: an MKI has at most 128 octets.
 const MAX_MKI_LENGTH: u8 = 128;
 
@@ -43,10 +49,14 @@ impl CryptoLine {
     }
 }
 
-/// The one crypto line that we write (TDR-SDP-005).
+/// A crypto line of ours: no MKI and no session parameters, as Teams has it (TDR-SDP-005).
 pub(crate) fn write(tag: u32, key: &SrtpKey) -> String {
     let inline = Zeroizing::new(STANDARD.encode(key.key_salt()));
-    format!("a=crypto:{tag} {} inline:{}|2^31\r\n", key.suite().name(), *inline)
+    let lifetime = match key.lifetime().unwrap_or(OUR_LIFETIME) {
+        OUR_LIFETIME => "2^31".to_owned(),
+        packets => packets.to_string(),
+    };
+    format!("a=crypto:{tag} {} inline:{}|{lifetime}\r\n", key.suite().name(), *inline)
 }
 
 fn keys(parameters: &str, suite: Suite) -> Option<Vec<SrtpKey>> {
@@ -68,7 +78,7 @@ fn key(parameter: &str, suite: Suite) -> Option<SrtpKey> {
 
     let mut next = parts.next();
     if let Some(lifetime) = next.filter(|part| !part.contains(':')) {
-        is_lifetime(lifetime).then_some(())?;
+        key = key.with_lifetime(packets(lifetime)?);
         next = parts.next();
     }
     if let Some(mki) = next {
@@ -90,16 +100,27 @@ fn decoded(encoded: &str, suite: Suite) -> Option<SrtpKey> {
     SrtpKey::from_octets(suite, octets.get(..len)?)
 }
 
-/// `2^31` or a decimal number. What it says is no limit for us: a call ends long before.
-fn is_lifetime(text: &str) -> bool {
-    let digits = text.strip_prefix("2^").unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit())
+/// The packets of a lifetime: `2^31` or a decimal number, not 0.
+fn packets(text: &str) -> Option<u64> {
+    let packets = match text.strip_prefix("2^") {
+        Some(power) => 1u64.checked_shl(number(power.as_bytes())?)?,
+        None => number(text.as_bytes())?,
+    };
+    (1..=MAX_LIFETIME).contains(&packets).then_some(packets)
 }
 
-/// Whether a line with this parameter can be used: one we must understand and do not makes the
-/// line unusable (RFC 4568, 6.3); the window size is a hint, and a dash says that we may ignore.
+/// Whether a line with this session parameter can be used; one that we must understand and cannot do
+/// makes the line unusable (RFC 4568, 6.3). The window size is a hint, the order of error correction
+/// says nothing of a stream that has none, and a dash says that we may ignore what follows. No key
+/// is derived anew on the way (`KDR`), and nothing goes in the clear (`UNENCRYPTED_SRTP`,
+/// `UNENCRYPTED_SRTCP`, `UNAUTHENTICATED_SRTP`).
 fn is_bearable(parameter: &str) -> bool {
-    parameter.starts_with('-') || parameter.to_ascii_uppercase().starts_with("WSH=")
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    match name.to_ascii_uppercase().as_str() {
+        "WSH" => number(value.as_bytes()).is_some_and(|size: u32| size >= MIN_WINDOW),
+        "FEC_ORDER" => value.eq_ignore_ascii_case("FEC_SRTP"),
+        name => name.starts_with('-'),
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +174,15 @@ mod tests {
             format!("-1 {long} inline:{KEY}"),
             format!("1000000000 {long} inline:{KEY}"),
             format!("1 AES_256_CM_HMAC_SHA1_80 inline:{KEY}"),
+            format!("1 AEAD_AES_128_GCM inline:{KEY}"),
+            format!("1 AES_192_CM_HMAC_SHA1_80 inline:{KEY}"),
+            format!("1 {long} inline:{KEY}|0"),
+            format!("1 {long} inline:{KEY}|2^0x"),
+            format!("1 {long} inline:{KEY}|2^49"),
+            format!("1 {long} inline:{KEY}|2^64"),
+            format!("1 {long} inline:{KEY}|281474976710657"),
+            format!("1 {long} inline:{KEY}|-1"),
+            format!("1 {long} inline:{KEY}|"),
             format!("1 {long} uri:{KEY}"),
             format!("1 {long} inline:{}", &KEY[..39]),
             format!("1 {long} inline:{KEY}AAAA"),
@@ -164,11 +194,57 @@ mod tests {
             format!("1 {long} inline:{KEY}|2^31|256:1"),
             format!("1 {long} inline:{KEY}|2^31|1:1|2"),
             format!("1 {long} inline:{KEY} KDR=1"),
+            format!("1 {long} inline:{KEY} KDR=0"),
             format!("1 {long} inline:{KEY} UNENCRYPTED_SRTP"),
+            format!("1 {long} inline:{KEY} UNENCRYPTED_SRTCP"),
+            format!("1 {long} inline:{KEY} WSH=128 UNAUTHENTICATED_SRTP"),
+            format!("1 {long} inline:{KEY} WSH=32"),
+            format!("1 {long} inline:{KEY} WSH"),
+            format!("1 {long} inline:{KEY} FEC_ORDER=SRTP_FEC"),
+            format!("1 {long} inline:{KEY} FEC_KEY=inline:{OTHER}"),
+            format!("1 {long} inline:{KEY} X=1"),
             format!("1 {long} inline:{KEY};inline:{OTHER}"),
         ] {
             assert_eq!(parse(&value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn each_suite_has_keys_of_its_own_length() {
+        for (suite, characters) in Suite::ALL.into_iter().zip([40, 40, 64, 40, 60]) {
+            let octets = [0x5a; 46];
+            let key = SrtpKey::from_octets(suite, &octets[..suite.key_salt_len()]).unwrap();
+            let written = write(3, &key);
+            let value = written.trim_end().strip_prefix("a=crypto:").unwrap();
+            let line = parse(value).expect(value);
+            assert!(line.keys[0].is_same_secret(&key) && line.suite == suite);
+            let inline = value.split("inline:").nth(1).unwrap().split('|').next().unwrap();
+            assert_eq!(inline.len(), characters, "{value}");
+            // Without its padding (if it has any) it is not what RFC 4568 asks for.
+            if let Some(bare) = inline.strip_suffix('=') {
+                assert_eq!(parse(&value.replace(inline, bare)), None);
+            }
+            assert_eq!(parse(&value.replace(inline, &inline[4..])), None);
+        }
+    }
+
+    #[test]
+    fn the_lifetime_of_a_key_is_read_and_bearable_parameters_are_borne() {
+        let long = "AES_CM_128_HMAC_SHA1_80";
+        for (rest, lifetime) in [
+            ("", None),
+            ("|2^31", Some(1 << 31)),
+            ("|2^20|1:4", Some(1 << 20)),
+            ("|2^48", Some(1 << 48)),
+            ("|50 WSH=64 FEC_ORDER=FEC_SRTP", Some(50)),
+            ("|1048576 -KDR=3 -UNENCRYPTED_SRTP", Some(1_048_576)),
+        ] {
+            let line = parse(&format!("1 {long} inline:{KEY}{rest}")).expect(rest);
+            assert_eq!(line.keys[0].lifetime(), lifetime, "{rest}");
+        }
+        let key = SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &[1; 30]).unwrap();
+        assert!(write(1, &key.clone().with_lifetime(1 << 20)).ends_with("|1048576\r\n"));
+        assert!(write(1, &key).ends_with("|2^31\r\n"));
     }
 
     #[test]
@@ -191,6 +267,6 @@ mod tests {
         let value = written.trim_end().strip_prefix("a=crypto:").unwrap();
         assert!(value.ends_with("|2^31"));
         let line = parse(value).unwrap();
-        assert_eq!((line.tag, &line.keys[..]), (7, &[key][..]));
+        assert!(line.tag == 7 && line.keys[0].is_same_secret(&key));
     }
 }

@@ -21,11 +21,13 @@ pub enum DropReason {
     TooBig,
     /// The pool had no slot.
     PoolEmpty,
+    /// The key it was to go out under has protected as many packets as it may.
+    KeySpent,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unlatched,
         Self::BadTag,
         Self::Replay,
@@ -33,6 +35,7 @@ impl DropReason {
         Self::Malformed,
         Self::TooBig,
         Self::PoolEmpty,
+        Self::KeySpent,
     ];
     /// The word for it in metrics, logs and records.
     pub const fn as_str(self) -> &'static str {
@@ -44,6 +47,7 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::TooBig => "too_big",
             Self::PoolEmpty => "pool_empty",
+            Self::KeySpent => "key_spent",
         }
     }
 }

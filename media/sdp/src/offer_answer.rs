@@ -183,9 +183,9 @@ impl Negotiation {
         let crypto = match &theirs.crypto {
             Some(theirs) => {
                 let key = self.key(theirs.suite).ok_or(Refusal::SrtpRequired)?;
-                Some((theirs.tag, key.clone()))
+                vec![(theirs.tag, key.clone())]
             }
-            None => None,
+            None => Vec::new(),
         };
         let draft = Draft {
             media: Media { payloads, direction, ptime_ms: media.ptime_ms },
@@ -217,22 +217,26 @@ impl Negotiation {
         let media = Media { payloads, direction: media.direction, ptime_ms: media.ptime_ms };
         let draft = match &self.in_force {
             // Profile, suite and the m-lines that were refused stay as they were agreed.
-            Some(Agreed { stream, ours, .. }) => Draft {
+            Some(Agreed { stream, ours, theirs, .. }) => Draft {
                 media,
                 proto: ours.draft.proto.clone(),
                 slots: ours.draft.slots.clone(),
                 rtcp_mux: stream.rtcp_mux || stream.crypto.is_some(),
-                crypto: ours.draft.crypto.as_ref().map(|(_, key)| (OUR_TAG, key.clone())),
+                crypto: self.lines(theirs.crypto.iter().map(|crypto| crypto.suite)),
             },
             None => {
                 let plain = self.ability.security == Security::Off;
-                let preferred = self.ability.suites.iter().find_map(|suite| self.key(suite));
+                let lines = match self.ability.one_line {
+                    true => 1,
+                    false => self.ability.suites.iter().count(),
+                };
+                let offered = self.ability.suites.iter().take(if plain { 0 } else { lines });
                 Draft {
                     media,
                     proto: if plain { "RTP/AVP" } else { "RTP/SAVP" }.to_owned(),
                     slots: vec![Slot::Audio],
                     rtcp_mux: !plain,
-                    crypto: preferred.filter(|_| !plain).map(|key| (OUR_TAG, key.clone())),
+                    crypto: self.lines(offered),
                 }
             }
         };
@@ -326,6 +330,11 @@ impl Negotiation {
         Written { draft, version: self.version, body }
     }
 
+    /// A crypto line for each suite, with tags from 1 on (TDR-SDP-005).
+    fn lines(&self, suites: impl Iterator<Item = Suite>) -> Vec<(u32, SrtpKey)> {
+        (1..).zip(suites.filter_map(|suite| self.key(suite).cloned())).collect()
+    }
+
     fn key(&self, suite: Suite) -> Option<&SrtpKey> {
         self.local.keys.iter().find(|key| key.suite() == suite)
     }
@@ -355,11 +364,9 @@ impl std::fmt::Debug for Negotiation {
     }
 }
 
-/// The tag of the one crypto line we offer (TDR-SDP-005).
-const OUR_TAG: u32 = 1;
-
 fn stream(theirs: &Remote, ours: &Draft, payloads: Vec<Payload>, direction: Direction) -> Stream {
-    let keys = ours.crypto.as_ref().zip(theirs.crypto.as_ref());
+    let local = |suite: Suite| ours.crypto.iter().find(|(_, key)| key.suite() == suite);
+    let keys = theirs.crypto.as_ref().and_then(|theirs| Some((local(theirs.suite)?, theirs)));
     Stream {
         remote_rtp: theirs.rtp,
         remote_rtcp: if theirs.rtcp_mux { theirs.rtp } else { theirs.rtcp },

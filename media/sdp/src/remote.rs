@@ -50,13 +50,10 @@ impl Remote {
         let sdp = SessionDescription::parse(body)?;
         let mut refusal = None;
         for (at, media) in sdp.media().enumerate().filter(|(_, media)| is_audio(media.line())) {
-            let crypto =
-                secured(media.line(), ability.security).and_then(|secured| match secured {
-                    true => {
-                        chosen(&media, ability, in_force).map(Some).ok_or(Refusal::SrtpRequired)
-                    }
-                    false => Ok(None),
-                });
+            let crypto = secured(&media, ability.security).and_then(|secured| match secured {
+                true => chosen(&media, ability, in_force).map(Some).ok_or(Refusal::SrtpRequired),
+                false => Ok(None),
+            });
             let read = crypto.and_then(|c| Self::read(&sdp, body, at, &media, c, &[]));
             match read {
                 Ok(remote) => return Ok(remote),
@@ -79,11 +76,11 @@ impl Remote {
             .find(in_place)
             .or_else(|| sdp.media().enumerate().find(|(_, media)| is_audio(media.line())))
             .ok_or(Refusal::NoAudio)?;
-        let crypto = match &offer.crypto {
-            None => secured(media.line(), Security::Off).map(|_| None)?,
-            Some((_, key)) => {
-                secured(media.line(), Security::Required)?;
-                Some(answered(&media, key.suite()).ok_or(Refusal::SrtpRequired)?)
+        let crypto = match &offer.crypto[..] {
+            [] => secured(&media, Security::Off).map(|_| None)?,
+            offered => {
+                secured(&media, Security::Required)?;
+                Some(answered(&media, offered).ok_or(Refusal::SrtpRequired)?)
             }
         };
         Self::read(&sdp, body, at, &media, crypto, &offer.media.payloads)
@@ -141,8 +138,9 @@ fn is_audio(line: &MediaLine<'_>) -> bool {
     line.media.eq_ignore_ascii_case("audio") && line.port != 0
 }
 
-/// Whether the m-line asks for SRTP, if that may be carried at all.
-fn secured(line: &MediaLine<'_>, security: Security) -> Result<bool, Refusal> {
+/// Whether the m-line asks for SRTP, if that may be carried at all. A plain profile with crypto lines
+/// that can be used asks for it, too: what many call best-effort SRTP.
+fn secured(media: &MediaDescription<'_>, security: Security) -> Result<bool, Refusal> {
     const PLAIN: [&str; 4] = ["RTP/AVP", "RTP/AVPF", "UDP/RTP/AVP", "UDP/RTP/AVPF"];
     const SECURED: [&str; 6] = [
         "RTP/SAVP",
@@ -152,11 +150,13 @@ fn secured(line: &MediaLine<'_>, security: Security) -> Result<bool, Refusal> {
         "UDP/TLS/RTP/SAVP",
         "UDP/TLS/RTP/SAVPF",
     ];
-    let is = |known: &&str| line.proto.eq_ignore_ascii_case(known);
+    let is = |known: &&str| media.line().proto.eq_ignore_ascii_case(known);
     match (PLAIN.iter().any(is), SECURED.iter().any(is), security) {
-        (true, _, Security::Required) => Err(Refusal::SrtpRequired),
+        (true, _, Security::Off) => Ok(false),
         (_, true, Security::Off) => Err(Refusal::SrtpNotAllowed),
-        (true, _, _) => Ok(false),
+        (true, _, _) if media.crypto().next().is_some() => Ok(true),
+        (true, _, Security::Required) => Err(Refusal::SrtpRequired),
+        (true, _, Security::Preferred) => Ok(false),
         (_, true, _) => Ok(true),
         _ => Err(Refusal::NoAudio),
     }
@@ -177,12 +177,18 @@ fn chosen(
     Some(RemoteCrypto { tag, suite, keys })
 }
 
-/// The keys of an answer: all of the suite we offered, whatever their tags (TDR-SDP-003): which of
-/// several lines Teams means only its packets tell.
-fn answered(media: &MediaDescription<'_>, suite: Suite) -> Option<RemoteCrypto> {
-    let lines: Vec<CryptoLine> = media.crypto().filter(|line| line.suite == suite).collect();
-    let tag = lines.first()?.tag;
-    let mut keys: Vec<SrtpKey> = lines.into_iter().flat_map(|line| line.keys).collect();
+/// The keys of an answer to these lines of ours: all of the suite that it takes, whatever their tags
+/// (TDR-SDP-003): which of several lines Teams means only its packets tell. The suite is that of the
+/// first line that echoes a tag of ours with its suite, else of the first whose suite we offered.
+fn answered(media: &MediaDescription<'_>, offered: &[(u32, SrtpKey)]) -> Option<RemoteCrypto> {
+    let is_of = |line: &CryptoLine, key: &SrtpKey| key.suite() == line.suite;
+    let lines = media.crypto().filter(|line| offered.iter().any(|(_, key)| is_of(line, key)));
+    let lines: Vec<CryptoLine> = lines.collect();
+    let echoes =
+        |line: &&CryptoLine| offered.iter().any(|(tag, key)| *tag == line.tag && is_of(line, key));
+    let CryptoLine { tag, suite, .. } = *lines.iter().find(echoes).or(lines.first())?;
+    let taken = lines.into_iter().filter(|line| line.suite == suite);
+    let mut keys: Vec<SrtpKey> = taken.flat_map(|line| line.keys).collect();
     keys.sort_by_key(|key| key.mki().is_some());
     keys.truncate(MAX_REMOTE_KEYS);
     Some(RemoteCrypto { tag, suite, keys })

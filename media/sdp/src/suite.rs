@@ -133,12 +133,15 @@ pub struct SrtpKey {
     /// The MKI value and its length in octets that packets carry, if declared.
     #[zeroize(skip)]
     mki: Option<(u32, u8)>,
+    /// The packets it may protect, if fewer than the protocol allows.
+    #[zeroize(skip)]
+    lifetime: Option<u64>,
 }
 
 impl SrtpKey {
     /// A key from its octets; `None` unless they are as many as the suite wants (TDR-SDP-004).
     pub fn from_octets(suite: Suite, octets: &[u8]) -> Option<Self> {
-        let mut key = Self { suite, key_salt: [0; KEY_SALT_MAX], mki: None };
+        let mut key = Self::zeros(suite);
         (octets.len() == suite.key_salt_len()).then_some(())?;
         key.octets().copy_from_slice(octets);
         Some(key)
@@ -148,9 +151,14 @@ impl SrtpKey {
         self.mki = Some((value, len));
         self
     }
+    /// The same key for so many packets of each of SRTP and SRTCP (RFC 4568, 6.1).
+    pub fn with_lifetime(mut self, packets: u64) -> Self {
+        self.lifetime = Some(packets);
+        self
+    }
     /// A fresh key. Only a cryptographic generator can make one.
     pub fn generate<R: CryptoRng + RngCore>(suite: Suite, rng: &mut R) -> Self {
-        let mut key = Self { suite, key_salt: [0; KEY_SALT_MAX], mki: None };
+        let mut key = Self::zeros(suite);
         rng.fill_bytes(key.octets());
         key
     }
@@ -165,6 +173,18 @@ impl SrtpKey {
     /// The MKI value and length in octets, if packets carry one.
     pub const fn mki(&self) -> Option<(u32, u8)> {
         self.mki
+    }
+    /// The packets that it may protect, if they were declared.
+    pub const fn lifetime(&self) -> Option<u64> {
+        self.lifetime
+    }
+    /// Whether both are the same secret under the same suite, whatever was declared beside it: what
+    /// was counted under one goes on under the other.
+    pub fn is_same_secret(&self, other: &Self) -> bool {
+        self.suite == other.suite && self.key_salt == other.key_salt
+    }
+    const fn zeros(suite: Suite) -> Self {
+        Self { suite, key_salt: [0; KEY_SALT_MAX], mki: None, lifetime: None }
     }
     fn octets(&mut self) -> &mut [u8] {
         &mut self.key_salt[..self.suite.key_salt_len()]

@@ -16,8 +16,8 @@ pub(crate) struct Draft {
     /// Every m-line in its place; exactly one is `Audio`.
     pub(crate) slots: Vec<Slot>,
     pub(crate) rtcp_mux: bool,
-    /// The tag and key of our crypto line.
-    pub(crate) crypto: Option<(u32, SrtpKey)>,
+    /// The tags and keys of our crypto lines; none for plain RTP.
+    pub(crate) crypto: Vec<(u32, SrtpKey)>,
 }
 
 /// One m-line of a description.
@@ -83,7 +83,7 @@ impl Draft {
                 line(format_args!("a=fmtp:{number} {EVENTS}\r\n"));
             }
         }
-        if let Some((tag, key)) = &self.crypto {
+        for (tag, key) in &self.crypto {
             line(format_args!("{}", crypto::write(*tag, key)));
         }
         if self.rtcp_mux {

@@ -12,11 +12,15 @@ pub const MAX_KEYS: usize = 4;
 /// Sources under one key whose replay windows are kept. To forget one would let its packets be
 /// replayed, so at the bound a further source is refused until the key changes.
 pub const MAX_SOURCES: usize = 64;
-/// How many rollovers ahead of the estimate are tried when a packet does not authenticate: we
-/// missed more than half a round, or the first packets of a source that started near its end.
-const ROC_SEARCH: u32 = 2;
-/// One packet in so many that fail is worth that search: whoever floods us with forged packets
-/// must not multiply what one costs.
+/// How many rollovers ahead of the estimate are tried when a packet of a source that was heard does
+/// not authenticate: we missed more than half a round.
+const ROC_AHEAD: u32 = 2;
+/// A source that was never heard may have sent for long: so many rollovers are tried at once,
+const ROC_SLICE: u32 = 8;
+/// and so many times as much in turn, which is a day of speech in packets of 20 ms.
+const ROC_SLICES: u32 = 8;
+/// One packet in so many that fail is worth a search: whoever floods us with forged packets must not
+/// multiply what one costs.
 const SEARCH_EVERY: u32 = 16;
 
 /// What an authenticated packet says about itself.
@@ -52,14 +56,10 @@ impl Receiver {
     /// only that; at most [`MAX_KEYS`] are tried.
     pub fn new(keys: &[SrtpKey]) -> Self {
         let tried = &keys[..keys.len().min(MAX_KEYS)];
-        let forms = tried.iter().enumerate().flat_map(|(key, declared)| {
-            let with_mki = Mki::of(declared).map(|mki| Form { key, mki: Some(mki) });
-            with_mki.into_iter().chain([Form { key, mki: None }])
-        });
         Self {
             keys: keys.to_vec(),
             contexts: tried.iter().map(Context::new).collect(),
-            forms: forms.collect(),
+            forms: forms(tried),
             settled: None,
             rtp: Sources::new(),
             rtcp: Sources::new(),
@@ -68,9 +68,19 @@ impl Receiver {
         }
     }
 
-    /// Whether these are the keys it was made with.
+    /// Whether these are the keys it was made with, whatever is declared beside them now.
     pub fn is_of(&self, keys: &[SrtpKey]) -> bool {
-        self.keys == keys
+        let mut pairs = self.keys.iter().zip(keys);
+        self.keys.len() == keys.len() && pairs.all(|(ours, key)| ours.is_same_secret(key))
+    }
+
+    /// Takes what is declared beside its keys now: whether packets carry an MKI, and which.
+    pub fn redeclare(&mut self, keys: &[SrtpKey]) {
+        if self.keys != keys {
+            self.forms = forms(&keys[..keys.len().min(MAX_KEYS)]);
+            self.settled = None;
+            self.keys = keys.to_vec();
+        }
     }
 
     /// Turns an SRTP packet into RTP in place. A packet that is refused moves nothing, and the slot
@@ -155,25 +165,31 @@ impl Receiver {
         found.ok_or(reason)
     }
 
-    /// Tries the rollovers ahead of the estimate that has failed, now and then.
+    /// Tries other rollovers than that of the estimate, which has failed, now and then.
     fn search(
         &mut self,
         packet: &[u8],
         header: &Header,
         highest: Option<PacketIndex>,
     ) -> Option<(PacketIndex, (usize, usize))> {
-        let due = self.failures.is_multiple_of(SEARCH_EVERY);
-        self.failures = self.failures.wrapping_add(1);
-        if !due {
+        let failures = self.failures;
+        self.failures = failures.wrapping_add(1);
+        if !failures.is_multiple_of(SEARCH_EVERY) {
             return None;
         }
-        let base = highest.unwrap_or(PacketIndex::new(0, header.sequence));
-        let estimate = base.nearest(header.sequence).unwrap_or(base).max(base);
-        (0..=ROC_SEARCH)
-            .filter_map(|ahead| {
-                Some(PacketIndex::new(base.roc().checked_add(ahead)?, header.sequence))
-            })
-            .filter(|&index| index > estimate)
+        let (rollovers, above) = match highest {
+            Some(highest) => {
+                let estimate = highest.nearest(header.sequence).unwrap_or(highest).max(highest);
+                (highest.roc()..=highest.roc().saturating_add(ROC_AHEAD), estimate)
+            }
+            None => {
+                let first = failures / SEARCH_EVERY % ROC_SLICES * ROC_SLICE;
+                (first..=first + ROC_SLICE - 1, PacketIndex::new(0, header.sequence))
+            }
+        };
+        rollovers
+            .map(|roc| PacketIndex::new(roc, header.sequence))
+            .filter(|&index| index > above)
             .find_map(|index| Some((index, self.authenticate(packet, header, index)?)))
     }
 }
@@ -192,6 +208,14 @@ impl PacketIndex {
     fn of_window(window: &Window) -> Self {
         Self::new((window.highest() >> 16) as u32, window.highest() as u16)
     }
+}
+
+fn forms(keys: &[SrtpKey]) -> Vec<Form> {
+    let of = |(key, declared): (usize, &SrtpKey)| {
+        let with_mki = Mki::of(declared).map(|mki| Form { key, mki: Some(mki) });
+        with_mki.into_iter().chain([Form { key, mki: None }])
+    };
+    keys.iter().enumerate().flat_map(of).collect()
 }
 
 /// The forms that a packet may have: all until one has been believed.

@@ -22,6 +22,14 @@ const RESTART_RUN: u8 = 4;
 const HALF_ROUND: u16 = 1 << 15;
 /// SRTCP indices have 31 bits (RFC 3711, 3.4).
 const RTCP_INDEX_END: u32 = 1 << 31;
+/// No key protects more SRTP packets (RFC 3711, 9.2).
+const LIFETIME_MAX: u64 = 1 << 48;
+/// A key is worn when so many packets are left, ten minutes of speech in packets of 20 ms: time
+/// enough to agree another.
+const WORN_LEFT: u64 = 30_000;
+/// A source that goes on under a new key keeps its numbers, unless they are so near to their end that
+/// a far side which misses a minute's packets could miss the rollover, too.
+const GOES_ON_BELOW: u16 = u16::MAX - 3000;
 
 /// Where a stream of ours comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +50,12 @@ pub struct Sender {
     fresh: FreshSsrcs,
     /// One count for all SSRCs: every SRTCP packet of this key has its own index.
     rtcp_next: u32,
+    /// How many more SRTP packets may go out, of all SSRCs.
+    left: u64,
+    /// SRTCP indices end here.
+    rtcp_end: u32,
+    /// What went out under the key before, and goes on under this one.
+    before: Vec<(Origin, u32)>,
     /// Counts packets, to know which stream was silent longest.
     turn: u64,
 }
@@ -61,8 +75,12 @@ impl Sender {
     /// A sender under a key that nothing was sent under. Where a source's SSRC cannot be kept, ours
     /// are counted up from `first_ssrc`, which is random.
     pub fn new(key: &SrtpKey, first_ssrc: u32) -> Self {
+        let lifetime = key.lifetime().unwrap_or(LIFETIME_MAX).min(LIFETIME_MAX);
         Self {
             key: key.clone(),
+            left: lifetime,
+            rtcp_end: lifetime.min(RTCP_INDEX_END.into()) as u32,
+            before: Vec::new(),
             context: Context::new(key),
             mki: Mki::of(key),
             streams: Vec::with_capacity(MAX_STREAMS),
@@ -73,9 +91,21 @@ impl Sender {
         }
     }
 
+    /// A sender under a key that takes the place of another's: what was sent goes on under its SSRC
+    /// and sequence numbers, at ROC 0.
+    pub fn after(before: &Self, key: &SrtpKey, first_ssrc: u32) -> Self {
+        let known = before.streams.iter().map(|stream| (stream.origin, stream.ssrc)).collect();
+        Self { before: known, fresh: before.fresh, ..Self::new(key, first_ssrc) }
+    }
+
     /// Whether it protects under this key.
     pub fn is_of(&self, key: &SrtpKey) -> bool {
-        self.key == *key
+        self.key.is_same_secret(key)
+    }
+
+    /// Whether another key should be agreed: this one may protect few packets more.
+    pub const fn is_worn(&self) -> bool {
+        self.left <= WORN_LEFT || self.rtcp_end - self.rtcp_next <= 1
     }
 
     /// Turns an RTP packet into SRTP in place. SSRC and sequence number stay where that is safe and
@@ -84,7 +114,9 @@ impl Sender {
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
         let trailer = self.context.rtp.tag_len() + self.mki.map_or(0, Mki::len);
         has_room(slot, trailer)?;
+        let left = self.left.checked_sub(1).ok_or(DropReason::KeySpent)?;
         let (ssrc, index) = self.next(&header)?;
+        self.left = left;
 
         // From here on the index is used up, even if the packet is not sent.
         rtp::set_source(slot.packet_mut(), index.sequence(), ssrc);
@@ -101,8 +133,8 @@ impl Sender {
         let trailer = 4 + session.tag_len() + self.mki.map_or(0, Mki::len);
         has_room(slot, trailer)?;
         let index = self.rtcp_next;
-        if index == RTCP_INDEX_END {
-            return Err(DropReason::NoFlow);
+        if index == self.rtcp_end {
+            return Err(DropReason::KeySpent);
         }
         self.rtcp_next += 1;
         session.seal_rtcp(slot, ssrc, index, self.mki)
@@ -128,8 +160,16 @@ impl Sender {
             self.streams[at].turn = self.turn;
             return self.streams[at].advance(header.sequence);
         }
-        let ssrc = self.new_ssrc(header.ssrc)?;
-        let (stream, index) = Stream::open(header, ssrc, self.turn);
+        let (stream, index) = match self.going_on(header) {
+            Some((origin, ssrc)) => Stream::open(header, origin, ssrc, self.turn),
+            None => {
+                let ssrc = self.new_ssrc(header.ssrc)?;
+                let sequence_shift = header.sequence & HALF_ROUND;
+                let origin = Origin { ssrc: header.ssrc, sequence_shift };
+                Stream::open(header, origin, ssrc, self.turn)
+            }
+        };
+        let ssrc = stream.ssrc;
         self.place(known, stream);
         Ok((ssrc, index))
     }
@@ -144,6 +184,21 @@ impl Sender {
             Some(at) => self.streams[at] = stream,
             None => self.streams.push(stream),
         }
+    }
+
+    /// What a source was sent as under the key before, if it can go on so: once.
+    fn going_on(&mut self, header: &Header) -> Option<(Origin, u32)> {
+        let at = self.before.iter().position(|(origin, _)| origin.ssrc == header.ssrc)?;
+        let (origin, ssrc) = self.before.swap_remove(at);
+        let number = header.sequence.wrapping_sub(origin.sequence_shift);
+        let unused = ssrc != header.ssrc || !self.kept.contains(&ssrc);
+        let room = ssrc != header.ssrc || self.kept.len() < MAX_KEPT;
+        (number < GOES_ON_BELOW && unused && room).then(|| {
+            if ssrc == header.ssrc {
+                self.kept.push(ssrc);
+            }
+            (origin, ssrc)
+        })
     }
 
     /// An SSRC that was never used under this key: the source's own, or one of ours.
@@ -165,10 +220,8 @@ impl std::fmt::Debug for Sender {
 
 impl Stream {
     /// A stream from its first packet on, with that packet's index.
-    fn open(header: &Header, ssrc: u32, turn: u64) -> (Self, PacketIndex) {
-        let sequence_shift = header.sequence & HALF_ROUND;
-        let index = PacketIndex::new(0, header.sequence - sequence_shift);
-        let origin = Origin { ssrc: header.ssrc, sequence_shift };
+    fn open(header: &Header, origin: Origin, ssrc: u32, turn: u64) -> (Self, PacketIndex) {
+        let index = PacketIndex::new(0, header.sequence.wrapping_sub(origin.sequence_shift));
         let used = Window::starting(index.get());
         (Self { origin, ssrc, used, refused: None, turn }, index)
     }
@@ -210,6 +263,7 @@ impl Stream {
 }
 
 /// SSRCs of ours: counted up, so that none comes twice.
+#[derive(Clone, Copy)]
 struct FreshSsrcs {
     first: u32,
     issued: u32,

@@ -20,7 +20,7 @@ fn media_flows_both_ways() {
     assert_eq!((stats.a.received_packets, stats.a.sent_packets), (50, 50));
     assert_eq!((stats.a.received_octets, stats.b.received_octets), (50 * 182, 50 * 172));
     assert_eq!((stats.a.lost_packets, stats.b.lost_packets), (0, 0));
-    assert_eq!(stats.a.drops, [0; 7]);
+    assert_eq!(stats.a.drops, [0; DropReason::ALL.len()]);
 }
 
 #[test]

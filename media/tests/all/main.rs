@@ -7,6 +7,7 @@
 )]
 
 mod call;
+mod contexts;
 mod hold;
 mod latching;
 mod libsrtp;

@@ -222,7 +222,8 @@ fn ability(plan: &Plan, trunk: usize) -> Ability {
         Some(SrtpPolicy::Preferred) => Security::Preferred,
         Some(SrtpPolicy::Required) | None => Security::Required,
     };
-    Ability { security, one_line: is_teams(plan, trunk), ..Ability::default() }
+    let suites = plan.trunks.get(trunk).map(|trunk| trunk.suites).unwrap_or_default();
+    Ability { security, suites, one_line: is_teams(plan, trunk) }
 }
 
 /// The codecs of a leg on `trunk`: what it and the tenant both allow. Nothing is held back from an

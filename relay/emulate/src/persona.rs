@@ -38,7 +38,7 @@ impl Persona {
     pub(crate) fn ability(&self) -> Ability {
         match self {
             Self::Carrier(carrier) => carrier.ability,
-            Self::Teams(_) => Ability::srtp(),
+            Self::Teams(_) => Ability { one_line: true, ..Ability::srtp() },
         }
     }
 

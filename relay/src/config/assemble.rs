@@ -361,6 +361,7 @@ fn trunk(
         targets: draft.target_names(transport),
         sources: draft.source_blocks(),
         srtp: draft.srtp,
+        suites: draft.suites,
         options_interval: draft.options_interval,
         session_timer: draft.session_timer,
         media,

@@ -34,6 +34,7 @@ mod route;
 pub(crate) mod schema;
 mod settle;
 mod source;
+mod srtp;
 mod store;
 #[cfg(test)]
 mod survey;

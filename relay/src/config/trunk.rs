@@ -7,6 +7,7 @@ use super::numbers::{self, TrunkNumbers};
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::registrar::{self, RegistrarDraft};
+use super::srtp;
 use super::teams::{self, CLOUDS, Cloud};
 use super::terms;
 use super::value;
@@ -15,6 +16,7 @@ use b2bua::plan::{
     Breaker, Cidr, Failover, HeaderPolicy, Reliable, SrtpPolicy, TargetName, TransferPolicy,
     Transport, TrunkKind,
 };
+use sdp::Suites;
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -41,6 +43,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) targets: Vec<At<(String, Option<u16>)>>,
     pub(crate) sources: Vec<At<Cidr>>,
     pub(crate) srtp: SrtpPolicy,
+    pub(crate) suites: Suites,
     pub(crate) options_interval: Option<Duration>,
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
@@ -74,11 +77,6 @@ pub(crate) enum RootsDraft {
 }
 
 const KINDS: &[(&str, TrunkKind)] = &[("teams", TrunkKind::Teams), ("carrier", TrunkKind::Carrier)];
-const SRTP: &[(&str, SrtpPolicy)] = &[
-    ("required", SrtpPolicy::Required),
-    ("preferred", SrtpPolicy::Preferred),
-    ("off", SrtpPolicy::Off),
-];
 const RELIABLE: &[(&str, Reliable)] =
     &[("off", Reliable::Off), ("supported", Reliable::Supported), ("required", Reliable::Required)];
 
@@ -119,13 +117,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         let said = "`sources` lets the whole Internet call in";
         table.warning(block.place, said, Some("name the blocks of the far side".to_owned()));
     }
-    let default = if teams { SrtpPolicy::Required } else { SrtpPolicy::Off };
-    let srtp = table.optional("srtp", value::one_of(SRTP));
-    if let (true, Some(srtp)) = (teams, &srtp)
-        && srtp.value == SrtpPolicy::Off
-    {
-        table.warning(srtp.place, "Teams takes no call without SRTP", None);
-    }
+    let srtp = srtp::policy(table, teams);
+    let suites = srtp::suites(table, teams);
     if teams {
         table.optional("bypass", bypass);
     } else {
@@ -143,7 +136,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         listener: table.required("listener", value::name),
         targets: targets.unwrap_or_default(),
         sources: sources.unwrap_or_default(),
-        srtp: srtp.map_or(default, |at| at.value),
+        srtp,
+        suites,
         options_interval: options_interval(table, teams),
         session_timer: session_timer(table),
         media: table.optional("media", value::name),

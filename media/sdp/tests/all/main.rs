@@ -1,5 +1,7 @@
 //! SDP and offer/answer from outside the crate.
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod mutations;

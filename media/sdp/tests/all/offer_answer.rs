@@ -24,8 +24,8 @@ fn a_plain_offer_is_answered_with_what_the_call_allows_of_it() {
 }
 
 #[test]
-fn our_offer_is_one_crypto_line_and_multiplexed_rtcp() {
-    let mut leg = leg(Ability::srtp());
+fn our_offer_to_teams_is_one_crypto_line_and_multiplexed_rtcp() {
+    let mut leg = leg(Ability { one_line: true, ..Ability::srtp() });
     let offer = leg.make_offer(&media(&[(8, "PCMA"), (96, "opus/48000/2")]));
     assert_eq!(
         text(&offer),
@@ -97,7 +97,6 @@ fn the_profile_decides_what_is_refused() {
     };
     let refused = |ability, body: &[u8]| leg(ability).receive_offer(body).err();
     assert_eq!(refused(Ability::srtp(), carrier("").as_bytes()), Some(Refusal::SrtpRequired));
-    assert_eq!(refused(Ability::srtp(), &key("RTP/AVP")), Some(Refusal::SrtpRequired));
     assert_eq!(refused(Ability::plain(), &key("RTP/SAVP")), Some(Refusal::SrtpNotAllowed));
     assert_eq!(refused(Ability::either(), &key("TCP/RTP/SAVP")), Some(Refusal::NoAudio));
     assert_eq!(refused(Ability::srtp(), secured(&[], "").as_bytes()), Some(Refusal::SrtpRequired));
@@ -114,22 +113,27 @@ fn the_profile_decides_what_is_refused() {
         }
     }
     for proto in ["RTP/AVP", "RTP/AVPF"] {
-        // Crypto lines under a plain profile are somebody's best effort: not ours.
-        let mut leg = leg(Ability::either());
-        let offered = leg.receive_offer(&key(proto)).unwrap();
-        let (answer, stream) = leg.make_answer(&offered).unwrap();
-        assert_eq!(line(&answer, "m="), format!("m=audio 20000 {proto} 8 0 101"));
-        assert!(stream.crypto.is_none() && lines(&answer, "a=crypto").is_empty());
+        // Crypto lines under a plain profile are best effort: taken by who would have SRTP.
+        for ability in [Ability::plain(), Ability::either(), Ability::srtp()] {
+            let secured = ability.security != Security::Off;
+            let mut leg = leg(ability);
+            let offered = leg.receive_offer(&key(proto)).unwrap();
+            let (answer, stream) = leg.make_answer(&offered).unwrap();
+            assert_eq!(line(&answer, "m="), format!("m=audio 20000 {proto} 8 0 101"));
+            assert_eq!(stream.crypto.is_some(), secured);
+            assert_eq!(lines(&answer, "a=crypto").len(), usize::from(secured));
+        }
     }
 }
 
 #[test]
 fn an_answer_must_keep_the_security_of_the_offer() {
+    let teams = Ability { one_line: true, ..Ability::srtp() };
     for (ability, answer, refusal) in [
         (Ability::srtp(), carrier(""), Refusal::SrtpRequired),
         (Ability::either(), carrier(""), Refusal::SrtpRequired),
         (Ability::srtp(), secured(&[], ""), Refusal::SrtpRequired),
-        (Ability::srtp(), secured(&[crypto(1, SHORT, KEY_A, "")], ""), Refusal::SrtpRequired),
+        (teams, secured(&[crypto(1, SHORT, KEY_A, "")], ""), Refusal::SrtpRequired),
         (Ability::plain(), secured(&[crypto(1, LONG, KEY_A, "")], ""), Refusal::SrtpNotAllowed),
         (Ability::plain(), carrier("").replace("audio 4000", "audio 0"), Refusal::NoAudio),
         (Ability::plain(), carrier("").replace("m=audio", "m=image"), Refusal::NoAudio),

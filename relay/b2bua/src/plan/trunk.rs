@@ -5,7 +5,7 @@ use super::{
 };
 use crate::accounts::Accounts;
 use crate::numbering::{Country, NumberFormat};
-use sdp::Codecs;
+use sdp::{Codecs, Suites};
 use sip_core::usage::session_timer::Terms;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub struct Trunk {
     pub sources: Vec<Cidr>,
     /// Media encryption.
     pub srtp: SrtpPolicy,
+    /// The crypto suites it may agree, first preferred.
+    pub suites: Suites,
     /// How often OPTIONS is sent to each target; `None`: never, and every target counts as up.
     pub options_interval: Option<Duration>,
     /// Session timers (RFC 4028) on its legs; `None`: none are kept.

@@ -2,7 +2,16 @@
 
 use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
 use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, NAME, PORTS, TARGET};
-use super::{Table, guard, key, rules, table};
+use super::{Kind, Table, guard, key, rules, table};
+
+/// A crypto suite of SRTP.
+const SUITE: Kind = Words(&[
+    "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32",
+    "AES_256_CM_HMAC_SHA1_80",
+    "AEAD_AES_128_GCM",
+    "AEAD_AES_256_GCM",
+]);
 
 pub(super) const TRUNK: Table = table(
     "Microsoft Teams, a carrier or a PBX.",
@@ -48,6 +57,12 @@ pub(super) const TRUNK: Table = table(
             Words(&["required", "preferred", "off"]),
             "Whether audio is encrypted; required with Teams, off with a carrier if left out.",
         ),
+        key(
+            "srtp_suites",
+            List(&SUITE),
+            "The crypto suites of a carrier, first preferred: each is offered, and the first that is offered taken.",
+        )
+        .default("[\"AES_CM_128_HMAC_SHA1_80\", \"AES_CM_128_HMAC_SHA1_32\"]"),
         key("bypass", Flag, "Media bypass, of Microsoft's media path. Cannot be had yet.")
             .default("false"),
         key("media", NAME, "The media address of its calls; the first if left out."),
