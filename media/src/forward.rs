@@ -156,6 +156,7 @@ impl Forward {
     /// Looks whether both sides are heard, and tells what has changed.
     fn watch(&mut self, now: Instant) {
         for side in [Side::A, Side::B] {
+            self.legs[side as usize].rtp.begin(now);
             let watch = &mut self.legs[side as usize].watch;
             let due = watch.is_new() || watch.due().is_some_and(|due| due <= now);
             if due
@@ -275,7 +276,7 @@ impl Forward {
             }
             Opened::Authentic(_) => {}
             Opened::Unproven => {
-                if !from.admits_rtcp(component, source) {
+                if !from.admits_rtcp(component, source, rtcp::sender(slot.packet())) {
                     return Err(DropReason::Unlatched);
                 }
             }

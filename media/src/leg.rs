@@ -7,7 +7,7 @@ use crate::reception::Reception;
 use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, Said, SentSoFar, ToldBlock};
 use crate::rtp::Header;
 use crate::watch::Watch;
-use crate::{Component, DropReason, LatchPolicy, LegStats, Now, PacketBuf};
+use crate::{Component, DropReason, LegStats, Now, PacketBuf};
 use sdp::{Carriage, Stream, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -83,8 +83,8 @@ impl LegMedia {
         Self {
             agreed: None,
             terms: Terms::default(),
-            rtp: Latch::new(LatchPolicy::default(), None),
-            rtcp: Latch::new(LatchPolicy::default(), None),
+            rtp: Latch::new(&Terms::default(), None),
+            rtcp: Latch::new(&Terms::default(), None),
             reception: Reception::default(),
             stats: LegStats::default(),
             outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
@@ -111,8 +111,9 @@ impl LegMedia {
 
     /// Takes a new agreement.
     pub(crate) fn agree(&mut self, leg: Carriage) {
-        self.rtp.renegotiate(leg.terms.latch, leg.stream.remote_rtp);
-        self.rtcp.renegotiate(leg.terms.latch, leg.stream.remote_rtcp);
+        let expects = leg.stream.direction.receives();
+        self.rtp.renegotiate(&leg.terms, leg.stream.remote_rtp, expects);
+        self.rtcp.renegotiate(&leg.terms, leg.stream.remote_rtcp, expects);
         let named = |stream: &Stream| stream.remote_rtp;
         self.moved |= self.agreed.as_ref().and_then(named) != leg.stream.remote_rtp;
         self.terms = leg.terms;
@@ -165,10 +166,15 @@ impl LegMedia {
     }
 
     /// Whether plain RTCP is believed.
-    pub(crate) fn admits_rtcp(&mut self, component: Component, from: SocketAddr) -> bool {
+    pub(crate) fn admits_rtcp(
+        &mut self,
+        component: Component,
+        from: SocketAddr,
+        ssrc: Option<u32>,
+    ) -> bool {
         match component {
             Component::Rtp => self.rtp.admits_muxed_rtcp(from),
-            Component::Rtcp => self.rtcp.admits_rtcp(from, &self.rtp),
+            Component::Rtcp => self.rtcp.admits_rtcp(from, ssrc, &self.rtp),
         }
     }
 

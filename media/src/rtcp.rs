@@ -87,6 +87,11 @@ pub(crate) fn read(packet: &[u8], ours: Option<u32>) -> Result<Said, DropReason>
     Ok(said)
 }
 
+/// Who sends a compound.
+pub(crate) fn sender(compound: &[u8]) -> Option<u32> {
+    compound.get(4..8)?.first_chunk().map(|ssrc| u32::from_be_bytes(*ssrc))
+}
+
 /// The first packet of a compound, its type, and what follows.
 fn split(compound: &[u8]) -> Result<(&[u8], u8, &[u8]), DropReason> {
     let [first, kind, high, low, ..] = *compound else { return Err(DropReason::Malformed) };

@@ -2,6 +2,7 @@
 //! that pass between the two columns.
 
 use crate::{Silence, Stream};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// One leg as it is to be carried from now on.
@@ -19,6 +20,11 @@ pub struct Carriage {
 pub struct Terms {
     /// Which source is believed.
     pub latch: LatchPolicy,
+    /// Under [`LatchPolicy::Symmetric`]: after so much silence another source may be believed; `None`:
+    /// after a negotiation only.
+    pub relatch_after: Option<Duration>,
+    /// The host that signalling comes from: a source there is believed before others.
+    pub signaller: Option<IpAddr>,
     /// What becomes of RTCP.
     pub rtcp: Rtcp,
     /// The address that the far side's SDP names is one of a network that is not ours: nothing that we

@@ -1,7 +1,7 @@
 //! Who may take a stream: injected packets never move anything.
 
 use crate::wire::*;
-use media::{Carriage, DropReason, LatchPolicy, Side, Terms, Verdict};
+use media::{Carriage, Component, DropReason, LatchPolicy, PacketBuf, Side, Terms, Verdict};
 
 const NAT: &str = "198.51.100.4:61000";
 
@@ -91,4 +91,115 @@ fn one_injected_packet_does_not_silence_a_carrier_that_is_learned() {
     }
     assert!(learned);
     assert_eq!(call.teams_sends(&mut rtp(7, 1, 1)), forward_to(Side::B, NAT));
+}
+
+/// What an attacker beside the call may send, whole and as it would be on the wire.
+fn what_an_attacker_has(call: &mut Call, seen: &[PacketBuf]) -> Vec<(Component, PacketBuf)> {
+    let mut all = Vec::new();
+    for n in 0..20u16 {
+        all.push((Component::Rtp, rtp(666, n, 1)));
+        // With the SSRCs of those who speak.
+        all.push((Component::Rtp, rtp(7, 1000 + n, 1)));
+        all.push((Component::Rtp, rtp(8, 1000 + n, 1)));
+        for component in [Component::Rtp, Component::Rtcp] {
+            for ssrc in [7, 8, 666] {
+                all.push((component, sender_report(ssrc)));
+                all.push((component, bye(ssrc)));
+            }
+            // A binding request without credentials.
+            let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[9; 12]].concat();
+            all.push((component, slot(&stun)));
+            all.push((component, slot(&[0x17; 60])));
+            all.push((component, slot(&[])));
+        }
+    }
+    let captured =
+        seen.iter().flat_map(|it| [Component::Rtp, Component::Rtcp].map(|c| (c, it.clone())));
+    all.extend(captured);
+    call.ms += 1;
+    all
+}
+
+fn sender_report(ssrc: u32) -> PacketBuf {
+    let mut packet = vec![0x80, 200, 0, 6];
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0x11; 20]);
+    packet.extend([0x81, 202, 0, 2]);
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([1, 1, b'x', 0]);
+    slot(&packet)
+}
+
+fn bye(ssrc: u32) -> PacketBuf {
+    let mut packet = vec![0x80, 201, 0, 1];
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend([0x81, 203, 0, 1]);
+    packet.extend(ssrc.to_be_bytes());
+    slot(&packet)
+}
+
+/// Talks both ways and sprays each port in between, from a stranger's address, our own ones and, at
+/// the SRTP leg, the far side's: what is forwarded is what would be without all that.
+fn is_left_alone(policy: LatchPolicy) {
+    let run = |attacked: bool| {
+        let mut call = Call::unconnected();
+        let carrier = Carriage { stream: carrier_stream(), terms: Terms::latching(policy) };
+        call.forward.connect(leg(&teams_stream()), Some(carrier));
+        let (mut forwarded, mut seen) = (Vec::new(), Vec::new());
+        for n in 0..60u16 {
+            let mut to_carrier = rtp(7, n, u32::from(n));
+            call.teams.protect(&mut to_carrier).unwrap();
+            seen.push(to_carrier.clone());
+            let mut to_teams = rtp(8, n, u32::from(n));
+            seen.push(to_teams.clone());
+            for (side, from, packet) in
+                [(Side::A, TEAMS, &mut to_carrier), (Side::B, CARRIER, &mut to_teams)]
+            {
+                let verdict = call.comes(side, from, packet);
+                assert!(matches!(verdict, Verdict::Forward { .. }), "{n} {side:?} {verdict:?}");
+                forwarded.push((verdict, packet.packet().to_vec()));
+                seen.push(packet.clone());
+            }
+            if attacked {
+                let now = call.now();
+                let mut sources = vec![(Side::A, STRANGER), (Side::B, STRANGER)];
+                sources.extend([(Side::A, "198.18.0.1:20000"), (Side::B, "198.18.0.1:20002")]);
+                // Authentication is all that counts there; plain RTP of the right address is the
+                // far side's own.
+                sources.push((Side::A, TEAMS));
+                for (side, from) in sources {
+                    for (component, mut packet) in what_an_attacker_has(&mut call, &seen) {
+                        let verdict =
+                            call.forward.packet(now, side, component, addr(from), &mut packet);
+                        let ignored = matches!(verdict, Verdict::Drop(_) | Verdict::Consumed);
+                        assert!(ignored, "{side:?} {component:?} {from} {verdict:?}");
+                    }
+                }
+                call.ms -= 5;
+            }
+        }
+        (forwarded, call.forward.stats())
+    };
+    let ((quiet, before), (noisy, after)) = (run(false), run(true));
+    assert_eq!(quiet, noisy);
+    let unlatched = |stats: &media::LegStats| stats.drops[DropReason::Unlatched as usize];
+    assert!(unlatched(&after.b) > 1000);
+    assert!(after.a.drops[DropReason::BadTag as usize] > 1000);
+    assert!(after.a.drops[DropReason::Replay as usize] > 100);
+    // Nothing but drops has changed.
+    for (mut before, mut after) in [(before.a, after.a), (before.b, after.b)] {
+        before.drops = Default::default();
+        after.drops = Default::default();
+        assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn injected_replayed_and_reflected_packets_change_only_counters() {
+    is_left_alone(LatchPolicy::Signalled);
+}
+
+#[test]
+fn where_sources_are_learned_too_they_change_only_counters_once_somebody_is_heard() {
+    is_left_alone(LatchPolicy::Symmetric);
 }

@@ -119,6 +119,22 @@ impl MediaPorts {
     }
 }
 
+impl MediaPorts {
+    /// What is carried, without a far side that names ports of this very call as its own: its packets
+    /// would go round for ever.
+    pub(crate) fn not_to_themselves(&self, mut leg: Carriage) -> Carriage {
+        let ours = |to: &SocketAddr| {
+            [self.a, self.b].iter().any(|port| {
+                [port.advertise, port.bind].contains(&to.ip())
+                    && (port.rtp..=port.rtp + 1).contains(&to.port())
+            })
+        };
+        leg.stream.remote_rtp.take_if(|to| ours(to));
+        leg.stream.remote_rtcp.take_if(|to| ours(to));
+        leg
+    }
+}
+
 /// A pair of ports of a media address: a leg keeps it, whatever becomes of the address in a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaPort {

@@ -182,6 +182,7 @@ impl Leg {
             .as_ref()
             .zip(stream.remote_rtp)
             .is_some_and(|(flow, rtp)| nat::shows(rtp.ip(), flow.remote.ip()));
+        terms.signaller = self.flow.as_ref().map(|flow| flow.remote.ip());
         Some(Carriage { stream, terms })
     }
 }

@@ -10,12 +10,17 @@ use std::time::Duration;
 const MEDIA_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_secs(15)..=Duration::from_secs(86_400);
 
+/// Less is what silence suppression makes of a pause in speech.
+const RELATCH_AFTER: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(3600);
+
 const RTCP: &[(&str, Rtcp)] = &[("relay", Rtcp::Relay), ("terminate", Rtcp::Terminate)];
 
 /// Reads the keys of a `[[trunk]]` that are about its media.
 pub(crate) fn read(table: &mut Reader<'_>, teams: bool) -> Terms {
+    let latch = latch(table, teams);
     Terms {
-        latch: latch(table, teams),
+        latch,
+        relatch_after: relatch_after(table, latch),
         rtcp: table.optional_or("rtcp", value::one_of(RTCP), Rtcp::default()),
         media_timeout: media_timeout(table),
         ..Terms::default()
@@ -26,6 +31,15 @@ pub(crate) fn read(table: &mut Reader<'_>, teams: bool) -> Terms {
 /// up.
 fn media_timeout(table: &mut Reader<'_>) -> Option<Duration> {
     table.optional_or("media_timeout", value::off_or_duration(MEDIA_TIMEOUT), None)
+}
+
+/// Off by default: silence is no proof of anything, and who waits for it may be anybody.
+fn relatch_after(table: &mut Reader<'_>, latch: LatchPolicy) -> Option<Duration> {
+    if latch != LatchPolicy::Symmetric {
+        table.idle("relatch_after", "without symmetric_rtp only the signalled address is believed");
+        return None;
+    }
+    table.optional_or("relatch_after", value::off_or_duration(RELATCH_AFTER), None)
 }
 
 fn latch(table: &mut Reader<'_>, teams: bool) -> LatchPolicy {

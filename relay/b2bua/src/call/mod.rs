@@ -179,6 +179,7 @@ impl Call {
     fn connect(&self, core: &mut Core, a: Option<Carriage>, b: Option<Carriage>) {
         if let Some(ports) = self.media.ports {
             let (call, worker) = (self.id, ports.worker);
+            let [a, b] = [a, b].map(|leg| leg.map(|leg| ports.not_to_themselves(leg)));
             core.outputs.push_back(Output::ConnectMedia { call, worker, a, b });
         }
     }

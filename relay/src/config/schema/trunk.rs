@@ -87,6 +87,12 @@ pub(super) const TRUNK: Table = table(
         )
         .default("off"),
         key(
+            "relatch_after",
+            DURATION_OR_OFF,
+            "With symmetric_rtp: after so much silence RTP may come from elsewhere; \"off\": after a re-INVITE only.",
+        )
+        .default("off"),
+        key(
             "transfer",
             Words(&["refer", "none"]),
             "Whether a PBX may transfer its calls by REFER, to numbers of the same tenant.",
