@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod dtls;
 mod identities;
 mod identity;
 pub mod lab;

@@ -1,4 +1,4 @@
-//! Tells RTP, RTCP and STUN apart by the first octets (RFC 7983, 7; RFC 5761, 4).
+//! Tells RTP, RTCP, STUN and DTLS apart by the first octets (RFC 7983, 7; RFC 5761, 4).
 
 /// What a datagram on a media port is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum Kind {
     Rtcp,
     /// STUN with a right header.
     Stun,
+    /// DTLS, with as much as a record has at least.
+    Dtls,
     /// None of these.
     Other,
 }
@@ -20,6 +22,8 @@ const RTCP_TYPES: std::ops::RangeInclusive<u8> = 64..=95;
 const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// A STUN header, in octets.
 const STUN_HEADER: usize = 20;
+/// The shortest DTLS record, one octet under the unified header of DTLS 1.3 (RFC 9147, 4).
+const DTLS_LEAST: usize = 3;
 
 impl Kind {
     /// Looks at a datagram's first octets.
@@ -34,6 +38,7 @@ impl Kind {
             {
                 Self::Stun
             }
+            [20..=63, ..] if packet.len() >= DTLS_LEAST => Self::Dtls,
             _ => Self::Other,
         }
     }
@@ -68,6 +73,15 @@ mod tests {
         binding[4] = 0;
         assert_eq!(Kind::of(&binding), Kind::Other);
         assert_eq!(Kind::of(&[]), Kind::Other);
-        assert_eq!(Kind::of(&[22, 254, 253]), Kind::Other);
+        assert_eq!(Kind::of(&[19, 254, 253]), Kind::Other);
+        assert_eq!(Kind::of(&[64, 254, 253]), Kind::Other, "TURN");
+    }
+
+    #[test]
+    fn dtls_is_told_by_its_first_octet_alone() {
+        for first in [20, 22, 23, 25, 0b0010_1100, 63] {
+            assert_eq!(Kind::of(&[first, 254, 253]), Kind::Dtls);
+        }
+        assert_eq!(Kind::of(&[22, 254]), Kind::Other);
     }
 }

@@ -1,6 +1,7 @@
 //! One call's streams: a packet in, a [`Verdict`] out.
 
 use crate::demux::Kind;
+use crate::dtls::Outcome;
 use crate::leg::LegMedia;
 use crate::notices::Notices;
 use crate::outgoing::Outgoing;
@@ -62,20 +63,30 @@ impl Forward {
     /// Takes what the legs have agreed, also anew after a re-INVITE. A leg whose keys did not
     /// change keeps its SRTP contexts, ROC and replay window; a leg whose remote address did not
     /// change keeps its latch. `None` leaves a leg as it is (or without media). Ask
-    /// [`Self::generate`] once afterwards, so that reports are due even if no packet ever comes.
+    /// [`Self::generate`] once afterwards, so that handshakes begin and reports are due even if no
+    /// packet ever comes.
     pub fn connect(&mut self, a: Option<Carriage>, b: Option<Carriage>) {
         for (side, agreed) in [(Side::A, a), (Side::B, b)] {
             if let Some(carriage) = agreed {
                 self.legs[side as usize].agree(carriage);
             }
         }
+        self.pave();
+    }
+
+    /// Takes the keys and payload types of both legs for either direction.
+    fn pave(&mut self) {
         for side in [Side::A, Side::B] {
             let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
             if let (Some(came), Some(goes)) = (from.stream(), to.stream()) {
-                match &mut self.paths[side as usize] {
-                    Some(path) => path.renegotiate(came, goes, to.first_ssrc()),
-                    path => *path = Some(Path::between(came, goes, to.first_ssrc())),
-                }
+                let path = match &mut self.paths[side as usize] {
+                    Some(path) => {
+                        path.renegotiate(came, goes, to.first_ssrc());
+                        path
+                    }
+                    path => path.insert(Path::between(came, goes, to.first_ssrc())),
+                };
+                path.protect_rtcp_apart(from.keys_of_rtcp(), to.keys_of_rtcp(), to.first_ssrc());
             }
         }
         self.terminates = self.legs.iter().any(|leg| leg.terms.rtcp == Rtcp::Terminate);
@@ -119,6 +130,7 @@ impl Forward {
             (Kind::Rtcp, _) => self.rtcp(now, side, component, from, slot),
             // Nobody was offered ICE, so nobody waits for an answer.
             (Kind::Stun, _) => Ok(Verdict::Consumed),
+            (Kind::Dtls, _) => self.dtls(now, side, component, from, slot),
             (Kind::Rtp, Component::Rtcp) | (Kind::Other, _) => Err(DropReason::Malformed),
         };
         carried.unwrap_or_else(|reason| {
@@ -140,17 +152,21 @@ impl Forward {
     ///
     /// Generated are RTCP reports, at the intervals of RFC 3550, on a leg that wants them and whose
     /// other leg sends none, or none that may pass ([`sdp::Rtcp`]); also while the call is held
-    /// (TDR-SRTP-005).
+    /// (TDR-SRTP-005); and the datagrams of our handshakes.
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
         self.watch(now.mono);
-        [Side::A, Side::B].into_iter().find_map(|side| self.report(now, side, slot))
+        let shaken = self.shake(now, slot);
+        shaken.or_else(|| {
+            [Side::A, Side::B].into_iter().find_map(|side| self.report(now, side, slot))
+        })
     }
 
     /// When [`Self::generate`] has something next.
     pub fn next_due(&self) -> Option<Instant> {
         let legs = self.legs.iter();
         let due = legs.filter_map(|leg| earlier(leg.report_due(), leg.watch.due())).min();
-        earlier(due, self.dead_at())
+        let handshakes = self.legs.iter().filter_map(LegMedia::handshake_due).min();
+        earlier(earlier(due, handshakes), self.dead_at())
     }
 
     /// Looks whether both sides are heard, and tells what has changed.
@@ -194,13 +210,70 @@ impl Forward {
         let (component, destination) = leg.rtcp_destination();
         let to = destination?;
         leg.write_farewell(now, slot)?;
-        path.transform.seal_rtcp(slot).ok()?;
+        path.seal_rtcp(slot).ok()?;
         Some(Verdict::Forward { side, component, to })
     }
 
     /// The counters so far.
     pub fn stats(&self) -> CallStats {
         CallStats { a: self.legs[0].counted(), b: self.legs[1].counted() }
+    }
+
+    /// A datagram of DTLS: what it asks for is sent by [`Self::generate`].
+    fn dtls(
+        &mut self,
+        now: Now,
+        side: Side,
+        component: Component,
+        source: SocketAddr,
+        slot: &PacketBuf,
+    ) -> Result<Verdict, DropReason> {
+        let leg = &mut self.legs[side as usize];
+        leg.shake(now.mono, component, source, slot.packet())?;
+        self.shaken(side, component, Some(source));
+        Ok(Verdict::Consumed)
+    }
+
+    /// Takes what has come of a handshake: by the last datagram, if there is a source.
+    fn shaken(&mut self, side: Side, component: Component, source: Option<SocketAddr>) {
+        // What could not be told is told with the next turn.
+        if !self.notices.has_room() {
+            return;
+        }
+        let leg = &mut self.legs[side as usize];
+        let Some(outcome) = leg.handshake(component).and_then(|it| it.outcome()) else { return };
+        let notice = match outcome {
+            Outcome::Failed(why) => Notice::HandshakeFailed(why),
+            Outcome::Keyed => {
+                if let Some(source) = source {
+                    leg.follow_handshake(component, source);
+                }
+                leg.take_keys();
+                let suite = leg.handshake(component).and_then(|it| Some(it.keys()?.local.suite()));
+                self.pave();
+                let Some(suite) = suite else { return };
+                Notice::HandshakeDone(suite)
+            }
+        };
+        self.notices.push(side, notice);
+    }
+
+    /// A datagram of our handshakes, if one is due.
+    fn shake(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
+        for (side, component) in EACH_COMPONENT {
+            let leg = &mut self.legs[side as usize];
+            let Some(handshake) = leg.handshake(component) else { continue };
+            handshake.turn(now.mono);
+            while let Some(datagram) = self.legs[side as usize].handshake(component)?.datagram() {
+                let to = self.legs[side as usize].handshake_destination(component);
+                let Some(to) = to else { continue };
+                slot.set_len(datagram.len());
+                slot.packet_mut().copy_from_slice(&datagram);
+                return Some(Verdict::Forward { side, component, to });
+            }
+            self.shaken(side, component, None);
+        }
+        None
     }
 
     fn rtp(
@@ -270,7 +343,7 @@ impl Forward {
             return Err(DropReason::NoFlow);
         };
         let (from, to) = pair(&mut self.legs, side);
-        match outward.open_rtcp(now.mono, slot)? {
+        match outward.open_rtcp(now.mono, component, slot)? {
             Opened::Authentic(authentic) if authentic.newest => {
                 from.follow_rtcp(component, source);
             }
@@ -298,7 +371,7 @@ impl Forward {
         }
         let (component, destination) = to.rtcp_destination();
         let Some(destination) = destination else { return Ok(Verdict::Consumed) };
-        outward.transform.seal_rtcp(slot)?;
+        outward.seal_rtcp(slot)?;
         to.report_passed(now.mono);
         if let Some(heard) = said.heard {
             to.passed_report(now.mono, heard.ntp_middle);
@@ -317,7 +390,7 @@ impl Forward {
         leg.write_report(now, slot).ok()?;
         let (component, destination) = leg.rtcp_destination();
         let to = destination?;
-        path.transform.seal_rtcp(slot).ok()?;
+        path.seal_rtcp(slot).ok()?;
         Some(Verdict::Forward { side, component, to })
     }
 }
@@ -351,6 +424,12 @@ impl Names for Naming<'_> {
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
+const EACH_COMPONENT: [(Side, Component); 4] = [
+    (Side::A, Component::Rtp),
+    (Side::A, Component::Rtcp),
+    (Side::B, Component::Rtp),
+    (Side::B, Component::Rtcp),
+];
 
 /// What belongs to a side, and to the other.
 fn pair<T>(both: &mut [T; 2], side: Side) -> (&mut T, &mut T) {

@@ -117,6 +117,11 @@ impl Latch {
         self.locked().or(self.signalled)
     }
 
+    /// Whether a source that was not signalled may begin a handshake.
+    pub fn is_open_to_strangers(&self) -> bool {
+        self.policy == LatchPolicy::Symmetric && self.locked().is_none()
+    }
+
     /// The source that owns the stream, once one has been heard.
     pub fn locked(&self) -> Option<SocketAddr> {
         self.owner.map(|owner| owner.at)

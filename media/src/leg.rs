@@ -1,14 +1,16 @@
 //! One leg's side of a call's media: what it has agreed, whom it believes, what it has counted.
 
+use crate::dtls::Association;
 use crate::latch::Latch;
 use crate::mos::{Codec, Way};
 use crate::outgoing::Outgoing;
 use crate::reception::Reception;
 use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, Said, SentSoFar, ToldBlock};
 use crate::rtp::Header;
+use crate::transform::End;
 use crate::watch::Watch;
 use crate::{Component, DropReason, LegStats, Now, PacketBuf};
-use sdp::{Carriage, Stream, Terms, Told};
+use sdp::{Carriage, Crypto, Stream, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,8 @@ const REPORT_INTERVAL_MAX: Duration = Duration::from_millis(6_200);
 #[derive(Debug)]
 pub(crate) struct LegMedia {
     agreed: Option<Stream>,
+    /// The handshakes of either component; with rtcp-mux there is one.
+    handshakes: [Option<Box<Association>>; 2],
     pub(crate) terms: Terms,
     pub(crate) rtp: Latch,
     pub(crate) rtcp: Latch,
@@ -82,6 +86,7 @@ impl LegMedia {
         let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
         Self {
             agreed: None,
+            handshakes: [None, None],
             terms: Terms::default(),
             rtp: Latch::new(&Terms::default(), None),
             rtcp: Latch::new(&Terms::default(), None),
@@ -121,6 +126,88 @@ impl LegMedia {
             self.reception.pause();
         }
         self.agreed = Some(leg.stream);
+        self.begin_handshakes();
+    }
+
+    /// Goes on with the associations that were agreed before, or makes them.
+    fn begin_handshakes(&mut self) {
+        let Some(stream) = &mut self.agreed else { return };
+        let wanted = [stream.dtls.is_some(), stream.dtls.is_some() && !stream.rtcp_mux];
+        for (handshake, wanted) in self.handshakes.iter_mut().zip(wanted) {
+            let dtls = stream.dtls.as_ref().filter(|_| wanted);
+            match (&mut *handshake, dtls) {
+                (Some(known), Some(dtls)) if known.is_of(dtls) => known.agreed_again(),
+                (_, dtls) => {
+                    *handshake = dtls.map(|dtls| Box::new(Association::new(dtls.clone())));
+                }
+            }
+        }
+        self.take_keys();
+    }
+
+    /// Puts the keys that a handshake has made where those of SDP would stand.
+    pub(crate) fn take_keys(&mut self) {
+        if let (Some(stream), [Some(handshake), _]) = (&mut self.agreed, &self.handshakes) {
+            stream.crypto = handshake.keys().cloned();
+        }
+    }
+
+    /// What RTCP is protected with, where that is not what RTP is protected with.
+    pub(crate) fn keys_of_rtcp(&self) -> Option<End<&Crypto>> {
+        let handshake = self.handshakes[Component::Rtcp as usize].as_ref()?;
+        Some(handshake.keys().map_or(End::Awaited, End::Keyed))
+    }
+
+    pub(crate) fn handshake(&mut self, component: Component) -> Option<&mut Association> {
+        self.handshakes[component as usize].as_deref_mut()
+    }
+
+    /// When one of its handshakes has something to do.
+    pub(crate) fn handshake_due(&self) -> Option<Instant> {
+        self.handshakes.iter().flatten().filter_map(|handshake| handshake.due()).min()
+    }
+
+    /// A datagram of DTLS, if it comes from where the far side is believed to be.
+    pub(crate) fn shake(
+        &mut self,
+        now: Instant,
+        component: Component,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), DropReason> {
+        let latch = *self.latch_of(component);
+        let handshake = self.handshake(component).ok_or(DropReason::Dtls)?;
+        let unsignalled = match latch.destination() == Some(from) {
+            true => None,
+            false => Some(from),
+        };
+        let stranger = latch.is_open_to_strangers() && handshake.admits(now, from, datagram);
+        if unsignalled.is_some() && !stranger && handshake.peer() != unsignalled {
+            return Err(DropReason::Unlatched);
+        }
+        handshake.receive(now, unsignalled, datagram)
+    }
+
+    const fn latch_of(&self, component: Component) -> &Latch {
+        match component {
+            Component::Rtp => &self.rtp,
+            Component::Rtcp => &self.rtcp,
+        }
+    }
+
+    /// A handshake was finished from here: this is the far side, whatever it has sent yet.
+    pub(crate) fn follow_handshake(&mut self, component: Component, from: SocketAddr) {
+        match component {
+            Component::Rtp => self.rtp.follow(from),
+            Component::Rtcp => self.rtcp.follow(from),
+        }
+    }
+
+    /// Where a datagram of a handshake goes.
+    pub(crate) fn handshake_destination(&self, component: Component) -> Option<SocketAddr> {
+        let latch = self.latch_of(component);
+        let handshake = self.handshakes[component as usize].as_ref()?;
+        handshake.peer().or(latch.destination())
     }
 
     pub(crate) const fn stream(&self) -> Option<&Stream> {

@@ -1,10 +1,11 @@
-//! SRTP, latching and forwarding of the packets of one call, without I/O.
+//! SRTP, DTLS, latching and forwarding of the packets of one call, without I/O.
 //!
 //! Signalling agrees two [`sdp::Stream`]s; [`Forward`] takes them and turns each packet that comes
 //! in into a [`Verdict`]. No socket, no clock, no SIP.
 #![forbid(unsafe_code)]
 
 pub mod demux;
+pub mod dtls;
 pub mod forward;
 pub mod g711;
 pub mod latch;

@@ -2,8 +2,8 @@
 //! table and the payload type map.
 
 use crate::srtp::{Authentic, Origin, Receiver, Sender};
-use crate::{DropReason, PacketBuf};
-use sdp::{Payload, SrtpKey, Stream};
+use crate::{Component, DropReason, PacketBuf};
+use sdp::{Crypto, Payload, SrtpKey, Stream};
 use std::time::{Duration, Instant};
 
 /// Contexts of keys that are not in force, kept in case they come back: a leg that goes to plain
@@ -27,6 +27,47 @@ pub enum Transform {
     Unprotect(Box<Receiver>),
     /// SRTP to SRTP under another key.
     Rekey(Box<Receiver>, Box<Sender>),
+    /// Keys are still to come, on either leg: nothing goes out.
+    Keyless(End<Box<Receiver>>, End<Box<Sender>>),
+}
+
+/// One end of a direction.
+#[derive(Debug)]
+pub enum End<T> {
+    /// RTP.
+    Plain,
+    /// SRTP.
+    Keyed(T),
+    /// SRTP, once a handshake has made its keys.
+    Awaited,
+}
+
+impl<'s> End<&'s Crypto> {
+    /// How a leg with this stream is protected.
+    fn of(stream: &'s Stream) -> Self {
+        match (&stream.crypto, &stream.dtls) {
+            (Some(crypto), _) => Self::Keyed(crypto),
+            (None, Some(_)) => Self::Awaited,
+            (None, None) => Self::Plain,
+        }
+    }
+}
+
+impl<T> End<T> {
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> End<U> {
+        match self {
+            Self::Plain => End::Plain,
+            Self::Keyed(context) => End::Keyed(make(context)),
+            Self::Awaited => End::Awaited,
+        }
+    }
+
+    fn into_context(self) -> Option<T> {
+        match self {
+            Self::Keyed(context) => Some(context),
+            Self::Plain | Self::Awaited => None,
+        }
+    }
 }
 
 /// Who vouches for a packet that was opened.
@@ -42,62 +83,77 @@ impl Transform {
     /// Takes what came in to RTP.
     pub fn open(&mut self, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
         match self {
-            Self::Plain | Self::Protect(_) => Ok(Opened::Unproven),
-            Self::Unprotect(from) | Self::Rekey(from, _) => {
+            Self::Plain | Self::Protect(_) | Self::Keyless(End::Plain, _) => Ok(Opened::Unproven),
+            Self::Unprotect(from) | Self::Rekey(from, _) | Self::Keyless(End::Keyed(from), _) => {
                 from.unprotect(slot).map(Opened::Authentic)
             }
+            Self::Keyless(End::Awaited, _) => Err(DropReason::NoKeys),
         }
     }
 
     /// Takes what came in to RTCP.
     pub fn open_rtcp(&mut self, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
         match self {
-            Self::Plain | Self::Protect(_) => Ok(Opened::Unproven),
-            Self::Unprotect(from) | Self::Rekey(from, _) => {
+            Self::Plain | Self::Protect(_) | Self::Keyless(End::Plain, _) => Ok(Opened::Unproven),
+            Self::Unprotect(from) | Self::Rekey(from, _) | Self::Keyless(End::Keyed(from), _) => {
                 from.unprotect_rtcp(slot).map(Opened::Authentic)
             }
+            Self::Keyless(End::Awaited, _) => Err(DropReason::NoKeys),
         }
     }
 
     /// Takes RTP to what goes out.
     pub fn seal(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
         match self {
-            Self::Plain | Self::Unprotect(_) => Ok(()),
-            Self::Protect(to) | Self::Rekey(_, to) => to.protect(slot),
+            Self::Plain | Self::Unprotect(_) | Self::Keyless(_, End::Plain) => Ok(()),
+            Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
+                to.protect(slot)
+            }
+            Self::Keyless(_, End::Awaited) => Err(DropReason::NoKeys),
         }
     }
 
     /// Takes RTCP to what goes out.
     pub fn seal_rtcp(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
         match self {
-            Self::Plain | Self::Unprotect(_) => Ok(()),
-            Self::Protect(to) | Self::Rekey(_, to) => to.protect_rtcp(slot),
+            Self::Plain | Self::Unprotect(_) | Self::Keyless(_, End::Plain) => Ok(()),
+            Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
+                to.protect_rtcp(slot)
+            }
+            Self::Keyless(_, End::Awaited) => Err(DropReason::NoKeys),
         }
     }
 
     /// What a source is sent as: itself, unless its SSRC had to change.
     pub fn outward(&self, source: u32) -> u32 {
         match self {
-            Self::Plain | Self::Unprotect(_) => source,
-            Self::Protect(to) | Self::Rekey(_, to) => to.ssrc_of(source).unwrap_or(source),
+            Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
+                to.ssrc_of(source).unwrap_or(source)
+            }
+            Self::Plain | Self::Unprotect(_) | Self::Keyless(..) => source,
         }
     }
 
     /// Which source is sent as `ssrc`, if any is.
     pub fn origin(&self, ssrc: u32) -> Option<Origin> {
         match self {
-            Self::Plain | Self::Unprotect(_) => Some(Origin { ssrc, sequence_shift: 0 }),
-            Self::Protect(to) | Self::Rekey(_, to) => to.origin_of(ssrc),
+            Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
+                to.origin_of(ssrc)
+            }
+            Self::Plain | Self::Unprotect(_) | Self::Keyless(..) => {
+                Some(Origin { ssrc, sequence_shift: 0 })
+            }
         }
     }
 
     /// The table.
-    fn of(from: Option<Box<Receiver>>, to: Option<Box<Sender>>) -> Self {
+    fn of(from: End<Box<Receiver>>, to: End<Box<Sender>>) -> Self {
         match (from, to) {
-            (None, None) => Self::Plain,
-            (None, Some(to)) => Self::Protect(to),
-            (Some(from), None) => Self::Unprotect(from),
-            (Some(from), Some(to)) => Self::Rekey(from, to),
+            (End::Plain, End::Plain) => Self::Plain,
+            (End::Plain, End::Keyed(to)) => Self::Protect(to),
+            (End::Keyed(from), End::Plain) => Self::Unprotect(from),
+            (End::Keyed(from), End::Keyed(to)) => Self::Rekey(from, to),
+            (from, to) => Self::Keyless(from, to),
         }
     }
 
@@ -107,6 +163,7 @@ impl Transform {
             Self::Protect(to) => (None, Some(to)),
             Self::Unprotect(from) => (Some(from), None),
             Self::Rekey(from, to) => (Some(from), Some(to)),
+            Self::Keyless(from, to) => (from.into_context(), to.into_context()),
         }
     }
 }
@@ -116,11 +173,17 @@ impl Transform {
 pub(crate) struct Path {
     pub(crate) transform: Transform,
     pub(crate) payloads: PayloadMap,
+    /// What RTCP has of its own: DTLS without rtcp-mux makes other keys on either port. `None`: it
+    /// is protected as RTP is.
+    rtcp: Apart,
     parked: Parked,
     /// The receiver of the key before is the last one parked, and is heard until then: from the first
     /// packet on.
     retiring: Option<Option<Instant>>,
 }
+
+/// What RTCP is taken out of and put into, where that is not what RTP is.
+type Apart = (Option<End<Box<Receiver>>>, Option<End<Box<Sender>>>);
 
 /// Contexts that are not in force. They stay in their boxes: they are large, and come and go whole.
 #[expect(clippy::vec_box, reason = "a list that has room for one has room for four")]
@@ -136,6 +199,7 @@ impl Path {
         let mut path = Self {
             transform: Transform::Plain,
             payloads: PayloadMap::between(&[], &[]),
+            rtcp: (None, None),
             parked: Parked::default(),
             retiring: None,
         };
@@ -154,10 +218,9 @@ impl Path {
         let follows = sender.is_some();
         park(&mut self.parked.receivers, receiver);
         park(&mut self.parked.senders, sender);
-        self.transform = Transform::of(
-            from.crypto.as_ref().map(|crypto| self.receiver(&crypto.remote)),
-            to.crypto.as_ref().map(|crypto| self.sender(&crypto.local, first_ssrc, follows)),
-        );
+        let receiver = End::of(from).map(|crypto| self.receiver(&crypto.remote));
+        let sender = End::of(to).map(|crypto| self.sender(&crypto.local, first_ssrc, follows));
+        self.transform = Transform::of(receiver, sender);
         if changes {
             self.retiring = Some(None);
         } else if from.crypto.is_none() {
@@ -183,13 +246,47 @@ impl Path {
     pub(crate) fn open_rtcp(
         &mut self,
         now: Instant,
+        component: Component,
         slot: &mut PacketBuf,
     ) -> Result<Opened, DropReason> {
+        match &mut self.rtcp.0 {
+            Some(End::Keyed(from)) if component == Component::Rtcp => {
+                return from.unprotect_rtcp(slot).map(Opened::Authentic);
+            }
+            Some(End::Awaited) if component == Component::Rtcp => return Err(DropReason::NoKeys),
+            _ => {}
+        }
         let opened = self.transform.open_rtcp(slot);
         if self.retiring.is_none() {
             return opened;
         }
         self.or_before(now, opened, |receiver| receiver.unprotect_rtcp(slot))
+    }
+
+    /// Takes what RTCP has of its own on either leg.
+    pub(crate) fn protect_rtcp_apart(
+        &mut self,
+        from: Option<End<&Crypto>>,
+        to: Option<End<&Crypto>>,
+        first_ssrc: u32,
+    ) {
+        let (receiver, sender) = std::mem::take(&mut self.rtcp);
+        park(&mut self.parked.receivers, receiver.and_then(End::into_context));
+        park(&mut self.parked.senders, sender.and_then(End::into_context));
+        self.rtcp = (
+            from.map(|end| end.map(|crypto| self.receiver(&crypto.remote))),
+            to.map(|end| end.map(|crypto| self.sender(&crypto.local, first_ssrc, false))),
+        );
+    }
+
+    /// Protects RTCP that goes out.
+    pub(crate) fn seal_rtcp(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
+        match &mut self.rtcp.1 {
+            None => self.transform.seal_rtcp(slot),
+            Some(End::Plain) => Ok(()),
+            Some(End::Keyed(to)) => to.protect_rtcp(slot),
+            Some(End::Awaited) => Err(DropReason::NoKeys),
+        }
     }
 
     fn or_before(

@@ -78,7 +78,7 @@ fn leg(side: Side, srtp: bool) -> Carriage {
         direction: Direction::SendRecv,
         crypto: srtp.then(|| Crypto { local: key(n), remote }),
         payloads: vec![payload(8, "PCMA"), payload(100 + side as u8, "telephone-event")],
-        ptime_ms: None,
+        ..Stream::default()
     };
     Carriage { stream, terms: Terms::latching(LatchPolicy::Symmetric) }
 }

@@ -184,8 +184,8 @@ fn stream(far_side: SocketAddrV4, crypto: Option<Crypto>) -> Carriage {
         rtcp_mux: true,
         direction: Direction::SendRecv,
         crypto,
-        payloads: Vec::new(),
         ptime_ms: Some(20),
+        ..Stream::default()
     };
     Carriage { stream, terms: Terms::default() }
 }

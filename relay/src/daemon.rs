@@ -206,6 +206,10 @@ impl Daemon {
             tokio::spawn(keep_up(recorder)),
         ];
         let mut b2bua = B2bua::new(clock::now(), Arc::clone(&plan), ChaCha20Rng::from_os_rng());
+        match dtls_certificate() {
+            Some(certificate) => b2bua = b2bua.with_certificate(Arc::new(certificate)),
+            None => tracing::warn!("no certificate for DTLS could be made: media goes without"),
+        }
         if plan.tenants.iter().any(|tenant| !tenant.fraud.is_empty()) {
             let from = loaded.records.clone().unwrap_or_default();
             let read = move || past_calls::read(&from, clock::now().wall);
@@ -396,6 +400,13 @@ pub(crate) fn usual_records() -> Option<RecordWriter> {
             None
         }
     }
+}
+
+/// Who we are in the DTLS handshakes of this process; its key is nowhere else.
+fn dtls_certificate() -> Option<sdp::Certificate> {
+    media::dtls::prepare();
+    let made = certs::dtls::self_signed().ok()?;
+    sdp::Certificate::new(made.certificate, made.key, &made.sha256)
 }
 
 fn start_engine(

@@ -191,6 +191,7 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "cause": record.cause,
         "reason": record.reason,
         "transfers": transfers,
+        "dtls": { "a": record.dtls.0, "b": record.dtls.1 },
         "media": record.media.as_ref().map(measured::call),
     })
 }
@@ -232,6 +233,7 @@ mod tests {
             cause: "caller_hangup".into(),
             reason: None,
             transfers: Vec::new(),
+            dtls: (None, None),
             media: None,
         }
     }

@@ -107,6 +107,10 @@ fn describe() {
         "Notices of media that signalling did not take in time; counters of calls are never among them"
     );
     describe_counter!("tollgate_media_drops_total", "RTP and RTCP packets dropped, by reason");
+    describe_counter!(
+        "tollgate_dtls_handshakes_total",
+        "DTLS handshakes that are over, by trunk; done, or how they failed"
+    );
     describe_gauge!("tollgate_media_ports_in_use", "Media ports that calls hold now");
     describe_gauge!("tollgate_registration_up", "1 while the trunk has us registered");
     describe_counter!(
@@ -267,6 +271,13 @@ impl Telemetry {
             }
             Event::MediaFailed { call, why } => {
                 tracing::warn!(call = call.0, why, "media could not be opened; the call ends");
+            }
+            Event::Handshake { call, trunk, result } => {
+                if result != "done" {
+                    tracing::warn!(call = call.0, trunk, result, "DTLS made no keys");
+                }
+                counter!("tollgate_dtls_handshakes_total", "trunk" => trunk, "result" => result)
+                    .increment(1);
             }
             Event::Silence { call, tenant, trunk, leg, silence, after } => {
                 let leg = if leg == PeerLeg::A { "a" } else { "b" };

@@ -11,6 +11,20 @@ pub struct Ability {
     pub suites: Suites,
     /// Our offers hold one crypto line, of the first suite, whatever else we take (TDR-SDP-005).
     pub one_line: bool,
+    /// How our offers say the keys; an answer follows the offer, where that leaves no choice.
+    pub keying: Keying,
+    /// The far side is behind NAT: it has to begin a DTLS handshake, as we cannot reach it before.
+    pub behind_nat: bool,
+}
+
+/// How the keys of SRTP are agreed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Keying {
+    /// In SDP (RFC 4568).
+    #[default]
+    Sdes,
+    /// By a handshake in the media (RFC 5764), for a leg that has a certificate.
+    Dtls,
 }
 
 /// Whether the media of a leg is encrypted.

@@ -1,7 +1,7 @@
 //! What signalling tells media beyond the agreed stream, and what media tells signalling: the words
 //! that pass between the two columns.
 
-use crate::{Silence, Stream};
+use crate::{Silence, Stream, Suite};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -83,6 +83,57 @@ pub enum Notice {
     Dead,
     /// The far side of the leg has pressed a key, and released it.
     Pressed(Key),
+    /// DTLS has made the keys of the leg, for this suite.
+    HandshakeDone(Suite),
+    /// DTLS will make no keys of the leg: nothing can be said or heard there.
+    HandshakeFailed(DtlsFailure),
+}
+
+/// Why a DTLS handshake came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DtlsFailure {
+    /// The far side did not finish it, or did not begin, in time.
+    Timeout,
+    /// Its certificate has none of the fingerprints in its SDP.
+    Fingerprint,
+    /// It has no certificate that we can use: RSA, perhaps, where we take ECDSA alone.
+    NoEcdsa,
+    /// It took none of the SRTP profiles we have.
+    NoProfile,
+    /// It ended the handshake by this alert (RFC 5246, 7.2).
+    Alert(u8),
+    /// What it sent breaks the protocol, or asks for what we do not have.
+    Protocol,
+}
+
+impl DtlsFailure {
+    /// The words for each, in metrics and records.
+    pub const ALL: [&str; 6] =
+        ["timeout", "fingerprint", "no_ecdsa", "no_profile", "alert", "protocol"];
+
+    /// What ended a call, in its record.
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Timeout => "dtls_timeout",
+            Self::Fingerprint => "dtls_fingerprint",
+            Self::NoEcdsa => "dtls_no_ecdsa",
+            Self::NoProfile => "dtls_no_profile",
+            Self::Alert(_) => "dtls_alert",
+            Self::Protocol => "dtls_protocol",
+        }
+    }
+
+    /// The word for it in metrics and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => Self::ALL[0],
+            Self::Fingerprint => Self::ALL[1],
+            Self::NoEcdsa => Self::ALL[2],
+            Self::NoProfile => Self::ALL[3],
+            Self::Alert(_) => Self::ALL[4],
+            Self::Protocol => Self::ALL[5],
+        }
+    }
 }
 
 /// A key of a telephone, and how long it was held. Its `Debug` shows no digit: it may be part of a PIN.

@@ -23,11 +23,15 @@ pub enum DropReason {
     PoolEmpty,
     /// The key it was to go out under has protected as many packets as it may.
     KeySpent,
+    /// It came before DTLS has made the keys of a leg that it came from or was to go to.
+    NoKeys,
+    /// A datagram of DTLS that no handshake waits for, or one too many.
+    Dtls,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Unlatched,
         Self::BadTag,
         Self::Replay,
@@ -36,6 +40,8 @@ impl DropReason {
         Self::TooBig,
         Self::PoolEmpty,
         Self::KeySpent,
+        Self::NoKeys,
+        Self::Dtls,
     ];
     /// The word for it in metrics, logs and records.
     pub const fn as_str(self) -> &'static str {
@@ -48,6 +54,8 @@ impl DropReason {
             Self::TooBig => "too_big",
             Self::PoolEmpty => "pool_empty",
             Self::KeySpent => "key_spent",
+            Self::NoKeys => "no_keys",
+            Self::Dtls => "dtls",
         }
     }
 }

@@ -4,16 +4,18 @@
 //! it where an INVITE forks). It speaks for our end only: the pairing of two legs is in
 //! [`crate::pair`]. What it refuses changes nothing in it.
 
-use crate::ability::{Ability, Security};
+use crate::ability::{Ability, Keying, Security};
 use crate::codecs::Codecs;
+use crate::dtls::{Certificate, Dtls, RemoteDtls, Role, Setup};
 use crate::pair::{assign_numbers, matched};
-use crate::remote::Remote;
+use crate::remote::{DtlsPreference, Preference, Remote};
 use crate::section::is_parameters;
 use crate::stream::{Crypto, Direction, Payload, Stream};
 use crate::suite::{SrtpKey, Suite};
-use crate::write::{Draft, Slot};
+use crate::write::{Draft, DtlsLines, Slot};
 use bytes::Bytes;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What our end of a leg has: fixed for the life of the dialog (TDR-DLG-012).
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub enum Refusal {
     SrtpRequired,
     #[error("SRTP was offered or answered where only plain RTP is allowed")]
     SrtpNotAllowed,
+    #[error("DTLS was offered or answered without a fingerprint or role that can be used")]
+    NoFingerprint,
     #[error("no codec in common")]
     NoCommonCodec,
     #[error("an answer came without an offer, or an offer while one is open")]
@@ -67,6 +71,7 @@ pub struct Negotiation {
     local: Local,
     ability: Ability,
     codecs: Codecs,
+    certificate: Option<Arc<Certificate>>,
     open: Open,
     in_force: Option<Agreed>,
     /// The version of the last description we wrote; one that was refused is not used again.
@@ -75,6 +80,8 @@ pub struct Negotiation {
     /// What each payload type number has meant on this leg: it keeps its meaning for the life of
     /// the dialog (RFC 3264, 8.3.2).
     numbers: Vec<Payload>,
+    /// Which of our associations of DTLS our descriptions mean.
+    tls_id: u32,
 }
 
 /// The offer that waits for its answer.
@@ -117,7 +124,14 @@ impl Negotiation {
             version: 0,
             refresh: false,
             numbers: Vec::new(),
+            certificate: None,
+            tls_id: 0,
         }
+    }
+
+    /// The same for a leg that may have its keys made by DTLS, under this certificate.
+    pub fn with_certificate(self, certificate: Option<Arc<Certificate>>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// The same for a leg that may use these codecs alone.
@@ -135,7 +149,7 @@ impl Negotiation {
         if !matches!(self.open, Open::Nothing) {
             return Err(Refusal::OutOfTurn);
         }
-        let mut theirs = Remote::offer(sdp, &self.ability, self.suite_in_force())?;
+        let mut theirs = Remote::offer(sdp, &self.ability, self.preference())?;
         if !self.codecs.are_all() {
             theirs.media.payloads = self.codecs.of(&theirs.media.payloads);
             if !theirs.media.payloads.iter().any(Payload::is_speech) {
@@ -187,14 +201,23 @@ impl Negotiation {
             }
             None => Vec::new(),
         };
+        let dtls = match &theirs.dtls {
+            Some(offered) => Some(self.answer_dtls(&theirs, offered)?),
+            None => None,
+        };
         let draft = Draft {
             media: Media { payloads, direction, ptime_ms: media.ptime_ms },
             proto: theirs.proto.clone(),
             slots: theirs.slots.clone(),
             rtcp_mux: theirs.rtcp_mux,
             crypto,
+            dtls: dtls.as_ref().map(|(lines, _)| lines.clone()),
         };
-        let stream = stream(&theirs, &draft, draft.media.payloads.clone(), direction);
+        let mut stream = stream(&theirs, &draft, draft.media.payloads.clone(), direction);
+        if let Some((lines, dtls)) = dtls {
+            self.tls_id = lines.tls_id.unwrap_or(self.tls_id);
+            stream.dtls = Some(dtls);
+        }
         let ours = self.issue(draft);
         let body = ours.body.clone();
         self.remember_numbers(&theirs.media.payloads);
@@ -221,22 +244,28 @@ impl Negotiation {
                 media,
                 proto: ours.draft.proto.clone(),
                 slots: ours.draft.slots.clone(),
-                rtcp_mux: stream.rtcp_mux || stream.crypto.is_some(),
+                rtcp_mux: stream.rtcp_mux || stream.crypto.is_some() || stream.dtls.is_some(),
                 crypto: self.lines(theirs.crypto.iter().map(|crypto| crypto.suite)),
+                dtls: ours.draft.dtls.as_ref().and(self.offer_dtls()),
             },
             None => {
                 let plain = self.ability.security == Security::Off;
-                let lines = match self.ability.one_line {
-                    true => 1,
-                    false => self.ability.suites.iter().count(),
+                let dtls = self.offer_dtls().filter(|_| !plain);
+                let dtls = dtls.filter(|_| self.ability.keying == Keying::Dtls);
+                let (proto, lines) = match (plain, &dtls, self.ability.one_line) {
+                    (true, ..) => ("RTP/AVP", 0),
+                    (false, Some(_), _) => ("UDP/TLS/RTP/SAVP", 0),
+                    (false, None, true) => ("RTP/SAVP", 1),
+                    (false, None, false) => ("RTP/SAVP", self.ability.suites.iter().count()),
                 };
-                let offered = self.ability.suites.iter().take(if plain { 0 } else { lines });
+                let offered = self.ability.suites.iter().take(lines);
                 Draft {
                     media,
-                    proto: if plain { "RTP/AVP" } else { "RTP/SAVP" }.to_owned(),
+                    proto: proto.to_owned(),
                     slots: vec![Slot::Audio],
                     rtcp_mux: !plain,
                     crypto: self.lines(offered),
+                    dtls,
                 }
             }
         };
@@ -269,7 +298,10 @@ impl Negotiation {
         theirs.rtcp_mux &= ours.draft.rtcp_mux;
         theirs.media.payloads = payloads;
 
-        let stream = stream(&theirs, &ours.draft, in_use, direction);
+        let mut stream = stream(&theirs, &ours.draft, in_use, direction);
+        if let (Some(lines), Some(answered)) = (&ours.draft.dtls, &theirs.dtls) {
+            stream.dtls = Some(self.take_dtls(&theirs, answered, lines)?);
+        }
         let media = theirs.media.clone();
         self.remember_numbers(&ours.draft.media.payloads);
         self.remember_numbers(&media.payloads);
@@ -339,6 +371,92 @@ impl Negotiation {
         self.local.keys.iter().find(|key| key.suite() == suite)
     }
 
+    fn preference(&self) -> Preference {
+        let in_force = self.stream();
+        let dtls = match (&self.certificate, in_force) {
+            (None, _) => DtlsPreference::Never,
+            (Some(_), Some(stream)) if stream.dtls.is_some() => DtlsPreference::First,
+            (Some(_), Some(stream)) if stream.crypto.is_some() => DtlsPreference::Second,
+            (Some(_), _) if self.ability.keying == Keying::Dtls => DtlsPreference::First,
+            (Some(_), _) => DtlsPreference::Second,
+        };
+        Preference { suite: self.suite_in_force(), dtls }
+    }
+
+    /// What an offer of ours says of DTLS: the association that we have, if any, and any role, which
+    /// an answer to it keeps (RFC 8842, 5.5).
+    fn offer_dtls(&self) -> Option<DtlsLines> {
+        let fingerprint = *self.certificate.as_ref()?.fingerprint();
+        Some(DtlsLines { fingerprint, setup: Setup::ActPass, tls_id: Some(self.tls_id) })
+    }
+
+    /// The association that the open offer asks for, and what our answer says of it (RFC 8842, 5.3).
+    fn answer_dtls(
+        &self,
+        theirs: &Remote,
+        offered: &RemoteDtls,
+    ) -> Result<(DtlsLines, Dtls), Refusal> {
+        let local = self.certificate.as_ref().ok_or(Refusal::SrtpRequired)?;
+        let before = self.dtls_before(theirs, offered);
+        let prefer = if self.ability.behind_nat { Role::Passive } else { Role::Active };
+        let role = offered.role_answering(before.map(|dtls| dtls.role), prefer);
+        let role = role.ok_or(Refusal::NoFingerprint)?;
+        let goes_on = before.filter(|dtls| dtls.role == role);
+        let begun_anew = goes_on.is_none() && self.stream().is_some_and(|it| it.dtls.is_some());
+        let lines = DtlsLines {
+            fingerprint: *local.fingerprint(),
+            setup: Setup::of(role),
+            tls_id: offered.tls_id.as_ref().map(|_| self.tls_id + u32::from(begun_anew)),
+        };
+        let dtls = goes_on.cloned().unwrap_or_else(|| self.new_dtls(local, theirs, offered, role));
+        Ok((lines, dtls))
+    }
+
+    /// The association that an answer to our offer means.
+    fn take_dtls(
+        &self,
+        theirs: &Remote,
+        answered: &RemoteDtls,
+        lines: &DtlsLines,
+    ) -> Result<Dtls, Refusal> {
+        let local = self.certificate.as_ref().ok_or(Refusal::SrtpRequired)?;
+        let role = match lines.setup {
+            Setup::ActPass => answered.role_answered(),
+            Setup::Active => Some(Role::Active),
+            Setup::Passive => Some(Role::Passive),
+            Setup::HoldConn => None,
+        };
+        let role = role.ok_or(Refusal::NoFingerprint)?;
+        let goes_on = self.dtls_before(theirs, answered).filter(|dtls| dtls.role == role);
+        Ok(goes_on.cloned().unwrap_or_else(|| self.new_dtls(local, theirs, answered, role)))
+    }
+
+    /// The association in force, if that is what `said` means.
+    fn dtls_before(&self, theirs: &Remote, said: &RemoteDtls) -> Option<&Dtls> {
+        let agreed = self.in_force.as_ref()?;
+        let before = agreed.theirs.dtls.as_ref()?;
+        let places = (theirs.rtp, agreed.stream.dtls.as_ref()?.at);
+        said.goes_on(before, places).then_some(agreed.stream.dtls.as_ref())?
+    }
+
+    fn new_dtls(
+        &self,
+        local: &Arc<Certificate>,
+        theirs: &Remote,
+        said: &RemoteDtls,
+        role: Role,
+    ) -> Dtls {
+        let last = self.stream().and_then(|stream| stream.dtls.as_ref());
+        let which = last.map_or(0, |dtls| dtls.association.1 + 1);
+        Dtls {
+            local: Arc::clone(local),
+            remote: said.fingerprints.clone(),
+            role,
+            association: (self.local.session_id, which),
+            at: theirs.rtp,
+        }
+    }
+
     fn suite_in_force(&self) -> Option<Suite> {
         let crypto = self.stream()?.crypto.as_ref()?;
         Some(crypto.local.suite())
@@ -376,6 +494,7 @@ fn stream(theirs: &Remote, ours: &Draft, payloads: Vec<Payload>, direction: Dire
             local: local.clone(),
             remote: remote.keys.clone(),
         }),
+        dtls: None,
         payloads,
         ptime_ms: theirs.media.ptime_ms,
     }

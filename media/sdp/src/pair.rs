@@ -207,15 +207,7 @@ mod tests {
     }
 
     fn stream(payloads: Vec<Payload>) -> Stream {
-        Stream {
-            remote_rtp: None,
-            remote_rtcp: None,
-            rtcp_mux: false,
-            direction: Direction::SendRecv,
-            crypto: None,
-            payloads,
-            ptime_ms: None,
-        }
+        Stream { payloads, ..Stream::default() }
     }
 
     fn names(media: &Media) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use crate::ability::{Ability, Security};
 use crate::crypto::CryptoLine;
+use crate::dtls::RemoteDtls;
 use crate::offer_answer::{Media, Refusal};
 use crate::section::{MediaDescription, MediaLine, socket};
 use crate::stream::{Direction, Payload};
@@ -28,6 +29,30 @@ pub(crate) struct Remote {
     pub(crate) rtcp: Option<SocketAddr>,
     pub(crate) rtcp_mux: bool,
     pub(crate) crypto: Option<RemoteCrypto>,
+    pub(crate) dtls: Option<RemoteDtls>,
+}
+
+/// How an m-line is protected.
+pub(crate) enum Protection {
+    None,
+    Sdes(RemoteCrypto),
+    Dtls(RemoteDtls),
+}
+
+/// What of an offer that leaves a choice we take.
+#[derive(Clone, Copy)]
+pub(crate) struct Preference {
+    /// The suite in force.
+    pub(crate) suite: Option<Suite>,
+    pub(crate) dtls: DtlsPreference,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DtlsPreference {
+    Never,
+    /// Where there is no crypto line that we can use.
+    Second,
+    First,
 }
 
 /// The keys of the far side, and the tag that an answer echoes.
@@ -45,16 +70,16 @@ impl Remote {
     pub(crate) fn offer(
         body: &[u8],
         ability: &Ability,
-        in_force: Option<Suite>,
+        preference: Preference,
     ) -> Result<Self, Refusal> {
         let sdp = SessionDescription::parse(body)?;
         let mut refusal = None;
         for (at, media) in sdp.media().enumerate().filter(|(_, media)| is_audio(media.line())) {
-            let crypto = secured(&media, ability.security).and_then(|secured| match secured {
-                true => chosen(&media, ability, in_force).map(Some).ok_or(Refusal::SrtpRequired),
-                false => Ok(None),
+            let protection = secured(&media, ability.security).and_then(|secured| match secured {
+                true => preferred(&media, ability, preference),
+                false => Ok(Protection::None),
             });
-            let read = crypto.and_then(|c| Self::read(&sdp, body, at, &media, c, &[]));
+            let read = protection.and_then(|p| Self::read(&sdp, body, at, &media, p, &[]));
             match read {
                 Ok(remote) => return Ok(remote),
                 Err(reason) => refusal = refusal.or(Some(reason)),
@@ -76,14 +101,18 @@ impl Remote {
             .find(in_place)
             .or_else(|| sdp.media().enumerate().find(|(_, media)| is_audio(media.line())))
             .ok_or(Refusal::NoAudio)?;
-        let crypto = match &offer.crypto[..] {
-            [] => secured(&media, Security::Off).map(|_| None)?,
-            offered => {
+        let protection = match (&offer.crypto[..], &offer.dtls) {
+            ([], None) => secured(&media, Security::Off).map(|_| Protection::None)?,
+            ([], Some(_)) => {
                 secured(&media, Security::Required)?;
-                Some(answered(&media, offered).ok_or(Refusal::SrtpRequired)?)
+                Protection::Dtls(RemoteDtls::read(&media).ok_or(Refusal::NoFingerprint)?)
+            }
+            (offered, _) => {
+                secured(&media, Security::Required)?;
+                Protection::Sdes(answered(&media, offered).ok_or(Refusal::SrtpRequired)?)
             }
         };
-        Self::read(&sdp, body, at, &media, crypto, &offer.media.payloads)
+        Self::read(&sdp, body, at, &media, protection, &offer.media.payloads)
     }
 
     /// Whether `body` says what this one said; the origin line may count on.
@@ -99,7 +128,7 @@ impl Remote {
         body: &[u8],
         at: usize,
         media: &MediaDescription<'_>,
-        crypto: Option<RemoteCrypto>,
+        protection: Protection,
         offered: &[Payload],
     ) -> Result<Self, Refusal> {
         let line = media.line_index() + 1;
@@ -120,6 +149,11 @@ impl Remote {
             .enumerate()
             .map(|(n, m)| if n == at { Slot::Audio } else { Slot::refused(m.line()) })
             .collect();
+        let (crypto, dtls) = match protection {
+            Protection::None => (None, None),
+            Protection::Sdes(crypto) => (Some(crypto), None),
+            Protection::Dtls(dtls) => (None, Some(dtls)),
+        };
         Ok(Self {
             body: Bytes::copy_from_slice(body),
             media: Media { payloads, direction, ptime_ms: media.ptime_ms() },
@@ -129,6 +163,7 @@ impl Remote {
             rtcp,
             rtcp_mux: media.rtcp_mux(),
             crypto,
+            dtls,
         })
     }
 }
@@ -160,6 +195,31 @@ fn secured(media: &MediaDescription<'_>, security: Security) -> Result<bool, Ref
         (_, true, _) => Ok(true),
         _ => Err(Refusal::NoAudio),
     }
+}
+
+/// How we answer an offer of SRTP: by its crypto lines or by its fingerprint.
+fn preferred(
+    media: &MediaDescription<'_>,
+    ability: &Ability,
+    preference: Preference,
+) -> Result<Protection, Refusal> {
+    let dtls = || match preference.dtls {
+        DtlsPreference::Never => None,
+        DtlsPreference::Second | DtlsPreference::First => {
+            RemoteDtls::read(media).map(Protection::Dtls)
+        }
+    };
+    let sdes = || chosen(media, ability, preference.suite).map(Protection::Sdes);
+    let taken = match preference.dtls {
+        DtlsPreference::First => dtls().or_else(sdes),
+        DtlsPreference::Second | DtlsPreference::Never => sdes().or_else(dtls),
+    };
+    let shown = media.has_fingerprint() && media.section().attribute("crypto").next().is_none();
+    let refusal = match shown && preference.dtls != DtlsPreference::Never {
+        true => Refusal::NoFingerprint,
+        false => Refusal::SrtpRequired,
+    };
+    taken.ok_or(refusal)
 }
 
 /// The crypto line of an offer that we take, wherever it stands (TDR-SDP-002): that of the suite in

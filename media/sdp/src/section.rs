@@ -83,6 +83,11 @@ impl<'a> MediaDescription<'a> {
         self.section
     }
 
+    /// The lines of the session.
+    pub(crate) const fn session(&self) -> Section<'a> {
+        self.session
+    }
+
     /// The connection of this m-line; that of the session where it has none.
     pub fn connection(&self) -> Option<Connection> {
         self.section.connection().or_else(|| self.session.connection())
@@ -111,6 +116,11 @@ impl<'a> MediaDescription<'a> {
             let address = words.nth(2).and_then(text).and_then(|a| a.parse().ok());
             Some((port, address))
         })
+    }
+
+    /// Whether `a=fingerprint` is written, of whatever hash function (RFC 8122).
+    pub fn has_fingerprint(&self) -> bool {
+        [self.section, self.session].iter().any(|s| s.attribute("fingerprint").next().is_some())
     }
 
     /// The crypto lines that can be used, in the order written (RFC 4568).

@@ -1,5 +1,6 @@
 //! One agreed m-line seen from us: addresses, keys, payload types, direction.
 
+use crate::dtls::Dtls;
 use crate::suite::SrtpKey;
 use std::net::SocketAddr;
 
@@ -16,6 +17,8 @@ pub struct Stream {
     pub direction: Direction,
     /// SDES keys, where the profile is SAVP or SAVPF; `None` for plain RTP.
     pub crypto: Option<Crypto>,
+    /// The handshake that makes the keys instead (DTLS-SRTP); with it, `crypto` is `None`.
+    pub dtls: Option<Dtls>,
     /// The payload types in use, first preferred, with the numbers of this leg. Where the far side
     /// answered one with another number than we offered, both stand here, alike but for the number:
     /// the first is the one to send, either may come in.

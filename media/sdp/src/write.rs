@@ -1,6 +1,7 @@
 //! Our own description: only the lines that Teams is known to take (TDR-SDP-012).
 
 use crate::crypto;
+use crate::dtls::{self, Fingerprint, Setup};
 use crate::offer_answer::{Local, Media};
 use crate::section::MediaLine;
 use crate::stream::Direction;
@@ -18,6 +19,17 @@ pub(crate) struct Draft {
     pub(crate) rtcp_mux: bool,
     /// The tags and keys of our crypto lines; none for plain RTP.
     pub(crate) crypto: Vec<(u32, SrtpKey)>,
+    /// Or the handshake that makes the keys.
+    pub(crate) dtls: Option<DtlsLines>,
+}
+
+/// What we say of DTLS.
+#[derive(Clone)]
+pub(crate) struct DtlsLines {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) setup: Setup,
+    /// Which of our associations is meant; `None` where the far side does not name its own.
+    pub(crate) tls_id: Option<u32>,
 }
 
 /// One m-line of a description.
@@ -85,6 +97,12 @@ impl Draft {
         }
         for (tag, key) in &self.crypto {
             line(format_args!("{}", crypto::write(*tag, key)));
+        }
+        if let Some(DtlsLines { fingerprint, setup, tls_id }) = &self.dtls {
+            line(format_args!("a=fingerprint:{fingerprint}\r\na=setup:{}\r\n", setup.as_str()));
+            if let Some(which) = tls_id {
+                line(format_args!("a=tls-id:{}\r\n", dtls::tls_id(local.session_id, *which)));
+            }
         }
         if self.rtcp_mux {
             line(format_args!("a=rtcp:{}\r\na=rtcp-mux\r\n", local.rtp_port));

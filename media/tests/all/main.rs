@@ -8,6 +8,7 @@
 
 mod call;
 mod contexts;
+mod dtls;
 mod hold;
 mod latching;
 mod libsrtp;

@@ -92,6 +92,7 @@ pub(crate) fn stream(remote: &str, crypto: Option<(SrtpKey, Vec<SrtpKey>)>) -> S
         crypto: crypto.map(|(local, remote)| Crypto { local, remote }),
         payloads: vec![payload(8, "PCMA"), payload(101, "telephone-event")],
         ptime_ms: Some(20),
+        ..Stream::default()
     }
 }
 

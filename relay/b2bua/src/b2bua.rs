@@ -20,6 +20,7 @@ use crate::reject::Reject;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
 use rand_chacha::ChaCha20Rng;
+use sdp::Certificate;
 use sip_core::transaction::{Event as Transaction, Layer, Share};
 use sip_core::{Message, Request, Response};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -50,6 +51,7 @@ impl B2bua {
             now,
             layer: Layer::new(transactions_max),
             rng,
+            certificate: None,
             outputs: VecDeque::new(),
             timers: Timers::default(),
             ports: PortPool::new(plan.media_workers),
@@ -84,6 +86,12 @@ impl B2bua {
         Registrars::follow(&mut b2bua.core);
         b2bua.settle();
         b2bua
+    }
+
+    /// The same with a certificate for DTLS, that of this process.
+    pub fn with_certificate(mut self, certificate: Arc<Certificate>) -> Self {
+        self.core.certificate = Some(certificate);
+        self
     }
 
     /// Something happened.

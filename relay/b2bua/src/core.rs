@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) plan: Arc<Plan>,
     pub(crate) layer: Layer<Hop>,
     pub(crate) rng: ChaCha20Rng,
+    /// Who we are in a DTLS handshake; `None`: we do without.
+    pub(crate) certificate: Option<Arc<sdp::Certificate>>,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) timers: Timers,
     pub(crate) ports: PortPool,

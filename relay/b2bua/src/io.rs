@@ -416,6 +416,15 @@ pub enum Event {
         /// Why, in words for a log.
         why: String,
     },
+    /// A DTLS handshake on a leg is over.
+    Handshake {
+        /// The call.
+        call: CallId,
+        /// The trunk of the leg.
+        trunk: String,
+        /// `done`, or how it failed ([`sdp::DtlsFailure`]).
+        result: &'static str,
+    },
     /// Nothing is heard from a leg of an answered call, or now for another cause, or something again.
     Silence {
         /// The call.

@@ -9,7 +9,7 @@ use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
-use sdp::{Ability, Carriage, Codecs, Local, Negotiation, Security, SrtpKey, Terms};
+use sdp::{Ability, Carriage, Codecs, LatchPolicy, Local, Negotiation, Security, SrtpKey, Terms};
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -213,7 +213,11 @@ pub(crate) fn negotiation(
         session_id: core.rng.next_u64() >> 1,
         keys: ability.suites.iter().map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect(),
     };
-    Negotiation::new(local, ability).with_codecs(codecs(plan, trunk, whose))
+    // Teams knows SDES alone.
+    let certificate = core.certificate.clone().filter(|_| !is_teams(plan, trunk));
+    Negotiation::new(local, ability)
+        .with_certificate(certificate)
+        .with_codecs(codecs(plan, trunk, whose))
 }
 
 /// What a leg on `trunk` may agree.
@@ -223,8 +227,14 @@ fn ability(plan: &Plan, trunk: usize) -> Ability {
         Some(SrtpPolicy::Preferred) => Security::Preferred,
         Some(SrtpPolicy::Required) | None => Security::Required,
     };
-    let suites = plan.trunks.get(trunk).map(|trunk| trunk.suites).unwrap_or_default();
-    Ability { security, suites, one_line: is_teams(plan, trunk) }
+    let on = plan.trunks.get(trunk);
+    Ability {
+        security,
+        suites: on.map(|trunk| trunk.suites).unwrap_or_default(),
+        one_line: is_teams(plan, trunk),
+        keying: on.map(|trunk| trunk.keying).unwrap_or_default(),
+        behind_nat: on.is_some_and(|trunk| trunk.terms.latch == LatchPolicy::Symmetric),
+    }
 }
 
 /// The codecs of a leg on `trunk`: what it and the tenant both allow. Nothing is held back from an

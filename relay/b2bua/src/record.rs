@@ -46,6 +46,8 @@ pub struct Record {
     pub reason: Option<String>,
     /// Transfers of the call, in order: it stays one call (TDR-CC-001).
     pub transfers: Vec<Transfer>,
+    /// What came of the last DTLS handshake on either leg: the suite, or how it failed.
+    pub dtls: (Option<&'static str>, Option<&'static str>),
     /// What the media's packets did, if any was open.
     pub media: Option<CallStats>,
 }

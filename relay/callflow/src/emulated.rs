@@ -12,6 +12,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sip_core::Message;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The tone that Teams plays, in Hz.
@@ -40,6 +41,19 @@ pub fn carrier_script() -> Script {
         answer_after: Some(Duration::from_secs(2)),
         talk: None,
     })
+}
+
+/// A certificate for DTLS, another each time.
+pub fn certificate() -> Arc<sdp::Certificate> {
+    let made = certs::dtls::self_signed().expect("a key can be made");
+    let made = sdp::Certificate::new(made.certificate, made.key, &made.sha256);
+    Arc::new(made.expect("a digest of 32 octets"))
+}
+
+/// That of the border controller in every world.
+pub(crate) fn our_certificate() -> Arc<sdp::Certificate> {
+    static OURS: OnceLock<Arc<sdp::Certificate>> = OnceLock::new();
+    Arc::clone(OURS.get_or_init(certificate))
 }
 
 impl World {

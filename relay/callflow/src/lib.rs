@@ -27,7 +27,7 @@ pub mod script;
 pub mod sdp_text;
 mod world;
 
-pub use emulated::{carrier_script, teams_script};
+pub use emulated::{carrier_script, certificate, teams_script};
 pub use net::{Fault, Network};
 pub use peer::Who;
 pub use script::Party;

@@ -102,7 +102,8 @@ impl World {
         let plan = Arc::new(plan);
         let clock = Clock::new();
         let rng = ChaCha20Rng::seed_from_u64(seed.wrapping_add(1));
-        let core = B2bua::bounded(clock.for_core(), Arc::clone(&plan), rng, transactions_max);
+        let core = B2bua::bounded(clock.for_core(), Arc::clone(&plan), rng, transactions_max)
+            .with_certificate(crate::emulated::our_certificate());
         let mut world = Self {
             network: Network::new(seed),
             records: Vec::new(),

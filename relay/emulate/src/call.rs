@@ -118,7 +118,8 @@ impl Call {
             contact: contact.into(),
             call_id,
             tag,
-            negotiation: Negotiation::new(local, ability),
+            negotiation: Negotiation::new(local, ability)
+                .with_certificate(core.persona.certificate()),
             dress: Dress::new(&mut core.rng),
             sound,
             flows: None,
@@ -274,6 +275,7 @@ impl Call {
         by_us: bool,
     ) {
         let key = core.persona.media_key(role, &self.dress);
+        self.sound.shakes_hands = core.persona.shakes_hands();
         self.sound.agree(now, stream, key);
         let flows = stream.direction == Direction::SendRecv;
         let up = matches!(self.state, State::Up(_));

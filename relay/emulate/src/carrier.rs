@@ -4,9 +4,10 @@ use crate::abilities::{Abilities, Reliability};
 use crate::persona::Opening;
 use crate::script::Script;
 use crate::{Dial, Hop, Transport};
-use sdp::{Ability, Direction, Media};
+use sdp::{Ability, Certificate, Direction, Media};
 use sip_core::{Headers, Name};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A carrier's side.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub struct Carrier {
     pub media: Media,
     /// RTP, SRTP or either.
     pub ability: Ability,
+    /// Who it is in a DTLS handshake; without, it knows none.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Whether a handshake that it has agreed takes place.
+    pub shakes_hands: bool,
     /// The direction it offers to hold a call.
     pub hold: Direction,
     /// What it calls itself.
@@ -41,6 +46,8 @@ impl Carrier {
             script,
             media: Media::g711(),
             ability: Ability::plain(),
+            certificate: None,
+            shakes_hands: true,
             hold: Direction::SendOnly,
             product: "Carrier/1".to_owned(),
             abilities: Abilities::default(),

@@ -7,9 +7,10 @@ use crate::script::Behaviour;
 use crate::teams::{Dress, Teams};
 use crate::{Dial, Hop, Transport};
 use bytes::Bytes;
-use sdp::{Ability, Direction, Media, SrtpKey};
+use sdp::{Ability, Certificate, Direction, Media, SrtpKey};
 use sip_core::{Method, Name, NameAddr, Request, Response, Uri};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) enum Persona {
@@ -40,6 +41,17 @@ impl Persona {
             Self::Carrier(carrier) => carrier.ability,
             Self::Teams(_) => Ability { one_line: true, ..Ability::srtp() },
         }
+    }
+
+    pub(crate) fn certificate(&self) -> Option<Arc<Certificate>> {
+        match self {
+            Self::Carrier(carrier) => carrier.certificate.clone(),
+            Self::Teams(_) => None,
+        }
+    }
+
+    pub(crate) fn shakes_hands(&self) -> bool {
+        matches!(self, Self::Carrier(carrier) if carrier.shakes_hands)
     }
 
     /// What our offers name.

@@ -5,6 +5,8 @@ use crate::judge::{Heard, Judge};
 use crate::rtcp::{self, Sent};
 use crate::tone;
 use bytes::Bytes;
+use media::demux::Kind;
+use media::dtls::{Association, Outcome};
 use media::g711::{Law, RATE_HZ};
 use media::rtp::Header;
 use media::srtp::{Receiver, Sender};
@@ -44,6 +46,11 @@ pub(crate) struct Sound {
     agreed: Option<Agreed>,
     sender: Option<Sender>,
     receiver: Option<Receiver>,
+    /// What makes the keys, where SDP names none; with rtcp-mux alone.
+    handshake: Option<Association>,
+    pub(crate) shakes_hands: bool,
+    /// Where that goes to.
+    shakes_with: Option<SocketAddr>,
     first_ssrc: u32,
     source: Source,
     next_packet: Option<Instant>,
@@ -85,6 +92,9 @@ impl Sound {
             agreed: None,
             sender: None,
             receiver: None,
+            handshake: None,
+            shakes_hands: false,
+            shakes_with: None,
             first_ssrc: rng.next_u32(),
             source: Source {
                 ssrc: rng.next_u32(),
@@ -126,6 +136,11 @@ impl Sound {
             }
             None => (self.sender, self.receiver) = (None, None),
         }
+        match (&mut self.handshake, &stream.dtls) {
+            (Some(known), Some(dtls)) if known.is_of(dtls) => self.take_keys(),
+            (handshake, dtls) => *handshake = dtls.clone().map(Association::new),
+        }
+        self.shakes_with = stream.remote_rtp;
         self.next_packet = match stream.direction.sends() {
             true => self.next_packet.or(Some(now.mono)),
             false => None,
@@ -133,9 +148,40 @@ impl Sound {
         self.next_report = self.next_report.or(Some(now.mono + REPORT));
     }
 
+    fn take_keys(&mut self) {
+        if let Some(keys) = self.handshake.as_ref().and_then(Association::keys) {
+            if !self.sender.as_ref().is_some_and(|sender| sender.is_of(&keys.local)) {
+                self.sender = Some(Sender::new(&keys.local, self.first_ssrc));
+            }
+            if !self.receiver.as_ref().is_some_and(|known| known.is_of(&keys.remote)) {
+                self.receiver = Some(Receiver::new(&keys.remote));
+            }
+        }
+    }
+
+    /// Whether keys are still to be made.
+    fn awaits_keys(&self) -> bool {
+        self.handshake.as_ref().is_some_and(|handshake| handshake.keys().is_none())
+    }
+
+    /// Does what a handshake has to do.
+    fn shake(&mut self, now: Now, out: &mut impl Extend<Output>) {
+        let Some(handshake) = self.handshake.as_mut().filter(|_| self.shakes_hands) else { return };
+        handshake.turn(now.mono);
+        let done = handshake.outcome() == Some(Outcome::Keyed);
+        while let (Some(datagram), Some(to)) = (handshake.datagram(), self.shakes_with) {
+            let octets = Bytes::from(datagram);
+            out.extend([Output::SendPacket { from_port: self.rtp_port, to, octets }]);
+        }
+        if done {
+            self.take_keys();
+        }
+    }
+
     /// Stops for good; what was heard stays.
     pub(crate) fn stop(&mut self) {
         (self.next_packet, self.next_report, self.agreed) = (None, None, None);
+        self.handshake = None;
     }
 
     /// Begins a new window for [`Self::heard_recently`].
@@ -152,11 +198,14 @@ impl Sound {
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
-        [self.next_packet, self.next_report].into_iter().flatten().min()
+        let handshake = self.handshake.as_ref().filter(|_| self.shakes_hands);
+        let handshake = handshake.and_then(Association::due);
+        [self.next_packet, self.next_report, handshake].into_iter().flatten().min()
     }
 
     /// Sends what is due.
     pub(crate) fn run(&mut self, now: Now, out: &mut impl Extend<Output>) {
+        self.shake(now, out);
         while let Some(due) = self.next_packet.filter(|due| *due <= now.mono) {
             let late = now.mono.saturating_duration_since(due);
             let due = if late > CATCH_UP { now.mono } else { due };
@@ -170,6 +219,9 @@ impl Sound {
     }
 
     fn play(&mut self, due: Instant) -> Option<Output> {
+        if self.awaits_keys() {
+            return None;
+        }
         let agreed = self.agreed.as_ref()?;
         let (to, (number, law)) = (agreed.remote_rtp?, agreed.codec?);
         let source = &mut self.source;
@@ -206,6 +258,9 @@ impl Sound {
     }
 
     fn report(&mut self, now: Now) -> Option<Output> {
+        if self.awaits_keys() {
+            return None;
+        }
         let agreed = self.agreed.as_ref()?;
         let to = agreed.remote_rtcp?;
         let source = &self.source;
@@ -237,6 +292,13 @@ impl Sound {
 
     /// A datagram came to one of our ports.
     pub(crate) fn hear(&mut self, now: Now, port: u16, from: SocketAddr, octets: &[u8]) {
+        if let (Kind::Dtls, Some(handshake)) = (Kind::of(octets), &mut self.handshake) {
+            if self.shakes_hands && self.shakes_with == Some(from) {
+                // What it refuses it would refuse from anybody.
+                let _ = handshake.receive(now.mono, None, octets);
+            }
+            return;
+        }
         let verdict = self.judge(port, from, octets);
         for judge in [&mut self.whole, &mut self.recent] {
             match verdict {
@@ -253,6 +315,9 @@ impl Sound {
     }
 
     fn judge(&mut self, port: u16, from: SocketAddr, octets: &[u8]) -> Verdict {
+        if self.awaits_keys() {
+            return Verdict::Early;
+        }
         let Some(agreed) = &self.agreed else { return Verdict::Early };
         if octets.len() > media::packet::PACKET_MAX {
             return Verdict::Stray;

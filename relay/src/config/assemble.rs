@@ -362,6 +362,7 @@ fn trunk(
         sources: draft.source_blocks(),
         srtp: draft.srtp,
         suites: draft.suites,
+        keying: draft.keying,
         options_interval: draft.options_interval,
         session_timer: draft.session_timer,
         media,

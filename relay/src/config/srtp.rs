@@ -1,15 +1,17 @@
-//! Which keys a trunk's legs agree: `srtp`, `srtp_suites`.
+//! Which keys a trunk's legs agree: `srtp`, `srtp_keying`, `srtp_suites`.
 
 use super::reader::Reader;
 use super::value;
 use b2bua::plan::SrtpPolicy;
-use sdp::{Suite, Suites};
+use sdp::{Keying, Suite, Suites};
 
 const SRTP: &[(&str, SrtpPolicy)] = &[
     ("required", SrtpPolicy::Required),
     ("preferred", SrtpPolicy::Preferred),
     ("off", SrtpPolicy::Off),
 ];
+
+const KEYING: &[(&str, Keying)] = &[("sdes", Keying::Sdes), ("dtls", Keying::Dtls)];
 
 /// As the registered names are written (RFC 4568, RFC 6188, RFC 7714).
 const SUITES: &[(&str, Suite)] = &[
@@ -30,6 +32,19 @@ pub(crate) fn policy(table: &mut Reader<'_>, teams: bool) -> SrtpPolicy {
         table.warning(srtp.place, "Teams takes no call without SRTP", None);
     }
     srtp.map_or(default, |at| at.value)
+}
+
+/// Reads `srtp_keying`: how the keys are agreed.
+pub(crate) fn keying(table: &mut Reader<'_>, teams: bool, srtp: SrtpPolicy) -> Keying {
+    if teams {
+        table.idle("srtp_keying", "Teams takes keys in SDP alone");
+        return Keying::Sdes;
+    }
+    if srtp == SrtpPolicy::Off {
+        table.idle("srtp_keying", "srtp is \"off\"");
+        return Keying::Sdes;
+    }
+    table.optional_or("srtp_keying", value::one_of(KEYING), Keying::Sdes)
 }
 
 /// Reads `srtp_suites`, in order of preference.

@@ -16,7 +16,7 @@ use b2bua::plan::{
     Breaker, Cidr, Failover, HeaderPolicy, Reliable, SrtpPolicy, TargetName, TransferPolicy,
     Transport, TrunkKind,
 };
-use sdp::Suites;
+use sdp::{Keying, Suites};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -44,6 +44,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) sources: Vec<At<Cidr>>,
     pub(crate) srtp: SrtpPolicy,
     pub(crate) suites: Suites,
+    pub(crate) keying: Keying,
     pub(crate) options_interval: Option<Duration>,
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
@@ -138,6 +139,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         sources: sources.unwrap_or_default(),
         srtp,
         suites,
+        keying: srtp::keying(table, teams, srtp),
         options_interval: options_interval(table, teams),
         session_timer: session_timer(table),
         media: table.optional("media", value::name),

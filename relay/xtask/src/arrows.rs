@@ -14,7 +14,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("sdp", &["media", "b2bua", "emulate", "tollgate", "callflow", "perf", "media-engine"]),
     ("media", &["media-engine", "emulate", "callflow", "perf", "tollgate"]),
     ("media-engine", &["tollgate", "perf"]),
-    ("certs", &["tollgate", "perf"]),
+    ("certs", &["tollgate", "callflow", "perf"]),
     ("b2bua", &["tollgate", "callflow", "perf"]),
     ("emulate", &["tollgate", "callflow", "perf"]),
 ];

@@ -123,9 +123,9 @@ pub(crate) fn stream(rtp: &UdpSocket, rtcp: &UdpSocket) -> Stream {
         remote_rtcp: Some(rtcp.local_addr().unwrap()),
         rtcp_mux: rtp.local_addr().unwrap() == rtcp.local_addr().unwrap(),
         direction: Direction::SendRecv,
-        crypto: None,
         payloads: vec![pcma],
         ptime_ms: Some(20),
+        ..Stream::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! SDP and offer/answer from outside the crate.
 #[cfg(test)]
+mod dtls;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod laws;

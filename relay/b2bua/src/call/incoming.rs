@@ -398,6 +398,7 @@ impl Arrival {
             cause: String::new(),
             reason: None,
             transfers: Vec::new(),
+            dtls: (None, None),
             media: None,
         }
     }

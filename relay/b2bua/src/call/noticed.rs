@@ -3,7 +3,7 @@
 use super::{Call, Fate, Phase};
 use crate::core::Core;
 use crate::io::{Event, PeerLeg};
-use sdp::{Notice, Silence};
+use sdp::{DtlsFailure, Notice, Silence, Suite};
 use std::time::Duration;
 
 impl Call {
@@ -11,6 +11,8 @@ impl Call {
     pub(crate) fn noticed(&mut self, core: &mut Core, which: PeerLeg, notice: Notice) -> Fate {
         match notice {
             Notice::Pressed(_) => Fate::Lives,
+            Notice::HandshakeDone(suite) => self.handshake_done(core, which, suite),
+            Notice::HandshakeFailed(why) => self.handshake_failed(core, which, why),
             Notice::Silent(cause) => self.heard_or_not(core, which, Some(cause), None),
             Notice::Heard(after) => self.heard_or_not(core, which, None, Some(after)),
             Notice::Dead => self.media_dead(core),
@@ -53,5 +55,35 @@ impl Call {
             }
             Phase::Up(_) | Phase::Setup(_) | Phase::Ending => Fate::Lives,
         }
+    }
+
+    fn handshake_done(&mut self, core: &mut Core, which: PeerLeg, suite: Suite) -> Fate {
+        self.note_handshake(core, which, suite.name(), "done");
+        Fate::Lives
+    }
+
+    /// Nothing can be said or heard on a leg without keys: an answered call ends. One that is being
+    /// set up may get its keys yet, as its 200 agrees the leg again.
+    fn handshake_failed(&mut self, core: &mut Core, which: PeerLeg, why: DtlsFailure) -> Fate {
+        self.note_handshake(core, which, why.as_str(), why.as_str());
+        match &self.phase {
+            Phase::Up(_) => self.hang_up(core, None, Some("SIP;cause=488"), why.cause()),
+            Phase::Setup(_) | Phase::Ending => Fate::Lives,
+        }
+    }
+
+    fn note_handshake(
+        &mut self,
+        core: &mut Core,
+        which: PeerLeg,
+        noted: &'static str,
+        result: &'static str,
+    ) {
+        let place =
+            if which == PeerLeg::A { &mut self.record.dtls.0 } else { &mut self.record.dtls.1 };
+        *place = Some(noted);
+        let trunk = self.plan.trunks.get(self.trunk_of(which));
+        let trunk = trunk.map(|trunk| trunk.name.clone()).unwrap_or_default();
+        core.emit(Event::Handshake { call: self.id, trunk, result });
     }
 }

@@ -85,6 +85,8 @@ pub struct Trunk {
     pub srtp: SrtpPolicy,
     /// The crypto suites it may agree, first preferred.
     pub suites: Suites,
+    /// How its keys are agreed in an offer of ours, and where the far side leaves the choice.
+    pub keying: sdp::Keying,
     /// How often OPTIONS is sent to each target; `None`: never, and every target counts as up.
     pub options_interval: Option<Duration>,
     /// Session timers (RFC 4028) on its legs; `None`: none are kept.

@@ -9,6 +9,7 @@ mod challenged;
 mod codec_policy;
 mod datagrams_lost;
 mod diverted_calls;
+mod dtls;
 mod early_media_then_answer;
 mod emergency_location;
 mod ending;

@@ -63,6 +63,12 @@ pub(super) const TRUNK: Table = table(
             "The crypto suites of a carrier, first preferred: each is offered, and the first that is offered taken.",
         )
         .default("[\"AES_CM_128_HMAC_SHA1_80\", \"AES_CM_128_HMAC_SHA1_32\"]"),
+        key(
+            "srtp_keying",
+            Words(&["sdes", "dtls"]),
+            "How the keys of SRTP with a carrier are agreed: in SDP, or by a DTLS handshake in the media.",
+        )
+        .default("sdes"),
         key("bypass", Flag, "Media bypass, of Microsoft's media path. Cannot be had yet.")
             .default("false"),
         key("media", NAME, "The media address of its calls; the first if left out."),
