@@ -3,7 +3,7 @@
 use crate::section::{number, text, words};
 use crate::suite::{SrtpKey, Suite};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 /// Most keys taken from one line; each costs the far side's packets one more trial.
@@ -91,12 +91,14 @@ fn key(parameter: &str, suite: Suite) -> Option<SrtpKey> {
     parts.next().is_none().then_some(key)
 }
 
-/// Key and salt in base64: as many characters as the suite's octets take (TDR-SDP-004), with padding
-/// where that is due (RFC 4568, 6.1).
+/// Key and salt in base64: as many characters as the suite's octets take (TDR-SDP-004). Padding is
+/// discarded where it is due (RFC 4568, 6.1), and rtpengine writes none.
 fn decoded(encoded: &str, suite: Suite) -> Option<SrtpKey> {
-    (encoded.len() == suite.key_salt_len().div_ceil(3) * 4).then_some(())?;
+    let bare = encoded.trim_end_matches('=');
+    let whole = suite.key_salt_len().div_ceil(3) * 4;
+    (encoded.len() == whole || encoded.len() == bare.len()).then_some(())?;
     let mut octets = Zeroizing::new([0; 48]);
-    let len = STANDARD.decode_slice(encoded, &mut octets[..]).ok()?;
+    let len = STANDARD_NO_PAD.decode_slice(bare, &mut octets[..]).ok()?;
     SrtpKey::from_octets(suite, octets.get(..len)?)
 }
 
@@ -220,11 +222,12 @@ mod tests {
             assert!(line.keys[0].is_same_secret(&key) && line.suite == suite);
             let inline = value.split("inline:").nth(1).unwrap().split('|').next().unwrap();
             assert_eq!(inline.len(), characters, "{value}");
-            // Without its padding (if it has any) it is not what RFC 4568 asks for.
-            if let Some(bare) = inline.strip_suffix('=') {
-                assert_eq!(parse(&value.replace(inline, bare)), None);
+            let bare = inline.trim_end_matches('=');
+            assert!(parse(&value.replace(inline, bare)).is_some_and(|same| same == line));
+            for wrong in [&inline[4..], &bare[1..], &bare[..bare.len() - 1]] {
+                assert_eq!(parse(&value.replace(inline, wrong)), None);
             }
-            assert_eq!(parse(&value.replace(inline, &inline[4..])), None);
+            assert_eq!(parse(&value.replace(inline, &format!("{inline}="))), None);
         }
     }
 

@@ -1,6 +1,7 @@
-//! One context per leg and SSRC for the life of a call, against far sides that are libsrtp's: what it
-//! sent in each flow of libsrtp/flows.txt reaches the other leg as it was meant, and what we send in the
-//! like flow is what it would have sent, octet for octet. Once for each suite.
+//! One context per leg and SSRC for the life of a call, against far sides that are libsrtp's and
+//! rtpengine's: what they sent in each flow of libsrtp/flows.txt and rtpengine/flows.txt reaches the other
+//! leg as it was meant, and what we send in the like flow is what they would have sent, octet for octet.
+//! Once for each suite. (rtpengine has read libsrtp's packets as well: rtpengine/record.py.)
 
 use crate::wire::{
     CARRIER, Call, TEAMS, addr, carrier_stream, forward_to, octets, slot, teams_stream,
@@ -9,7 +10,7 @@ use media::srtp::{Receiver, Sender};
 use media::{DropReason, Side, Verdict};
 use sdp::{Crypto, Direction, SrtpKey, Stream, Suite};
 
-const FLOWS: &str = include_str!("libsrtp/flows.txt");
+const FLOWS: [&str; 2] = [include_str!("libsrtp/flows.txt"), include_str!("rtpengine/flows.txt")];
 
 /// What a far side did.
 struct Flow {
@@ -23,10 +24,16 @@ struct Packet {
     protected: Vec<u8>,
 }
 
-/// The flow of this name, of each suite.
+/// The flow of this name, of each implementation and suite.
 fn flows(name: &str) -> Vec<Flow> {
+    let found: Vec<Flow> = FLOWS.into_iter().flat_map(|text| flows_in(text, name)).collect();
+    assert_eq!(found.len(), 10, "{name}");
+    found
+}
+
+fn flows_in(text: &str, name: &str) -> Vec<Flow> {
     let mut found = Vec::new();
-    let mut lines = FLOWS.lines().filter(|line| !line.starts_with('#')).peekable();
+    let mut lines = text.lines().filter(|line| !line.starts_with('#')).peekable();
     while let Some(line) = lines.next() {
         let words: Vec<&str> = line.split(' ').collect();
         if words[0] != "flow" || words[1] != name {
@@ -45,7 +52,6 @@ fn flows(name: &str) -> Vec<Flow> {
         }
         found.push(Flow { keys, packets });
     }
-    assert_eq!(found.len(), 5, "{name}");
     found
 }
 
