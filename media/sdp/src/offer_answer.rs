@@ -150,6 +150,7 @@ impl Negotiation {
             return Err(Refusal::OutOfTurn);
         }
         let mut theirs = Remote::offer(sdp, &self.ability, self.preference())?;
+        self.without_our_keys(&mut theirs)?;
         if !self.codecs.are_all() {
             theirs.media.payloads = self.codecs.of(&theirs.media.payloads);
             if !theirs.media.payloads.iter().any(Payload::is_speech) {
@@ -287,6 +288,7 @@ impl Negotiation {
         };
         let ours = ours.clone();
         let mut theirs = Remote::answer(sdp, &ours.draft)?;
+        self.without_our_keys(&mut theirs)?;
         let offered = &ours.draft.media;
         let accepted = matched(&theirs.media.payloads, &offered.payloads);
         if !accepted.iter().any(|(payload, _)| payload.is_speech()) {
@@ -365,6 +367,16 @@ impl Negotiation {
     /// A crypto line for each suite, with tags from 1 on (TDR-SDP-005).
     fn lines(&self, suites: impl Iterator<Item = Suite>) -> Vec<(u32, SrtpKey)> {
         (1..).zip(suites.filter_map(|suite| self.key(suite).cloned())).collect()
+    }
+
+    /// Keys of ours are nobody else's (RFC 4568, 6.1): under them our own packets, sent back to us, would
+    /// be authentic.
+    fn without_our_keys(&self, theirs: &mut Remote) -> Result<(), Refusal> {
+        let Some(crypto) = &mut theirs.crypto else { return Ok(()) };
+        let is_ours =
+            |key: &SrtpKey| self.local.keys.iter().any(|own| own.key_salt() == key.key_salt());
+        crypto.keys.retain(|key| !is_ours(key));
+        if crypto.keys.is_empty() { Err(Refusal::SrtpRequired) } else { Ok(()) }
     }
 
     fn key(&self, suite: Suite) -> Option<&SrtpKey> {

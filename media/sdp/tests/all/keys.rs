@@ -163,3 +163,18 @@ fn every_profile_is_bridged_to_every_other_and_answered_in_kind() {
         }
     }
 }
+
+#[test]
+fn a_far_side_that_sends_our_own_key_back_has_none() {
+    let theirs = |offer: &[u8]| line(offer, "a=crypto:").replace("a=crypto:", "");
+    let mut offering = leg(Ability::srtp());
+    let offer = offering.make_offer(&Media::g711());
+    let echoed = [theirs(&offer)];
+    let refused = offering.receive_answer(secured(&echoed, "").as_bytes());
+    assert_eq!(refused.unwrap_err(), Refusal::SrtpRequired);
+    let both = [theirs(&offer), crypto(2, LONG, KEY_A, "")];
+    let (_, stream) = offering.receive_answer(secured(&both, "").as_bytes()).unwrap();
+    assert_eq!(stream.crypto.unwrap().remote.len(), 1);
+    let offered = leg(Ability::srtp()).receive_offer(secured(&echoed, "").as_bytes());
+    assert_eq!(offered.unwrap_err(), Refusal::SrtpRequired);
+}
