@@ -120,7 +120,11 @@ impl LegMedia {
         self.rtp.renegotiate(&leg.terms, leg.stream.remote_rtp, expects);
         self.rtcp.renegotiate(&leg.terms, leg.stream.remote_rtcp, expects);
         let named = |stream: &Stream| stream.remote_rtp;
-        self.moved |= self.agreed.as_ref().and_then(named) != leg.stream.remote_rtp;
+        if self.agreed.as_ref().and_then(named) != leg.stream.remote_rtp {
+            self.moved = true;
+            // Who is there now may know nothing of RTCP.
+            self.reports_itself = false;
+        }
         self.terms = leg.terms;
         if !leg.stream.direction.receives() {
             self.reception.pause();

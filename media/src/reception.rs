@@ -527,4 +527,40 @@ mod tests {
         assert!(reception.jitter_ms() < 0.01, "{}", reception.jitter_ms());
         assert_eq!(reception.counts().late, 0);
     }
+
+    #[test]
+    fn whatever_the_network_does_the_counts_are_those_of_who_knows_all() {
+        let mut state = 3u64;
+        let mut dice = |sides: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % sides
+        };
+        for round in 0..50 {
+            let first = 65_000 + round * 37;
+            // When it arrives, in packets, and which it is.
+            let mut arrivals = Vec::new();
+            for n in 0..1500u64 {
+                for _ in 0..1 + u64::from(dice(20) == 0) {
+                    arrivals.push((n + dice(25), n));
+                }
+            }
+            arrivals.retain(|_| dice(12) > 0);
+            arrivals.sort_by_key(|(at, _)| *at);
+            let mut reception = Reception::default();
+            for (_, n) in &arrivals {
+                reception.count(zero(), &header((first + n) as u16, 0, 7), None);
+            }
+            let came: std::collections::BTreeSet<u64> = arrivals.iter().map(|(_, n)| *n).collect();
+            let (low, high) = (*came.first().unwrap(), *came.last().unwrap());
+            let counts = reception.counts();
+            assert_eq!(counts.expected, high - low + 1);
+            assert_eq!(counts.lost, counts.expected - came.len() as u64);
+            assert_eq!(counts.duplicates, (arrivals.len() - came.len()) as u64);
+            let mut losses = Losses::default();
+            for n in low..=high {
+                if came.contains(&n) { losses.came() } else { losses.lost(1) }
+            }
+            assert_eq!(reception.bursts().0, losses.bursts(USUAL_PACKET_S), "round {round}");
+        }
+    }
 }

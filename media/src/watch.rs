@@ -143,7 +143,12 @@ impl Watch {
             _ => since,
         };
         let told = self.told.get_or_insert(Told { cause, began, look_at: now, counted: began });
-        (told.cause, told.look_at) = (cause, now + SILENCE);
+        told.cause = cause;
+        told.look_at = now + SILENCE;
+        if let (Silence::Muted, Some(rtcp)) = (cause, self.rtcp) {
+            // Not a moment later than RTCP is overdue.
+            told.look_at = told.look_at.min(rtcp + RTCP_LIVES);
+        }
         self.settle(now);
         if before == Some(cause) {
             return None;

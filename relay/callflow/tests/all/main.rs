@@ -37,6 +37,7 @@ mod replaces;
 mod ringback;
 mod routes;
 mod session_timers;
+mod silence;
 mod sound;
 mod teams_calls_carrier_and_hangs_up;
 mod transfer;

@@ -43,6 +43,22 @@ pub(super) struct Stream {
     pub(super) to: SocketAddrV4,
     pub(super) packets: u64,
     pub(super) lost: i64,
+    /// The longest time between two packets.
+    pub(super) delta_max_ms: f64,
+    pub(super) jitter_mean_ms: f64,
+    pub(super) jitter_max_ms: f64,
+}
+
+/// A sender report with one block, as tshark takes it apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SenderReport {
+    /// Seconds since the epoch.
+    pub(super) at: f64,
+    pub(super) packets: u64,
+    pub(super) octets: u64,
+    pub(super) lost: i64,
+    pub(super) highest: u32,
+    pub(super) jitter: u32,
 }
 
 impl Capture {
@@ -92,6 +108,16 @@ impl Capture {
 /// What is read of each packet.
 pub(super) const FIELDS: [&str; 6] =
     ["frame.time_epoch", "ip.src", "udp.srcport", "ip.dst", "udp.dstport", "udp.payload"];
+
+/// What is read of each sender report.
+const REPORT_FIELDS: [&str; 6] = [
+    "frame.time_epoch",
+    "rtcp.sender.packetcount",
+    "rtcp.sender.octetcount",
+    "rtcp.ssrc.cum_nr",
+    "rtcp.ssrc.ext_high",
+    "rtcp.ssrc.jitter",
+];
 
 /// Where nobody listens (RFC 863).
 const DISCARD: u16 = 9;
@@ -165,6 +191,27 @@ impl Trace {
         Ok(streams)
     }
 
+    /// The sender reports in the clear from one host to the other, in order.
+    pub(super) fn sender_reports(
+        &self,
+        from: Ipv4Addr,
+        to: Ipv4Addr,
+    ) -> Outcome<Vec<SenderReport>> {
+        let (low, high) = lab::MEDIA_PORTS.into_inner();
+        let filter = format!("ip.src=={from} && ip.dst=={to} && rtcp.pt==200");
+        let mut reports = Vec::new();
+        for file in &self.files {
+            let mut command = tshark(file);
+            command.args(["-d", &format!("udp.port=={low}-{high},rtcp"), "-Y", &filter]);
+            command.args(["-T", "fields"]);
+            for field in REPORT_FIELDS {
+                command.args(["-e", field]);
+            }
+            reports.extend(said(&mut command)?.lines().filter_map(SenderReport::read));
+        }
+        Ok(reports)
+    }
+
     /// What a plain leg carried from `since` on, decoded.
     pub(super) fn plain_audio(&self, from: Ipv4Addr, to: Ipv4Addr, since: f64) -> Audio {
         let packets = self.rtp(from, to).filter(|p| p.at >= since);
@@ -234,6 +281,8 @@ impl Stream {
         }
         let percent =
             words.iter().position(|word| word.starts_with('(') && word.ends_with("%)"))?;
+        // After the percentage: three deltas, three jitters.
+        let number = |ahead: usize| words.get(percent + ahead)?.parse::<f64>().ok();
         let address =
             |ip: &str, port: &str| Some(SocketAddrV4::new(ip.parse().ok()?, port.parse().ok()?));
         Some(Self {
@@ -241,6 +290,24 @@ impl Stream {
             to: address(to, to_port)?,
             packets: words.get(percent.checked_sub(2)?)?.parse().ok()?,
             lost: words.get(percent.checked_sub(1)?)?.parse().ok()?,
+            delta_max_ms: number(3)?,
+            jitter_mean_ms: number(5)?,
+            jitter_max_ms: number(6)?,
+        })
+    }
+}
+
+impl SenderReport {
+    /// A line of tab-separated fields; one without a block has nothing to compare.
+    fn read(line: &str) -> Option<Self> {
+        let mut fields = line.split('\t');
+        Some(Self {
+            at: fields.next()?.parse().ok()?,
+            packets: fields.next()?.parse().ok()?,
+            octets: fields.next()?.parse().ok()?,
+            lost: fields.next()?.parse().ok()?,
+            highest: fields.next()?.parse().ok()?,
+            jitter: fields.next()?.parse().ok()?,
         })
     }
 }
@@ -266,9 +333,10 @@ mod tests {
     #[test]
     fn a_row_of_the_stream_table_is_read() {
         let row = "     0.625139     12.044869       127.0.1.9 11922       127.0.2.1 20154 0xCEEEC80D            \
-                   g711U, telephone-event   412     3 (0.7%)          16.356          27.785        3218.797";
+                   g711U, telephone-event   412     3 (0.7%)          16.356          27.785        3218.797           0.059           3.785           5.597 X";
         let stream = Stream::read(row).unwrap();
         assert_eq!((stream.packets, stream.lost), (412, 3));
+        assert_eq!((stream.delta_max_ms, stream.jitter_mean_ms), (3218.797, 3.785));
         assert_eq!(stream.from, "127.0.1.9:11922".parse().unwrap());
         assert_eq!(Stream::read("======"), None);
     }

@@ -4,11 +4,13 @@
 //! names and mutual TLS, SIPp further carriers, OpenSSL the strangers; tshark judges.
 
 mod audio;
+mod bad_line;
 mod baresip;
 mod capture;
 mod lab;
 pub(crate) mod matrix;
 mod namespace;
+mod one_way;
 mod peers;
 mod pki;
 mod process;

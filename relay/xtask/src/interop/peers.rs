@@ -159,6 +159,13 @@ impl Sipp {
         Self::start("caller", include_str!("../../peers/caller.xml"), folder, from, &extra)
     }
 
+    /// Calls the Teams user and plays this capture.
+    pub(super) fn over_a_bad_line(folder: &Path, from: Ipv4Addr, line: &Path) -> Outcome<Self> {
+        std::fs::copy(line, folder.join("tone.ul")).while_(line.display())?;
+        let extra = ["-s", lab::USER_NUMBER, &lab::BORDER_SIP.to_string()].map(str::to_owned);
+        Self::start("bad_line", include_str!("../../peers/bad_line.xml"), folder, from, &extra)
+    }
+
     /// Answers and sends back what it hears.
     pub(super) fn answerer(folder: &Path, at: Ipv4Addr) -> Outcome<Self> {
         let extra = ["-rtp_echo".to_owned()];

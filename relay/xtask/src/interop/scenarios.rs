@@ -1,8 +1,10 @@
 //! The calls. Each is written as it happens; what must hold of it afterwards is in `verdicts`.
 
 use super::audio::Audio;
+use super::bad_line::a_bad_line_is_measured_as_tshark_sees_it;
 use super::baresip::Agent;
 use super::capture::{Capture, Trace};
+use super::one_way::one_way_audio_has_one_cause_and_an_end;
 use super::peers::{self, Sipp};
 use super::reloads::{no_alarm_is_left_after_the_storm, tenants_come_and_go_while_calls_cross};
 use super::strangers::strangers_get_nothing;
@@ -42,6 +44,8 @@ const CALLS: &[Plain] = &[
     ("carrier_holds_and_resumes", carrier_holds_and_resumes),
     ("teams_holds_and_resumes", teams_holds_and_resumes),
     ("sipp_calls_teams_with_rtp", sipp_calls_teams_with_rtp),
+    ("a_bad_line_is_measured_as_tshark_sees_it", a_bad_line_is_measured_as_tshark_sees_it),
+    ("one_way_audio_has_one_cause_and_an_end", one_way_audio_has_one_cause_and_an_end),
     ("first_trunk_answers_503_and_the_second_takes_the_call", first_trunk_answers_503),
     ("unknown_number_ends_with_404", unknown_number_ends_with_404),
     ("carrier_over_tls_and_srtp_calls_teams", carrier_over_tls_calls_teams),
@@ -60,7 +64,7 @@ const CLOSING: &[Plain] = &[
 ];
 
 /// How long people talk: enough for a second of audio in the middle and a report of RTCP.
-const TALK: Duration = Duration::from_secs(6);
+pub(super) const TALK: Duration = Duration::from_secs(6);
 
 /// Packets of [`TALK`] at 20 ms, less half a second for the ends of a call.
 const TALK_PACKETS: u64 = 275;
@@ -269,14 +273,14 @@ fn stop_ends_both_legs(lab: &mut Lab) -> Outcome {
 }
 
 /// A call between the two user agents, with everything captured.
-struct Call {
-    capture: Capture,
+pub(super) struct Call {
+    pub(super) capture: Capture,
     carrier: Agent,
-    user: Agent,
+    pub(super) user: Agent,
 }
 
 impl Call {
-    fn begin(lab: &Lab, name: &str) -> Outcome<Self> {
+    pub(super) fn begin(lab: &Lab, name: &str) -> Outcome<Self> {
         let folder = lab.scratch(name)?;
         let capture = Capture::start(&folder)?;
         Ok(Self { capture, carrier: peers::carrier(&folder)?, user: peers::user(&folder)? })
@@ -290,7 +294,7 @@ impl Call {
         Ok(Self { capture, carrier, user: peers::user(&folder)? })
     }
 
-    fn carrier_dials(&mut self, lab: &mut Lab) -> Outcome {
+    pub(super) fn carrier_dials(&mut self, lab: &mut Lab) -> Outcome {
         let callee = format!("sip:{}@{}", lab::USER_NUMBER, lab::BORDER_SIP);
         self.carrier.command("dial", &callee)?;
         self.is_up(lab)
@@ -310,7 +314,7 @@ impl Call {
     }
 
     /// Both sides learn that it is over, and Tollgate forgets it.
-    fn is_over(&mut self, lab: &Lab) -> Outcome {
+    pub(super) fn is_over(&mut self, lab: &Lab) -> Outcome {
         self.carrier.wait_for("CALL_CLOSED")?;
         self.user.wait_for("CALL_CLOSED")?;
         lab.tollgate.is_empty_again()
@@ -356,7 +360,7 @@ fn through_the_front(number: &str) -> String {
     format!("sip:{number}@{front}:{}", lab::SIP_PORT)
 }
 
-fn wait(time: Duration) {
+pub(super) fn wait(time: Duration) {
     std::thread::sleep(time);
 }
 

@@ -83,6 +83,14 @@ impl Tollgate {
         Ok(objects(&self.ask(&["calls", "--json"])?))
     }
 
+    /// What `tollgate call` shows of the only call.
+    pub(super) fn call(&self) -> Outcome<Value> {
+        let read = |text: String| serde_json::from_str::<Value>(&text).while_("`tollgate call`");
+        let calls = read(self.ask(&["calls", "--json"])?)?;
+        let number = calls["calls"][0]["call"].to_string();
+        read(self.ask(&["call", &number, "--json"])?)
+    }
+
     /// Waits until no call is left: teardown reaches the far side before our own books are closed.
     pub(super) fn is_empty_again(&self) -> Outcome {
         let mut left = Err(Fail::new("nothing asked"));
@@ -307,6 +315,10 @@ options_interval = "off"
 "#,
             port = lab::SIP_PORT
         ));
+        // Its RTCP ends with us, so that what tshark reads of ours is of our own measuring.
+        if address == lab::SECOND {
+            text.push_str("rtcp = \"terminate\"\n");
+        }
         if address == lab::CALLEE {
             let user = sipp::USER;
             text.push_str(&format!(

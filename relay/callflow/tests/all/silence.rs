@@ -1,0 +1,84 @@
+//! Nobody is heard: what is told of it, and what ends the call.
+
+use b2bua::io::{Event, PeerLeg};
+use callflow::plan::{COLT, CONTOSO, PSTN, TEAMS};
+use callflow::script::{hang_up, teams_calls_carrier};
+use callflow::{Party, Who, World, ms, secs};
+use sdp::Silence;
+use sip_core::Name;
+
+/// What was told of whom: the leg, its trunk, and why it is not heard.
+fn told(world: &World) -> Vec<(PeerLeg, String, Option<Silence>)> {
+    let of = |event: &Event| match event {
+        Event::Silence { leg, trunk, silence, .. } => Some((*leg, trunk.clone(), *silence)),
+        _ => None,
+    };
+    world.events.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_call_without_audio_is_told_of_once_a_leg_and_goes_on() {
+    let mut world = World::new(5);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    world.run_for(ms(2900));
+    assert_eq!(told(&world), []);
+    world.run_for(ms(200));
+    let silent = Some(Silence::NoPackets);
+    let both = [(PeerLeg::A, "teams".into(), silent), (PeerLeg::B, "colt".into(), silent)];
+    assert_eq!(told(&world), both);
+    let now = world.now();
+    assert_eq!(world.core().calls(now)[0].silent, Some((silent, silent)));
+    world.run_for(secs(600));
+    assert_eq!(told(&world).len(), 2);
+    hang_up(&mut world, &mut anna, &subscriber);
+    let media = world.records[0].media.expect("media was open");
+    assert_eq!(media.a.silence.first, silent);
+    assert!(media.a.silence.total >= secs(603), "{:?}", media.a.silence);
+}
+
+#[test]
+fn while_it_rings_nobody_has_to_be_heard() {
+    let mut world = World::new(5);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 180);
+    anna.hears(&mut world, "180 INVITE");
+    world.run_for(secs(60));
+    assert_eq!(told(&world), []);
+    assert_eq!(world.core().calls(world.now())[0].silent, None);
+    subscriber.reply(&mut world, 486);
+    let refusal = anna.hears(&mut world, "486 INVITE");
+    anna.acknowledges_failure(&mut world, &refusal);
+}
+
+#[test]
+fn both_sides_dead_end_the_call_with_the_reason_where_a_trunk_wants_that() {
+    for trunk in [COLT, TEAMS] {
+        let mut world =
+            World::with(5, |plan| plan.trunks[trunk].terms.media_timeout = Some(secs(60)));
+        let (anna, subscriber) = teams_calls_carrier(&mut world);
+        world.run_for(secs(59));
+        assert_eq!(world.sent_to(Who::Colt, "BYE"), 0);
+        world.run_for(secs(2));
+        for party in [&anna, &subscriber] {
+            let bye = party.is_hung_up(&mut world);
+            let reason = String::from_utf8_lossy(bye.headers.get(Name::Reason).unwrap_or_default());
+            assert!(reason.starts_with("SIP;cause=408;text="), "{reason}");
+        }
+        world.run_for(secs(1));
+        assert_eq!(world.records[0].cause, "media_timeout");
+    }
+}
+
+#[test]
+fn of_two_trunks_that_end_dead_calls_the_more_patient_decides() {
+    let mut world = World::with(5, |plan| {
+        plan.trunks[COLT].terms.media_timeout = Some(secs(60));
+        plan.trunks[TEAMS].terms.media_timeout = Some(secs(120));
+    });
+    let (_anna, subscriber) = teams_calls_carrier(&mut world);
+    world.run_for(secs(119));
+    assert_eq!(world.sent_to(Who::Colt, "BYE"), 0);
+    world.run_for(secs(2));
+    subscriber.is_hung_up(&mut world);
+}
