@@ -218,7 +218,7 @@ fn play_all(folder: &Path, binary: &Path, part: &str) -> Outcome {
     {
         let folder = folder.join(format!("batch-{number}"));
         std::fs::create_dir_all(&folder).while_(folder.display())?;
-        for result in play_batch(batch, &folder, &pem)? {
+        for result in play_batch(batch, results.len(), &folder, &pem)? {
             let done = results.len() + 1;
             let (verdict, why) = match &result.outcome {
                 Ok(()) => match result.pair.refusal() {
@@ -252,8 +252,13 @@ fn names(names: &[&str]) -> String {
 const AT_ONCE: usize = 12;
 const _: () = assert!(AT_ONCE <= TONES as usize);
 
-/// Pairs that talk at the same time.
-fn play_batch(batch: &[(Pair, [Placed; 2])], folder: &Path, pem: &Path) -> Outcome<Vec<Result>> {
+/// Pairs that talk at the same time; so many were played before them.
+fn play_batch(
+    batch: &[(Pair, [Placed; 2])],
+    before: usize,
+    folder: &Path,
+    pem: &Path,
+) -> Outcome<Vec<Result>> {
     let weather = batch.first().map_or(Weather::Fair, |(pair, _)| pair.weather);
     let by_network = network::weather(weather)?;
     if weather != Weather::Fair {
@@ -263,7 +268,7 @@ fn play_batch(batch: &[(Pair, [Placed; 2])], folder: &Path, pem: &Path) -> Outco
     let own = if by_network { Weather::Fair } else { weather };
     let mut plays = Vec::new();
     for (at, (pair, ends)) in batch.iter().enumerate() {
-        plays.push((*pair, Play::prepare(*pair, ends.clone(), at, own, folder, pem)));
+        plays.push((*pair, Play::prepare(*pair, ends.clone(), before + at, own, folder, pem)));
     }
     let wire = Wire::start(folder)?;
     let mut outcomes: Vec<Outcome<Option<[Heard; 2]>>> = Vec::new();

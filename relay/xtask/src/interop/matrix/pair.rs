@@ -153,9 +153,6 @@ impl End {
             }
             Self { path: Path::MuxIce, .. } => Some("Tollgate does not speak ICE yet"),
             Self { keying: Keying::Dtls, .. } => Some("Tollgate does not speak DTLS yet"),
-            Self { keying: Keying::Sdes32 | Keying::Gcm128 | Keying::Gcm256, .. } => {
-                Some("Tollgate does not let a trunk choose its suites yet")
-            }
             _ => None,
         }
     }

@@ -33,13 +33,14 @@ impl Play {
     pub(super) fn prepare(
         pair: Pair,
         ends: [Placed; 2],
-        at: usize,
+        number: usize,
         weather: Weather,
         folder: &Path,
         pem: &Path,
     ) -> Outcome<Self> {
         // Nobody else of those that talk meanwhile has one of these.
-        let tones_hz = [CALLERS_HZ, CALLEES_HZ].map(|low| low + TONE_STEP_HZ * (at as u16 % TONES));
+        let tones_hz =
+            [CALLERS_HZ, CALLEES_HZ].map(|low| low + TONE_STEP_HZ * (number as u16 % TONES));
         let mut parties = Vec::new();
         for (side, placed) in ends.iter().enumerate() {
             let calls = side == 0;
@@ -49,7 +50,7 @@ impl Play {
                 }
                 Peer::Rtpengine | Peer::Plain => {
                     let tone = (tones_hz[side], weather);
-                    Party::Station(Box::new(station(placed, calls, tone, at * 2 + side, pem)?))
+                    Party::Station(Box::new(station(placed, calls, tone, number * 2 + side, pem)?))
                 }
             });
         }
