@@ -153,10 +153,13 @@ impl Case<'_> {
         else {
             return ensure(false, || format!("{which}: nothing went out"));
         };
-        let lost: Vec<i64> = arrived
-            .range(first..=last)
+        // What came after our last packet went out came after the end of the call.
+        let end = went.last().map_or(0.0, |(_, at)| *at);
+        let lost: Vec<i64> = came
+            .iter()
+            .filter(|(index, at)| (first..=last).contains(index) && *at < end)
+            .map(|(index, _)| *index)
             .filter(|index| !sent.contains_key(index))
-            .copied()
             .collect();
         ensure(lost.is_empty(), || {
             format!(

@@ -152,7 +152,6 @@ impl End {
                 Some("an offer of plain RTP by Tollgate keeps RTCP on a port of its own")
             }
             Self { path: Path::MuxIce, .. } => Some("Tollgate does not speak ICE yet"),
-            Self { keying: Keying::Dtls, .. } => Some("Tollgate does not speak DTLS yet"),
             _ => None,
         }
     }
