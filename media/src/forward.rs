@@ -1,7 +1,10 @@
 //! One call's streams: a packet in, a [`Verdict`] out.
 
+mod ours;
+
 use crate::demux::Kind;
 use crate::dtls::Outcome;
+use crate::keys;
 use crate::leg::LegMedia;
 use crate::notices::Notices;
 use crate::outgoing::Outgoing;
@@ -11,7 +14,7 @@ use crate::rtp::{self, Header};
 use crate::srtp::Origin;
 use crate::transform::{Opened, Path, Transform};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
-use sdp::{Carriage, Notice, Order, Rtcp};
+use sdp::{Carriage, Notice, Rtcp};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -39,6 +42,8 @@ pub struct Forward {
     legs: [LegMedia; 2],
     /// The direction that starts at each side, once both legs have agreed.
     paths: [Option<Path>; 2],
+    /// What becomes of the keys in it.
+    crossings: [keys::Crossing; 2],
     notices: Notices,
     /// RTCP of either leg ends here.
     terminates: bool,
@@ -54,6 +59,7 @@ impl Forward {
         Self {
             legs: [LegMedia::new(a), LegMedia::new(b)],
             paths: [None, None],
+            crossings: Default::default(),
             notices: Notices::default(),
             terminates: false,
             dead_told: None,
@@ -87,6 +93,7 @@ impl Forward {
                     path => path.insert(Path::between(came, goes, to.first_ssrc())),
                 };
                 path.protect_rtcp_apart(from.keys_of_rtcp(), to.keys_of_rtcp(), to.first_ssrc());
+                self.crossings[side as usize] = keys::Crossing::between(came, goes, to.terms.dtmf);
             }
         }
         self.terminates = self.legs.iter().any(|leg| leg.terms.rtcp == Rtcp::Terminate);
@@ -96,14 +103,6 @@ impl Forward {
             if from.stream().is_some() && to.stream().is_some() {
                 from.watch_agreed(to.speaks());
             }
-        }
-    }
-
-    /// Does on a leg what signalling wants done now. Ask [`Self::generate`] once afterwards.
-    pub fn order(&mut self, _now: Now, _side: Side, order: &Order) {
-        match order {
-            Order::Watch => self.legs.iter_mut().for_each(|leg| leg.watch.begin()),
-            Order::Press(_) => {}
         }
     }
 
@@ -150,21 +149,23 @@ impl Forward {
     /// Fills `slot` with a packet that we generate ourselves and that is due, if any: call until
     /// `None`. Never `Consumed` or `Drop`.
     ///
-    /// Generated are RTCP reports, at the intervals of RFC 3550, on a leg that wants them and whose
-    /// other leg sends none, or none that may pass ([`sdp::Rtcp`]); also while the call is held
-    /// (TDR-SRTP-005); and the datagrams of our handshakes.
+    /// Generated are the keys that we press, and RTCP reports, at the intervals of RFC 3550, on a leg
+    /// that wants them and whose other leg sends none, or none that may pass ([`sdp::Rtcp`]); also
+    /// while the call is held (TDR-SRTP-005); and the datagrams of our handshakes.
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
         self.watch(now.mono);
+        self.end_lost_keys(now.mono);
         let shaken = self.shake(now, slot);
         shaken.or_else(|| {
-            [Side::A, Side::B].into_iter().find_map(|side| self.report(now, side, slot))
+            let mut sides = [Side::A, Side::B].into_iter();
+            sides.find_map(|side| self.key(now, side, slot).or_else(|| self.report(now, side, slot)))
         })
     }
 
     /// When [`Self::generate`] has something next.
     pub fn next_due(&self) -> Option<Instant> {
         let legs = self.legs.iter();
-        let due = legs.filter_map(|leg| earlier(leg.report_due(), leg.watch.due())).min();
+        let due = legs.filter_map(LegMedia::due).min();
         let handshakes = self.legs.iter().filter_map(LegMedia::handshake_due).min();
         earlier(earlier(due, handshakes), self.dead_at())
     }
@@ -310,7 +311,17 @@ impl Forward {
         }
         from.expect_reports(now.mono);
         to.expect_reports(now.mono);
-        if !from.hears() || !to.speaks() {
+        if !from.hears() {
+            return Ok(Verdict::Consumed);
+        }
+        let crossing = &self.crossings[side as usize];
+        let ears = (&mut self.notices, side);
+        let goes_on = ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?;
+        if !to.speaks() {
+            return Ok(Verdict::Consumed);
+        }
+        if !goes_on {
+            to.outgoing.withhold(&header);
             return Ok(Verdict::Consumed);
         }
         let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };

@@ -1,6 +1,7 @@
 //! One leg's side of a call's media: what it has agreed, whom it believes, what it has counted.
 
 use crate::dtls::Association;
+use crate::keys::{Ear, Hearing, Pressing};
 use crate::latch::Latch;
 use crate::mos::{Codec, Way};
 use crate::outgoing::Outgoing;
@@ -36,6 +37,11 @@ pub(crate) struct LegMedia {
     pub(crate) watch: Watch,
     /// The far side has named another address since the watch was told of it.
     moved: bool,
+    /// The keys of its far side.
+    pub(crate) hearing: Hearing,
+    pub(crate) ear: Option<Box<Ear>>,
+    /// The keys that its far side is told.
+    pub(crate) pressing: Pressing,
     sent: Option<Sent>,
     /// When it has had no RTCP for so long that we make it.
     report_due: Option<Instant>,
@@ -95,6 +101,9 @@ impl LegMedia {
             outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
             watch: Watch::default(),
             moved: false,
+            hearing: Hearing::default(),
+            ear: None,
+            pressing: Pressing::default(),
             sent: None,
             report_due: None,
             terminates: false,
@@ -124,6 +133,14 @@ impl LegMedia {
             self.moved = true;
             // Who is there now may know nothing of RTCP.
             self.reports_itself = false;
+        }
+        self.pressing.agree(&leg.stream, leg.terms.dtmf);
+        let ear = Ear::of(&leg.stream, leg.terms.dtmf);
+        // One that listens already goes on, if it is to listen to the same.
+        if ear.is_none()
+            || self.agreed.as_ref().is_none_or(|old| old.payloads != leg.stream.payloads)
+        {
+            self.ear = ear;
         }
         self.terms = leg.terms;
         if !leg.stream.direction.receives() {
@@ -333,6 +350,8 @@ impl LegMedia {
             }),
             told: self.told(delay_ms),
             silence: self.watch.silences(),
+            keys: self.hearing.keys,
+            keys_lost: self.pressing.lost,
             ..self.stats
         }
     }
@@ -400,6 +419,13 @@ impl LegMedia {
         self.dice ^= self.dice << 5;
         let share = f64::from(self.dice) / f64::from(u32::MAX);
         REPORT_INTERVAL.mul_f64((0.5 + share) / COMPENSATION)
+    }
+
+    /// When there is something to do here without a packet.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let keys = [self.pressing.due(), self.hearing.due()];
+        let rest = [self.report_due, self.watch.due()];
+        keys.into_iter().chain(rest).flatten().min()
     }
 
     pub(crate) const fn report_due(&self) -> Option<Instant> {

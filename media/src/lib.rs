@@ -8,6 +8,7 @@ pub mod demux;
 pub mod dtls;
 pub mod forward;
 pub mod g711;
+mod keys;
 pub mod latch;
 mod leg;
 mod losses;
@@ -18,6 +19,7 @@ pub mod packet;
 mod reception;
 mod rtcp;
 pub mod rtp;
+mod sound;
 pub mod srtp;
 #[cfg(test)]
 mod testing;
@@ -27,7 +29,9 @@ mod watch;
 pub use forward::{Forward, Verdict};
 pub use mos::mos;
 pub use packet::PacketBuf;
-pub use sdp::{CallStats, Carriage, DropReason, Key, LatchPolicy, LegStats, Notice, Order, Terms};
+pub use sdp::{
+    CallStats, Carriage, DropReason, Dtmf, Key, LatchPolicy, LegStats, Notice, Order, Terms,
+};
 
 use std::time::{Instant, SystemTime};
 

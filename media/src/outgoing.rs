@@ -111,7 +111,6 @@ impl Outgoing {
         true
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "keys are the first to need it"))]
     /// A packet that would be carried and stays behind: its number is not missed.
     pub(crate) fn withhold(&mut self, header: &Header) {
         if let Some(heard) = self.heard.as_mut().filter(|heard| heard.ssrc == header.ssrc)
@@ -127,7 +126,6 @@ impl Outgoing {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "keys are the first to need it"))]
     /// The timestamp that a packet of ours has if it goes out now.
     pub(crate) fn clock(&self, now: Instant, clock_hz: u32) -> u32 {
         let Some(heard) = &self.heard else { return 0 };
@@ -135,7 +133,6 @@ impl Outgoing {
         heard.timestamp.wrapping_add((since * u128::from(clock_hz) / 1_000_000) as u32)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "keys are the first to need it"))]
     /// Writes a packet of ours into the slot: the next of the stream. `clocked` as in [`Self::carry`].
     pub(crate) fn write(&mut self, now: Instant, slot: &mut PacketBuf, ours: &Ours<'_>) {
         let heard = self.heard.get_or_insert(Heard {

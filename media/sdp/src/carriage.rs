@@ -32,6 +32,8 @@ pub struct Terms {
     pub unroutable: bool,
     /// The call is over if nothing comes from either side for so long; `None`: that ends no call.
     pub media_timeout: Option<Duration>,
+    /// How its far side is told keys.
+    pub dtmf: Dtmf,
 }
 
 impl Terms {
@@ -63,6 +65,21 @@ pub enum Rtcp {
     Terminate,
 }
 
+/// How the far side of a leg is told which keys are pressed at the other, and tells its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Dtmf {
+    /// Telephone events (RFC 4733) where they are agreed; else INFO where the far side takes it; else
+    /// tones. Heard are events and INFO.
+    #[default]
+    Auto,
+    /// Telephone events only.
+    Rfc4733,
+    /// SIP INFO only; no telephone events are agreed.
+    Info,
+    /// Tones in the speech, both heard and made; no telephone events are agreed.
+    Inband,
+}
+
 /// Something that signalling wants done on a leg now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -70,6 +87,8 @@ pub enum Order {
     Watch,
     /// Press a key towards the far side of the leg.
     Press(Key),
+    /// The far side of the leg has pressed a key, as its signalling tells.
+    Pressed(Key),
 }
 
 /// Something that happened on a leg and that signalling may have to act on.
@@ -81,7 +100,7 @@ pub enum Notice {
     Heard(Duration),
     /// Nothing has come from either side for as long as [`Terms::media_timeout`] allows.
     Dead,
-    /// The far side of the leg has pressed a key, and released it.
+    /// The far side of the leg has pressed a key, and released it: signalling is to tell the other.
     Pressed(Key),
     /// DTLS has made the keys of the leg, for this suite.
     HandshakeDone(Suite),

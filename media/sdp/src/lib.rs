@@ -22,7 +22,7 @@ pub mod text;
 mod write;
 
 pub use ability::{Ability, Keying, Security};
-pub use carriage::{Carriage, DtlsFailure, Key, LatchPolicy, Notice, Order, Rtcp, Terms};
+pub use carriage::{Carriage, DtlsFailure, Dtmf, Key, LatchPolicy, Notice, Order, Rtcp, Terms};
 pub use codecs::Codecs;
 pub use dtls::{Certificate, Dtls, Fingerprint, HashFunction, Role};
 pub use measured::{Bursts, CallStats, DropReason, LegStats, Silence, Silences, Told};

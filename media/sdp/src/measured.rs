@@ -104,6 +104,10 @@ pub struct LegStats {
     pub rtcp_generated: u64,
     /// When nothing came in.
     pub silence: Silences,
+    /// Keys that the far side has pressed, however it told them.
+    pub keys: u64,
+    /// Keys that the far side was to be told and could not.
+    pub keys_lost: u64,
     /// Dropped packets, indexed as [`DropReason::ALL`].
     pub drops: [u64; DropReason::ALL.len()],
 }

@@ -1,0 +1,102 @@
+//! Keys that cross from leg to leg, and the packets of ours that press them.
+
+use super::{Forward, Verdict, pair};
+use crate::g711::RATE_HZ;
+use crate::keys::{self, How, Step};
+use crate::leg::LegMedia;
+use crate::notices::Notices;
+use crate::rtp::{FIXED_HEADER, Header};
+use crate::{Component, DropReason, Now, PacketBuf, Side};
+use sdp::{Key, Notice, Order};
+use std::time::Instant;
+
+impl Forward {
+    /// Does on a leg what signalling wants done now. Ask [`Self::generate`] once afterwards.
+    pub fn order(&mut self, now: Now, side: Side, order: &Order) {
+        let (from, to) = pair(&mut self.legs, side);
+        match order {
+            Order::Watch => {
+                from.watch.begin();
+                to.watch.begin();
+            }
+            Order::Press(key) => from.pressing.press(now.mono, key.event, Some(key.held)),
+            Order::Pressed(key) => {
+                if from.hearing.info(now.mono) {
+                    press(now.mono, to, *key, &mut self.notices, side);
+                }
+            }
+        }
+    }
+
+    /// Keys whose end was lost are over.
+    pub(super) fn end_lost_keys(&mut self, now: Instant) {
+        for side in [Side::A, Side::B] {
+            let (from, to) = pair(&mut self.legs, side);
+            while let Some(key) = from.hearing.overdue(now) {
+                tell(now, to, Step::Release(key), &mut self.notices, side);
+            }
+        }
+    }
+
+    /// A packet of a key that is pressed on `side`, if one is due there.
+    pub(super) fn key(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
+        let leg = &mut self.legs[side as usize];
+        if leg.pressing.due()? > now.mono {
+            return None;
+        }
+        let destination = leg.rtp.destination().filter(|_| leg.speaks());
+        let path = self.paths[side.other() as usize].as_mut();
+        let (Some(path), Some(to)) = (path, destination) else {
+            leg.pressing.stop();
+            return None;
+        };
+        if !leg.pressing.write(now.mono, &mut leg.outgoing, slot) {
+            return None;
+        }
+        let clock_hz = matches!(leg.pressing.how(), How::Tones(..)).then_some(RATE_HZ);
+        let octets = slot.len();
+        path.transform.seal(slot).ok()?;
+        leg.stats.sent_packets += 1;
+        leg.stats.sent_octets += octets as u64;
+        leg.note_sent(now.mono, slot.packet(), octets - FIXED_HEADER, clock_hz);
+        Some(Verdict::Forward { side, component: Component::Rtp, to })
+    }
+}
+
+/// Looks for keys in a packet that is believed; whether it goes on to the other leg.
+pub(super) fn hear(
+    now: Instant,
+    (from, to): (&mut LegMedia, &mut LegMedia),
+    crossing: &keys::Crossing,
+    (header, packet): (&Header, &[u8]),
+    (notices, side): (&mut Notices, Side),
+) -> Result<bool, DropReason> {
+    let ear = (&mut from.hearing, from.ear.as_deref_mut());
+    let busy = to.pressing.is_busy();
+    let fate = keys::hear(now, ear, crossing, (header, packet), busy, |step| {
+        tell(now, to, step, notices, side);
+    });
+    match fate {
+        keys::Fate::Passes => Ok(!to.pressing.is_busy()),
+        keys::Fate::StaysBehind => Ok(false),
+        keys::Fate::Malformed => Err(DropReason::Malformed),
+    }
+}
+
+/// The far side of `from` presses or releases a key, and the leg `to` is to have it.
+fn tell(now: Instant, to: &mut LegMedia, step: Step, notices: &mut Notices, from: Side) {
+    match (to.pressing.how(), step) {
+        (How::BySignalling(_), Step::Press(_)) => {}
+        (How::BySignalling(_), Step::Release(key)) => notices.push(from, Notice::Pressed(key)),
+        (_, Step::Press(code)) => to.pressing.press(now, code, None),
+        (_, Step::Release(key)) => to.pressing.release(now, key.event, key.held),
+    }
+}
+
+/// A whole key, for the leg `to`.
+fn press(now: Instant, to: &mut LegMedia, key: Key, notices: &mut Notices, from: Side) {
+    match to.pressing.how() {
+        How::BySignalling(_) => notices.push(from, Notice::Pressed(key)),
+        _ => to.pressing.press(now, key.event, Some(key.held)),
+    }
+}

@@ -1,0 +1,3 @@
+//! Sounds of our own: tones, comfort noise, music.
+
+pub(crate) mod sine;
