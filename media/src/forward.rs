@@ -158,7 +158,8 @@ impl Forward {
         let shaken = self.shake(now, slot);
         shaken.or_else(|| {
             let mut sides = [Side::A, Side::B].into_iter();
-            sides.find_map(|side| self.key(now, side, slot).or_else(|| self.report(now, side, slot)))
+            sides
+                .find_map(|side| self.key(now, side, slot).or_else(|| self.report(now, side, slot)))
         })
     }
 

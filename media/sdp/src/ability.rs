@@ -15,6 +15,10 @@ pub struct Ability {
     pub keying: Keying,
     /// The far side is behind NAT: it has to begin a DTLS handshake, as we cannot reach it before.
     pub behind_nat: bool,
+    /// Which telephone events are agreed (RFC 4733).
+    pub events: Events,
+    /// Comfort noise (RFC 3389) is offered, and agreed, whatever the other leg has.
+    pub comfort_noise: bool,
 }
 
 /// How the keys of SRTP are agreed.
@@ -25,6 +29,18 @@ pub enum Keying {
     Sdes,
     /// By a handshake in the media (RFC 5764), for a leg that has a certificate.
     Dtls,
+}
+
+/// Which telephone events a leg agrees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Events {
+    /// Those that the other leg has.
+    #[default]
+    Shared,
+    /// Some in any case: keys are told in another way where the other leg has none.
+    Own,
+    /// None.
+    No,
 }
 
 /// Whether the media of a leg is encrypted.

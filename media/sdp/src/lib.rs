@@ -9,6 +9,7 @@
 pub mod ability;
 pub mod carriage;
 pub mod codecs;
+mod companions;
 pub mod crypto;
 pub mod dtls;
 pub mod measured;
@@ -21,7 +22,7 @@ pub mod suite;
 pub mod text;
 mod write;
 
-pub use ability::{Ability, Keying, Security};
+pub use ability::{Ability, Events, Keying, Security};
 pub use carriage::{Carriage, DtlsFailure, Dtmf, Key, LatchPolicy, Notice, Order, Rtcp, Terms};
 pub use codecs::Codecs;
 pub use dtls::{Certificate, Dtls, Fingerprint, HashFunction, Role};

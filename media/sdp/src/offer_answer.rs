@@ -6,6 +6,7 @@
 
 use crate::ability::{Ability, Keying, Security};
 use crate::codecs::Codecs;
+use crate::companions::{accompany, companions};
 use crate::dtls::{Certificate, Dtls, RemoteDtls, Role, Setup};
 use crate::pair::{assign_numbers, matched};
 use crate::remote::{DtlsPreference, Preference, Remote};
@@ -193,6 +194,7 @@ impl Negotiation {
         if !payloads.iter().any(Payload::is_speech) {
             return Err(Refusal::NoCommonCodec);
         }
+        let payloads = accompany(payloads, &theirs.media.payloads, &self.ability, &self.codecs);
         let direction = media.direction.within(theirs.media.direction.reversed());
         let theirs = theirs.clone();
         let crypto = match &theirs.crypto {
@@ -235,7 +237,11 @@ impl Negotiation {
         let g711 = Media::g711();
         let offers = [self.codecs.of(&media.payloads), self.codecs.of(&g711.payloads)];
         let offers = offers.into_iter().chain([g711.payloads]);
-        let mut offers = offers.map(|payloads| assign_numbers(&payloads, &self.numbers));
+        let mut offers = offers.map(|payloads| {
+            let companions = companions(&payloads);
+            let payloads = accompany(payloads, &companions, &self.ability, &self.codecs);
+            assign_numbers(&payloads, &self.numbers)
+        });
         let speaks = |payloads: &Vec<Payload>| payloads.iter().any(Payload::is_speech);
         let payloads = offers.find(speaks).unwrap_or_default();
         let media = Media { payloads, direction: media.direction, ptime_ms: media.ptime_ms };

@@ -106,10 +106,12 @@ impl Payload {
     pub fn is_event(&self) -> bool {
         self.encoding.eq_ignore_ascii_case("telephone-event")
     }
+    /// Whether this carries comfort noise (RFC 3389).
+    pub fn is_noise(&self) -> bool {
+        self.encoding.eq_ignore_ascii_case("CN")
+    }
     /// Whether this carries speech, as opposed to telephone events and comfort noise.
     pub fn is_speech(&self) -> bool {
-        !self.is_event()
-            && !self.encoding.eq_ignore_ascii_case("CN")
-            && !self.encoding.eq_ignore_ascii_case("RED")
+        !self.is_event() && !self.is_noise() && !self.encoding.eq_ignore_ascii_case("RED")
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const fn amplitude(level_db: u8) -> i32 {
     // 10^(-1/20) in 16 bits, so often.
     let (mut amplitude, mut db) = (22_827_i64 << 16, 0);
     while db < level_db {
-        amplitude = amplitude * 58_409 >> 16;
+        amplitude = (amplitude * 58_409) >> 16;
         db += 1;
     }
     (amplitude >> 16) as i32

@@ -415,7 +415,7 @@ fn without_events_on_the_other_leg_signalling_is_told() {
         line.presses(101, 8000, 6, 100, &[4, 5, 6]);
         line.speaks(20);
         let held = line.noticed.iter().map(|(side, notice)| {
-            let Notice::Pressed(key) = notice;
+            let Notice::Pressed(key) = notice else { panic!("{notice:?}") };
             (*side, key.event, key.held.as_millis())
         });
         assert_eq!(held.collect::<Vec<_>>(), [(Side::A, 6, 160), (Side::A, 6, 80)]);

@@ -315,6 +315,7 @@ impl B2bua {
             Owner::Invite(_)
             | Owner::Reinvite(..)
             | Owner::Update(..)
+            | Owner::Info(..)
             | Owner::Notify(_)
             | Owner::Ended(_)
             | Owner::Probe(_)
@@ -443,6 +444,11 @@ impl B2bua {
                 self.core.clients.remove(&client);
                 self.with(id, |call, core| call.update_response(core, leg, client, &hop, response));
             }
+            Some(Owner::Info(id, leg)) if last => {
+                let (id, leg) = (*id, *leg);
+                self.core.clients.remove(&client);
+                self.with(id, |call, core| call.info_answered(core, leg, client, response.status));
+            }
             Some(Owner::Notify(id)) if last => {
                 let id = *id;
                 self.core.clients.remove(&client);
@@ -471,7 +477,7 @@ impl B2bua {
                 Registrations::answered(&mut self.core, id, client, response);
             }
             Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) => {}
-            Some(Owner::Update(..) | Owner::Notify(_)) => {}
+            Some(Owner::Update(..) | Owner::Info(..) | Owner::Notify(_)) => {}
             Some(Owner::Probe(_) | Owner::Registration(_)) | None => {}
         }
     }
@@ -508,6 +514,10 @@ impl B2bua {
                 let (id, leg) = (*id, *leg);
                 self.with(id, |call, core| call.update_signed(core, leg, client, signed));
             }
+            Some(Owner::Info(id, leg)) => {
+                let (id, leg) = (*id, *leg);
+                self.with(id, |call, core| call.info_signed(core, leg, client, signed));
+            }
             _ => {
                 let cseq = signed.next_cseq();
                 self.core.send_signed(signed, cseq);
@@ -531,6 +541,9 @@ impl B2bua {
             Some(Owner::Update(id, leg)) => {
                 let status = if why == TIMEOUT { 408 } else { 503 };
                 self.with(id, |call, core| call.update_lost(core, leg, client, status));
+            }
+            Some(Owner::Info(id, leg)) => {
+                self.with(id, |call, core| call.info_answered(core, leg, client, 408));
             }
             Some(Owner::Notify(id)) => {
                 self.with(id, |call, core| call.notify_answered(core, client, 408));

@@ -80,6 +80,8 @@ pub(crate) enum Owner {
     Reinvite(CallId, PeerLeg),
     /// An UPDATE on this leg.
     Update(CallId, PeerLeg),
+    /// INFO that tells this leg a key.
+    Info(CallId, PeerLeg),
     /// NOTIFY of what came of a REFER.
     Notify(CallId),
     /// An INVITE given up (silent target, cancelled, lost fork): a late 2xx is ACKed and BYEd.

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 pub(crate) const fn allow(kind: TrunkKind) -> &'static str {
     match kind {
         TrunkKind::Teams => "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY",
-        TrunkKind::Carrier => "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, UPDATE, PRACK",
+        TrunkKind::Carrier => "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, UPDATE, PRACK, INFO",
     }
 }
 

@@ -1,5 +1,6 @@
 //! One side of a call: its dialog, its offer/answer state, and who we are there.
 
+use crate::call::keys::Told;
 use crate::call::numbers::Whose;
 use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
@@ -9,7 +10,10 @@ use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
-use sdp::{Ability, Carriage, Codecs, LatchPolicy, Local, Negotiation, Security, SrtpKey, Terms};
+use sdp::{
+    Ability, Carriage, Codecs, Dtmf, Events, LatchPolicy, Local, Negotiation, Security, SrtpKey,
+    Terms,
+};
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +40,8 @@ pub(crate) struct Leg {
     /// Where its INVITE went, if it was ours.
     pub(crate) invited: Option<Target>,
     pub(crate) session: Session,
+    /// Keys that its far side is told by INFO.
+    pub(crate) told: Told,
     /// Our last 200 to an INVITE there, as long as its ACK has not come.
     pub(crate) unacknowledged: Option<Unacknowledged>,
 }
@@ -234,6 +240,11 @@ fn ability(plan: &Plan, trunk: usize) -> Ability {
         one_line: is_teams(plan, trunk),
         keying: on.map(|trunk| trunk.keying).unwrap_or_default(),
         behind_nat: on.is_some_and(|trunk| trunk.terms.latch == LatchPolicy::Symmetric),
+        events: match on.map(|trunk| trunk.terms.dtmf) {
+            Some(Dtmf::Auto | Dtmf::Rfc4733) | None => Events::Own,
+            Some(Dtmf::Info | Dtmf::Inband) => Events::No,
+        },
+        comfort_noise: false,
     }
 }
 

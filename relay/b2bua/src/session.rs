@@ -16,6 +16,8 @@ pub(crate) struct Session {
     kind: TrunkKind,
     /// Its Allow names UPDATE, which changes nothing where it is used to refresh.
     takes_update: bool,
+    /// Its Allow names INFO.
+    takes_info: bool,
     /// A 422 has raised what we offer, and no 2xx has come since.
     raised: bool,
     /// The deadline that is armed; others are stale.
@@ -32,6 +34,7 @@ impl Session {
             timer: SessionTimer::new(of.and_then(|trunk| trunk.session_timer)),
             kind: of.map_or(TrunkKind::Carrier, |trunk| trunk.kind),
             takes_update: false,
+            takes_info: false,
             raised: false,
             armed: None,
             update: None,
@@ -59,7 +62,13 @@ impl Session {
     pub(crate) fn note(&mut self, headers: &Headers) {
         if headers.get(Name::Allow).is_some() {
             self.takes_update = headers.has_token(Name::Allow, "UPDATE");
+            self.takes_info = headers.has_token(Name::Allow, "INFO");
         }
+    }
+
+    /// Whether the far side says that it takes INFO.
+    pub(crate) const fn takes_info(&self) -> bool {
+        self.takes_info
     }
 
     /// A 2xx to a session refresh request of ours, or to our first INVITE.

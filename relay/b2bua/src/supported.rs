@@ -15,6 +15,8 @@ const METHODS: &[Method] = &[
     Method::Notify,
     Method::Update,
     Method::Prack,
+    // Keys, and whether we are there.
+    Method::Info,
     // Within a dialog, where the tenant or trunk says so.
     Method::Refer,
     Method::Register,

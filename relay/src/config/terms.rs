@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::value;
-use sdp::{LatchPolicy, Rtcp, Terms};
+use sdp::{Dtmf, LatchPolicy, Rtcp, Terms};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub(crate) fn read(table: &mut Reader<'_>, teams: bool) -> Terms {
         relatch_after: relatch_after(table, latch),
         rtcp: table.optional_or("rtcp", value::one_of(RTCP), Rtcp::default()),
         media_timeout: media_timeout(table),
+        dtmf: dtmf(table, teams),
         ..Terms::default()
     }
 }
@@ -51,4 +52,19 @@ fn latch(table: &mut Reader<'_>, teams: bool) -> LatchPolicy {
         true => LatchPolicy::Symmetric,
         false => LatchPolicy::Signalled,
     }
+}
+
+const DTMF: &[(&str, Dtmf)] = &[
+    ("auto", Dtmf::Auto),
+    ("rfc4733", Dtmf::Rfc4733),
+    ("info", Dtmf::Info),
+    ("inband", Dtmf::Inband),
+];
+
+fn dtmf(table: &mut Reader<'_>, teams: bool) -> Dtmf {
+    if teams {
+        table.idle("dtmf", "Teams tells keys, and is told them, by telephone events alone");
+        return Dtmf::Rfc4733;
+    }
+    table.optional_or("dtmf", value::one_of(DTMF), Dtmf::default())
 }

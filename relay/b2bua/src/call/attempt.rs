@@ -442,6 +442,7 @@ impl Attempt {
             flow,
             invited: self.invited(),
             unacknowledged: None,
+            told: crate::call::keys::Told::default(),
         };
         self.forks.push(Fork { leg, reliable: prack::Uac::default(), answer: None });
         self.forks.last_mut()

@@ -373,6 +373,7 @@ impl Arrival {
             invited: None,
             session,
             unacknowledged: None,
+            told: crate::call::keys::Told::default(),
         };
         Ok((leg, offer))
     }

@@ -9,6 +9,7 @@ mod explain;
 mod failover;
 mod guard;
 pub(crate) mod incoming;
+pub(crate) mod keys;
 mod noticed;
 pub(crate) mod numbers;
 mod offerless;

@@ -10,9 +10,9 @@ impl Call {
     /// Something happened on leg `which`.
     pub(crate) fn noticed(&mut self, core: &mut Core, which: PeerLeg, notice: Notice) -> Fate {
         match notice {
-            Notice::Pressed(_) => Fate::Lives,
             Notice::HandshakeDone(suite) => self.handshake_done(core, which, suite),
             Notice::HandshakeFailed(why) => self.handshake_failed(core, which, why),
+            Notice::Pressed(key) => self.key_pressed(core, which, key),
             Notice::Silent(cause) => self.heard_or_not(core, which, Some(cause), None),
             Notice::Heard(after) => self.heard_or_not(core, which, None, Some(after)),
             Notice::Dead => self.media_dead(core),

@@ -164,6 +164,7 @@ impl Call {
                 opening: true,
                 with_answer: false,
             }),
+            told: super::keys::Told::default(),
         };
         let mut response = Self::response(&new, request, 200);
         response.set_body(SDP, answer);

@@ -89,25 +89,4 @@ impl Call {
         core.respond(ask.server, response);
         Fate::Lives
     }
-
-    /// INFO: no package of it was asked for, and of its old uses none is honoured but the empty one,
-    /// which asks whether we are there (RFC 6086, 4.2.2 and RFC 2976, 2.2).
-    pub(super) fn info(&self, core: &mut Core, ask: &Ask) -> Fate {
-        let mut response = if ask.request.headers.get(Name::Other("Info-Package")).is_some() {
-            let mut response = self.reply(ask, 469);
-            response.headers.push(Name::Other("Recv-Info"), "");
-            response
-        } else if ask.request.body().is_empty() {
-            self.reply(ask, 200)
-        } else {
-            let mut response = self.reply(ask, 415);
-            response.headers.push(Name::Accept, "");
-            response
-        };
-        if response.status == 469 {
-            response.reason = "Bad Info Package".into();
-        }
-        core.respond(ask.server, response);
-        Fate::Lives
-    }
 }

@@ -93,10 +93,10 @@ fn one_fork_gives_early_media_and_another_answers_with_another_codec() {
     says(&mut world, &mobile, 200, "0 PCMU/8000");
     let answer = caller.hears(&mut world, "200 INVITE");
     let told = body(&answer);
-    assert!(line(&told, "m=audio").ends_with(" 8"), "it has its answer already: {told}");
+    assert!(line(&told, "m=audio").ends_with(" 8 101"), "it has its answer already: {told}");
     caller.acknowledges(&mut world, &answer);
     let asked = caller.gets(&mut world, "INVITE");
-    assert!(line(&body(&asked), "m=audio").ends_with(" 0"), "{}", body(&asked));
+    assert!(line(&body(&asked), "m=audio").ends_with(" 0 101"), "{}", body(&asked));
     let pcmu = callflow::sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
     caller.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", pcmu));
     caller.gets(&mut world, "ACK");

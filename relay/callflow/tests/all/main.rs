@@ -19,6 +19,7 @@ mod glare;
 mod header_rules;
 mod hook;
 mod identity;
+mod keys;
 mod limits;
 mod located;
 mod named_events;

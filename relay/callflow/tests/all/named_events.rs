@@ -1,5 +1,5 @@
 //! Keys pressed in a call (RFC 4733): each side hears of them under its own payload type, and a side
-//! that knows none keeps its call.
+//! that knows none is told by INFO, or in its speech.
 
 use callflow::plan::{ANNA, CONTOSO, PSTN};
 use callflow::script::{body, hang_up, line};
@@ -22,10 +22,10 @@ fn teams_is_answered(payloads: &[&str]) -> String {
 }
 
 #[test]
-fn a_carrier_without_events_keeps_its_call() {
+fn a_carrier_without_events_keeps_its_call_and_teams_its_keys() {
     let answer = teams_is_answered(&["8 PCMA/8000"]);
-    assert!(line(&answer, "m=audio").ends_with(" 8"), "{answer}");
-    assert!(!answer.contains("telephone-event"), "{answer}");
+    assert!(line(&answer, "m=audio").ends_with(" 8 101"), "{answer}");
+    assert_eq!(line(&answer, "a=fmtp:101"), "a=fmtp:101 0-15");
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn a_codec_that_is_gone_is_told_to_the_other_side() {
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);
     let pcmu = sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
     let asked = crosses(&mut world, &mut caller, &anna, pcmu);
-    assert!(line(&body(&asked), "m=audio").ends_with("RTP/SAVP 0"), "{}", body(&asked));
+    assert!(line(&body(&asked), "m=audio").ends_with("RTP/SAVP 0 101"), "{}", body(&asked));
     let answer = sdp_text::secure(Who::Sip.media(), &["0 PCMU/8000"]);
     let answer = agrees(&mut world, &mut caller, &anna, &asked, answer);
     assert!(line(&body(&answer), "m=audio").ends_with("RTP/AVP 0"), "{}", body(&answer));

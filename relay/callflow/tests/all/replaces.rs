@@ -289,7 +289,7 @@ fn a_newcomer_with_another_codec_comes_before_the_callers_ack() {
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0, "its INVITE is not over (RFC 3261, 14.1)");
     caller.acknowledges(&mut world, &answer);
     let asked = caller.gets(&mut world, "INVITE");
-    assert!(line(&body(&asked), "m=audio").ends_with("RTP/AVP 0"), "{}", body(&asked));
+    assert!(line(&body(&asked), "m=audio").ends_with("RTP/AVP 0 101"), "{}", body(&asked));
     caller.answer(&mut world, &asked, 200, |response| {
         let only = sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
         response.set_body("application/sdp", only);

@@ -267,7 +267,7 @@ fn a_target_with_another_codec_has_the_carrier_change_its_own() {
     clara.answer(&mut world, &invite, 200, |it| it.set_body("application/sdp", only));
     clara.gets(&mut world, "ACK");
     let asked = caller.gets(&mut world, "INVITE");
-    assert!(line(&body(&asked), "m=audio").ends_with("RTP/AVP 0"), "{}", body(&asked));
+    assert!(line(&body(&asked), "m=audio").ends_with("RTP/AVP 0 101"), "{}", body(&asked));
     let only = sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
     caller.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", only));
     caller.gets(&mut world, "ACK");

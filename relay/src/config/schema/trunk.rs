@@ -99,6 +99,12 @@ pub(super) const TRUNK: Table = table(
         )
         .default("off"),
         key(
+            "dtmf",
+            Words(&["auto", "rfc4733", "info", "inband"]),
+            "How keys are told to and by a carrier: telephone events, SIP INFO, or tones in the speech.",
+        )
+        .default("auto"),
+        key(
             "transfer",
             Words(&["refer", "none"]),
             "Whether a PBX may transfer its calls by REFER, to numbers of the same tenant.",

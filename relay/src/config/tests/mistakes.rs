@@ -358,6 +358,12 @@ fn keys_that_would_do_nothing() {
         (
             MAIN,
             "cloud = \"commercial\"",
+            "dtmf = \"info\"",
+            "tollgate.toml:35: trunk \"teams\": `dtmf` does nothing here: Teams tells keys, and is told them, by telephone events alone",
+        ),
+        (
+            MAIN,
+            "cloud = \"commercial\"",
             "forwarding = \"both\"",
             "tollgate.toml:35: trunk \"teams\": `forwarding` does nothing here: Teams is told who diverted a call by History-Info, always",
         ),
