@@ -81,13 +81,14 @@ pub(super) const PLAIN: End =
     End { peer: Peer::Plain, transport: Transport::Udp, keying: Keying::Rtp, path: Path::Apart };
 
 impl Keying {
-    /// What the suite adds to a packet of RTP.
-    pub(super) const fn tag(self) -> usize {
+    /// What the suite adds to a packet of RTP; a handshake may choose one of several.
+    pub(super) const fn tags(self) -> &'static [usize] {
         match self {
-            Self::Rtp => 0,
-            Self::Sdes80 | Self::Dtls => 10,
-            Self::Sdes32 => 4,
-            Self::Gcm128 | Self::Gcm256 => 16,
+            Self::Rtp => &[0],
+            Self::Sdes80 => &[10],
+            Self::Sdes32 => &[4],
+            Self::Gcm128 | Self::Gcm256 => &[16],
+            Self::Dtls => &[10, 16],
         }
     }
 
