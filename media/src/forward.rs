@@ -4,6 +4,7 @@ mod ours;
 
 use crate::demux::Kind;
 use crate::dtls::Outcome;
+use crate::ice::Reply;
 use crate::keys;
 use crate::leg::LegMedia;
 use crate::notices::Notices;
@@ -127,8 +128,7 @@ impl Forward {
             _ if slot.len() > PACKET_MAX => Err(DropReason::TooBig),
             (Kind::Rtp, Component::Rtp) => self.rtp(now, side, from, slot),
             (Kind::Rtcp, _) => self.rtcp(now, side, component, from, slot),
-            // Nobody was offered ICE, so nobody waits for an answer.
-            (Kind::Stun, _) => Ok(Verdict::Consumed),
+            (Kind::Stun, _) => self.stun(now, side, component, from, slot),
             (Kind::Dtls, _) => self.dtls(now, side, component, from, slot),
             (Kind::Rtp, Component::Rtcp) | (Kind::Other, _) => Err(DropReason::Malformed),
         };
@@ -155,9 +155,11 @@ impl Forward {
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
         self.watch(now.mono);
         self.end_lost_keys(now.mono);
-        let shaken = self.shake(now, slot);
+        let sides = [Side::A, Side::B];
+        let check = sides.into_iter().find_map(|side| self.check(now, side, slot));
+        let shaken = check.or_else(|| self.shake(now, slot));
         shaken.or_else(|| {
-            let mut sides = [Side::A, Side::B].into_iter();
+            let mut sides = sides.into_iter();
             sides
                 .find_map(|side| self.key(now, side, slot).or_else(|| self.report(now, side, slot)))
         })
@@ -293,13 +295,14 @@ impl Forward {
             Opened::Authentic(authentic) if authentic.newest => from.rtp.follow(source),
             Opened::Authentic(_) => {}
             Opened::Unproven => {
-                if !from.rtp.admits(now.mono, source, header.ssrc, header.sequence) {
+                if !from.admits(now.mono, source, &header) {
                     return Err(DropReason::Unlatched);
                 }
             }
         }
 
         // From here on the packet is believed.
+        from.note_alive(now.mono);
         let payload = path.payloads.of(header.payload_type);
         from.reception.count(now.mono, &header, payload.clock_hz);
         match payload.number {
@@ -325,7 +328,9 @@ impl Forward {
             to.outgoing.withhold(&header);
             return Ok(Verdict::Consumed);
         }
-        let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };
+        let Some(destination) = to.destination(Component::Rtp) else {
+            return Ok(Verdict::Consumed);
+        };
         let payload_type = payload.number.ok_or(DropReason::Malformed)?;
         rtp::set_payload_type(slot.packet_mut(), payload_type);
         if !to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some()) {
@@ -367,6 +372,7 @@ impl Forward {
             }
         }
 
+        from.note_alive(now.mono);
         let names = Naming {
             outward: &outward.transform,
             homeward: &homeward.transform,
@@ -389,6 +395,39 @@ impl Forward {
             to.passed_report(now.mono, heard.ntp_middle);
         }
         Ok(Verdict::Forward { side: side.other(), component, to: destination })
+    }
+
+    /// A connectivity check, or an answer to one of ours: it ends here.
+    fn stun(
+        &mut self,
+        now: Now,
+        side: Side,
+        component: Component,
+        source: SocketAddr,
+        slot: &mut PacketBuf,
+    ) -> Result<Verdict, DropReason> {
+        let leg = &mut self.legs[side as usize];
+        // Where nobody was offered ICE, nobody waits for an answer.
+        let Some(agent) = &mut leg.ice else { return Ok(Verdict::Consumed) };
+        match agent.packet(now.mono, component, source, slot)? {
+            None => Ok(Verdict::Consumed),
+            Some(Reply { refused }) => {
+                if let Some(reason) = refused {
+                    leg.stats.drops[reason as usize] += 1;
+                }
+                Ok(Verdict::Forward { side, component, to: source })
+            }
+        }
+    }
+
+    /// A connectivity check of our own on `side`, if one is due there.
+    fn check(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
+        let agent = self.legs[side as usize].ice.as_deref_mut()?;
+        let check = agent.generate(now.mono, slot);
+        if let Some(trouble) = agent.take_trouble() {
+            self.notices.push(side, Notice::Ice(trouble));
+        }
+        check.map(|(component, to)| Verdict::Forward { side, component, to })
     }
 
     /// A report of our own on `side`, if one is due there.

@@ -1,6 +1,7 @@
 //! One leg's side of a call's media: what it has agreed, whom it believes, what it has counted.
 
 use crate::dtls::Association;
+use crate::ice::Agent;
 use crate::keys::{Ear, Hearing, Pressing};
 use crate::latch::Latch;
 use crate::mos::{Codec, Way};
@@ -11,7 +12,7 @@ use crate::rtp::Header;
 use crate::transform::End;
 use crate::watch::Watch;
 use crate::{Component, DropReason, LegStats, Now, PacketBuf};
-use sdp::{Carriage, Crypto, Stream, Terms, Told};
+use sdp::{Carriage, Crypto, Direction, IceOffered, Stream, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,9 @@ pub(crate) struct LegMedia {
     pub(crate) terms: Terms,
     pub(crate) rtp: Latch,
     pub(crate) rtcp: Latch,
+    /// Its connectivity checks, once it was offered or has agreed any.
+    pub(crate) ice: Option<Box<Agent>>,
+    ice_seed: [u8; 16],
     pub(crate) reception: Reception,
     pub(crate) stats: LegStats,
     pub(crate) outgoing: Outgoing,
@@ -96,6 +100,8 @@ impl LegMedia {
             terms: Terms::default(),
             rtp: Latch::new(&Terms::default(), None),
             rtcp: Latch::new(&Terms::default(), None),
+            ice: None,
+            ice_seed: std::array::from_fn(octet),
             reception: Reception::default(),
             stats: LegStats::default(),
             outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
@@ -141,6 +147,18 @@ impl LegMedia {
             || self.agreed.as_ref().is_none_or(|old| old.payloads != leg.stream.payloads)
         {
             self.ear = ear;
+        }
+        match &leg.stream.ice {
+            Some(ice) => {
+                let talks = leg.stream.direction == Direction::SendRecv;
+                let patience = leg.terms.ice_timeout.filter(|_| talks);
+                self.agent().agree(ice, &leg.stream, patience);
+            }
+            None => {
+                if let Some(agent) = &mut self.ice {
+                    agent.leave();
+                }
+            }
         }
         self.terms = leg.terms;
         if !leg.stream.direction.receives() {
@@ -196,6 +214,14 @@ impl LegMedia {
         from: SocketAddr,
         datagram: &[u8],
     ) -> Result<(), DropReason> {
+        if let Some(agent) = self.led_by() {
+            let checked = agent.believes(component, from);
+            let handshake = self.handshake(component).ok_or(DropReason::Dtls)?;
+            return match checked {
+                true => handshake.receive(now, None, datagram),
+                false => Err(DropReason::Unlatched),
+            };
+        }
         let latch = *self.latch_of(component);
         let handshake = self.handshake(component).ok_or(DropReason::Dtls)?;
         let unsignalled = match latch.destination() == Some(from) {
@@ -228,7 +254,10 @@ impl LegMedia {
     pub(crate) fn handshake_destination(&self, component: Component) -> Option<SocketAddr> {
         let latch = self.latch_of(component);
         let handshake = self.handshakes[component as usize].as_ref()?;
-        handshake.peer().or(latch.destination())
+        match self.led_by() {
+            Some(agent) => agent.destination(component),
+            None => handshake.peer().or(latch.destination()),
+        }
     }
 
     pub(crate) const fn stream(&self) -> Option<&Stream> {
@@ -273,6 +302,45 @@ impl LegMedia {
         }
     }
 
+    /// An offer of ours with ICE has gone out.
+    pub(crate) fn expect_checks(&mut self, offered: &IceOffered) {
+        self.agent().expect(offered);
+    }
+
+    fn agent(&mut self) -> &mut Agent {
+        let seed = self.ice_seed;
+        self.ice.get_or_insert_with(|| Box::new(Agent::new(&seed)))
+    }
+
+    /// The agent, where its checks say who the far side is and where.
+    fn led_by(&self) -> Option<&Agent> {
+        self.ice.as_deref().filter(|agent| agent.leads())
+    }
+
+    /// Where media goes from this component.
+    pub(crate) fn destination(&self, component: Component) -> Option<SocketAddr> {
+        match (self.led_by(), component) {
+            (Some(agent), component) => agent.destination(component),
+            (None, Component::Rtp) => self.rtp.destination(),
+            (None, Component::Rtcp) => self.rtcp.destination(),
+        }
+    }
+
+    /// A packet of the far side came in, and is believed.
+    pub(crate) fn note_alive(&mut self, now: Instant) {
+        if let Some(agent) = &mut self.ice {
+            agent.hear(now);
+        }
+    }
+
+    /// Whether plain RTP is believed.
+    pub(crate) fn admits(&mut self, now: Instant, from: SocketAddr, header: &Header) -> bool {
+        match self.led_by() {
+            Some(agent) => agent.believes(Component::Rtp, from),
+            None => self.rtp.admits(now, from, header.ssrc, header.sequence),
+        }
+    }
+
     /// Whether plain RTCP is believed.
     pub(crate) fn admits_rtcp(
         &mut self,
@@ -280,6 +348,9 @@ impl LegMedia {
         from: SocketAddr,
         ssrc: Option<u32>,
     ) -> bool {
+        if let Some(agent) = self.led_by() {
+            return agent.believes(component, from);
+        }
         match component {
             Component::Rtp => self.rtp.admits_muxed_rtcp(from),
             Component::Rtcp => self.rtcp.admits_rtcp(from, ssrc, &self.rtp),
@@ -289,8 +360,8 @@ impl LegMedia {
     /// Which of our ports RTCP leaves from, and where to.
     pub(crate) fn rtcp_destination(&self) -> (Component, Option<SocketAddr>) {
         match &self.agreed {
-            Some(stream) if stream.rtcp_mux => (Component::Rtp, self.rtp.destination()),
-            _ => (Component::Rtcp, self.rtcp.destination()),
+            Some(stream) if stream.rtcp_mux => (Component::Rtp, self.destination(Component::Rtp)),
+            _ => (Component::Rtcp, self.destination(Component::Rtcp)),
         }
     }
 
@@ -352,6 +423,7 @@ impl LegMedia {
             silence: self.watch.silences(),
             keys: self.hearing.keys,
             keys_lost: self.pressing.lost,
+            ice: self.ice.as_deref().and_then(Agent::report),
             ..self.stats
         }
     }
@@ -424,7 +496,8 @@ impl LegMedia {
     /// When there is something to do here without a packet.
     pub(crate) fn due(&self) -> Option<Instant> {
         let keys = [self.pressing.due(), self.hearing.due()];
-        let rest = [self.report_due, self.watch.due()];
+        let check = self.ice.as_deref().and_then(Agent::next_due);
+        let rest = [self.report_due, self.watch.due(), check];
         keys.into_iter().chain(rest).flatten().min()
     }
 

@@ -8,6 +8,7 @@ pub mod demux;
 pub mod dtls;
 pub mod forward;
 pub mod g711;
+pub mod ice;
 mod keys;
 pub mod latch;
 mod leg;
@@ -30,7 +31,8 @@ pub use forward::{Forward, Verdict};
 pub use mos::mos;
 pub use packet::PacketBuf;
 pub use sdp::{
-    CallStats, Carriage, DropReason, Dtmf, Key, LatchPolicy, LegStats, Notice, Order, Terms,
+    CallStats, Carriage, DropReason, Dtmf, IceReport, Key, LatchPolicy, LegStats, Notice, Order,
+    Terms,
 };
 
 use std::time::{Instant, SystemTime};

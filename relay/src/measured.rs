@@ -50,6 +50,18 @@ fn leg(leg: &LegStats) -> Value {
         "keys_lost": leg.keys_lost,
         "dropped": leg.drops.iter().sum::<u64>(),
         "drops": drops,
+        "ice": leg.ice.as_ref().map(ice),
+    })
+}
+
+fn ice(report: &sdp::IceReport) -> Value {
+    json!({
+        "state": report.state.as_str(),
+        "selected": report.selected.map(|address| address.to_string()),
+        "checks_received": report.checks_received,
+        "checks_answered": report.checks_answered,
+        "checks_sent": report.checks_sent,
+        "restarts": report.restarts,
     })
 }
 

@@ -106,6 +106,15 @@ fn describe() {
         "tollgate_media_notices_lost_total",
         "Notices of media that signalling did not take in time; counters of calls are never among them"
     );
+    describe_counter!(
+        "tollgate_ice_legs_total",
+        "Legs with ICE of calls that are over, by how far it came"
+    );
+    describe_counter!("tollgate_ice_checks_total", "Connectivity checks of calls that are over");
+    describe_counter!(
+        "tollgate_ice_troubles_total",
+        "Calls that were up while connectivity checks found no way, or none any more"
+    );
     describe_counter!("tollgate_media_drops_total", "RTP and RTCP packets dropped, by reason");
     describe_counter!(
         "tollgate_dtls_handshakes_total",
@@ -283,6 +292,12 @@ impl Telemetry {
                 let leg = if leg == PeerLeg::A { "a" } else { "b" };
                 silent_or_not((call.0, tenant, trunk, leg), silence, after);
             }
+            Event::IceTrouble { call, trunk, trouble } => {
+                let trouble = trouble.as_str();
+                tracing::warn!(call = call.0, trunk, trouble, "connectivity checks found no way");
+                counter!("tollgate_ice_troubles_total", "trunk" => trunk, "trouble" => trouble)
+                    .increment(1);
+            }
             Event::Discarded { reason } => {
                 counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
             }
@@ -378,6 +393,7 @@ impl Telemetry {
         let out = record.attempts.last().map(|attempt| attempt.trunk.clone());
         for (trunk, leg) in [(Some(record.trunk_in.clone()), media.a), (out, media.b)] {
             let Some(trunk) = trunk else { continue };
+            ice(&trunk, leg.ice.as_ref());
             for (direction, packets) in [("in", leg.received_packets), ("out", leg.sent_packets)] {
                 counter!(
                     "tollgate_media_packets_total",
@@ -448,6 +464,21 @@ fn silent_or_not(
         }
     }
     counter!("tollgate_media_silences_total", "trunk" => trunk, "cause" => word).increment(1);
+}
+
+/// What came of ICE on a leg.
+fn ice(trunk: &str, report: Option<&sdp::IceReport>) {
+    let Some(report) = report else { return };
+    let state = report.state.as_str();
+    counter!("tollgate_ice_legs_total", "trunk" => trunk.to_owned(), "state" => state).increment(1);
+    for (what, checks) in [
+        ("received", report.checks_received),
+        ("answered", report.checks_answered),
+        ("sent", report.checks_sent),
+    ] {
+        counter!("tollgate_ice_checks_total", "trunk" => trunk.to_owned(), "what" => what)
+            .increment(checks);
+    }
 }
 
 /// Drops as the engine has summed them so far.

@@ -113,7 +113,7 @@ mod tests {
         let mut sum = totals;
         sum.add(&totals);
         assert_eq!((sum.received, sum.ports), (2, 14));
-        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * 14);
+        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (8 + DropReason::PoolEmpty as u64));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What signalling tells media beyond the agreed stream, and what media tells signalling: the words
 //! that pass between the two columns.
 
+use crate::ice::{IceOffered, IceTrouble};
 use crate::{Silence, Stream, Suite};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -34,6 +35,9 @@ pub struct Terms {
     pub media_timeout: Option<Duration>,
     /// How its far side is told keys.
     pub dtmf: Dtmf,
+    /// How long nothing at all may come on a leg with ICE that is not held (TDR-ICE-012); `None`: as
+    /// long as it likes.
+    pub ice_timeout: Option<Duration>,
 }
 
 impl Terms {
@@ -89,6 +93,9 @@ pub enum Order {
     Press(Key),
     /// The far side of the leg has pressed a key, as its signalling tells.
     Pressed(Key),
+    /// Answer checks of whoever takes the offer that goes out now, before it is answered
+    /// (TDR-ICE-006).
+    ExpectChecks(IceOffered),
 }
 
 /// Something that happened on a leg and that signalling may have to act on.
@@ -102,6 +109,8 @@ pub enum Notice {
     Dead,
     /// The far side of the leg has pressed a key, and released it: signalling is to tell the other.
     Pressed(Key),
+    /// ICE on the leg is not as it should be.
+    Ice(IceTrouble),
     /// DTLS has made the keys of the leg, for this suite.
     HandshakeDone(Suite),
     /// DTLS will make no keys of the leg: nothing can be said or heard there.

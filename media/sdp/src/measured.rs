@@ -1,6 +1,7 @@
 //! What a call's packets did: counters and measurements per leg, why packets were dropped, why nothing is
 //! heard. Media takes them, signalling keeps them.
 
+use crate::ice::IceReport;
 use std::time::Duration;
 
 /// Why a packet was dropped: return value, metric label and record field at once.
@@ -17,6 +18,11 @@ pub enum DropReason {
     NoFlow,
     /// It is not RTP, RTCP or STUN as it should be.
     Malformed,
+    /// A connectivity check, or an answer to one, of nobody who was told how to make it. A check is
+    /// refused with 400 or 401.
+    StunCredentials,
+    /// One check too many from one source, or one refusal too many of the leg.
+    StunRate,
     /// It is larger than a slot.
     TooBig,
     /// The pool had no slot.
@@ -31,12 +37,14 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Unlatched,
         Self::BadTag,
         Self::Replay,
         Self::NoFlow,
         Self::Malformed,
+        Self::StunCredentials,
+        Self::StunRate,
         Self::TooBig,
         Self::PoolEmpty,
         Self::KeySpent,
@@ -51,6 +59,8 @@ impl DropReason {
             Self::Replay => "replay",
             Self::NoFlow => "no_flow",
             Self::Malformed => "malformed",
+            Self::StunCredentials => "stun_credentials",
+            Self::StunRate => "stun_rate",
             Self::TooBig => "too_big",
             Self::PoolEmpty => "pool_empty",
             Self::KeySpent => "key_spent",
@@ -110,6 +120,8 @@ pub struct LegStats {
     pub keys_lost: u64,
     /// Dropped packets, indexed as [`DropReason::ALL`].
     pub drops: [u64; DropReason::ALL.len()],
+    /// What came of ICE, where it was agreed.
+    pub ice: Option<IceReport>,
 }
 
 impl LegStats {

@@ -8,6 +8,7 @@ use crate::ability::{Ability, Keying, Security};
 use crate::codecs::Codecs;
 use crate::companions::{accompany, companions};
 use crate::dtls::{Certificate, Dtls, RemoteDtls, Role, Setup};
+use crate::ice::{Credentials, IceOffered, IcePolicy, OurIce};
 use crate::pair::{assign_numbers, matched};
 use crate::remote::{DtlsPreference, Preference, Remote};
 use crate::section::is_parameters;
@@ -73,6 +74,9 @@ pub struct Negotiation {
     ability: Ability,
     codecs: Codecs,
     certificate: Option<Arc<Certificate>>,
+    ice: OurIce,
+    /// What our next description with ICE begun anew names.
+    spare: Option<Credentials>,
     open: Open,
     in_force: Option<Agreed>,
     /// The version of the last description we wrote; one that was refused is not used again.
@@ -120,6 +124,8 @@ impl Negotiation {
             local,
             ability: Ability { suites, ..ability },
             codecs: Codecs::default(),
+            ice: OurIce::None,
+            spare: None,
             open: Open::Nothing,
             in_force: None,
             version: 0,
@@ -138,6 +144,40 @@ impl Negotiation {
     /// The same for a leg that may use these codecs alone.
     pub fn with_codecs(self, codecs: Codecs) -> Self {
         Self { codecs, ..self }
+    }
+
+    /// The same for a leg that takes part in ICE. The credentials are fresh: they are those of all
+    /// forks of our offer, and of nobody else (TDR-ICE-005).
+    pub fn with_ice(self, policy: IcePolicy, credentials: Credentials) -> Self {
+        let ice = match policy {
+            IcePolicy::Off => OurIce::None,
+            policy => OurIce::Agent(policy, credentials),
+        };
+        Self { ice, ..self }
+    }
+
+    /// Whether it has nothing to name should the far side begin ICE anew.
+    pub const fn wants_credentials(&self) -> bool {
+        matches!(self.ice, OurIce::Agent(..)) && self.spare.is_none()
+    }
+
+    /// What to name should the far side begin ICE anew (TDR-ICE-010).
+    pub fn spare_credentials(&mut self, fresh: Credentials) {
+        self.spare = Some(fresh);
+    }
+
+    /// Begins ICE anew by the next offer, if there is any ICE (RFC 8445, 9).
+    pub fn restart_ice(&mut self, fresh: Credentials) {
+        if let OurIce::Agent(_, ours) = &mut self.ice {
+            *ours = fresh;
+        }
+    }
+
+    /// Our end of ICE as our open offer names it, if it does.
+    pub fn ice_offered(&self) -> Option<IceOffered> {
+        let Open::Ours(ours) = &self.open else { return None };
+        let (policy, local) = ours.draft.ice.offered()?;
+        Some(IceOffered { local: local.clone(), lite: policy != IcePolicy::Full })
     }
 
     /// Whether an offer of `media` would hold speech that this leg may use.
@@ -208,6 +248,7 @@ impl Negotiation {
             Some(offered) => Some(self.answer_dtls(&theirs, offered)?),
             None => None,
         };
+        let ice = self.ice_for(&theirs);
         let draft = Draft {
             media: Media { payloads, direction, ptime_ms: media.ptime_ms },
             proto: theirs.proto.clone(),
@@ -215,8 +256,11 @@ impl Negotiation {
             rtcp_mux: theirs.rtcp_mux,
             crypto,
             dtls: dtls.as_ref().map(|(lines, _)| lines.clone()),
+            rtcp_apart: !theirs.rtcp_mux,
+            ice,
         };
-        let mut stream = stream(&theirs, &draft, draft.media.payloads.clone(), direction);
+        let payloads = draft.media.payloads.clone();
+        let mut stream = stream(&theirs, &draft, payloads, direction, &self.agreement(false));
         if let Some((lines, dtls)) = dtls {
             self.tls_id = lines.tls_id.unwrap_or(self.tls_id);
             stream.dtls = Some(dtls);
@@ -254,6 +298,8 @@ impl Negotiation {
                 rtcp_mux: stream.rtcp_mux || stream.crypto.is_some() || stream.dtls.is_some(),
                 crypto: self.lines(theirs.crypto.iter().map(|crypto| crypto.suite)),
                 dtls: ours.draft.dtls.as_ref().and(self.offer_dtls()),
+                rtcp_apart: !stream.rtcp_mux,
+                ice: if stream.ice.is_some() { self.ice.clone() } else { OurIce::None },
             },
             None => {
                 let plain = self.ability.security == Security::Off;
@@ -273,6 +319,9 @@ impl Negotiation {
                     rtcp_mux: !plain,
                     crypto: self.lines(offered),
                     dtls,
+                    // The answer may refuse to multiplex (RFC 5761, 5.1.1).
+                    rtcp_apart: true,
+                    ice: self.ice.clone(),
                 }
             }
         };
@@ -306,7 +355,7 @@ impl Negotiation {
         theirs.rtcp_mux &= ours.draft.rtcp_mux;
         theirs.media.payloads = payloads;
 
-        let mut stream = stream(&theirs, &ours.draft, in_use, direction);
+        let mut stream = stream(&theirs, &ours.draft, in_use, direction, &self.agreement(true));
         if let (Some(lines), Some(answered)) = (&ours.draft.dtls, &theirs.dtls) {
             stream.dtls = Some(self.take_dtls(&theirs, answered, lines)?);
         }
@@ -320,6 +369,12 @@ impl Negotiation {
 
     /// Forgets an open offer: a re-INVITE that failed leaves the old state (TDR-DLG-017).
     pub fn rollback(&mut self) {
+        // Credentials that nobody has answered are nobody's.
+        if let (Open::Ours(_), Some(agreed)) = (&self.open, &self.in_force)
+            && agreed.stream.ice.is_some()
+        {
+            self.ice = agreed.ours.draft.ice.clone();
+        }
         self.open = Open::Nothing;
     }
 
@@ -383,6 +438,35 @@ impl Negotiation {
             |key: &SrtpKey| self.local.keys.iter().any(|own| own.key_salt() == key.key_salt());
         crypto.keys.retain(|key| !is_ours(key));
         if crypto.keys.is_empty() { Err(Refusal::SrtpRequired) } else { Ok(()) }
+    }
+
+    /// What to answer of ICE: with our credentials, and new ones where theirs are (RFC 8445, 9).
+    fn ice_for(&mut self, theirs: &Remote) -> OurIce {
+        let (OurIce::Agent(policy, ours), Some(offered)) = (&self.ice, &theirs.ice) else {
+            return OurIce::None;
+        };
+        if offered.mismatch && *policy != IcePolicy::Bypass {
+            return OurIce::Mismatch;
+        }
+        let before = self.in_force.as_ref().and_then(|agreed| agreed.stream.ice.as_ref());
+        let anew = before.is_some_and(|ice| ice.remote != offered.credentials);
+        let ours = match (anew, &self.spare) {
+            (true, Some(fresh)) => fresh.clone(),
+            _ => ours.clone(),
+        };
+        let ice = OurIce::Agent(*policy, ours);
+        if anew {
+            self.ice = ice.clone();
+            self.spare = None;
+        }
+        ice
+    }
+
+    /// Who began the ICE that is in force: a description that changes nothing of it begins nothing.
+    fn agreement(&self, ours: bool) -> Began {
+        let known = self.in_force.as_ref().and_then(|agreed| agreed.stream.ice.as_ref());
+        let known = known.map(|ice| (ice.remote.clone(), ice.ours_first));
+        Began { ours, known, address: self.local.address }
     }
 
     fn key(&self, suite: Suite) -> Option<&SrtpKey> {
@@ -500,9 +584,32 @@ impl std::fmt::Debug for Negotiation {
     }
 }
 
-fn stream(theirs: &Remote, ours: &Draft, payloads: Vec<Payload>, direction: Direction) -> Stream {
+/// Who describes ICE first, in an exchange and in the one before it.
+struct Began {
+    ours: bool,
+    known: Option<(Credentials, bool)>,
+    /// Ours.
+    address: IpAddr,
+}
+
+impl Began {
+    fn ours_first(&self, theirs: &Remote) -> bool {
+        let credentials = theirs.ice.as_ref().map(|ice| &ice.credentials);
+        let known = self.known.as_ref().filter(|(known, _)| Some(known) == credentials);
+        known.map_or(self.ours, |(_, ours_first)| *ours_first)
+    }
+}
+
+fn stream(
+    theirs: &Remote,
+    ours: &Draft,
+    payloads: Vec<Payload>,
+    direction: Direction,
+    began: &Began,
+) -> Stream {
     let local = |suite: Suite| ours.crypto.iter().find(|(_, key)| key.suite() == suite);
     let keys = theirs.crypto.as_ref().and_then(|theirs| Some((local(theirs.suite)?, theirs)));
+    let ice = ours.ice.with(theirs.ice.as_ref(), began.address, began.ours_first(theirs));
     Stream {
         remote_rtp: theirs.rtp,
         remote_rtcp: if theirs.rtcp_mux { theirs.rtp } else { theirs.rtcp },
@@ -515,6 +622,7 @@ fn stream(theirs: &Remote, ours: &Draft, payloads: Vec<Payload>, direction: Dire
         dtls: None,
         payloads,
         ptime_ms: theirs.media.ptime_ms,
+        ice,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::ability::{Ability, Security};
 use crate::crypto::CryptoLine;
 use crate::dtls::RemoteDtls;
+use crate::ice::RemoteIce;
 use crate::offer_answer::{Media, Refusal};
 use crate::section::{MediaDescription, MediaLine, socket};
 use crate::stream::{Direction, Payload};
@@ -30,6 +31,7 @@ pub(crate) struct Remote {
     pub(crate) rtcp_mux: bool,
     pub(crate) crypto: Option<RemoteCrypto>,
     pub(crate) dtls: Option<RemoteDtls>,
+    pub(crate) ice: Option<RemoteIce>,
 }
 
 /// How an m-line is protected.
@@ -164,6 +166,7 @@ impl Remote {
             rtcp_mux: media.rtcp_mux(),
             crypto,
             dtls,
+            ice: RemoteIce::read(media.session(), media, rtp),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! One agreed m-line seen from us: addresses, keys, payload types, direction.
 
 use crate::dtls::Dtls;
+use crate::ice::Ice;
 use crate::suite::SrtpKey;
 use std::net::SocketAddr;
 
@@ -25,6 +26,8 @@ pub struct Stream {
     pub payloads: Vec<Payload>,
     /// Packet time in ms that the far side asked for, if it did.
     pub ptime_ms: Option<u16>,
+    /// ICE, where both sides take part.
+    pub ice: Option<Ice>,
 }
 
 /// The direction attribute, seen from whoever holds it (RFC 3264, 5.1).

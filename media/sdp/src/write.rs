@@ -2,6 +2,7 @@
 
 use crate::crypto;
 use crate::dtls::{self, Fingerprint, Setup};
+use crate::ice::OurIce;
 use crate::offer_answer::{Local, Media};
 use crate::section::MediaLine;
 use crate::stream::Direction;
@@ -21,6 +22,9 @@ pub(crate) struct Draft {
     pub(crate) crypto: Vec<(u32, SrtpKey)>,
     /// Or the handshake that makes the keys.
     pub(crate) dtls: Option<DtlsLines>,
+    pub(crate) ice: OurIce,
+    /// RTCP may yet get a port of its own: it has a candidate, too.
+    pub(crate) rtcp_apart: bool,
 }
 
 /// What we say of DTLS.
@@ -63,6 +67,7 @@ impl Draft {
             "v=0\r\no=- {} {version} IN {kind} {address}\r\ns=-\r\nc=IN {kind} {address}\r\nt=0 0\r\n",
             local.session_id
         );
+        body.push_str(self.ice.session_line());
         for slot in &self.slots {
             match slot {
                 Slot::Audio => self.write_audio(local, &mut body),
@@ -95,6 +100,12 @@ impl Draft {
                 line(format_args!("a=fmtp:{number} {EVENTS}\r\n"));
             }
         }
+        let rtcp = self.rtcp_apart.then_some(local.rtcp_port);
+        self.ice.write(body, local.address, local.rtp_port, rtcp);
+        let mut line = |text: std::fmt::Arguments<'_>| {
+            let written = body.write_fmt(text);
+            debug_assert!(written.is_ok(), "a String takes everything");
+        };
         for (tag, key) in &self.crypto {
             line(format_args!("{}", crypto::write(*tag, key)));
         }

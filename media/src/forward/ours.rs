@@ -19,6 +19,7 @@ impl Forward {
                 from.watch.begin();
                 to.watch.begin();
             }
+            Order::ExpectChecks(offered) => from.expect_checks(offered),
             Order::Press(key) => from.pressing.press(now.mono, key.event, Some(key.held)),
             Order::Pressed(key) => {
                 if from.hearing.info(now.mono) {

@@ -10,6 +10,7 @@ mod call;
 mod contexts;
 mod dtls;
 mod hold;
+mod ice;
 mod keys;
 mod latching;
 mod libsrtp;

@@ -5,7 +5,7 @@ use crate::hook::{RouteAnswer, RouteQuestion};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
 use crate::record::Record;
-use sdp::{CallStats, Carriage, Notice, Order, Silence};
+use sdp::{CallStats, Carriage, IceTrouble, Notice, Order, Silence};
 use sip_core::Message;
 use sip_core::transaction::{ClientId, Hop as SipHop};
 use std::net::{IpAddr, SocketAddr};
@@ -439,6 +439,15 @@ pub enum Event {
         silence: Option<Silence>,
         /// How long nothing was, where something is again.
         after: Option<Duration>,
+    },
+    /// ICE on a leg of a call that is up is not as it should be.
+    IceTrouble {
+        /// The call.
+        call: CallId,
+        /// The trunk of the leg.
+        trunk: String,
+        /// What is wrong.
+        trouble: IceTrouble,
     },
     /// A message that was well formed but led nowhere.
     Discarded {

@@ -10,6 +10,7 @@ use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
+use sdp::ice::Credentials;
 use sdp::{
     Ability, Carriage, Codecs, Dtmf, Events, LatchPolicy, Local, Negotiation, Security, SrtpKey,
     Terms,
@@ -219,11 +220,20 @@ pub(crate) fn negotiation(
         session_id: core.rng.next_u64() >> 1,
         keys: ability.suites.iter().map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect(),
     };
+    let ice = plan.trunks.get(trunk).map(|trunk| trunk.ice).unwrap_or_default();
     // Teams knows SDES alone.
     let certificate = core.certificate.clone().filter(|_| !is_teams(plan, trunk));
     Negotiation::new(local, ability)
         .with_certificate(certificate)
         .with_codecs(codecs(plan, trunk, whose))
+        .with_ice(ice, Credentials::generate(&mut core.rng))
+}
+
+/// What the far side of a leg needs to begin ICE anew by its next offer.
+pub(crate) fn may_restart_ice(core: &mut Core, negotiation: &mut Negotiation) {
+    if negotiation.wants_credentials() {
+        negotiation.spare_credentials(Credentials::generate(&mut core.rng));
+    }
 }
 
 /// What a leg on `trunk` may agree.

@@ -63,7 +63,17 @@ impl World {
     }
 
     /// The same, with carriers that differ.
-    pub fn emulate_with(&mut self, teams: Script, mut vary: impl FnMut(&mut Carrier)) {
+    pub fn emulate_with(&mut self, teams: Script, vary: impl FnMut(&mut Carrier)) {
+        self.emulate_varied(teams, |_| {}, vary);
+    }
+
+    /// The same, with a Teams that differs, too.
+    pub fn emulate_varied(
+        &mut self,
+        teams: Script,
+        vary_teams: impl FnOnce(&mut Teams),
+        mut vary: impl FnMut(&mut Carrier),
+    ) {
         let endpoints = [Who::Sip, Who::Sip2, Who::Sip3].map(|who| Endpoint {
             fqdn: who.host(),
             local: who.address(),
@@ -71,7 +81,8 @@ impl World {
         });
         let tenants = [CONTOSO, FABRIKAM, NODE]
             .map(|fqdn| Tenant { fqdn: fqdn.into(), address: Who::Sip.ours() });
-        let teams = Teams::new(endpoints.into(), tenants.into(), teams);
+        let mut teams = Teams::new(endpoints.into(), tenants.into(), teams);
+        vary_teams(&mut teams);
         let media = Ipv4Addr::new(52, 115, 0, 9).into();
         let plan = media_plan(media, TEAMS_HZ, CARRIER_HZ);
         let agent = Agent::teams(teams, plan, self.fresh_rng());

@@ -93,10 +93,10 @@ impl Agent {
         match input {
             Input::Message { hop, message } => self.message(now, hop, message),
             Input::Packet { local_port, from, octets } => {
-                if let Some(id) = self.core.ports.get(&local_port).copied()
-                    && let Some(call) = self.calls.get_mut(&id)
-                {
-                    call.sound.hear(now, local_port, from, &octets);
+                if let Some(id) = self.core.ports.get(&local_port).copied() {
+                    self.with(id, |core, call| {
+                        call.sound.hear(now, (local_port, from), &octets, &mut core.outputs);
+                    });
                 }
             }
             Input::SendFailed { client } => self.core.layer.transport_failed(now.mono, client),
@@ -154,6 +154,16 @@ impl Agent {
     /// Takes a call off hold; whether it is in a state for that.
     pub fn resume(&mut self, now: Now, call: CallId) -> bool {
         self.change(now, call, Wish::Resume)
+    }
+
+    /// Begins ICE anew on a call; whether it is in a state for that.
+    pub fn restart_ice(&mut self, now: Now, call: CallId) -> bool {
+        self.change(now, call, Wish::Restart)
+    }
+
+    /// How far ICE has come on a call, if it has any.
+    pub fn ice(&self, call: CallId) -> Option<sdp::IceReport> {
+        self.calls.get(&call)?.sound.ice()
     }
 
     /// Repeats the description of a call (session refresh); whether it is in a state for that.

@@ -13,7 +13,8 @@ use crate::transfer::Transfer;
 use bytes::Bytes;
 use media::Now;
 use rand_core::RngCore;
-use sdp::{Direction, Local, Negotiation, SrtpKey, Stream};
+use sdp::ice::Credentials;
+use sdp::{Direction, IcePolicy, Local, Negotiation, SrtpKey, Stream};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::usage::prack;
 use sip_core::usage::session_timer::SessionTimer;
@@ -111,6 +112,12 @@ impl Call {
             session_id: u64::from(core.rng.next_u32()),
             keys: ability.suites.iter().map(|s| SrtpKey::generate(s, &mut core.rng)).collect(),
         };
+        let mut negotiation =
+            Negotiation::new(local, ability).with_certificate(core.persona.certificate());
+        let ice = core.persona.ice();
+        if ice != IcePolicy::Off {
+            negotiation = negotiation.with_ice(ice, Credentials::generate(&mut core.rng));
+        }
         Some(Self {
             id,
             state,
@@ -118,8 +125,7 @@ impl Call {
             contact: contact.into(),
             call_id,
             tag,
-            negotiation: Negotiation::new(local, ability)
-                .with_certificate(core.persona.certificate()),
+            negotiation,
             dress: Dress::new(&mut core.rng),
             sound,
             flows: None,

@@ -4,7 +4,7 @@ use crate::abilities::{Abilities, Reliability};
 use crate::persona::Opening;
 use crate::script::Script;
 use crate::{Dial, Hop, Transport};
-use sdp::{Ability, Certificate, Direction, Media};
+use sdp::{Ability, Certificate, Direction, IcePolicy, Media};
 use sip_core::{Headers, Name};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Carrier {
     pub certificate: Option<Arc<Certificate>>,
     /// Whether a handshake that it has agreed takes place.
     pub shakes_hands: bool,
+    /// What it does about ICE.
+    pub ice: IcePolicy,
     /// The direction it offers to hold a call.
     pub hold: Direction,
     /// What it calls itself.
@@ -48,6 +50,7 @@ impl Carrier {
             ability: Ability::plain(),
             certificate: None,
             shakes_hands: true,
+            ice: IcePolicy::Off,
             hold: Direction::SendOnly,
             product: "Carrier/1".to_owned(),
             abilities: Abilities::default(),

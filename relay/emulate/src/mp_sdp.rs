@@ -35,6 +35,19 @@ pub(crate) fn dress(body: &Bytes, role: Role, keys: AnswerKeys, second: &SrtpKey
     with("m=").for_each(&mut say);
     with("c=").for_each(&mut say);
     with("a=rtcp:").for_each(&mut say);
+    for line in
+        lines().filter(|line| line.starts_with("a=ice-ufrag") || line.starts_with("a=ice-pwd"))
+    {
+        say(line);
+    }
+    // RTCP is multiplexed; what else a client has is not for us (TDR-ICE-011).
+    for line in with("a=candidate:1 1 ") {
+        say(line);
+        say(
+            "a=candidate:4 1 tcp-pass 18087935 52.112.143.212 3478 typ relay raddr 10.0.22.127 rport 3478",
+        );
+        say("a=candidate:5 1 UDP 2130705919 2001:db8::55 50014 typ host");
+    }
     say("a=label:audio-0");
     say("a=mid:1");
     for line in with("a=crypto:") {

@@ -7,7 +7,7 @@ use crate::script::Behaviour;
 use crate::teams::{Dress, Teams};
 use crate::{Dial, Hop, Transport};
 use bytes::Bytes;
-use sdp::{Ability, Certificate, Direction, Media, SrtpKey};
+use sdp::{Ability, Certificate, Direction, IcePolicy, Media, SrtpKey};
 use sip_core::{Method, Name, NameAddr, Request, Response, Uri};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -52,6 +52,15 @@ impl Persona {
 
     pub(crate) fn shakes_hands(&self) -> bool {
         matches!(self, Self::Carrier(carrier) if carrier.shakes_hands)
+    }
+
+    /// What it does about ICE.
+    pub(crate) const fn ice(&self) -> IcePolicy {
+        match self {
+            Self::Carrier(carrier) => carrier.ice,
+            Self::Teams(teams) if teams.bypass => IcePolicy::Full,
+            Self::Teams(_) => IcePolicy::Off,
+        }
     }
 
     /// What our offers name.

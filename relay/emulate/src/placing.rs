@@ -58,6 +58,7 @@ pub(crate) fn place(
     if !core.persona.abilities().is_some_and(|abilities| abilities.offerless) {
         let offer = call.negotiation.make_offer(&core.persona.offers());
         invite.set_body("application/sdp", core.persona.dress(&offer, Role::Offer, &call.dress));
+        call.sound.expect_checks(call.negotiation.ice_offered().as_ref());
     }
 
     let (client, invite) = core.request(now.mono, &call.hop, invite, Asked::Invite(id));

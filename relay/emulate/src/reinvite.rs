@@ -6,6 +6,7 @@ use crate::io::Event;
 use crate::mp_sdp::Role;
 use media::Now;
 use rand_core::RngCore;
+use sdp::ice::Credentials;
 use sdp::{Direction, Media};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::{Method, Name, Request, Response};
@@ -18,6 +19,8 @@ pub(crate) enum Wish {
     Resume,
     /// Nothing new (TDR-DLG-013).
     Refresh,
+    /// ICE anew, as when a call moves to another client (TDR-XFR-050).
+    Restart,
 }
 
 /// A re-INVITE under way.
@@ -80,7 +83,9 @@ impl Call {
         let direction = match wish {
             Wish::Hold => core.persona.hold(),
             Wish::Resume => Direction::SendRecv,
-            Wish::Refresh => last.as_ref().map_or(Direction::SendRecv, |media| media.direction),
+            Wish::Refresh | Wish::Restart => {
+                last.as_ref().map_or(Direction::SendRecv, |media| media.direction)
+            }
         };
         let media = Media { direction, ..last.unwrap_or_else(|| core.persona.offers()) };
         let mut request = up.dialog.request(way.method());
@@ -88,10 +93,14 @@ impl Call {
         let next = up.dialog.next_hop();
         request.headers.push(Name::Contact, self.contact.clone());
         self.session.offer(&mut request.headers);
+        if wish == Wish::Restart {
+            self.negotiation.restart_ice(Credentials::generate(&mut core.rng));
+        }
         if way.offers() {
             let offer = self.negotiation.make_offer(&media);
             let offer = core.persona.dress(&offer, Role::Offer, &self.dress);
             request.set_body("application/sdp", offer);
+            self.sound.expect_checks(self.negotiation.ice_offered().as_ref());
         }
         let hop = core.persona.next_hop(&next, &self.hop);
         let asked = match way.method() {
@@ -142,7 +151,9 @@ impl Call {
                 match change.wish {
                     Wish::Hold => self.on_hold = true,
                     Wish::Resume => self.on_hold = false,
-                    Wish::Refresh => core.emit(Event::Refreshed { call: self.id }),
+                    Wish::Refresh | Wish::Restart => {
+                        core.emit(Event::Refreshed { call: self.id });
+                    }
                 }
                 self.agree(core, now, &stream, Role::Offer, true);
             }
@@ -194,6 +205,9 @@ impl Call {
         }
         if self.refuses_interval(core, now, server, request) {
             return;
+        }
+        if self.negotiation.wants_credentials() {
+            self.negotiation.spare_credentials(Credentials::generate(&mut core.rng));
         }
         if self.negotiation.receive_offer(request.body()).is_err() {
             return core.answer(now.mono, server, request, 488, None);

@@ -5,9 +5,11 @@ use crate::judge::{Heard, Judge};
 use crate::rtcp::{self, Sent};
 use crate::tone;
 use bytes::Bytes;
+use media::Component;
 use media::demux::Kind;
 use media::dtls::{Association, Outcome};
 use media::g711::{Law, RATE_HZ};
+use media::ice::Agent;
 use media::rtp::Header;
 use media::srtp::{Receiver, Sender};
 use media::{Now, PacketBuf};
@@ -44,6 +46,8 @@ pub(crate) struct Sound {
     plays_hz: u32,
     expects_hz: u32,
     agreed: Option<Agreed>,
+    /// Its connectivity checks, once it was offered or has agreed any.
+    ice: Option<Box<Agent>>,
     sender: Option<Sender>,
     receiver: Option<Receiver>,
     /// What makes the keys, where SDP names none; with rtcp-mux alone.
@@ -90,6 +94,7 @@ impl Sound {
             plays_hz: plan.plays_hz,
             expects_hz: plan.expects_hz,
             agreed: None,
+            ice: None,
             sender: None,
             receiver: None,
             handshake: None,
@@ -116,6 +121,14 @@ impl Sound {
     /// The stream in force from now on. `key` is what we protect with where it is not the one that
     /// the stream names.
     pub(crate) fn agree(&mut self, now: Now, stream: &Stream, key: Option<&SrtpKey>) {
+        match &stream.ice {
+            Some(ice) => self.agent().agree(ice, stream, None),
+            None => {
+                if let Some(agent) = &mut self.ice {
+                    agent.leave();
+                }
+            }
+        }
         let law = |payload: &sdp::Payload| Law::of(&payload.encoding);
         self.agreed = Some(Agreed {
             remote_rtp: stream.remote_rtp,
@@ -178,8 +191,40 @@ impl Sound {
         }
     }
 
+    /// An offer of ours with ICE has gone out.
+    pub(crate) fn expect_checks(&mut self, offered: Option<&sdp::IceOffered>) {
+        if let Some(offered) = offered {
+            self.agent().expect(offered);
+        }
+    }
+
+    fn agent(&mut self) -> &mut Agent {
+        let seed = (u64::from(self.first_ssrc) << 16 | u64::from(self.rtp_port)).to_be_bytes();
+        self.ice.get_or_insert_with(|| Box::new(Agent::new(&seed)))
+    }
+
+    /// How far ICE has come.
+    pub(crate) fn ice(&self) -> Option<sdp::IceReport> {
+        self.ice.as_ref()?.report()
+    }
+
+    /// Where our packets go.
+    fn destination(&self, component: Component) -> Option<SocketAddr> {
+        if let Some(agent) = self.ice.as_ref().filter(|agent| agent.leads()) {
+            return agent.destination(component);
+        }
+        let agreed = self.agreed.as_ref()?;
+        match component {
+            Component::Rtp => agreed.remote_rtp,
+            Component::Rtcp => agreed.remote_rtcp,
+        }
+    }
+
     /// Stops for good; what was heard stays.
     pub(crate) fn stop(&mut self) {
+        if let Some(agent) = &mut self.ice {
+            agent.leave();
+        }
         (self.next_packet, self.next_report, self.agreed) = (None, None, None);
         self.handshake = None;
     }
@@ -200,12 +245,20 @@ impl Sound {
     pub(crate) fn due(&self) -> Option<Instant> {
         let handshake = self.handshake.as_ref().filter(|_| self.shakes_hands);
         let handshake = handshake.and_then(Association::due);
-        [self.next_packet, self.next_report, handshake].into_iter().flatten().min()
+        let check = self.ice.as_ref().and_then(|agent| agent.next_due());
+        [self.next_packet, self.next_report, handshake, check].into_iter().flatten().min()
     }
 
     /// Sends what is due.
     pub(crate) fn run(&mut self, now: Now, out: &mut impl Extend<Output>) {
         self.shake(now, out);
+        if let Some(agent) = &mut self.ice {
+            while let Some((component, to)) = agent.generate(now.mono, &mut self.slot) {
+                let from_port = self.rtp_port + component as u16;
+                let octets = Bytes::copy_from_slice(self.slot.packet());
+                out.extend([Output::SendPacket { from_port, to, octets }]);
+            }
+        }
         while let Some(due) = self.next_packet.filter(|due| *due <= now.mono) {
             let late = now.mono.saturating_duration_since(due);
             let due = if late > CATCH_UP { now.mono } else { due };
@@ -222,8 +275,8 @@ impl Sound {
         if self.awaits_keys() {
             return None;
         }
-        let agreed = self.agreed.as_ref()?;
-        let (to, (number, law)) = (agreed.remote_rtp?, agreed.codec?);
+        let (number, law) = self.agreed.as_ref()?.codec?;
+        let to = self.destination(Component::Rtp)?;
         let source = &mut self.source;
         // The clock runs on through a pause (RFC 3550, 5.1).
         let pause = source.last.map(|last| due.saturating_duration_since(last));
@@ -262,7 +315,8 @@ impl Sound {
             return None;
         }
         let agreed = self.agreed.as_ref()?;
-        let to = agreed.remote_rtcp?;
+        let mux = agreed.rtcp_mux;
+        let to = self.destination(if mux { Component::Rtp } else { Component::Rtcp })?;
         let source = &self.source;
         let since = source.last.map_or(0, |last| {
             let since = now.mono.saturating_duration_since(last);
@@ -282,7 +336,7 @@ impl Sound {
         if let Some(sender) = &mut self.sender {
             sender.protect_rtcp(&mut self.slot).ok()?;
         }
-        let from_port = if agreed.rtcp_mux { self.rtp_port } else { self.rtp_port + 1 };
+        let from_port = if mux { self.rtp_port } else { self.rtp_port + 1 };
         Some(Output::SendPacket {
             from_port,
             to,
@@ -291,7 +345,23 @@ impl Sound {
     }
 
     /// A datagram came to one of our ports.
-    pub(crate) fn hear(&mut self, now: Now, port: u16, from: SocketAddr, octets: &[u8]) {
+    pub(crate) fn hear(
+        &mut self,
+        now: Now,
+        (port, from): (u16, SocketAddr),
+        octets: &[u8],
+        out: &mut impl Extend<Output>,
+    ) {
+        if let (Kind::Stun, Some(agent)) = (Kind::of(octets), &mut self.ice) {
+            self.slot.set_len(octets.len());
+            self.slot.packet_mut().copy_from_slice(octets);
+            let component = if port == self.rtp_port { Component::Rtp } else { Component::Rtcp };
+            if let Ok(Some(_)) = agent.packet(now.mono, component, from, &mut self.slot) {
+                let octets = Bytes::copy_from_slice(self.slot.packet());
+                out.extend([Output::SendPacket { from_port: port, to: from, octets }]);
+            }
+            return;
+        }
         if let (Kind::Dtls, Some(handshake)) = (Kind::of(octets), &mut self.handshake) {
             if self.shakes_hands && self.shakes_with == Some(from) {
                 // What it refuses it would refuse from anybody.

@@ -101,10 +101,10 @@ pub(crate) fn request(
         (Method::Invite, None) if request.headers.to().tag().is_none() => {
             called(teams, hop, request, &mut faults);
             strict_headers::caller(&request.headers, &mut faults);
-            invite(request, None, &mut faults);
+            invite(teams.bypass, request, None, &mut faults);
         }
         (Method::Invite, Some(call)) => {
-            invite(request, call.seen.sdp.as_ref(), &mut faults);
+            invite(teams.bypass, request, call.seen.sdp.as_ref(), &mut faults);
         }
         _ => {}
     }
@@ -155,7 +155,12 @@ pub(crate) fn response(
         expect(!headers.has_token(Name::Require, "100rel"), "TDR-EM-024", "100rel", &mut faults);
         answer_identity(teams, headers, &call.seen.host, &mut faults);
         let early = response.status < 200;
-        strict_sdp::answer(response.body(), call.seen.sdp.as_ref().filter(|_| !early), &mut faults);
+        strict_sdp::answer(
+            teams.bypass,
+            response.body(),
+            call.seen.sdp.as_ref().filter(|_| !early),
+            &mut faults,
+        );
     }
     if !response.body().is_empty() {
         call.seen.sdp = Some(response.body().clone());
@@ -284,7 +289,7 @@ fn called(teams: &Teams, hop: &Hop, request: &Request, faults: &mut Vec<Fault>) 
     expect(from_ok, "TDR-OUT-004", "From names another host than Contact", faults);
 }
 
-fn invite(request: &Request, before: Option<&Bytes>, faults: &mut Vec<Fault>) {
+fn invite(bypass: bool, request: &Request, before: Option<&Bytes>, faults: &mut Vec<Fault>) {
     let headers = &request.headers;
     if headers.get(Name::Replaces).is_some() {
         faults.push(Fault::refused("TDR-OUT-008", 420, "Replaces is not supported"));
@@ -297,7 +302,7 @@ fn invite(request: &Request, before: Option<&Bytes>, faults: &mut Vec<Fault>) {
     if !sdp.to_ascii_lowercase().starts_with(b"application/sdp") {
         return faults.push(Fault::refused("TDR-OUT-010", 415, "Body is no SDP"));
     }
-    strict_sdp::offer(request.body(), before, faults);
+    strict_sdp::offer(bypass, request.body(), before, faults);
 }
 
 /// A request in a dialog names our Contact octet by octet (TDR-FO-007).

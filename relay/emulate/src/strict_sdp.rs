@@ -2,12 +2,13 @@
 
 use crate::strict::{Fault, expect};
 use bytes::Bytes;
+use sdp::ice::Candidate;
 use sdp::section::MediaDescription;
 use sdp::{Direction, SessionDescription, Suite};
 use std::net::SocketAddr;
 
 /// Checks an offer; `before` is the far side's last description in this dialog.
-pub(crate) fn offer(body: &[u8], before: Option<&Bytes>, faults: &mut Vec<Fault>) {
+pub(crate) fn offer(bypass: bool, body: &[u8], before: Option<&Bytes>, faults: &mut Vec<Fault>) {
     let Ok(sdp) = SessionDescription::parse(body) else {
         return faults.push(Fault::refused("TDR-SDP-001", 488, "SDP cannot be read"));
     };
@@ -23,6 +24,7 @@ pub(crate) fn offer(body: &[u8], before: Option<&Bytes>, faults: &mut Vec<Fault>
     }
     payload_types(&audio, faults);
     crypto(&audio, &[1], faults);
+    ice(bypass, &sdp, &audio, faults);
     common(&sdp, &audio, faults);
     if let Some(before) = before {
         let half = matches!(audio.direction(), Direction::SendOnly | Direction::RecvOnly);
@@ -32,7 +34,7 @@ pub(crate) fn offer(body: &[u8], before: Option<&Bytes>, faults: &mut Vec<Fault>
 }
 
 /// Checks an answer; `early` is the one that came before in a provisional response, if any.
-pub(crate) fn answer(body: &[u8], early: Option<&Bytes>, faults: &mut Vec<Fault>) {
+pub(crate) fn answer(bypass: bool, body: &[u8], early: Option<&Bytes>, faults: &mut Vec<Fault>) {
     if body.is_empty() {
         return;
     }
@@ -43,6 +45,7 @@ pub(crate) fn answer(body: &[u8], early: Option<&Bytes>, faults: &mut Vec<Fault>
     };
     // Tag 1 of our offers is the long suite.
     crypto(&audio, &[1], faults);
+    ice(bypass, sdp, &audio, faults);
     common(sdp, &audio, faults);
     if let Some(early) = early {
         continuity(sdp, &audio, body, early, faults);
@@ -76,6 +79,33 @@ fn crypto(audio: &MediaDescription<'_>, tags: &[u32], faults: &mut Vec<Fault>) {
     expect(tags.contains(&line.tag), "TDR-SDP-002", "another crypto tag", faults);
     expect(line.suite == Suite::AesCm128HmacSha1_80, "TDR-SRTP-001", "another suite", faults);
     expect(!line.has_mki(), "TDR-SDP-005", "an MKI", faults);
+}
+
+/// ICE-lite with exactly one candidate, IPv4, under media bypass; none without (TDR-ICE-001).
+fn ice(
+    bypass: bool,
+    sdp: &SessionDescription,
+    audio: &MediaDescription<'_>,
+    faults: &mut Vec<Fault>,
+) {
+    let written = audio.section().attribute("candidate").count();
+    if !bypass {
+        return expect(written == 0, "TDR-ICE-001", "ICE without media bypass", faults);
+    }
+    let candidates: Vec<_> =
+        audio.section().attribute("candidate").filter_map(Candidate::parse).collect();
+    if candidates.is_empty() {
+        return faults.push(Fault::refused("TDR-ICE-001", 488, "No ICE candidates"));
+    }
+    let one = written == 1
+        && candidates.iter().all(|candidate| {
+            candidate.component == 1
+                && candidate.address.is_ipv4()
+                && Some(candidate.address) == place(audio)
+        });
+    expect(one, "TDR-ICE-001", "not the one IPv4 candidate of the m-line", faults);
+    let lite = sdp.session().attribute("ice-lite").next().is_some();
+    expect(lite, "TDR-ICE-001", "no a=ice-lite for the session", faults);
 }
 
 fn common(sdp: &SessionDescription, audio: &MediaDescription<'_>, faults: &mut Vec<Fault>) {
@@ -113,7 +143,7 @@ fn place(audio: &MediaDescription<'_>) -> Option<SocketAddr> {
 }
 
 /// TDR-SDP-012.
-const ATTRIBUTES: [&str; 14] = [
+const ATTRIBUTES: [&str; 15] = [
     "rtpmap",
     "fmtp",
     "ptime",
@@ -127,5 +157,6 @@ const ATTRIBUTES: [&str; 14] = [
     "rtcp-mux",
     "ice-lite",
     "ice-ufrag",
+    "ice-pwd",
     "candidate",
 ];

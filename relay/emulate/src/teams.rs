@@ -28,6 +28,8 @@ pub struct Teams {
     pub answer_keys: AnswerKeys,
     /// Whether its INVITEs carry a Record-Route (TDR-FO-007).
     pub record_route: bool,
+    /// Whether its trunks have media bypass: its clients are full ICE agents.
+    pub bypass: bool,
     /// Pause between its OPTIONS to a trunk that has sent OPTIONS (TDR-OPT-001).
     pub options_every: Duration,
 }
@@ -98,6 +100,7 @@ impl Teams {
             strict: true,
             answer_keys: AnswerKeys::OneLine,
             record_route: false,
+            bypass: false,
             options_every: Duration::from_secs(60),
         }
     }

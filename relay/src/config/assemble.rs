@@ -46,6 +46,7 @@ pub(crate) fn host(directory: &Path, host: &HostDraft, problems: &Problems) -> A
             transport_fits(trunk, listener, host, problems);
         }
         ambiguous_sources(index, host, &linked, problems);
+        bypass_fits(index, host, &linked, problems);
         format_fits(trunk, host, problems);
     }
     idle_listeners(host, &linked, problems);
@@ -288,6 +289,44 @@ fn format_fits(trunk: &TrunkDraft, host: &HostDraft, problems: &Problems) {
     }
 }
 
+/// Media bypass has one candidate, which is IPv4 (TDR-MED-006), and Microsoft knows an FQDN with its
+/// port as a trunk with bypass or as one without, never as both.
+fn bypass_fits(index: usize, host: &HostDraft, linked: &Linked, problems: &Problems) {
+    let trunk = &host.trunks[index];
+    let bypasses = |trunk: &TrunkDraft| {
+        trunk.ice.as_ref().is_some_and(|at| at.value == sdp::IcePolicy::Bypass)
+    };
+    let Some(ice) = trunk.ice.as_ref().filter(|_| bypasses(trunk)) else { return };
+    let media = linked.media_of_trunk[index].and_then(|at| host.media.get(at));
+    if let Some(advertise) = media.and_then(|media| media.advertise)
+        && advertise.is_ipv6()
+    {
+        let message = format!(
+            "{}: media bypass is IPv4 only, and its media address advertises {advertise}",
+            trunk.whose
+        );
+        let hint = "media = \"NAME\" of a [[media.address]] with IPv4".to_owned();
+        problems.error(ice.place, message, Some(hint));
+    }
+    let listener = linked.listener_of_trunk[index];
+    let other = host.trunks.iter().enumerate().find(|(at, other)| {
+        other.kind == Some(TrunkKind::Teams)
+            && listener.is_some()
+            && linked.listener_of_trunk[*at] == listener
+            && !bypasses(other)
+    });
+    if let Some((_, other)) = other {
+        let message = format!(
+            "{}: `bypass = true` needs a listener of its own: Microsoft knows one FQDN and port as a \
+             trunk with media bypass or as one without, and {} is on the same",
+            trunk.whose, other.whose
+        );
+        let hint =
+            "a second [[listener]] on another port, and a second trunk at Microsoft".to_owned();
+        problems.error(ice.place, message, Some(hint));
+    }
+}
+
 /// Two trunks of one listener with the same block: messages from it always count as the first's.
 fn ambiguous_sources(index: usize, host: &HostDraft, linked: &Linked, problems: &Problems) {
     let trunk = &host.trunks[index];
@@ -377,6 +416,7 @@ fn trunk(
         country: draft.country.or(host.country.filter(|_| draft.kind != Some(TrunkKind::Teams))),
         headers: draft.headers,
         terms: draft.terms.clone(),
+        ice: draft.ice.as_ref().map(|at| at.value).unwrap_or_default(),
         reliable: draft.reliable,
         follow_redirects: draft.follow_redirects,
         transfer: draft.transfer,

@@ -16,7 +16,7 @@ use b2bua::plan::{
     Breaker, Cidr, Failover, HeaderPolicy, Reliable, SrtpPolicy, TargetName, TransferPolicy,
     Transport, TrunkKind,
 };
-use sdp::{Keying, Suites};
+use sdp::{IcePolicy, Keying, Suites};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -58,6 +58,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) headers: HeaderPolicy,
     pub(crate) numbers: TrunkNumbers,
     pub(crate) terms: sdp::Terms,
+    pub(crate) ice: Option<At<IcePolicy>>,
     pub(crate) reliable: Reliable,
     pub(crate) follow_redirects: bool,
     pub(crate) transfer: TransferPolicy,
@@ -78,6 +79,10 @@ pub(crate) enum RootsDraft {
 }
 
 const KINDS: &[(&str, TrunkKind)] = &[("teams", TrunkKind::Teams), ("carrier", TrunkKind::Carrier)];
+const ICE: &[(&str, IcePolicy)] =
+    &[("off", IcePolicy::Off), ("lite", IcePolicy::Lite), ("full", IcePolicy::Full)];
+/// What a Teams client says something within, muted or not: checks, if nothing else (TDR-ICE-012).
+const ICE_TIMEOUT: Duration = Duration::from_secs(30);
 const RELIABLE: &[(&str, Reliable)] =
     &[("off", Reliable::Off), ("supported", Reliable::Supported), ("required", Reliable::Required)];
 
@@ -120,11 +125,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     }
     let srtp = srtp::policy(table, teams);
     let suites = srtp::suites(table, teams);
-    if teams {
-        table.optional("bypass", bypass);
-    } else {
-        table.idle("bypass", "media bypass is between Teams clients and us");
-    }
+    let ice = ice(table, teams);
+    let ice_timeout = ice_timeout(table);
     if teams {
         table.idle("auth", "Teams knows us by our certificate and challenges nobody");
         table.idle("register", "nobody registers with Teams");
@@ -152,7 +154,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         country: country(table, teams),
         headers: headers::read(table, teams),
         numbers: numbers::trunk(table, teams),
-        terms: terms::read(table, teams),
+        terms: sdp::Terms { ice_timeout, ..terms::read(table, teams) },
+        ice,
         reliable: reliable(table, teams),
         follow_redirects: follow_redirects(table, teams),
         transfer: transfer(table, teams),
@@ -204,13 +207,23 @@ fn session_timer(table: &mut Reader<'_>) -> Option<Terms> {
     })
 }
 
-/// Media bypass asks for ICE, which Teams clients check us by (TDR-ICE-001).
-fn bypass(written: &DeValue<'_>) -> Result<(), Wrong> {
-    match value::flag(written)? {
-        true => Err(Wrong::new("cannot be had yet: there is no ICE")
-            .hint("bypass = false, and -MediaBypass $false on Microsoft's side")),
-        false => Ok(()),
+/// Connectivity checks: of Teams clients under media bypass (TDR-ICE-001), of a carrier as `ice` says.
+fn ice(table: &mut Reader<'_>, teams: bool) -> Option<At<IcePolicy>> {
+    if teams {
+        table.idle("ice", "Teams checks us under media bypass alone: `bypass`");
+        let bypass = table.optional("bypass", value::flag)?;
+        let ice = if bypass.value { IcePolicy::Bypass } else { IcePolicy::Off };
+        return Some(At { value: ice, place: bypass.place });
     }
+    table.idle("bypass", "media bypass is between Teams clients and us");
+    table.optional("ice", value::one_of(ICE))
+}
+
+/// How long nothing may come on a leg with ICE that is not held (TDR-ICE-012).
+fn ice_timeout(table: &mut Reader<'_>) -> Option<Duration> {
+    let range = Duration::from_secs(10)..=Duration::from_secs(600);
+    let written = table.optional("ice_timeout", value::off_or_duration(range));
+    written.map_or(Some(ICE_TIMEOUT), |at| at.value)
 }
 
 /// Whether a carrier or PBX may transfer its calls by REFER.

@@ -16,7 +16,7 @@ use crate::routing::Trace;
 use crate::session::Session;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Media, Negotiation, Stream};
+use sdp::{IceOffered, Media, Negotiation, Stream};
 use sip_core::transaction::{ClientId, GIVE_UP};
 use sip_core::usage::prack;
 use sip_core::{Dialog, Headers, Method, Name, Request, Response};
@@ -270,6 +270,11 @@ impl Attempt {
         {
             Registrars::lost(core, flow);
         }
+    }
+
+    /// Our end of ICE as its offer names it.
+    pub(super) fn ice_offered(&self) -> Option<IceOffered> {
+        self.negotiation.ice_offered()
     }
 
     /// Where requests of its dialogs may go for want of a better place.

@@ -73,6 +73,7 @@ impl Call {
         let trunk = attempt.trunk;
         let Some(fork) = attempt.fork_of_mut(&ask.request) else { return Fate::Lives };
         let negotiation = &mut fork.leg.negotiation;
+        leg::may_restart_ice(core, negotiation);
         if negotiation.stream().is_none() {
             return self.answer(core, ask, 491);
         }

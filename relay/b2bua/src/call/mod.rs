@@ -47,7 +47,7 @@ use crate::routing::Trace;
 use bytes::Bytes;
 use numbers::Whose;
 use renegotiate::Renegotiation;
-use sdp::{Carriage, Direction, Order, Silence};
+use sdp::{Carriage, Direction, IceOffered, Order, Silence};
 use setup::Setup;
 use sip_core::transaction::ServerId;
 use sip_core::{Method, Name, Request, Response};
@@ -178,10 +178,19 @@ impl Call {
 
     /// Gives both legs' streams to the media engine.
     fn connect(&self, core: &mut Core, a: Option<Carriage>, b: Option<Carriage>) {
+        // An offer in our answer waits for its own.
+        self.expect_checks(core, PeerLeg::A, self.a.negotiation.ice_offered());
         if let Some(ports) = self.media.ports {
             let (call, worker) = (self.id, ports.worker);
             let [a, b] = [a, b].map(|leg| leg.map(|leg| ports.not_to_themselves(leg)));
             core.outputs.push_back(Output::ConnectMedia { call, worker, a, b });
+        }
+    }
+
+    /// An offer of ours has gone out: checks may overtake its answer (TDR-ICE-006).
+    fn expect_checks(&self, core: &mut Core, leg: PeerLeg, offered: Option<IceOffered>) {
+        if let Some(offered) = offered {
+            self.order(core, leg, Order::ExpectChecks(offered));
         }
     }
 
@@ -216,6 +225,9 @@ impl Call {
         self.heard_on(ask.leg, flow);
         if let Some(leg) = self.leg(ask.leg) {
             leg.session.note(&ask.request.headers);
+            if matches!(ask.request.method, Method::Invite | Method::Update) {
+                leg::may_restart_ice(core, &mut leg.negotiation);
+            }
         }
         match ask.request.method {
             Method::Invite => self.reinvite(core, ask),

@@ -3,7 +3,7 @@
 use super::{Call, Fate, Phase};
 use crate::core::Core;
 use crate::io::{Event, PeerLeg};
-use sdp::{DtlsFailure, Notice, Silence, Suite};
+use sdp::{DtlsFailure, IceTrouble, Notice, Silence, Suite};
 use std::time::Duration;
 
 impl Call {
@@ -16,6 +16,7 @@ impl Call {
             Notice::Silent(cause) => self.heard_or_not(core, which, Some(cause), None),
             Notice::Heard(after) => self.heard_or_not(core, which, None, Some(after)),
             Notice::Dead => self.media_dead(core),
+            Notice::Ice(trouble) => self.ice_trouble(core, which, trouble),
         }
     }
 
@@ -85,5 +86,23 @@ impl Call {
         let trunk = self.plan.trunks.get(self.trunk_of(which));
         let trunk = trunk.map(|trunk| trunk.name.clone()).unwrap_or_default();
         core.emit(Event::Handshake { call: self.id, trunk, result });
+    }
+
+    /// ICE on leg `which` is not as it should be. Before the answer it may yet become so: whoever
+    /// rings need not check. A leg that nothing comes from any more is gone (TDR-ICE-012).
+    fn ice_trouble(&mut self, core: &mut Core, which: PeerLeg, trouble: IceTrouble) -> Fate {
+        if !matches!(self.phase, Phase::Up(_)) {
+            return Fate::Lives;
+        }
+        let trunk = self.plan.trunks.get(self.trunk_of(which));
+        let trunk = trunk.map_or_else(String::new, |trunk| trunk.name.clone());
+        core.emit(Event::IceTrouble { call: self.id, trunk, trouble });
+        match trouble {
+            // The far side gives up by itself, or media comes all the same.
+            IceTrouble::NeverCompleted => Fate::Lives,
+            IceTrouble::Silent | IceTrouble::ConsentLost => {
+                self.hang_up(core, None, Some("SIP;cause=408"), trouble.as_str())
+            }
+        }
     }
 }

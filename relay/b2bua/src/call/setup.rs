@@ -297,7 +297,9 @@ impl Call {
         }
         self.record.call_id_out = Some(attempt.call_id());
         core.dialogs.insert(attempt.key(), (self.id, PeerLeg::B));
+        let offered = attempt.ice_offered();
         setup.attempt = Some(attempt);
+        self.expect_checks(core, PeerLeg::B, offered);
         let trunk = plan.trunks.get(candidate.trunk);
         self.count_out(core, trunk);
         self.record.attempts.push(record::Attempt {

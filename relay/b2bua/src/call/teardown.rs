@@ -34,6 +34,7 @@ impl Call {
             (Phase::Up(_), _) if self.transfers.asked_by(which) => self.transferor_left(core),
             (Phase::Up(_), _) => {
                 let word = match which {
+                    _ if self.ended_by_ice() => "ice_failed",
                     PeerLeg::A => "caller_hangup",
                     PeerLeg::B => "callee_hangup",
                 };
@@ -42,6 +43,12 @@ impl Call {
             }
             (Phase::Ending, _) => Fate::Lives,
         }
+    }
+
+    /// Whether Microsoft says that its checks found no way to us (TDR-DLG-041).
+    fn ended_by_ice(&self) -> bool {
+        let words = self.record.reason.as_deref().unwrap_or_default();
+        words.contains("IceConnectivityChecksFailed")
     }
 
     /// Sends BYE on both legs, but not where the BYE came from, and ends the call.

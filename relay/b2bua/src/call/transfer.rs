@@ -253,7 +253,9 @@ impl Call {
             let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
             let to = (&candidate, to);
             let us = (identity, negotiation);
-            transfer.attempt = Some(transfer.invitation.send(core, &plan, self.id, to, us, None));
+            let attempt = transfer.invitation.send(core, &plan, self.id, to, us, None);
+            self.expect_checks(core, transfer.which, attempt.ice_offered());
+            transfer.attempt = Some(attempt);
             if !transfer.classes.is_empty() {
                 transfer.toll = self.begin_toll(core, std::mem::take(&mut transfer.classes));
             }

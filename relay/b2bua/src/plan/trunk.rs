@@ -5,7 +5,7 @@ use super::{
 };
 use crate::accounts::Accounts;
 use crate::numbering::{Country, NumberFormat};
-use sdp::{Codecs, Suites};
+use sdp::{Codecs, IcePolicy, Suites};
 use sip_core::usage::session_timer::Terms;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -123,6 +123,8 @@ pub struct Trunk {
     pub breaker: Option<Breaker>,
     /// What its headers may say, and what it is told.
     pub headers: HeaderPolicy,
+    /// Connectivity checks on its legs; media bypass on a Teams trunk.
+    pub ice: IcePolicy,
     /// How the media of its legs is carried.
     pub terms: sdp::Terms,
     /// Reliable provisional responses (a carrier; Teams has none).

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "these are tests, their shared parts too")]
 
 mod breaker;
+mod bypass;
 mod caller_id;
 mod cancel;
 mod carrier_calls_teams;

@@ -15,7 +15,7 @@ fn incoming(world: &mut World, who: Who) -> CallId {
 
 /// Both ends hear the other's tone and nothing else from now on, for two seconds.
 #[track_caller]
-fn both_hear(world: &mut World, ends: [(Who, CallId); 2]) {
+pub(crate) fn both_hear(world: &mut World, ends: [(Who, CallId); 2]) {
     world.run_for(ms(100));
     for (who, call) in ends {
         world.act(who, |agent, _| agent.listen_anew(call));
@@ -29,27 +29,27 @@ fn both_hear(world: &mut World, ends: [(Who, CallId); 2]) {
     }
 }
 
-fn carrier_calls(world: &mut World) -> [(Who, CallId); 2] {
+pub(crate) fn carrier_calls(world: &mut World) -> [(Who, CallId); 2] {
     let caller = world.carrier_dials(Who::Colt, PSTN, ANNA);
     let anna = incoming(world, Who::Sip);
     world.sees(Who::Colt, |event| matches!(event, Event::Answered { .. }));
     [(Who::Colt, caller), (Who::Sip, anna)]
 }
 
-fn teams_calls(world: &mut World) -> [(Who, CallId); 2] {
+pub(crate) fn teams_calls(world: &mut World) -> [(Who, CallId); 2] {
     let anna = world.teams_dials(CONTOSO, ANNA, PSTN);
     let subscriber = incoming(world, Who::Colt);
     world.sees(Who::Sip, |event| matches!(event, Event::Answered { .. }));
     [(Who::Sip, anna), (Who::Colt, subscriber)]
 }
 
-fn ends(world: &mut World, (who, call): (Who, CallId)) {
+pub(crate) fn ends(world: &mut World, (who, call): (Who, CallId)) {
     world.act(who, |agent, now| agent.hang_up(now, call));
     world.run_for(secs(1));
 }
 
 #[test]
-fn both_hear_each_other_when_the_carrier_calls() {
+pub(crate) fn both_hear_each_other_when_the_carrier_calls() {
     let mut world = World::new(3);
     world.emulate(teams_script(), carrier_script());
     let both = carrier_calls(&mut world);

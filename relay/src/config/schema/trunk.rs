@@ -69,8 +69,24 @@ pub(super) const TRUNK: Table = table(
             "How the keys of SRTP with a carrier are agreed: in SDP, or by a DTLS handshake in the media.",
         )
         .default("sdes"),
-        key("bypass", Flag, "Media bypass, of Microsoft's media path. Cannot be had yet.")
+        key(
+            "bypass",
+            Flag,
+            "Media bypass: audio comes from Teams clients themselves, found by ICE. Wants a listener of its own.",
+        )
             .default("false"),
+        key(
+            "ice",
+            Words(&["off", "lite", "full"]),
+            "Connectivity checks (RFC 8445) with a carrier: only answered, or sent, too.",
+        )
+        .default("off"),
+        key(
+            "ice_timeout",
+            DURATION_OR_OFF,
+            "How long nothing at all may come on a leg with ICE that is not held; then its call ends. 10s to 10m.",
+        )
+        .default("30s"),
         key("media", NAME, "The media address of its calls; the first if left out."),
         key("ports", PORTS, "Which ports of that address its calls get; all of them if left out."),
         key("dscp", Whole(0, 63), "What its audio is marked with; what that of its media address is if left out."),

@@ -583,3 +583,33 @@ tollgate.toml:47: trunk "bt": `sources` is missing
 hint: where the carrier calls from: sources = ["192.0.2.0/28"]"#;
     assert_eq!(told, expected);
 }
+
+#[test]
+fn media_bypass_where_it_cannot_be() {
+    let bypass = "kind = \"teams\"\nbypass = true";
+    let ours = Directory::sample().edit(MAIN, "kind = \"teams\"", bypass);
+    assert_eq!(ours.load().plan.trunks[0].ice, sdp::IcePolicy::Bypass);
+    let second = "[[trunk]]\nname = \"direct\"\nkind = \"teams\"\nlistener = \"teams\"\nroots = \"root.pem\"\n[[trunk]]\nname = \"colt\"";
+    let told = ours.edit(MAIN, "[[trunk]]\nname = \"colt\"", second).problems();
+    assert!(
+        told.starts_with(
+            "tollgate.toml:35: trunk \"teams\": `bypass = true` needs a listener of its own: Microsoft knows one FQDN and port as a trunk with media bypass or as one without, and trunk \"direct\" is on the same"
+        ),
+        "{told}"
+    );
+    let six = "advertise = \"2001:db8::10\"\nports";
+    let told = Directory::sample()
+        .edit(MAIN, "kind = \"teams\"", bypass)
+        .edit(MAIN, "advertise = \"203.0.113.10\"\nports", six)
+        .problems();
+    assert!(
+        told.contains("trunk \"teams\": media bypass is IPv4 only, and its media address advertises 2001:db8::10"),
+        "{told}"
+    );
+    each_is_told(&[(
+        MAIN,
+        "srtp = \"off\"",
+        "srtp = \"off\"\nbypass = true",
+        "tollgate.toml:45: trunk \"colt\": `bypass` does nothing here: media bypass is between Teams clients and us",
+    )]);
+}
