@@ -83,21 +83,22 @@ impl Forward {
 
     /// Takes the keys and payload types of both legs for either direction.
     fn pave(&mut self) {
+        self.terminates = self.legs.iter().any(|leg| leg.terms.rtcp == Rtcp::Terminate);
+        let may_pass = !self.terminates;
         for side in [Side::A, Side::B] {
             let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
             if let (Some(came), Some(goes)) = (from.stream(), to.stream()) {
                 let path = match &mut self.paths[side as usize] {
                     Some(path) => {
-                        path.renegotiate(came, goes, to.first_ssrc());
+                        path.renegotiate(came, goes, to.first_ssrc(), may_pass);
                         path
                     }
-                    path => path.insert(Path::between(came, goes, to.first_ssrc())),
+                    path => path.insert(Path::between(came, goes, to.first_ssrc(), may_pass)),
                 };
                 path.protect_rtcp_apart(from.keys_of_rtcp(), to.keys_of_rtcp(), to.first_ssrc());
                 self.crossings[side as usize] = keys::Crossing::between(came, goes, to.terms.dtmf);
             }
         }
-        self.terminates = self.legs.iter().any(|leg| leg.terms.rtcp == Rtcp::Terminate);
         for side in [Side::A, Side::B] {
             let (from, to) = pair(&mut self.legs, side);
             from.rtcp_agreed(self.terminates);
@@ -318,9 +319,13 @@ impl Forward {
         if !from.hears() {
             return Ok(Verdict::Consumed);
         }
-        let crossing = &self.crossings[side as usize];
-        let ears = (&mut self.notices, side);
-        let goes_on = ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?;
+        let passes = path.transform.passes();
+        // What stays encrypted tells nothing.
+        let goes_on = passes || {
+            let crossing = &self.crossings[side as usize];
+            let ears = (&mut self.notices, side);
+            ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?
+        };
         if !to.speaks() {
             return Ok(Verdict::Consumed);
         }
@@ -332,13 +337,20 @@ impl Forward {
             return Ok(Verdict::Consumed);
         };
         let payload_type = payload.number.ok_or(DropReason::Malformed)?;
-        rtp::set_payload_type(slot.packet_mut(), payload_type);
-        if !to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some()) {
-            return Ok(Verdict::Consumed);
+        if !passes {
+            rtp::set_payload_type(slot.packet_mut(), payload_type);
+            if !to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some()) {
+                return Ok(Verdict::Consumed);
+            }
         }
         let payload_octets = slot.len() - header.payload_at;
         let octets_sent = slot.len() as u64;
-        path.transform.seal(slot)?;
+        if !passes {
+            path.transform.seal(slot)?;
+            if path.wears_out() {
+                self.notices.push(side.other(), Notice::KeyWorn);
+            }
+        }
         from.stats.received_packets += 1;
         from.stats.received_octets += octets_received;
         to.stats.sent_packets += 1;
@@ -373,6 +385,12 @@ impl Forward {
         }
 
         from.note_alive(now.mono);
+        if outward.transform.passes() {
+            from.watch.heard_rtcp(now.mono);
+            let (component, destination) = to.rtcp_destination();
+            let Some(to) = destination else { return Ok(Verdict::Consumed) };
+            return Ok(Verdict::Forward { side: side.other(), component, to });
+        }
         let names = Naming {
             outward: &outward.transform,
             homeward: &homeward.transform,

@@ -29,6 +29,9 @@ pub enum Transform {
     Rekey(Box<Receiver>, Box<Sender>),
     /// Keys are still to come, on either leg: nothing goes out.
     Keyless(End<Box<Receiver>>, End<Box<Sender>>),
+    /// SRTP as it is, where both far sides have each other's keys. What authenticates packets without
+    /// decrypting them; nothing does with an AEAD suite, where the source's address has to do.
+    Pass(Option<Box<Receiver>>),
 }
 
 /// One end of a direction.
@@ -83,22 +86,43 @@ impl Transform {
     /// Takes what came in to RTP.
     pub fn open(&mut self, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
         match self {
-            Self::Plain | Self::Protect(_) | Self::Keyless(End::Plain, _) => Ok(Opened::Unproven),
+            Self::Plain | Self::Protect(_) | Self::Pass(None) | Self::Keyless(End::Plain, _) => {
+                Ok(Opened::Unproven)
+            }
             Self::Unprotect(from) | Self::Rekey(from, _) | Self::Keyless(End::Keyed(from), _) => {
                 from.unprotect(slot).map(Opened::Authentic)
             }
             Self::Keyless(End::Awaited, _) => Err(DropReason::NoKeys),
+            Self::Pass(Some(from)) => from.verify(slot.packet()).map(Opened::Authentic),
         }
     }
 
     /// Takes what came in to RTCP.
     pub fn open_rtcp(&mut self, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
         match self {
-            Self::Plain | Self::Protect(_) | Self::Keyless(End::Plain, _) => Ok(Opened::Unproven),
+            Self::Plain | Self::Protect(_) | Self::Pass(None) | Self::Keyless(End::Plain, _) => {
+                Ok(Opened::Unproven)
+            }
             Self::Unprotect(from) | Self::Rekey(from, _) | Self::Keyless(End::Keyed(from), _) => {
                 from.unprotect_rtcp(slot).map(Opened::Authentic)
             }
             Self::Keyless(End::Awaited, _) => Err(DropReason::NoKeys),
+            Self::Pass(Some(from)) => from.verify_rtcp(slot.packet()).map(Opened::Authentic),
+        }
+    }
+
+    /// Whether packets go out as they came: nothing of ours can go between them.
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Pass(_))
+    }
+
+    /// Whether our key should be changed for another soon.
+    pub const fn is_worn(&self) -> bool {
+        match self {
+            Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
+                to.is_worn()
+            }
+            Self::Plain | Self::Unprotect(_) | Self::Pass(_) | Self::Keyless(..) => false,
         }
     }
 
@@ -110,6 +134,8 @@ impl Transform {
                 to.protect(slot)
             }
             Self::Keyless(_, End::Awaited) => Err(DropReason::NoKeys),
+            // It is a packet of ours, and the key is not.
+            Self::Pass(_) => Err(DropReason::NoFlow),
         }
     }
 
@@ -121,6 +147,7 @@ impl Transform {
                 to.protect_rtcp(slot)
             }
             Self::Keyless(_, End::Awaited) => Err(DropReason::NoKeys),
+            Self::Pass(_) => Err(DropReason::NoFlow),
         }
     }
 
@@ -130,7 +157,7 @@ impl Transform {
             Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
                 to.ssrc_of(source).unwrap_or(source)
             }
-            Self::Plain | Self::Unprotect(_) | Self::Keyless(..) => source,
+            Self::Plain | Self::Unprotect(_) | Self::Pass(_) | Self::Keyless(..) => source,
         }
     }
 
@@ -140,7 +167,7 @@ impl Transform {
             Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
                 to.origin_of(ssrc)
             }
-            Self::Plain | Self::Unprotect(_) | Self::Keyless(..) => {
+            Self::Plain | Self::Unprotect(_) | Self::Pass(_) | Self::Keyless(..) => {
                 Some(Origin { ssrc, sequence_shift: 0 })
             }
         }
@@ -164,6 +191,7 @@ impl Transform {
             Self::Unprotect(from) => (Some(from), None),
             Self::Rekey(from, to) => (Some(from), Some(to)),
             Self::Keyless(from, to) => (from.into_context(), to.into_context()),
+            Self::Pass(from) => (from, None),
         }
     }
 }
@@ -180,6 +208,8 @@ pub(crate) struct Path {
     /// The receiver of the key before is the last one parked, and is heard until then: from the first
     /// packet on.
     retiring: Option<Option<Instant>>,
+    /// That our key is worn has been told.
+    worn_told: bool,
 }
 
 /// What RTCP is taken out of and put into, where that is not what RTP is.
@@ -195,20 +225,27 @@ struct Parked {
 
 impl Path {
     /// The direction between two legs that have just agreed; `first_ssrc` is random.
-    pub(crate) fn between(from: &Stream, to: &Stream, first_ssrc: u32) -> Self {
+    pub(crate) fn between(from: &Stream, to: &Stream, first_ssrc: u32, may_pass: bool) -> Self {
         let mut path = Self {
             transform: Transform::Plain,
             payloads: PayloadMap::between(&[], &[]),
             rtcp: (None, None),
             parked: Parked::default(),
             retiring: None,
+            worn_told: false,
         };
-        path.renegotiate(from, to, first_ssrc);
+        path.renegotiate(from, to, first_ssrc, may_pass);
         path
     }
 
     /// Takes a new agreement; contexts of keys that stay, or come back, go on where they were.
-    pub(crate) fn renegotiate(&mut self, from: &Stream, to: &Stream, first_ssrc: u32) {
+    pub(crate) fn renegotiate(
+        &mut self,
+        from: &Stream,
+        to: &Stream,
+        first_ssrc: u32,
+        may_pass: bool,
+    ) {
         let old = std::mem::replace(&mut self.transform, Transform::Plain);
         let (receiver, sender) = old.into_contexts();
         let changes = match (&receiver, &from.crypto) {
@@ -218,15 +255,28 @@ impl Path {
         let follows = sender.is_some();
         park(&mut self.parked.receivers, receiver);
         park(&mut self.parked.senders, sender);
-        let receiver = End::of(from).map(|crypto| self.receiver(&crypto.remote));
-        let sender = End::of(to).map(|crypto| self.sender(&crypto.local, first_ssrc, follows));
-        self.transform = Transform::of(receiver, sender);
+        self.payloads = PayloadMap::between(&from.payloads, &to.payloads);
+        self.transform = match passed(from, to).filter(|_| may_pass && self.payloads.is_identity())
+        {
+            Some(key) if key.suite().is_aead() => Transform::Pass(None),
+            Some(key) => Transform::Pass(Some(self.receiver(std::slice::from_ref(key)))),
+            None => {
+                let receiver = End::of(from).map(|crypto| self.receiver(&crypto.remote));
+                let sender = End::of(to).map(|c| self.sender(&c.local, first_ssrc, follows));
+                Transform::of(receiver, sender)
+            }
+        };
         if changes {
             self.retiring = Some(None);
         } else if from.crypto.is_none() {
             self.retiring = None;
         }
-        self.payloads = PayloadMap::between(&from.payloads, &to.payloads);
+        self.worn_told &= !self.transform.is_worn();
+    }
+
+    /// Whether our key is worn, and nobody has been told yet.
+    pub(crate) fn wears_out(&mut self) -> bool {
+        self.transform.is_worn() && !std::mem::replace(&mut self.worn_told, true)
     }
 
     /// Takes what came in to RTP, under the key in force or, for a while, the one before.
@@ -329,6 +379,15 @@ impl Path {
     }
 }
 
+/// The key that a far side protects with, where the other far side was told it.
+fn passed<'s>(from: &'s Stream, to: &Stream) -> Option<&'s SrtpKey> {
+    let told = &to.crypto.as_ref()?.local;
+    match &from.crypto.as_ref()?.remote[..] {
+        [key] if told.is_passed() && told.is_same_secret(key) && key.mki().is_none() => Some(key),
+        _ => None,
+    }
+}
+
 fn park<T>(parked: &mut Vec<T>, context: Option<T>) {
     parked.extend(context);
     if parked.len() > MAX_PARKED {
@@ -378,6 +437,11 @@ impl PayloadMap {
         let first = |at: usize| from[..at].iter().all(|other| other.number != from[at].number);
         let speech = from.iter().enumerate().filter(|(at, it)| it.is_speech() && first(*at));
         Self { numbers, clocks: speech.map(|(_, it)| (it.number, it.clock_hz)).collect() }
+    }
+
+    /// Whether each agreed payload type has the same number on both legs.
+    fn is_identity(&self) -> bool {
+        (0..).zip(&self.numbers).all(|(from, to)| from == *to)
     }
 
     pub(crate) fn of(&self, payload_type: u8) -> Mapped {

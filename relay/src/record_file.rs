@@ -192,6 +192,7 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "reason": record.reason,
         "transfers": transfers,
         "dtls": { "a": record.dtls.0, "b": record.dtls.1 },
+        "srtp_passthrough": record.passthrough,
         "media": record.media.as_ref().map(measured::call),
     })
 }
@@ -234,6 +235,7 @@ mod tests {
             reason: None,
             transfers: Vec::new(),
             dtls: (None, None),
+            passthrough: None,
             media: None,
         }
     }

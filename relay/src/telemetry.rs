@@ -298,6 +298,14 @@ impl Telemetry {
                 counter!("tollgate_ice_troubles_total", "trunk" => trunk, "trouble" => trouble)
                     .increment(1);
             }
+            Event::PassThrough { call, refused } => match refused {
+                None => tracing::info!(call = call.0, "SRTP keys pass through"),
+                Some(why) => tracing::info!(
+                    call = call.0,
+                    why,
+                    "SRTP keys do not pass through; the call is decrypted and encrypted again"
+                ),
+            },
             Event::Discarded { reason } => {
                 counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
             }

@@ -111,6 +111,8 @@ pub enum Notice {
     Pressed(Key),
     /// ICE on the leg is not as it should be.
     Ice(IceTrouble),
+    /// The key that we protect with on the leg may protect few packets more.
+    KeyWorn,
     /// DTLS has made the keys of the leg, for this suite.
     HandshakeDone(Suite),
     /// DTLS will make no keys of the leg: nothing can be said or heard there.

@@ -79,6 +79,8 @@ pub struct Negotiation {
     spare: Option<Credentials>,
     open: Open,
     in_force: Option<Agreed>,
+    /// The one suite that a first offer of ours is of, where only its key will do.
+    only: Option<Suite>,
     /// The version of the last description we wrote; one that was refused is not used again.
     version: u64,
     refresh: bool,
@@ -128,6 +130,7 @@ impl Negotiation {
             spare: None,
             open: Open::Nothing,
             in_force: None,
+            only: None,
             version: 0,
             refresh: false,
             numbers: Vec::new(),
@@ -178,6 +181,33 @@ impl Negotiation {
         let Open::Ours(ours) = &self.open else { return None };
         let (policy, local) = ours.draft.ice.offered()?;
         Some(IceOffered { local: local.clone(), lite: policy != IcePolicy::Full })
+    }
+
+    /// From now on our descriptions tell `key`, which the far side of another leg protects with.
+    pub fn tell(&mut self, key: SrtpKey) {
+        self.only = Some(key.suite());
+        self.renew([key.passed()]);
+    }
+
+    /// From now on our descriptions tell these keys, each in place of the one of its suite.
+    pub fn renew(&mut self, keys: impl IntoIterator<Item = SrtpKey>) {
+        for key in keys {
+            self.local.keys.retain(|known| known.suite() != key.suite());
+            self.local.keys.push(key);
+        }
+    }
+
+    /// The key that the far side protects with, by its last description: none if it named several, or
+    /// one with an MKI.
+    pub fn remote_key(&self) -> Option<&SrtpKey> {
+        let theirs = match (&self.open, &self.in_force) {
+            (Open::Theirs(theirs), _) | (_, Some(Agreed { theirs, .. })) => theirs,
+            _ => return None,
+        };
+        match &theirs.crypto.as_ref()?.keys[..] {
+            [key] if key.mki().is_none() => Some(key),
+            _ => None,
+        }
     }
 
     /// Whether an offer of `media` would hold speech that this leg may use.
@@ -311,7 +341,8 @@ impl Negotiation {
                     (false, None, true) => ("RTP/SAVP", 1),
                     (false, None, false) => ("RTP/SAVP", self.ability.suites.iter().count()),
                 };
-                let offered = self.ability.suites.iter().take(lines);
+                let told = |suite: &Suite| self.only.is_none_or(|only| only == *suite);
+                let offered = self.ability.suites.iter().filter(told).take(lines);
                 Draft {
                     media,
                     proto: proto.to_owned(),

@@ -136,6 +136,9 @@ pub struct SrtpKey {
     /// The packets it may protect, if fewer than the protocol allows.
     #[zeroize(skip)]
     lifetime: Option<u64>,
+    /// It is another leg's, told on so that nothing need be decrypted in between.
+    #[zeroize(skip)]
+    is_passed: bool,
 }
 
 impl SrtpKey {
@@ -174,6 +177,16 @@ impl SrtpKey {
     pub const fn mki(&self) -> Option<(u32, u8)> {
         self.mki
     }
+    /// The same key as it is told to the far side of the other leg. Its owner protects under it, too:
+    /// we may do so under SSRCs of ours alone.
+    pub fn passed(mut self) -> Self {
+        self.is_passed = true;
+        self
+    }
+    /// Whether it is the key of another leg's far side.
+    pub const fn is_passed(&self) -> bool {
+        self.is_passed
+    }
     /// The packets that it may protect, if they were declared.
     pub const fn lifetime(&self) -> Option<u64> {
         self.lifetime
@@ -184,7 +197,7 @@ impl SrtpKey {
         self.suite == other.suite && self.key_salt == other.key_salt
     }
     const fn zeros(suite: Suite) -> Self {
-        Self { suite, key_salt: [0; KEY_SALT_MAX], mki: None, lifetime: None }
+        Self { suite, key_salt: [0; KEY_SALT_MAX], mki: None, lifetime: None, is_passed: false }
     }
     fn octets(&mut self) -> &mut [u8] {
         &mut self.key_salt[..self.suite.key_salt_len()]

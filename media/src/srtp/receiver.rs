@@ -87,27 +87,7 @@ impl Receiver {
     /// still holds it as it came.
     pub fn unprotect(&mut self, slot: &mut PacketBuf) -> Result<Authentic, DropReason> {
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
-        let source = self.rtp.find(header.ssrc)?;
-        let highest = source.map(|window| PacketIndex::of_window(&window));
-        let estimate = match highest {
-            Some(highest) => highest.nearest(header.sequence),
-            None => Some(PacketIndex::new(0, header.sequence)),
-        };
-        let estimate = estimate.filter(|index| is_new(source, index.get()));
-        let believed = match estimate {
-            Some(index) => {
-                self.authenticate(slot.packet(), &header, index).map(|found| (index, found))
-            }
-            None => None,
-        };
-        let (index, (form, end)) = match believed {
-            Some(believed) => believed,
-            None => self.search(slot.packet(), &header, highest).ok_or(if estimate.is_some() {
-                DropReason::BadTag
-            } else {
-                DropReason::Replay
-            })?,
-        };
+        let (index, (form, end)) = self.believe(slot.packet(), &header)?;
         let session = &self.contexts[self.forms[form].key].rtp;
         session.open(slot, (header.payload_at, end), (header.ssrc, index), &self.scratch)?;
         // Only now: a forged packet must leave no trace.
@@ -115,17 +95,58 @@ impl Receiver {
         Ok(self.rtp.remember(header.ssrc, index.get()))
     }
 
+    /// The same for a packet that stays as it is: only for suites that authenticate what is encrypted.
+    pub fn verify(&mut self, packet: &[u8]) -> Result<Authentic, DropReason> {
+        let header = Header::read(packet).ok_or(DropReason::Malformed)?;
+        let (index, (form, _)) = self.believe(packet, &header)?;
+        self.settled = Some(form);
+        Ok(self.rtp.remember(header.ssrc, index.get()))
+    }
+
     /// Turns an SRTCP packet into RTCP in place. A packet that is refused moves nothing.
     pub fn unprotect_rtcp(&mut self, slot: &mut PacketBuf) -> Result<Authentic, DropReason> {
-        let packet = slot.packet();
-        let ssrc = packet.get(4..RTCP_CLEAR).and_then(|ssrc| ssrc.first_chunk::<4>());
-        let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
-        let source = self.rtcp.find(ssrc)?;
-        let (form, authentic) = self.authenticate_rtcp(packet, ssrc, source)?;
+        let (ssrc, form, authentic) = self.believe_rtcp(slot.packet())?;
         let session = &self.contexts[self.forms[form].key].rtcp;
         session.open_rtcp(slot, ssrc, authentic, &self.scratch)?;
         self.settled = Some(form);
         Ok(self.rtcp.remember(ssrc, u64::from(authentic.index)))
+    }
+
+    /// The same for a packet that stays as it is.
+    pub fn verify_rtcp(&mut self, packet: &[u8]) -> Result<Authentic, DropReason> {
+        let (ssrc, form, authentic) = self.believe_rtcp(packet)?;
+        self.settled = Some(form);
+        Ok(self.rtcp.remember(ssrc, u64::from(authentic.index)))
+    }
+
+    /// The index and form under which a packet is authentic and new, and where its payload ends.
+    fn believe(
+        &mut self,
+        packet: &[u8],
+        header: &Header,
+    ) -> Result<(PacketIndex, (usize, usize)), DropReason> {
+        let source = self.rtp.find(header.ssrc)?;
+        let highest = source.map(|window| PacketIndex::of_window(&window));
+        let estimate = match highest {
+            Some(highest) => highest.nearest(header.sequence),
+            None => Some(PacketIndex::new(0, header.sequence)),
+        };
+        let estimate = estimate.filter(|index| is_new(source, index.get()));
+        if let Some(index) = estimate
+            && let Some(found) = self.authenticate(packet, header, index)
+        {
+            return Ok((index, found));
+        }
+        let refused = if estimate.is_some() { DropReason::BadTag } else { DropReason::Replay };
+        self.search(packet, header, highest).ok_or(refused)
+    }
+
+    fn believe_rtcp(&mut self, packet: &[u8]) -> Result<(u32, usize, AuthenticRtcp), DropReason> {
+        let ssrc = packet.get(4..RTCP_CLEAR).and_then(|ssrc| ssrc.first_chunk::<4>());
+        let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
+        let source = self.rtcp.find(ssrc)?;
+        let (form, authentic) = self.authenticate_rtcp(packet, ssrc, source)?;
+        Ok((ssrc, form, authentic))
     }
 
     /// The form under which the packet authenticates at `index`, and where its payload ends.

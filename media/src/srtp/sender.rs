@@ -94,7 +94,9 @@ impl Sender {
     /// A sender under a key that takes the place of another's: what was sent goes on under its SSRC
     /// and sequence numbers, at ROC 0.
     pub fn after(before: &Self, key: &SrtpKey, first_ssrc: u32) -> Self {
-        let known = before.streams.iter().map(|stream| (stream.origin, stream.ssrc)).collect();
+        let kept = |stream: &&Stream| !key.is_passed() || stream.ssrc != stream.origin.ssrc;
+        let known = before.streams.iter().filter(kept);
+        let known = known.map(|stream| (stream.origin, stream.ssrc)).collect();
         Self { before: known, fresh: before.fresh, ..Self::new(key, first_ssrc) }
     }
 
@@ -104,8 +106,10 @@ impl Sender {
     }
 
     /// Whether another key should be agreed: this one may protect few packets more.
+    ///
+    /// One that is another leg's has done its service once we have to protect under it ourselves.
     pub const fn is_worn(&self) -> bool {
-        self.left <= WORN_LEFT || self.rtcp_end - self.rtcp_next <= 1
+        self.key.is_passed() || self.left <= WORN_LEFT || self.rtcp_end - self.rtcp_next <= 1
     }
 
     /// Turns an RTP packet into SRTP in place. SSRC and sequence number stay where that is safe and
@@ -132,6 +136,9 @@ impl Sender {
         let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
         let trailer = 4 + session.tag_len() + self.mki.map_or(0, Mki::len);
         has_room(slot, trailer)?;
+        if self.key.is_passed() && !self.fresh.is_ours(ssrc) {
+            return Err(DropReason::NoFlow);
+        }
         let index = self.rtcp_next;
         if index == self.rtcp_end {
             return Err(DropReason::KeySpent);
@@ -203,12 +210,14 @@ impl Sender {
 
     /// An SSRC that was never used under this key: the source's own, or one of ours.
     fn new_ssrc(&mut self, source: u32) -> Result<u32, DropReason> {
-        let used = self.kept.contains(&source) || self.fresh.has_issued(source);
+        // Who owns a key that was passed to us may send under its own SSRCs.
+        let used =
+            self.key.is_passed() || self.kept.contains(&source) || self.fresh.has_issued(source);
         if !used && self.kept.len() < MAX_KEPT {
             self.kept.push(source);
             return Ok(source);
         }
-        self.fresh.draw(&self.kept).ok_or(DropReason::NoFlow)
+        self.fresh.draw(&self.kept, source).ok_or(DropReason::NoFlow)
     }
 }
 
@@ -274,12 +283,17 @@ impl FreshSsrcs {
         ssrc.wrapping_sub(self.first) < self.issued
     }
 
-    /// The next that is none of the `kept` ones; `None` when all have been used.
-    fn draw(&mut self, kept: &[u32]) -> Option<u32> {
+    /// Whether we may send RTCP as it: it was issued, or is the next.
+    fn is_ours(&self, ssrc: u32) -> bool {
+        ssrc.wrapping_sub(self.first) <= self.issued
+    }
+
+    /// The next that is neither the source's own nor one of the `kept`; `None` when all have been used.
+    fn draw(&mut self, kept: &[u32], source: u32) -> Option<u32> {
         loop {
             let ssrc = self.first.wrapping_add(self.issued);
             self.issued = self.issued.checked_add(1)?;
-            if !kept.contains(&ssrc) {
+            if ssrc != source && !kept.contains(&ssrc) {
                 return Some(ssrc);
             }
         }

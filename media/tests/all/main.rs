@@ -14,6 +14,7 @@ mod ice;
 mod keys;
 mod latching;
 mod libsrtp;
+mod passthrough;
 mod rtcp;
 mod source_restart;
 mod srtp;

@@ -425,6 +425,13 @@ pub enum Event {
         /// `done`, or how it failed ([`sdp::DtlsFailure`]).
         result: &'static str,
     },
+    /// Keys are passed through a call, or are not though both trunks would have it so.
+    PassThrough {
+        /// The call.
+        call: CallId,
+        /// Why they are not: a word.
+        refused: Option<&'static str>,
+    },
     /// Nothing is heard from a leg of an answered call, or now for another cause, or something again.
     Silence {
         /// The call.

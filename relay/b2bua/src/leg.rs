@@ -218,7 +218,7 @@ pub(crate) fn negotiation(
         rtcp_port: port.rtp + 1,
         // RFC 8866, 5.2 asks for a number unlikely to repeat; 63 bits fit every parser.
         session_id: core.rng.next_u64() >> 1,
-        keys: ability.suites.iter().map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect(),
+        keys: keys(core, plan, trunk),
     };
     let ice = plan.trunks.get(trunk).map(|trunk| trunk.ice).unwrap_or_default();
     // Teams knows SDES alone.
@@ -234,6 +234,12 @@ pub(crate) fn may_restart_ice(core: &mut Core, negotiation: &mut Negotiation) {
     if negotiation.wants_credentials() {
         negotiation.spare_credentials(Credentials::generate(&mut core.rng));
     }
+}
+
+/// Fresh keys for a leg on `trunk`: one for each suite that it may agree.
+pub(crate) fn keys(core: &mut Core, plan: &Plan, trunk: usize) -> Vec<SrtpKey> {
+    let suites = ability(plan, trunk).suites;
+    suites.iter().map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect()
 }
 
 /// What a leg on `trunk` may agree.

@@ -48,6 +48,9 @@ pub struct Record {
     pub transfers: Vec<Transfer>,
     /// What came of the last DTLS handshake on either leg: the suite, or how it failed.
     pub dtls: (Option<&'static str>, Option<&'static str>),
+    /// Whether SRTP keys were passed through: `yes`, `offered` to leg B and not answered, or `refused:` and
+    /// why; `None` where that is not configured.
+    pub passthrough: Option<String>,
     /// What the media's packets did, if any was open.
     pub media: Option<CallStats>,
 }

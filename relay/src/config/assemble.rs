@@ -402,6 +402,7 @@ fn trunk(
         srtp: draft.srtp,
         suites: draft.suites,
         keying: draft.keying,
+        passthrough: draft.passthrough,
         options_interval: draft.options_interval,
         session_timer: draft.session_timer,
         media,

@@ -1,4 +1,4 @@
-//! Which keys a trunk's legs agree: `srtp`, `srtp_keying`, `srtp_suites`.
+//! Which keys a trunk's legs agree: `srtp`, `srtp_keying`, `srtp_suites`, `srtp_passthrough`.
 
 use super::reader::Reader;
 use super::value;
@@ -55,4 +55,9 @@ pub(crate) fn suites(table: &mut Reader<'_>, teams: bool) -> Suites {
     }
     let named = table.list("srtp_suites", 1..=Suite::ALL.len(), value::one_of(SUITES));
     named.map_or_else(Suites::default, |named| named.iter().map(|at| at.value).collect())
+}
+
+/// Reads `srtp_passthrough`.
+pub(crate) fn passthrough(table: &mut Reader<'_>) -> bool {
+    table.optional_or("srtp_passthrough", value::flag, false)
 }

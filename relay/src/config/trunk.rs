@@ -45,6 +45,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) srtp: SrtpPolicy,
     pub(crate) suites: Suites,
     pub(crate) keying: Keying,
+    pub(crate) passthrough: bool,
     pub(crate) options_interval: Option<Duration>,
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
@@ -125,6 +126,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     }
     let srtp = srtp::policy(table, teams);
     let suites = srtp::suites(table, teams);
+    let passthrough = srtp::passthrough(table);
     let ice = ice(table, teams);
     let ice_timeout = ice_timeout(table);
     if teams {
@@ -142,6 +144,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         srtp,
         suites,
         keying: srtp::keying(table, teams, srtp),
+        passthrough,
         options_interval: options_interval(table, teams),
         session_timer: session_timer(table),
         media: table.optional("media", value::name),

@@ -400,6 +400,7 @@ impl Arrival {
             reason: None,
             transfers: Vec::new(),
             dtls: (None, None),
+            passthrough: None,
             media: None,
         }
     }

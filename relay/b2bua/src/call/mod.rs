@@ -23,6 +23,7 @@ mod replay;
 mod ruling;
 mod session;
 mod setup;
+mod srtp_keys;
 mod teardown;
 mod transfer;
 mod update;
@@ -120,6 +121,8 @@ struct Media {
     ports: Option<MediaPorts>,
     /// Why nothing is heard from leg A, and from leg B; `None` where something is.
     silent: (Option<Silence>, Option<Silence>),
+    /// How often leg A, and leg B, was told a new key of ours by a re-INVITE for its sake.
+    rekeys: [u8; 2],
 }
 
 /// A request of the far side within a dialog, which waits for its response.

@@ -13,6 +13,7 @@ impl Call {
             Notice::HandshakeDone(suite) => self.handshake_done(core, which, suite),
             Notice::HandshakeFailed(why) => self.handshake_failed(core, which, why),
             Notice::Pressed(key) => self.key_pressed(core, which, key),
+            Notice::KeyWorn => self.rekey(core, which),
             Notice::Silent(cause) => self.heard_or_not(core, which, Some(cause), None),
             Notice::Heard(after) => self.heard_or_not(core, which, None, Some(after)),
             Notice::Dead => self.media_dead(core),

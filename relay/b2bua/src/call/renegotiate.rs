@@ -44,6 +44,8 @@ pub(super) enum Why {
     Lapsed,
     /// Nobody: it changes nothing and asks whether the far side is there.
     Refresh,
+    /// Nobody: it tells a new key of ours.
+    Rekey,
 }
 
 /// A re-INVITE of theirs that has not been answered yet.
@@ -77,7 +79,7 @@ impl Renegotiation {
     fn asker(self) -> Option<Asker> {
         match self.why {
             Why::Asked(asker) => Some(*asker),
-            Why::Told | Why::Lapsed | Why::Refresh => None,
+            Why::Told | Why::Lapsed | Why::Refresh | Why::Rekey => None,
         }
     }
 }
@@ -134,7 +136,7 @@ impl Call {
             return match why {
                 Why::Asked(asker) => self.refuse(core, &asker.ask, &Refusal::OutOfTurn),
                 Why::Refresh => self.refresh_refused(core, on, 503),
-                Why::Told | Why::Lapsed => Fate::Lives,
+                Why::Told | Why::Lapsed | Why::Rekey => Fate::Lives,
             };
         };
         let mut invite = leg.request(core, Method::Invite);
@@ -224,7 +226,7 @@ impl Call {
             leg.negotiation.rollback();
         }
         self.session_accepted(core, on, response);
-        let told = !matches!(pending.why, Why::Refresh);
+        let told = !matches!(pending.why, Why::Refresh | Why::Rekey);
         if let Phase::Up(up) = &mut self.phase
             && told
         {

@@ -274,10 +274,11 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let Some(ports) = self.media.ports else { return };
         let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
-        let negotiation = {
+        let mut negotiation = {
             let to = (candidate.trunk, self.whose());
             leg::negotiation(core, &plan, to, ports.b)
         };
+        self.pass_key(core, candidate.trunk, &mut negotiation);
         let Phase::Setup(setup) = &mut self.phase else { return };
         let us = (identity, negotiation);
         let attempt = setup.invitation.send(
@@ -505,6 +506,7 @@ impl Call {
             Progress::Ringing | Progress::Described(..) if locally => self.ring(core, 180),
             Progress::Ringing => self.ring(core, response.status),
             Progress::Described(stream, answer) => {
+                self.pass_key_back(core, &stream);
                 let b = Carriage { stream, terms: leg::terms(&plan, trunk, self.whose()) };
                 self.describe_early(core, response.status, &answer);
                 let a = self.a.carriage(&plan, self.whose());
@@ -523,6 +525,9 @@ impl Call {
             self.outcome("no_contact");
             return self.fail(core, 502, "no_contact");
         };
+        if let Some(stream) = b.negotiation.stream() {
+            self.pass_key_back(core, stream);
+        }
         let Some(body) = answer.and_then(|answer| self.describe(&answer)) else {
             b.bye(core, &plan, Some(&cause::reason_of(488)));
             self.outcome(Reject::NoCommonCodec.as_str());

@@ -87,6 +87,8 @@ pub struct Trunk {
     pub suites: Suites,
     /// How its keys are agreed in an offer of ours, and where the far side leaves the choice.
     pub keying: sdp::Keying,
+    /// Whether a call's far sides are told each other's keys, where the other trunk has it so, too.
+    pub passthrough: bool,
     /// How often OPTIONS is sent to each target; `None`: never, and every target counts as up.
     pub options_interval: Option<Duration>,
     /// Session timers (RFC 4028) on its legs; `None`: none are kept.

@@ -41,6 +41,7 @@ mod routes;
 mod session_timers;
 mod silence;
 mod sound;
+mod srtp_keys;
 mod teams_calls_carrier_and_hangs_up;
 mod transfer;
 mod update;

@@ -70,6 +70,12 @@ pub(super) const TRUNK: Table = table(
         )
         .default("sdes"),
         key(
+            "srtp_passthrough",
+            Flag,
+            "Whether a call's far sides are told each other's SRTP keys, so that nothing is decrypted; only where both trunks of a call say so.",
+        )
+        .default("false"),
+        key(
             "bypass",
             Flag,
             "Media bypass: audio comes from Teams clients themselves, found by ICE. Wants a listener of its own.",
