@@ -36,11 +36,13 @@ fn media_timeout(table: &mut Reader<'_>) -> Option<Duration> {
 
 /// Off by default: silence is no proof of anything, and who waits for it may be anybody.
 fn relatch_after(table: &mut Reader<'_>, latch: LatchPolicy) -> Option<Duration> {
+    let written = table.optional("relatch_after", value::off_or_duration(RELATCH_AFTER))?;
     if latch != LatchPolicy::Symmetric {
-        table.idle("relatch_after", "without symmetric_rtp only the signalled address is believed");
+        let said = "`relatch_after` is of no use: without symmetric_rtp only the signalled address is believed";
+        table.warning(written.place, said, None);
         return None;
     }
-    table.optional_or("relatch_after", value::off_or_duration(RELATCH_AFTER), None)
+    written.value
 }
 
 fn latch(table: &mut Reader<'_>, teams: bool) -> LatchPolicy {

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         [interop::INSIDE, directory, binary, only] => {
             interop::inside(directory.as_ref(), binary.as_ref(), only)
         }
+        [interop::ATTACK, host, loot] => interop::attack(host, loot),
         [interop::matrix::INSIDE, directory, binary, part] => {
             interop::matrix::inside(directory.as_ref(), binary.as_ref(), part)
         }

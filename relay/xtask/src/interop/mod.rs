@@ -3,6 +3,7 @@
 //! baresip plays the carrier's subscriber and the Teams user, Kamailio the Teams front with its three
 //! names and mutual TLS, SIPp further carriers, OpenSSL the strangers; tshark judges.
 
+mod attackers;
 mod audio;
 mod bad_line;
 mod baresip;
@@ -23,6 +24,7 @@ mod surprises;
 mod tollgate;
 mod verdicts;
 
+pub(crate) use attackers::{ATTACK, attack};
 pub(crate) use pki::Authority;
 
 use crate::checks::{Bench, TemporaryFolder};

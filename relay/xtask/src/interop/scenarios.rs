@@ -1,5 +1,6 @@
 //! The calls. Each is written as it happens; what must hold of it afterwards is in `verdicts`.
 
+use super::attackers::attackers_beside_a_call_hear_and_change_nothing;
 use super::audio::Audio;
 use super::bad_line::a_bad_line_is_measured_as_tshark_sees_it;
 use super::baresip::Agent;
@@ -52,6 +53,10 @@ const CALLS: &[Plain] = &[
     ("teams_calls_carrier_over_tls_and_srtp", teams_calls_carrier_over_tls),
     ("pbx_registers_and_is_called", pbx_registers_and_is_called),
     ("carrier_wants_us_to_register", carrier_wants_us_to_register),
+    (
+        "attackers_beside_a_call_hear_and_change_nothing",
+        attackers_beside_a_call_hear_and_change_nothing,
+    ),
 ];
 
 /// After all calls.
@@ -67,7 +72,7 @@ const CLOSING: &[Plain] = &[
 pub(super) const TALK: Duration = Duration::from_secs(6);
 
 /// Packets of [`TALK`] at 20 ms, less half a second for the ends of a call.
-const TALK_PACKETS: u64 = 275;
+pub(super) const TALK_PACKETS: u64 = 275;
 
 /// After a change of direction: both legs' re-INVITEs, and what was under way in the buffers.
 const SETTLE: Duration = Duration::from_millis(800);
@@ -275,7 +280,7 @@ fn stop_ends_both_legs(lab: &mut Lab) -> Outcome {
 /// A call between the two user agents, with everything captured.
 pub(super) struct Call {
     pub(super) capture: Capture,
-    carrier: Agent,
+    pub(super) carrier: Agent,
     pub(super) user: Agent,
 }
 
@@ -326,7 +331,7 @@ impl Call {
     }
 
     /// The same, and each side's recording holds the other side's tone.
-    fn ended_with_tones(mut self, lab: &Lab) -> Outcome<Trace> {
+    pub(super) fn ended_with_tones(mut self, lab: &Lab) -> Outcome<Trace> {
         self.is_over(lab)?;
         let heard = Audio::from_wav(&self.carrier.recording()?)?;
         heard.must_be(lab::USER_TONE, "the carrier's recording")?;
@@ -338,7 +343,7 @@ impl Call {
 
 impl Crossing<'_> {
     /// Everything that holds of any answered call.
-    fn judge(&self, lab: &Lab, packets_min: u64) -> Outcome {
+    pub(super) fn judge(&self, lab: &Lab, packets_min: u64) -> Outcome {
         self.judged(lab, packets_min).map(drop)
     }
 
