@@ -13,9 +13,10 @@ use crate::packet::PACKET_MAX;
 use crate::rtcp::{self, Names};
 use crate::rtp::{self, Header};
 use crate::srtp::Origin;
+use crate::transcode::{self, Clock};
 use crate::transform::{Opened, Path, Transform};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
-use sdp::{Carriage, Notice, Rtcp};
+use sdp::{Carriage, Conversion, Notice, Rtcp};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -31,6 +32,9 @@ pub enum Verdict {
         /// The destination.
         to: SocketAddr,
     },
+    /// The slot holds speech in the clear that the other leg wants in another codec: to be turned,
+    /// payload alone, and given to [`Forward::transcoded`].
+    Transcode(Conversion),
     /// Nothing to send: it was meant for us, or the other leg does not want it now (hold).
     Consumed,
     /// Drop it for this reason.
@@ -88,14 +92,15 @@ impl Forward {
         for side in [Side::A, Side::B] {
             let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
             if let (Some(came), Some(goes)) = (from.stream(), to.stream()) {
+                let (ssrc, transcode) = (to.first_ssrc(), from.terms.transcode);
                 let path = match &mut self.paths[side as usize] {
                     Some(path) => {
-                        path.renegotiate(came, goes, to.first_ssrc(), may_pass);
+                        path.renegotiate(came, goes, ssrc, may_pass, transcode);
                         path
                     }
-                    path => path.insert(Path::between(came, goes, to.first_ssrc(), may_pass)),
+                    path => path.insert(Path::between(came, goes, ssrc, may_pass, transcode)),
                 };
-                path.protect_rtcp_apart(from.keys_of_rtcp(), to.keys_of_rtcp(), to.first_ssrc());
+                path.protect_rtcp_apart(from.keys_of_rtcp(), to.keys_of_rtcp(), ssrc);
                 self.crossings[side as usize] = keys::Crossing::between(came, goes, to.terms.dtmf);
             }
         }
@@ -140,6 +145,52 @@ impl Forward {
             }
             Verdict::Drop(reason)
         })
+    }
+
+    /// Speech of `side` comes back in another codec: the slot holds it under the header it left with.
+    pub fn transcoded(
+        &mut self,
+        now: Now,
+        side: Side,
+        conversion: Conversion,
+        slot: &mut PacketBuf,
+    ) -> Verdict {
+        self.carry_transcoded(now, side, conversion, slot).unwrap_or_else(|reason| {
+            self.dropped(side, reason);
+            Verdict::Drop(reason)
+        })
+    }
+
+    fn carry_transcoded(
+        &mut self,
+        now: Now,
+        side: Side,
+        conversion: Conversion,
+        slot: &mut PacketBuf,
+    ) -> Result<Verdict, DropReason> {
+        let path = self.paths[side as usize].as_mut().ok_or(DropReason::NoFlow)?;
+        let (from, to) = pair(&mut self.legs, side);
+        // Meanwhile the legs may have agreed something else.
+        let Some(payload_type) = path.payloads.goal(conversion) else {
+            return Ok(Verdict::Consumed);
+        };
+        if !from.hears() || !to.speaks() {
+            return Ok(Verdict::Consumed);
+        }
+        let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };
+        let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
+        rtp::set_timestamp(slot.packet_mut(), path.clock.turn(&header, conversion));
+        rtp::set_payload_type(slot.packet_mut(), payload_type);
+        if !to.outgoing.carry(now.mono, slot, true) {
+            return Ok(Verdict::Consumed);
+        }
+        let (payload_octets, octets) = (slot.len() - header.payload_at, slot.len() as u64);
+        path.transform.seal(slot)?;
+        to.stats.sent_packets += 1;
+        to.stats.sent_octets += octets;
+        let clock_hz = Some(conversion.to.clock_hz());
+        to.note_sent(now.mono, slot.packet(), payload_octets, clock_hz);
+        Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
     }
 
     /// Counts a packet of `side` that was dropped before it came here.
@@ -306,7 +357,7 @@ impl Forward {
         from.note_alive(now.mono);
         let payload = path.payloads.of(header.payload_type);
         from.reception.count(now.mono, &header, payload.clock_hz);
-        match payload.number {
+        match payload.number.or(payload.becomes.map(|becomes| becomes.number)) {
             Some(_) => {
                 if let Some(notice) = from.watch.heard(now.mono) {
                     self.notices.push(side, notice);
@@ -336,6 +387,14 @@ impl Forward {
         let Some(destination) = to.destination(Component::Rtp) else {
             return Ok(Verdict::Consumed);
         };
+        if let Some(becomes) = payload.becomes {
+            if !transcode::strip(slot, &header) {
+                return Ok(Verdict::Consumed);
+            }
+            from.stats.received_packets += 1;
+            from.stats.received_octets += octets_received;
+            return Ok(Verdict::Transcode(becomes.conversion));
+        }
         let payload_type = payload.number.ok_or(DropReason::Malformed)?;
         if !passes {
             rtp::set_payload_type(slot.packet_mut(), payload_type);
@@ -393,7 +452,9 @@ impl Forward {
         }
         let names = Naming {
             outward: &outward.transform,
+            clock: &outward.clock,
             homeward: &homeward.transform,
+            homeward_clock: &homeward.clock,
             heard: &from.outgoing,
             own_report: from.own_report(),
         };
@@ -468,8 +529,11 @@ impl Forward {
 struct Naming<'p> {
     /// From the leg the compound came in on.
     outward: &'p Transform,
+    /// What the timestamps of its sources are turned into.
+    clock: &'p Clock,
     /// To that leg: its report blocks speak of what we sent there.
     homeward: &'p Transform,
+    homeward_clock: &'p Clock,
     /// What was heard there.
     heard: &'p Outgoing,
     own_report: Option<u32>,
@@ -478,6 +542,12 @@ struct Naming<'p> {
 impl Names for Naming<'_> {
     fn outward(&self, source: u32) -> u32 {
         self.outward.outward(source)
+    }
+    fn timestamp(&self, source: u32, timestamp: u32) -> u32 {
+        self.clock.told(source, timestamp)
+    }
+    fn jitter(&self, source: u32, jitter: u32) -> u32 {
+        self.homeward_clock.jitter_back(source, jitter)
     }
     fn origin(&self, ssrc: u32) -> Option<Origin> {
         let mut origin = self.homeward.origin(ssrc)?;

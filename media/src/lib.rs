@@ -24,6 +24,7 @@ mod sound;
 pub mod srtp;
 #[cfg(test)]
 mod testing;
+mod transcode;
 pub mod transform;
 mod watch;
 
@@ -31,8 +32,8 @@ pub use forward::{Forward, Verdict};
 pub use mos::mos;
 pub use packet::PacketBuf;
 pub use sdp::{
-    CallStats, Carriage, DropReason, Dtmf, IceReport, Key, LatchPolicy, LegStats, Notice, Order,
-    Terms,
+    CallStats, Carriage, Codec, Conversion, DropReason, Dtmf, IceReport, Key, LatchPolicy,
+    LegStats, Notice, Order, Terms,
 };
 
 use std::time::{Instant, SystemTime};

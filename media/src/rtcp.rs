@@ -123,6 +123,10 @@ impl Heard {
 pub(crate) trait Names {
     /// What a source of this leg is sent as on the other.
     fn outward(&self, source: u32) -> u32;
+    /// A timestamp of a source of this leg as the other leg's clock has it.
+    fn timestamp(&self, source: u32, timestamp: u32) -> u32;
+    /// Jitter of a source on the other leg, from this leg's clock to its own.
+    fn jitter(&self, source: u32, jitter: u32) -> u32;
     /// The source on the other leg that this leg knows as `ssrc`; `None` if there is none (any more).
     fn origin(&self, ssrc: u32) -> Option<Origin>;
     /// The last sender report of ours on this leg, which the other leg knows nothing of.
@@ -152,17 +156,23 @@ pub(crate) fn relay(
                 continue;
             }
         };
-        let ssrc = names.outward(word(packet, read + 4));
+        let source = word(packet, read + 4);
+        let ssrc = names.outward(source);
         reporter = reporter.or(Some(ssrc));
         let at = written;
         packet.copy_within(read..read + fixed, at);
         set_word(packet, at + 4, ssrc);
+        if kind == SENDER_REPORT {
+            set_word(packet, at + 16, names.timestamp(source, word(packet, at + 16)));
+        }
         written += fixed;
         let mut kept = 0;
         for block in (0..blocks).map(|n| read + fixed + n * BLOCK) {
             if let Some(origin) = names.origin(word(packet, block)) {
                 packet.copy_within(block..block + BLOCK, written);
                 rename(packet, written, origin, names.own_report());
+                let jitter = names.jitter(origin.ssrc, word(packet, written + 12));
+                set_word(packet, written + 12, jitter);
                 written += BLOCK;
                 kept += 1;
             }

@@ -1,5 +1,7 @@
 //! The RTP header, read and rewritten in place (RFC 3550, 5.1).
 
+use crate::packet::{PACKET_MAX, PacketBuf};
+
 /// The fixed header, in octets.
 pub const FIXED_HEADER: usize = 12;
 
@@ -51,6 +53,24 @@ pub fn set_payload_type(packet: &mut [u8], payload_type: u8) {
 pub fn set_marker(packet: &mut [u8]) {
     if let Some(octet) = packet.get_mut(1) {
         *octet |= 0x80;
+    }
+}
+
+/// Gives a packet that has a fixed header alone another payload; `None` if that is too large.
+pub fn set_payload(slot: &mut PacketBuf, payload: &[u8]) -> Option<()> {
+    let len = FIXED_HEADER + payload.len();
+    if len > PACKET_MAX {
+        return None;
+    }
+    slot.octets_mut().get_mut(FIXED_HEADER..len)?.copy_from_slice(payload);
+    slot.set_len(len);
+    Some(())
+}
+
+/// Gives a packet another timestamp.
+pub fn set_timestamp(packet: &mut [u8], timestamp: u32) {
+    if let Some(header) = packet.first_chunk_mut::<FIXED_HEADER>() {
+        header[4..8].copy_from_slice(&timestamp.to_be_bytes());
     }
 }
 

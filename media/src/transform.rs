@@ -2,8 +2,9 @@
 //! table and the payload type map.
 
 use crate::srtp::{Authentic, Origin, Receiver, Sender};
+use crate::transcode::Clock;
 use crate::{Component, DropReason, PacketBuf};
-use sdp::{Crypto, Payload, SrtpKey, Stream};
+use sdp::{Codec, Conversion, Crypto, Payload, SrtpKey, Stream, counterpart};
 use std::time::{Duration, Instant};
 
 /// Contexts of keys that are not in force, kept in case they come back: a leg that goes to plain
@@ -204,6 +205,8 @@ pub(crate) struct Path {
     /// What RTCP has of its own: DTLS without rtcp-mux makes other keys on either port. `None`: it
     /// is protected as RTP is.
     rtcp: Apart,
+    /// The source's timestamps, where its speech becomes that of another codec.
+    pub(crate) clock: Clock,
     parked: Parked,
     /// The receiver of the key before is the last one parked, and is heard until then: from the first
     /// packet on.
@@ -225,16 +228,23 @@ struct Parked {
 
 impl Path {
     /// The direction between two legs that have just agreed; `first_ssrc` is random.
-    pub(crate) fn between(from: &Stream, to: &Stream, first_ssrc: u32, may_pass: bool) -> Self {
+    pub(crate) fn between(
+        from: &Stream,
+        to: &Stream,
+        first_ssrc: u32,
+        may_pass: bool,
+        transcode: bool,
+    ) -> Self {
         let mut path = Self {
             transform: Transform::Plain,
-            payloads: PayloadMap::between(&[], &[]),
+            payloads: PayloadMap::between(&[], &[], false),
             rtcp: (None, None),
+            clock: Clock::default(),
             parked: Parked::default(),
             retiring: None,
             worn_told: false,
         };
-        path.renegotiate(from, to, first_ssrc, may_pass);
+        path.renegotiate(from, to, first_ssrc, may_pass, transcode);
         path
     }
 
@@ -245,6 +255,7 @@ impl Path {
         to: &Stream,
         first_ssrc: u32,
         may_pass: bool,
+        transcode: bool,
     ) {
         let old = std::mem::replace(&mut self.transform, Transform::Plain);
         let (receiver, sender) = old.into_contexts();
@@ -255,7 +266,7 @@ impl Path {
         let follows = sender.is_some();
         park(&mut self.parked.receivers, receiver);
         park(&mut self.parked.senders, sender);
-        self.payloads = PayloadMap::between(&from.payloads, &to.payloads);
+        self.payloads = PayloadMap::between(&from.payloads, &to.payloads, transcode);
         self.transform = match passed(from, to).filter(|_| may_pass && self.payloads.is_identity())
         {
             Some(key) if key.suite().is_aead() => Transform::Pass(None),
@@ -400,8 +411,23 @@ fn park<T>(parked: &mut Vec<T>, context: Option<T>) {
 pub(crate) struct PayloadMap {
     /// Its number on the other leg, or [`NOWHERE`].
     numbers: [u8; 128],
-    /// The clocks of those that are speech: a handful.
-    clocks: Box<[(u8, u32)]>,
+    /// Those that are speech: a handful.
+    speech: Box<[Speech]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Speech {
+    number: u8,
+    clock_hz: u32,
+    becomes: Option<Becomes>,
+}
+
+/// Speech that the other leg knows in another codec alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Becomes {
+    pub(crate) conversion: Conversion,
+    /// The number of that codec on the other leg.
+    pub(crate) number: u8,
 }
 
 /// No payload type: they have seven bits.
@@ -414,11 +440,14 @@ pub(crate) struct Mapped {
     pub(crate) number: Option<u8>,
     /// The clock of its timestamps, where they say when a packet was sent.
     pub(crate) clock_hz: Option<u32>,
+    /// What it has to be turned into first.
+    pub(crate) becomes: Option<Becomes>,
 }
 
 impl PayloadMap {
-    /// Matches encodings. What only one leg knows keeps its number, where that is free.
-    pub(crate) fn between(from: &[Payload], to: &[Payload]) -> Self {
+    /// Matches encodings. What only one leg knows keeps its number, where that is free; speech of
+    /// that kind is turned into the speech that the other leg prefers, if `transcode` allows.
+    pub(crate) fn between(from: &[Payload], to: &[Payload], transcode: bool) -> Self {
         let mut numbers = std::array::from_fn(|number| number as u8);
         for taken in to.iter().map(|payload| payload.number).filter(|n| *n >= DYNAMIC_FROM) {
             if let Some(place) = numbers.get_mut(usize::from(taken)) {
@@ -429,14 +458,26 @@ impl PayloadMap {
         for payload in from.iter().rev() {
             let number = payload.number;
             let taken = to.iter().any(|other| other.number == number);
-            let mapped = counterpart(payload, to).or((!taken).then_some(number));
+            let there = counterpart(payload, to).map(|other| other.number);
+            let mapped = there.or((!taken).then_some(number));
             if let Some(place) = numbers.get_mut(usize::from(number)) {
                 *place = mapped.unwrap_or(NOWHERE);
             }
         }
+        let wanted = to.iter().find_map(|it| Some((Codec::of(it)?, it.number)));
+        let becomes = |payload: &Payload| {
+            let (wanted, number) = wanted.filter(|_| transcode)?;
+            let conversion = Conversion { from: Codec::of(payload)?, to: wanted };
+            counterpart(payload, to).is_none().then_some(Becomes { conversion, number })
+        };
         let first = |at: usize| from[..at].iter().all(|other| other.number != from[at].number);
         let speech = from.iter().enumerate().filter(|(at, it)| it.is_speech() && first(*at));
-        Self { numbers, clocks: speech.map(|(_, it)| (it.number, it.clock_hz)).collect() }
+        let speech = speech.map(|(_, it)| Speech {
+            number: it.number,
+            clock_hz: it.clock_hz,
+            becomes: becomes(it),
+        });
+        Self { numbers, speech: speech.collect() }
     }
 
     /// Whether each agreed payload type has the same number on both legs.
@@ -447,20 +488,19 @@ impl PayloadMap {
     pub(crate) fn of(&self, payload_type: u8) -> Mapped {
         let payload_type = payload_type & 0x7f;
         let number = self.numbers[usize::from(payload_type)];
-        let clock = self.clocks.iter().find(|(speech, _)| *speech == payload_type);
+        let speech = self.speech.iter().find(|speech| speech.number == payload_type);
         Mapped {
             number: (number != NOWHERE).then_some(number),
-            clock_hz: clock.map(|(_, clock_hz)| *clock_hz),
+            clock_hz: speech.map(|speech| speech.clock_hz),
+            becomes: speech.and_then(|speech| speech.becomes),
         }
     }
-}
 
-/// The number of the same encoding: with the same number, else the same parameters, else any.
-fn counterpart(payload: &Payload, to: &[Payload]) -> Option<u8> {
-    to.iter()
-        .filter(|other| other.same_encoding(payload))
-        .max_by_key(|other| (other.number == payload.number, other.fmtp == payload.fmtp))
-        .map(|other| other.number)
+    /// The number of what a conversion leads to, if it is still asked for.
+    pub(crate) fn goal(&self, conversion: Conversion) -> Option<u8> {
+        let becomes = self.speech.iter().filter_map(|speech| speech.becomes);
+        becomes.into_iter().find(|it| it.conversion == conversion).map(|it| it.number)
+    }
 }
 
 #[cfg(test)]
@@ -479,18 +519,41 @@ mod tests {
             payload(101, "telephone-event", 16_000),
             payload(97, "telephone-event", 8000),
         ];
-        let map = PayloadMap::between(&from, &to);
-        assert_eq!(map.of(8), Mapped { number: Some(8), clock_hz: Some(8000) });
-        assert_eq!(map.of(101), Mapped { number: Some(97), clock_hz: None });
+        let map = PayloadMap::between(&from, &to, false);
+        let same = Mapped { number: Some(8), clock_hz: Some(8000), becomes: None };
+        assert_eq!(map.of(8), same);
+        assert_eq!(map.of(101), Mapped { number: Some(97), clock_hz: None, becomes: None });
     }
 
     #[test]
     fn a_number_that_means_something_else_there_does_not_pass() {
         let from = [payload(8, "PCMA", 8000), payload(96, "opus", 48_000)];
         let to = [payload(8, "PCMA", 8000), payload(96, "telephone-event", 8000)];
-        let map = PayloadMap::between(&from, &to);
+        let map = PayloadMap::between(&from, &to, false);
         assert_eq!(map.of(96).number, None);
         assert_eq!(map.of(13).number, Some(13), "comfort noise nobody declared");
         assert_eq!(map.of(97).number, Some(97));
+    }
+
+    #[test]
+    fn of_two_numbers_for_one_thing_the_first_is_sent() {
+        let event = |number| payload(number, "telephone-event", 8000);
+        let map = PayloadMap::between(&[event(101)], &[event(96), event(101)], false);
+        assert_eq!(map.of(101).number, Some(96), "what the far side answered with");
+    }
+
+    #[test]
+    fn speech_that_the_other_leg_does_not_know_is_turned_if_it_may_be() {
+        let from = [payload(9, "G722", 8000), payload(18, "G729", 8000), payload(8, "PCMA", 8000)];
+        let opus = Payload { channels: 2, ..payload(111, "opus", 48_000) };
+        let to = [opus, payload(0, "PCMU", 8000), payload(8, "PCMA", 8000)];
+        let map = PayloadMap::between(&from, &to, true);
+        let conversion = Conversion { from: Codec::G722, to: Codec::Opus };
+        assert_eq!(map.of(9).becomes, Some(Becomes { conversion, number: 111 }));
+        assert_eq!(map.of(18).becomes, None, "nobody here speaks it");
+        assert_eq!(map.of(8).becomes, None, "it is understood as it is");
+        assert_eq!(map.goal(conversion), Some(111));
+        assert_eq!(map.goal(Conversion { from: Codec::Pcma, ..conversion }), None);
+        assert_eq!(PayloadMap::between(&from, &to, false).of(9).becomes, None);
     }
 }

@@ -15,6 +15,7 @@ mod route;
 mod sip;
 #[expect(unsafe_code, reason = "system calls that std does not offer")]
 mod sys;
+mod transcode;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Verb {
     Parse(parse::Plan),
     /// Decides where calls go on a host with ten thousand tenants, beside a router that looks at every route
     Route(route::Plan),
+    /// Turns speech from each codec to each other, as a transcoder's thread does
+    Transcode(transcode::Plan),
     /// Drives calls through `tollgate run`, and through Kamailio as a plain proxy, on the loopback
     Sip(sip::Plan),
     /// Holds many calls for a long time, with re-INVITEs all along, and looks for gaps that Tollgate made
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
         Verb::Parse(plan) => parse::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Route(plan) => route::run(&plan)
+            .map(|report| if plan.json { report.json() } else { report.to_string() }),
+        Verb::Transcode(plan) => transcode::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Reload(plan) => sip::reload::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),

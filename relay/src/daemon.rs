@@ -413,7 +413,8 @@ fn start_engine(
     plan: &Plan,
     events: mpsc::Sender<media_engine::Event>,
 ) -> Result<Engine, DaemonError> {
-    let config = media_engine::Config { workers: plan.media_workers };
+    let config =
+        media_engine::Config { workers: plan.media_workers, transcoders: plan.transcoders };
     tracing::info!(engine = "portable", workers = plan.media_workers, "media engine");
     Ok(Engine::start(config, Box::new(move |event| tell(&events, event)))?)
 }

@@ -247,7 +247,9 @@ impl Shard {
         let (ports, trunks) = (self.b2bua.media_ports_in_use(), self.b2bua.trunk_calls());
         self.telemetry.refresh(now, ports, trunks);
         self.telemetry.without_ports(self.b2bua.trunks_without_ports(now));
-        telemetry::media_drops(&self.engine.totals().drops);
+        let totals = self.engine.totals();
+        telemetry::media_drops(&totals.drops);
+        telemetry::transcoded_packets(totals.transcoded);
     }
 
     /// Does everything the core wants done; whether it has stopped.

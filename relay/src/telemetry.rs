@@ -120,6 +120,22 @@ fn describe() {
         "tollgate_dtls_handshakes_total",
         "DTLS handshakes that are over, by trunk; done, or how they failed"
     );
+    describe_gauge!(
+        "tollgate_transcoded_calls_active",
+        "Calls whose speech is turned from one codec to another now, by both codecs"
+    );
+    describe_counter!(
+        "tollgate_transcoded_calls_total",
+        "Calls whose speech was turned from one codec to another, by both codecs"
+    );
+    describe_counter!(
+        "tollgate_transcoding_refused_total",
+        "Calls that were offered no transcoding, as too many are transcoded"
+    );
+    describe_counter!(
+        "tollgate_media_transcoded_packets_total",
+        "RTP packets sent on in another codec"
+    );
     describe_gauge!("tollgate_media_ports_in_use", "Media ports that calls hold now");
     describe_gauge!("tollgate_registration_up", "1 while the trunk has us registered");
     describe_counter!(
@@ -158,6 +174,7 @@ fn describe() {
     }
     counter!("tollgate_records_lost_total").absolute(0);
     counter!("tollgate_media_notices_lost_total").absolute(0);
+    counter!("tollgate_transcoding_refused_total").absolute(0);
     for reason in DropReason::ALL {
         counter!("tollgate_media_drops_total", "reason" => reason.as_str()).absolute(0);
     }
@@ -181,6 +198,21 @@ pub struct Telemetry {
     /// The trunks whose calls were shown last.
     trunks: Vec<String>,
     hooks: hook::Health,
+}
+
+/// The speech of a call is turned from one codec to another now, or not any more.
+fn transcoded(
+    was: Option<(&'static str, &'static str)>,
+    now: Option<(&'static str, &'static str)>,
+) {
+    const ACTIVE: &str = "tollgate_transcoded_calls_active";
+    if let Some((from, to)) = was {
+        gauge!(ACTIVE, "in" => from, "out" => to).decrement(1.0);
+    }
+    if let Some((from, to)) = now {
+        gauge!(ACTIVE, "in" => from, "out" => to).increment(1.0);
+        counter!("tollgate_transcoded_calls_total", "in" => from, "out" => to).increment(1);
+    }
 }
 
 type OptionsKey = (String, String, &'static str);
@@ -220,6 +252,10 @@ impl Telemetry {
             }
             Event::Ceiling { tenant, class, stage, ratio, text } => {
                 self.ceiling((tenant, class), stage, ratio, &text);
+            }
+            Event::Transcoded { was, now } => transcoded(was, now),
+            Event::TranscodingRefused => {
+                counter!("tollgate_transcoding_refused_total").increment(1);
             }
             Event::PassedOver { trunk, reason } => {
                 counter!("tollgate_trunk_passed_over_total", "trunk" => trunk, "reason" => reason)
@@ -494,6 +530,11 @@ pub fn media_drops(drops: &[u64; DropReason::ALL.len()]) {
     for (reason, count) in DropReason::ALL.iter().zip(drops) {
         counter!("tollgate_media_drops_total", "reason" => reason.as_str()).absolute(*count);
     }
+}
+
+/// Packets that went on in another codec, as the engine has summed them so far.
+pub fn transcoded_packets(count: u64) {
+    counter!("tollgate_media_transcoded_packets_total").absolute(count);
 }
 
 /// How long an age may be out of date.

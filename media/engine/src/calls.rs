@@ -4,6 +4,7 @@ use crate::batch::{Batch, Packet, PortId};
 use crate::by_port::{Addresses, ByPort};
 use crate::counters::Totals;
 use crate::due::Due;
+use crate::transcoder::Exchange;
 use crate::{LegPorts, MediaId};
 use media::{
     CallStats, Carriage, Component, DropReason, Forward, Notice, Now, Order, Side, Verdict,
@@ -194,18 +195,24 @@ impl Calls {
     }
 
     /// Turns each packet received into one to be sent, or into a count.
-    pub(crate) fn process(&mut self, now: Now, batch: &mut Batch, totals: &mut Totals) {
+    pub(crate) fn process(
+        &mut self,
+        now: Now,
+        batch: &mut Batch,
+        exchange: &Exchange,
+        totals: &mut Totals,
+    ) {
         for packet in batch.packets_mut() {
             totals.received += 1;
-            match self.packet(now, packet) {
+            match self.packet(now, packet, exchange) {
                 Verdict::Forward { .. } => totals.forwarded += 1,
-                Verdict::Consumed => {}
+                Verdict::Consumed | Verdict::Transcode(_) => {}
                 Verdict::Drop(reason) => totals.drop_packet(reason),
             }
         }
     }
 
-    fn packet(&mut self, now: Now, packet: &mut Packet) -> Verdict {
+    fn packet(&mut self, now: Now, packet: &mut Packet, exchange: &Exchange) -> Verdict {
         const NO_FLOW: Verdict = Verdict::Drop(DropReason::NoFlow);
         let Some(&owner) = self.owners.get(packet.port) else { return NO_FLOW };
         let Some(Some(call)) = self.calls.get_mut(owner.call as usize) else { return NO_FLOW };
@@ -215,12 +222,63 @@ impl Calls {
         }
         let verdict =
             call.forward.packet(now, owner.side, owner.component, packet.peer, &mut packet.slot);
-        if let Verdict::Forward { side, component, to } = verdict {
-            packet.address(call.ports.at(side, component), to);
-        }
+        let verdict = match verdict {
+            Verdict::Forward { side, component, to } => {
+                packet.address(call.ports.at(side, component), to);
+                verdict
+            }
+            Verdict::Transcode(conversion) => {
+                match exchange.turn(call.id, owner.side, conversion, &packet.slot) {
+                    Ok(()) => verdict,
+                    Err(reason) => {
+                        call.forward.dropped(owner.side, reason);
+                        Verdict::Drop(reason)
+                    }
+                }
+            }
+            Verdict::Consumed | Verdict::Drop(_) => verdict,
+        };
         call.hear(&mut self.notices);
         self.due.arm_earlier(owner.call, call.forward.next_due());
         verdict
+    }
+
+    /// Fills an empty batch with what has come back in another codec. A full batch means that there
+    /// may be more.
+    pub(crate) fn take_back(
+        &mut self,
+        now: Now,
+        batch: &mut Batch,
+        exchange: &Exchange,
+        totals: &mut Totals,
+    ) {
+        while let Some(packet) = batch.spare()
+            && let Some(speech) = exchange.back()
+        {
+            let Some(&place) = self.by_id.get(&speech.call) else { continue };
+            let Some(call) = &mut self.calls[place as usize] else { continue };
+            packet.slot = speech.slot;
+            let verdict = match speech.outcome {
+                Ok(()) => {
+                    let (side, conversion) = (speech.side, speech.conversion);
+                    call.forward.transcoded(now, side, conversion, &mut packet.slot)
+                }
+                Err(reason) => {
+                    call.forward.dropped(speech.side, reason);
+                    Verdict::Drop(reason)
+                }
+            };
+            match verdict {
+                Verdict::Forward { side, component, to } => {
+                    packet.address(call.ports.at(side, component), to);
+                    batch.take();
+                    totals.forwarded += 1;
+                    totals.transcoded += 1;
+                }
+                Verdict::Consumed | Verdict::Transcode(_) => {}
+                Verdict::Drop(reason) => totals.drop_packet(reason),
+            }
+        }
     }
 
     /// Fills an empty batch with packets of our own that are due. A full batch means that there may
@@ -240,7 +298,9 @@ impl Calls {
                         batch.take();
                         totals.generated += 1;
                     }
-                    Some(Verdict::Consumed | Verdict::Drop(_)) | None => break,
+                    Some(Verdict::Consumed | Verdict::Transcode(_) | Verdict::Drop(_)) | None => {
+                        break;
+                    }
                 }
             }
             call.hear(&mut self.notices);

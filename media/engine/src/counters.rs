@@ -16,6 +16,8 @@ pub struct Totals {
     pub forwarded: u64,
     /// Packets that we made ourselves.
     pub generated: u64,
+    /// Packets sent on in another codec than they came in; `forwarded` includes them.
+    pub transcoded: u64,
     /// Dropped packets, indexed as [`DropReason::ALL`].
     pub drops: [u64; REASONS],
     /// Receives that brought an error instead of a packet (an ICMP message, mostly).
@@ -57,19 +59,20 @@ impl Totals {
             received,
             forwarded,
             generated,
+            transcoded,
             drops,
             receive_errors,
             send_errors,
             calls,
             ports,
         } = self;
-        [received, forwarded, generated, receive_errors, send_errors, calls, ports]
+        [received, forwarded, generated, transcoded, receive_errors, send_errors, calls, ports]
             .into_iter()
             .chain(drops)
     }
 }
 
-const WORDS: usize = 7 + REASONS;
+const WORDS: usize = 8 + REASONS;
 
 /// Where a worker publishes its counters. Each is right by itself; together they may be a batch
 /// apart, which no reader of counters can tell.
@@ -112,8 +115,8 @@ mod tests {
         assert_eq!(published.read(), totals);
         let mut sum = totals;
         sum.add(&totals);
-        assert_eq!((sum.received, sum.ports), (2, 14));
-        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (8 + DropReason::PoolEmpty as u64));
+        assert_eq!((sum.received, sum.ports), (2, 16));
+        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (9 + DropReason::PoolEmpty as u64));
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //!  ◀──── events ───────│     │                  └──────────────────────────┤
 //!  ◀──── totals ───────│     └── sleep half a millisecond, or until called ┘
 //! ```
+//!
+//! Speech that has to become that of another codec leaves the worker for a thread of its own and comes
+//! back ([`transcoder`]).
 #![warn(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
@@ -23,6 +26,7 @@ mod io;
 mod portable;
 mod socket;
 mod sys;
+mod transcoder;
 mod worker;
 
 pub use counters::Totals;
@@ -46,6 +50,8 @@ pub struct MediaId(pub u64);
 pub struct Config {
     /// Media cores.
     pub workers: usize,
+    /// Threads that turn speech from one codec to another; none, and what needs it is dropped.
+    pub transcoders: usize,
 }
 
 /// The ports of one leg.
@@ -119,6 +125,7 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     workers: Vec<Running>,
+    transcoders: transcoder::Running,
 }
 
 #[derive(Debug)]
@@ -140,9 +147,10 @@ impl Engine {
             return Err(EngineError::NoWorkers);
         }
         let events: Events = events.into();
-        let mut engine = Self { workers: Vec::with_capacity(config.workers) };
-        for index in 0..config.workers {
-            engine.workers.push(Running::start(index, &events)?);
+        let (transcoders, exchanges) = transcoder::start(config.transcoders, config.workers)?;
+        let mut engine = Self { workers: Vec::with_capacity(config.workers), transcoders };
+        for (index, exchange) in exchanges.into_iter().enumerate() {
+            engine.workers.push(Running::start(index, &events, exchange)?);
         }
         Ok(engine)
     }
@@ -221,6 +229,7 @@ impl Engine {
         for worker in &self.workers {
             sum.add(&worker.shared.published.read());
         }
+        sum.drops[media::DropReason::TranscoderFull as usize] += self.transcoders.lost();
         sum
     }
 
@@ -242,7 +251,11 @@ impl Engine {
 }
 
 impl Running {
-    fn start(index: usize, events: &Events) -> Result<Self, EngineError> {
+    fn start(
+        index: usize,
+        events: &Events,
+        exchange: transcoder::Exchange,
+    ) -> Result<Self, EngineError> {
         let (ring, commands) = mpsc::sync_channel(RING);
         let bell = Arc::new(Bell::new()?);
         let io = Portable::new(Arc::clone(&bell))?;
@@ -254,7 +267,7 @@ impl Running {
         let of_worker = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name(format!("media-{index}"))
-            .spawn(move || Worker::new(io, commands, events, of_worker).run())?;
+            .spawn(move || Worker::new(io, commands, events, of_worker, exchange).run())?;
         Ok(Self { ring, bell, shared, thread: Some(thread) })
     }
 }
@@ -265,11 +278,17 @@ impl Drop for Engine {
             worker.shared.stop.store(true, Ordering::Release);
             worker.bell.ring();
         }
+        let mut by_a_worker = false;
         for thread in self.workers.iter_mut().filter_map(|worker| worker.thread.take()) {
             // A worker that drops the engine out of its own event cannot wait for itself.
-            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+            if thread.thread().id() == thread::current().id() {
+                by_a_worker = true;
+            } else if thread.join().is_err() {
                 tracing::error!("a media worker panicked");
             }
+        }
+        if !by_a_worker {
+            self.transcoders.join();
         }
     }
 }

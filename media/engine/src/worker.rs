@@ -7,6 +7,7 @@ use crate::calls::{CallPorts, Calls, leg_ports};
 use crate::clock;
 use crate::counters::{Published, Totals};
 use crate::io::PacketIo;
+use crate::transcoder::Exchange;
 use crate::{Event, LegPorts, MediaId, sys};
 use media::{Carriage, Forward, Order, Side};
 use std::net::SocketAddr;
@@ -53,6 +54,7 @@ pub(crate) struct Worker<I> {
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: Events,
     pub(crate) shared: Arc<Shared>,
+    exchange: Exchange,
     calls: Calls,
     /// Where ports are bound.
     addresses: Addresses,
@@ -67,6 +69,7 @@ impl<I: PacketIo> Worker<I> {
         commands: Receiver<Command>,
         events: Events,
         shared: Arc<Shared>,
+        exchange: Exchange,
     ) -> Self {
         Self {
             io,
@@ -75,6 +78,7 @@ impl<I: PacketIo> Worker<I> {
             commands,
             events,
             shared,
+            exchange,
             batch: Batch::new(),
             totals: Totals::default(),
             publish_at: clock::now().mono,
@@ -89,6 +93,7 @@ impl<I: PacketIo> Worker<I> {
             if orders == Orders::Stop {
                 break;
             }
+            self.take_back();
             self.generate();
             let drained = self.drain();
             self.publish_in_time();
@@ -231,8 +236,22 @@ impl<I: PacketIo> Worker<I> {
             }
             None => media::CallStats::default(),
         };
+        self.exchange.forget(call);
         self.publish();
         (self.events)(Event::Closed { call, stats });
+    }
+
+    /// Sends what has come back in another codec.
+    fn take_back(&mut self) {
+        loop {
+            self.batch.clear();
+            let (now, exchange) = (clock::now(), &self.exchange);
+            self.calls.take_back(now, &mut self.batch, exchange, &mut self.totals);
+            if self.batch.packets().is_empty() {
+                return;
+            }
+            self.io.send(&self.batch);
+        }
     }
 
     /// Sends what is due of our own.
@@ -257,7 +276,7 @@ impl<I: PacketIo> Worker<I> {
             if !self.io.receive(&mut self.batch) {
                 return true;
             }
-            self.calls.process(clock::now(), &mut self.batch, &mut self.totals);
+            self.calls.process(clock::now(), &mut self.batch, &self.exchange, &mut self.totals);
             self.io.send(&self.batch);
             self.tell();
         }

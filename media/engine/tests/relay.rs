@@ -219,7 +219,7 @@ fn a_call_that_comes_after_an_idle_time_is_served() {
 
 #[test]
 fn a_full_ring_refuses_and_recovers() {
-    let config = media_engine::Config { workers: 1 };
+    let config = media_engine::Config { workers: 1, transcoders: 1 };
     let (entered, at_event) = channel();
     let (release, go_on) = sync_channel::<()>(0);
     let go_on = std::sync::Mutex::new(go_on);
@@ -255,7 +255,7 @@ fn a_full_ring_refuses_and_recovers() {
 fn a_worker_that_does_not_exist_is_refused() {
     let rig = Rig::new(1);
     assert!(matches!(rig.engine.close(MediaId(1), 1), Err(EngineError::NoSuchWorker(1))));
-    let none = media_engine::Config { workers: 0 };
+    let none = media_engine::Config { workers: 0, transcoders: 1 };
     assert!(matches!(Engine::start(none, Box::new(|_| ())), Err(EngineError::NoWorkers)));
 }
 
@@ -321,4 +321,67 @@ fn a_call_between_ipv4_and_ipv6_is_carried() {
     assert_eq!(receive(&b), (rtp(1, 1), (six, leg_b.rtp).into()));
     b.send_to(&rtp(2, 1), (six, leg_b.rtp)).unwrap();
     assert_eq!(receive(&a), (rtp(2, 1), rig.address(rig.a(0).rtp)));
+}
+
+#[test]
+fn speech_that_one_side_does_not_know_comes_in_the_codec_it_knows() {
+    let rig = Rig::new(1);
+    let (a, b) = (far_side(rig.bind), far_side(rig.bind));
+    let opus = media::Codec::Opus.payload();
+    let other = sdp::Stream { payloads: vec![opus], ..encrypted(stream(&b, &b), 1, 1) };
+    rig.open(0);
+    let terms = media::Terms { transcode: true, ..media::Terms::default() };
+    let leg = |stream| Some(media::Carriage { stream, terms: terms.clone() });
+    let connect = |b| rig.engine.connect(id(0), 0, leg(stream(&a, &a)), leg(b)).unwrap();
+    connect(other);
+    rig.stats(0);
+    for sequence in 0..50 {
+        a.send_to(&rtp(1, sequence), rig.address(rig.a(0).rtp)).unwrap();
+        let (packet, _) = receive(&b);
+        assert_eq!((packet[1], packet[2..4].to_vec()), (111, sequence.to_be_bytes().to_vec()));
+        assert_eq!(packet[4..8], (u32::from(sequence) * 960).to_be_bytes(), "48 kHz");
+        assert!(packet.len() < 100, "20 ms of Opus under SRTP: {} octets", packet.len());
+    }
+    // It agrees on another codec: what its transcoder has in hand is not sent.
+    let wide = media::Codec::G722.payload();
+    connect(sdp::Stream { payloads: vec![wide], ..stream(&b, &b) });
+    rig.stats(0);
+    a.send_to(&rtp(1, 50), rig.address(rig.a(0).rtp)).unwrap();
+    let (packet, _) = receive(&b);
+    assert_eq!((packet[1], packet.len()), (9, 172));
+    // What is no packet of 20 ms of anything.
+    a.send_to(&[&rtp(1, 51)[..], &[0; 1000]].concat(), rig.address(rig.a(0).rtp)).unwrap();
+    a.send_to(&rtp(1, 52), rig.address(rig.a(0).rtp)).unwrap();
+    assert_eq!(receive(&b).0[2..4], 52_u16.to_be_bytes());
+    let stats = rig.close(0);
+    assert_eq!((stats.a.received_packets, stats.b.sent_packets), (53, 52));
+    assert_eq!(stats.a.dropped(DropReason::Untranscodable), 1);
+    assert_eq!(rig.engine.totals().transcoded, 52);
+}
+
+#[test]
+fn without_a_transcoder_what_needs_one_is_dropped_and_counted() {
+    let base = rig::free_ports(rig::LOCALHOST, 4);
+    let config = media_engine::Config { workers: 1, transcoders: 0 };
+    let (tell, events) = channel();
+    let engine = Engine::start(config, Box::new(move |event| drop(tell.send(event)))).unwrap();
+    let (a, b) = (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST));
+    let port = |rtp| LegPorts { bind: rig::LOCALHOST, rtp, dscp: 46 };
+    engine.open(id(0), 0, port(base), port(base + 2), [7; 32]).unwrap();
+    let terms = media::Terms { transcode: true, ..media::Terms::default() };
+    let leg = |stream| Some(media::Carriage { stream, terms: terms.clone() });
+    let wide = sdp::Stream { payloads: vec![media::Codec::G722.payload()], ..stream(&b, &b) };
+    engine.connect(id(0), 0, leg(stream(&a, &a)), leg(wide)).unwrap();
+    engine.stats(id(0), 0).unwrap();
+    events.recv_timeout(rig::PATIENCE).unwrap();
+    a.send_to(&rtp(1, 1), (rig::LOCALHOST, base)).unwrap();
+    b.send_to(&rtp(2, 1), (rig::LOCALHOST, base + 2)).unwrap();
+    assert_eq!(receive(&a).0, rtp(2, 1), "A-law is understood there");
+    engine.close(id(0), 0).unwrap();
+    match events.recv_timeout(rig::PATIENCE).unwrap() {
+        Event::Closed { stats, .. } => {
+            assert_eq!(stats.a.dropped(DropReason::TranscoderFull), 1);
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -38,6 +38,8 @@ pub struct Terms {
     /// How long nothing at all may come on a leg with ICE that is not held (TDR-ICE-012); `None`: as
     /// long as it likes.
     pub ice_timeout: Option<Duration>,
+    /// Speech that the other leg does not know may be turned into one that it knows.
+    pub transcode: bool,
 }
 
 impl Terms {

@@ -8,6 +8,7 @@
 
 pub mod ability;
 pub mod carriage;
+pub mod codec;
 pub mod codecs;
 mod companions;
 pub mod crypto;
@@ -25,12 +26,13 @@ mod write;
 
 pub use ability::{Ability, Events, Keying, Security};
 pub use carriage::{Carriage, DtlsFailure, Dtmf, Key, LatchPolicy, Notice, Order, Rtcp, Terms};
+pub use codec::{Codec, Conversion};
 pub use codecs::Codecs;
 pub use dtls::{Certificate, Dtls, Fingerprint, HashFunction, Role};
 pub use ice::{Ice, IceOffered, IcePolicy, IceReport, IceState, IceTrouble};
 pub use measured::{Bursts, CallStats, DropReason, LegStats, Silence, Silences, Told};
 pub use offer_answer::{Local, Media, Negotiation, Refusal};
-pub use pair::{PayloadMap, payload_map};
+pub use pair::counterpart;
 pub use stream::{Crypto, Direction, Payload, Stream};
 pub use suite::{SrtpKey, Suite, Suites};
 pub use text::{SdpError, SessionDescription};

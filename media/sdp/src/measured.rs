@@ -33,11 +33,15 @@ pub enum DropReason {
     NoKeys,
     /// A datagram of DTLS that no handshake waits for, or one too many.
     Dtls,
+    /// More speech was to be turned into another codec than there was room for.
+    TranscoderFull,
+    /// It is no speech of the codec that it says it is.
+    Untranscodable,
 }
 
 impl DropReason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Unlatched,
         Self::BadTag,
         Self::Replay,
@@ -50,6 +54,8 @@ impl DropReason {
         Self::KeySpent,
         Self::NoKeys,
         Self::Dtls,
+        Self::TranscoderFull,
+        Self::Untranscodable,
     ];
     /// The word for it in metrics, logs and records.
     pub const fn as_str(self) -> &'static str {
@@ -66,6 +72,8 @@ impl DropReason {
             Self::KeySpent => "key_spent",
             Self::NoKeys => "no_keys",
             Self::Dtls => "dtls",
+            Self::TranscoderFull => "transcoder_full",
+            Self::Untranscodable => "untranscodable",
         }
     }
 }

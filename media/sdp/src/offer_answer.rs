@@ -5,11 +5,12 @@
 //! [`crate::pair`]. What it refuses changes nothing in it.
 
 use crate::ability::{Ability, Keying, Security};
+use crate::codec::Codec;
 use crate::codecs::Codecs;
 use crate::companions::{accompany, companions};
 use crate::dtls::{Certificate, Dtls, RemoteDtls, Role, Setup};
 use crate::ice::{Credentials, IceOffered, IcePolicy, OurIce};
-use crate::pair::{assign_numbers, matched};
+use crate::pair::{assign_numbers, fitting, matched};
 use crate::remote::{DtlsPreference, Preference, Remote};
 use crate::section::is_parameters;
 use crate::stream::{Crypto, Direction, Payload, Stream};
@@ -77,6 +78,9 @@ pub struct Negotiation {
     ice: OurIce,
     /// What our next description with ICE begun anew names.
     spare: Option<Credentials>,
+    /// What this leg may speak where the other leg does not; nothing unless the call may be
+    /// transcoded.
+    transcoding: &'static [Codec],
     open: Open,
     in_force: Option<Agreed>,
     /// The one suite that a first offer of ours is of, where only its key will do.
@@ -128,6 +132,7 @@ impl Negotiation {
             codecs: Codecs::default(),
             ice: OurIce::None,
             spare: None,
+            transcoding: &[],
             open: Open::Nothing,
             in_force: None,
             only: None,
@@ -210,9 +215,40 @@ impl Negotiation {
         }
     }
 
+    /// From now on the leg may speak these codecs, which the other leg need not know, first preferred:
+    /// what is between them will be transcoded.
+    pub fn transcode_to(&mut self, codecs: &'static [Codec]) {
+        self.transcoding = codecs;
+    }
+
     /// Whether an offer of `media` would hold speech that this leg may use.
     pub fn can_offer(&self, media: &Media) -> bool {
-        self.codecs.leave_speech(&media.payloads)
+        let more = self.transcodable(media);
+        self.codecs.leave_speech(&media.payloads) || self.codecs.leave_speech(&more)
+    }
+
+    /// Whether the speech of `media` can be made that of the stream in force, and the other way.
+    pub fn can_transcode(&self, media: &Media) -> bool {
+        let in_force = self.stream().and_then(|stream| stream.payloads.iter().find_map(Codec::of));
+        !self.transcoding.is_empty() && in_force.is_some() && speaks_any_codec(media)
+    }
+
+    /// What the leg may be offered beyond `media`, where the other leg speaks that: speech, and
+    /// telephone events at the clock of it if there are others.
+    fn transcodable(&self, media: &Media) -> Vec<Payload> {
+        if !speaks_any_codec(media) {
+            return Vec::new();
+        }
+        let known = |payload: &Payload| media.payloads.iter().any(|it| it.same_encoding(payload));
+        let more = self.transcoding.iter().map(|codec| codec.payload());
+        let mut more: Vec<Payload> = more.filter(|payload| !known(payload)).collect();
+        let event = media.payloads.iter().find(|payload| payload.is_event());
+        let narrow = more.iter().any(|payload| payload.clock_hz == EVENTS_HZ);
+        if let Some(event) = event.filter(|_| narrow) {
+            let event = Payload { clock_hz: EVENTS_HZ, ..event.clone() };
+            more.extend(Some(event).filter(|event| !known(event)));
+        }
+        more
     }
 
     /// Takes the far side's offer; the offer is open until [`Self::make_answer`] or [`Self::rollback`].
@@ -303,13 +339,52 @@ impl Negotiation {
         Ok((body, stream))
     }
 
+    /// Answers the open offer with what the other leg has agreed, as [`Media::answer_for`] and
+    /// [`Self::make_answer`] have it; without any speech in common, with the first that can be
+    /// transcoded, if it may.
+    pub fn answer_like(&mut self, agreed: &Media) -> Result<(Bytes, Stream), Refusal> {
+        let Open::Theirs(theirs) = &self.open else { return Err(Refusal::OutOfTurn) };
+        let answer = match agreed.answer_for(&theirs.media) {
+            Err(Refusal::NoCommonCodec) => self.other_speech(agreed, &theirs.media)?,
+            answer => answer?,
+        };
+        self.make_answer(&answer)
+    }
+
+    /// Of an offer, the first speech that can be made that of `agreed`, and what goes with it.
+    fn other_speech(&self, agreed: &Media, offered: &Media) -> Result<Media, Refusal> {
+        let may = |payload: &&Payload| {
+            Codec::of(payload).is_some_and(|codec| self.transcoding.contains(&codec))
+        };
+        let speech = offered.payloads.iter().find(may);
+        let speech = speech.filter(|_| speaks_any_codec(agreed)).ok_or(Refusal::NoCommonCodec)?;
+        let presses = agreed.payloads.iter().any(Payload::is_event);
+        let common = matched(&agreed.payloads, &offered.payloads);
+        let beside = |payload: &&Payload| match payload.is_event() {
+            true => presses,
+            false => {
+                !payload.is_speech()
+                    && payload.clock_hz == speech.clock_hz
+                    && common.iter().any(|(_, theirs)| theirs.number == payload.number)
+            }
+        };
+        let beside = offered.payloads.iter().filter(beside).cloned();
+        let payloads = fitting(std::iter::once(speech.clone()).chain(beside).collect());
+        Ok(Media { payloads, direction: agreed.direction, ptime_ms: agreed.ptime_ms })
+    }
+
     /// Makes an offer of `media`; it is open until [`Self::receive_answer`] or [`Self::rollback`],
     /// and takes the place of one that is open already. A payload type whose number is taken, or
     /// has meant something else on this leg, gets another; without any speech in `media` the offer
     /// is of [`Media::g711`]. What the leg may not use is left out, where that leaves any speech.
     pub fn make_offer(&mut self, media: &Media) -> Bytes {
         let g711 = Media::g711();
-        let offers = [self.codecs.of(&media.payloads), self.codecs.of(&g711.payloads)];
+        let mut more = self.codecs.of(&self.transcodable(media));
+        if !more.iter().any(Payload::is_speech) {
+            more.clear();
+        }
+        let own = behind_speech(self.codecs.of(&media.payloads), more);
+        let offers = [own, self.codecs.of(&g711.payloads)];
         let offers = offers.into_iter().chain([g711.payloads]);
         let mut offers = offers.map(|payloads| {
             let companions = companions(&payloads);
@@ -613,6 +688,21 @@ impl std::fmt::Debug for Negotiation {
             .field("stream", &self.stream())
             .finish_non_exhaustive()
     }
+}
+
+/// The clock of telephone events of all that is transcoded but Opus, which has them beside it.
+const EVENTS_HZ: u32 = 8000;
+
+/// Whether speech of `media` can be transcoded.
+fn speaks_any_codec(media: &Media) -> bool {
+    media.payloads.iter().any(|payload| Codec::of(payload).is_some())
+}
+
+/// `more` behind the speech of `payloads`: what needs no transcoding comes first.
+fn behind_speech(mut payloads: Vec<Payload>, more: Vec<Payload>) -> Vec<Payload> {
+    let at = payloads.iter().rposition(Payload::is_speech).map_or(0, |last| last + 1);
+    payloads.splice(at..at, more);
+    payloads
 }
 
 /// Who describes ICE first, in an exchange and in the one before it.

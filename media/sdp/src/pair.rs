@@ -2,60 +2,10 @@
 
 use crate::offer_answer::{Media, Refusal};
 use crate::section::{is_parameters, is_token, static_payload};
-use crate::stream::{Direction, Payload, Stream};
-
-/// Payload type numbers of one leg to those of the other, settled once for the packet path.
-///
-/// A number that has no counterpart stays what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PayloadMap {
-    to: [u8; NUMBERS],
-    /// One bit per number that both legs have agreed.
-    agreed: u128,
-}
-
-impl PayloadMap {
-    /// Every number stays, none is known to be agreed.
-    pub const IDENTITY: Self = {
-        let mut to = [0; NUMBERS];
-        let mut number = 0;
-        while number < NUMBERS {
-            to[number] = number as u8;
-            number += 1;
-        }
-        Self { to, agreed: 0 }
-    };
-
-    /// The number on the other leg. The top bit, where RTP has its marker, is not looked at.
-    pub const fn get(&self, number: u8) -> u8 {
-        self.to[(number & LARGEST) as usize]
-    }
-
-    /// Whether both legs have agreed what this number stands for.
-    pub const fn is_agreed(&self, number: u8) -> bool {
-        self.agreed >> (number & LARGEST) & 1 == 1
-    }
-
-    /// Whether no number changes.
-    pub fn is_identity(&self) -> bool {
-        self.to == Self::IDENTITY.to
-    }
-}
-
-/// How packets that come in on `from` are to be numbered when they leave on `to`.
-pub fn payload_map(from: &Stream, to: &Stream) -> PayloadMap {
-    let mut map = PayloadMap::IDENTITY;
-    for payload in from.payloads.iter().filter(|payload| payload.number <= LARGEST) {
-        if let Some(other) = counterpart(payload, &to.payloads) {
-            map.to[usize::from(payload.number)] = other.number & LARGEST;
-            map.agreed |= 1 << payload.number;
-        }
-    }
-    map
-}
+use crate::stream::{Direction, Payload};
 
 /// The payload type to send on a leg with the payload types `to` for what is `payload` on the other.
-/// Where `to` has two numbers for the same thing, it is the first (see [`Stream::payloads`]).
+/// Where `to` has two numbers for the same thing, it is the first (see [`crate::Stream::payloads`]).
 pub fn counterpart<'a>(payload: &Payload, to: &'a [Payload]) -> Option<&'a Payload> {
     let alike = |a: &Payload, b: &Payload| a.same_encoding(b) && a.fmtp == b.fmtp;
     let sent = to.iter().enumerate().filter(|(at, p)| !to[..*at].iter().any(|q| alike(p, q)));
@@ -118,8 +68,7 @@ impl Media {
     }
 }
 
-/// There are 128 payload types (RFC 3550, 5.1).
-const NUMBERS: usize = 128;
+/// Payload types have seven bits (RFC 3550, 5.1).
 const LARGEST: u8 = 127;
 /// The numbers that RFC 3551 leaves to be assigned.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=LARGEST;
@@ -206,10 +155,6 @@ mod tests {
         Media { payloads, direction: Direction::SendOnly, ptime_ms: Some(30) }
     }
 
-    fn stream(payloads: Vec<Payload>) -> Stream {
-        Stream { payloads, ..Stream::default() }
-    }
-
     fn names(media: &Media) -> Vec<String> {
         let name = |p: &Payload| format!("{} {}/{}", p.number, p.encoding, p.clock_hz);
         media.payloads.iter().map(name).collect()
@@ -266,8 +211,8 @@ mod tests {
         let pairs: Vec<_> =
             matched(&wanted, &offered).iter().map(|(a, b)| (a.number, b.number)).collect();
         assert_eq!(pairs, [(110, 97), (111, 96)]);
-        let map = payload_map(&stream(wanted.to_vec()), &stream(offered.clone()));
-        assert_eq!((map.get(110), map.get(111)), (97, 96));
+        let numbers = wanted.iter().map(|it| counterpart(it, &offered).unwrap().number);
+        assert_eq!(numbers.collect::<Vec<_>>(), [97, 96]);
 
         let third = [payload(97, "AMR", Some("mode-set=7"))];
         assert_eq!(
@@ -281,23 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_counterpart_stays_and_is_not_agreed() {
-        let from = stream(vec![payload(8, "PCMA", None), payload(13, "CN", None)]);
-        let to = stream(vec![payload(8, "pcma", None)]);
-        let map = payload_map(&from, &to);
-        assert!(map.is_identity());
-        assert!(map.is_agreed(8) && !map.is_agreed(13) && !map.is_agreed(0));
-        assert_eq!((map.get(13), map.get(0x80 | 8)), (13, 8));
-    }
-
-    #[test]
     fn of_two_numbers_for_one_thing_the_first_is_sent() {
         let event = |number| payload(number, "telephone-event", None);
-        let from = stream(vec![event(101)]);
-        let to = stream(vec![event(96), event(101)]);
-        assert_eq!(payload_map(&from, &to).get(101), 96);
-        let back = payload_map(&to, &from);
-        assert_eq!((back.get(96), back.get(101)), (101, 101));
+        let number = |to: &[Payload]| counterpart(&event(101), to).map(|it| it.number);
+        assert_eq!(number(&[event(96), event(101)]), Some(96));
+        assert_eq!(number(&[event(101), event(96)]), Some(101));
+        assert_eq!(number(&[payload(101, "PCMA", None)]), None);
     }
 
     #[test]

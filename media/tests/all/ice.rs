@@ -126,7 +126,7 @@ impl World {
         let sequence = self.call.ms as u16;
         match self.call.comes(Side::B, CARRIER, &mut rtp(8, sequence, 1)) {
             Verdict::Forward { side: Side::A, to, .. } => Some(to.to_string()),
-            Verdict::Consumed => None,
+            Verdict::Consumed | Verdict::Transcode(_) => None,
             other => panic!("{other:?}"),
         }
     }

@@ -59,6 +59,7 @@ impl B2bua {
             registrations: Registrations::default(),
             registrars: Registrars::default(),
             admission: crate::admission::Admission::default(),
+            transcoded: crate::transcoded::Transcoded::default(),
             fraud: crate::fraud::Fraud::new(now.mono),
             overload: Overload::default(),
             names: HashMap::new(),

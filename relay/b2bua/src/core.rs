@@ -13,6 +13,7 @@ use crate::port_pool::PortPool;
 use crate::registrar::Registrars;
 use crate::registration::{RegistrationId, Registrations};
 use crate::timers::{Timer, Timers};
+use crate::transcoded::Transcoded;
 use crate::trunk::{Health, ProbeId};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) registrations: Registrations,
     pub(crate) registrars: Registrars,
     pub(crate) admission: Admission,
+    pub(crate) transcoded: Transcoded,
     pub(crate) fraud: Fraud,
     pub(crate) overload: Overload,
     /// Where names are: the last good answers of DNS.

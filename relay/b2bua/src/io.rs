@@ -328,6 +328,16 @@ pub enum Event {
         /// The same in words.
         text: String,
     },
+    /// The speech of a call is turned from one codec to another now, or not any more: that of the leg
+    /// it came in on, and what it becomes on the other.
+    Transcoded {
+        /// What was turned before.
+        was: Option<(&'static str, &'static str)>,
+        /// What is turned now.
+        now: Option<(&'static str, &'static str)>,
+    },
+    /// A call that may be transcoded goes on without, as too many are.
+    TranscodingRefused,
     /// A call did not try a target of its route.
     PassedOver {
         /// The trunk.

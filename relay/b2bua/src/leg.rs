@@ -12,8 +12,8 @@ use bytes::Bytes;
 use rand_core::RngCore;
 use sdp::ice::Credentials;
 use sdp::{
-    Ability, Carriage, Codecs, Dtmf, Events, LatchPolicy, Local, Negotiation, Security, SrtpKey,
-    Terms,
+    Ability, Carriage, Codec, Codecs, Dtmf, Events, LatchPolicy, Local, Negotiation, Security,
+    SrtpKey, Terms,
 };
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
@@ -273,6 +273,26 @@ pub(crate) fn codecs(plan: &Plan, trunk: usize, whose: Whose) -> Codecs {
     let of_trunk = plan.trunks.get(trunk).map(|trunk| trunk.codecs.clone()).unwrap_or_default();
     let tenant = whose.tenant.and_then(|tenant| plan.tenants.get(tenant));
     tenant.map_or_else(|| of_trunk.clone(), |tenant| of_trunk.and(&tenant.codecs))
+}
+
+/// Whether what is between two legs on these trunks may be transcoded: a trunk that says no is heard
+/// before one that says yes, and the tenant where neither says.
+pub(crate) fn may_transcode(plan: &Plan, trunks: [usize; 2], whose: Whose) -> bool {
+    let says = trunks.map(|trunk| plan.trunks.get(trunk).and_then(|trunk| trunk.transcode));
+    let tenant = || whose.tenant.and_then(|tenant| plan.tenants.get(tenant));
+    match says {
+        _ if says.contains(&Some(false)) => false,
+        _ if says.contains(&Some(true)) => true,
+        _ => tenant().is_some_and(|tenant| tenant.transcode),
+    }
+}
+
+/// What a leg on `trunk` may speak where the other leg does not; Teams has no Opus for telephones.
+pub(crate) fn transcodable(plan: &Plan, trunk: usize) -> &'static [Codec] {
+    match is_teams(plan, trunk) {
+        true => &[Codec::Pcma, Codec::Pcmu, Codec::G722],
+        false => &Codec::ALL,
+    }
 }
 
 /// Whether early media from `trunk` stays away from the caller.

@@ -35,6 +35,7 @@ pub mod routing;
 mod session;
 mod supported;
 mod timers;
+mod transcoded;
 mod trunk;
 
 pub use b2bua::B2bua;

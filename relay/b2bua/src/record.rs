@@ -44,6 +44,9 @@ pub struct Record {
     pub cause: String,
     /// Microsoft's correlation id and phrase from the Reason header of the Teams leg, if any (TDR-ERR-001).
     pub reason: Option<String>,
+    /// What its speech was turned from and into, seen from the leg it came in on, if the legs had no
+    /// codec in common.
+    pub transcoded: Option<sdp::Conversion>,
     /// Transfers of the call, in order: it stays one call (TDR-CC-001).
     pub transfers: Vec<Transfer>,
     /// What came of the last DTLS handshake on either leg: the suite, or how it failed.

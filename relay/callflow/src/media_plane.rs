@@ -4,8 +4,9 @@ use crate::plan::MEDIA_PORTS;
 use b2bua::io::PeerLeg;
 use b2bua::{CallId, MediaPort, MediaPorts};
 use bytes::Bytes;
+use codec::Transcoders;
 use media::{
-    CallStats, Carriage, Component, Forward, Notice, Now, Order, PacketBuf, Side, Verdict,
+    CallStats, Carriage, Component, Forward, Notice, Now, Order, PacketBuf, Side, Verdict, rtp,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,8 @@ use std::time::Instant;
 pub(crate) struct MediaPlane {
     calls: BTreeMap<CallId, Open>,
     ports: HashMap<u16, (CallId, Side, Component)>,
+    /// Here it is done at once.
+    transcoders: Transcoders<(CallId, Side)>,
 }
 
 #[derive(Debug)]
@@ -110,6 +113,7 @@ impl MediaPlane {
     pub(crate) fn close(&mut self, call: CallId) -> Option<CallStats> {
         let open = self.calls.remove(&call)?;
         self.ports.retain(|_, (owner, ..)| *owner != call);
+        [Side::A, Side::B].iter().for_each(|side| self.transcoders.forget(&(call, *side)));
         Some(open.forward.stats())
     }
 
@@ -126,7 +130,15 @@ impl MediaPlane {
         let mut slot = PacketBuf::new();
         slot.octets_mut().get_mut(..octets.len())?.copy_from_slice(octets);
         slot.set_len(octets.len());
-        let verdict = open.forward.packet(now, side, component, from, &mut slot);
+        let mut verdict = open.forward.packet(now, side, component, from, &mut slot);
+        if let Verdict::Transcode(conversion) = verdict {
+            let (mut out, payload) = (Vec::new(), slot.packet().get(rtp::FIXED_HEADER..)?);
+            let key = (call, side);
+            let turned = self.transcoders.transcode(now.mono, key, conversion, payload, &mut out);
+            turned.ok()?;
+            rtp::set_payload(&mut slot, &out)?;
+            verdict = open.forward.transcoded(now, side, conversion, &mut slot);
+        }
         outgoing(open.ports, verdict, &slot)
     }
 
@@ -146,7 +158,7 @@ impl MediaPlane {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.ports.is_empty()
+        self.calls.is_empty() && self.ports.is_empty() && self.transcoders.is_empty()
     }
 
     /// Whether this address and port are ours and open.

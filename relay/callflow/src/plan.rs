@@ -64,6 +64,7 @@ pub fn plan() -> Plan {
         },
         media: vec![media("outside", 0), media("inside", 1)].into(),
         media_workers: 2,
+        transcoders: 1,
         listeners: vec![listener("teams", Who::Sip), listener("carriers", Who::Colt)].into(),
         trunks: vec![
             trunk("teams", TrunkKind::Teams, &[Who::Sip, Who::Sip2, Who::Sip3]),

@@ -90,6 +90,7 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
         },
         media: collect(host.media.iter().map(media_address))?.into(),
         media_workers: usize::try_from(host.workers).ok()?,
+        transcoders: usize::try_from(host.transcoders).ok()?,
         listeners: collect(host.listeners.iter().map(listener))?.into(),
         trunks: trunks?.into(),
         tenants: Tenants::default(),
@@ -428,6 +429,7 @@ fn trunk(
         rewrite: draft.numbers.rewrite.clone(),
         header_rules: draft.numbers.header_rules.clone(),
         codecs: draft.numbers.codecs.clone(),
+        transcode: draft.numbers.transcode,
         ringback: draft.numbers.ringback,
     })
 }
@@ -459,6 +461,7 @@ fn tenant(
         caller: draft.rules.caller.value.clone(),
         privacy: draft.rules.privacy,
         codecs: draft.rules.codecs.clone(),
+        transcode: draft.rules.transcode,
         ringback: draft.rules.ringback,
         // Its files are looked into where it is known to be read.
         hook: None,

@@ -47,6 +47,7 @@ pub(crate) struct HostDraft {
     pub(crate) socket: PathBuf,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) workers: u32,
+    pub(crate) transcoders: u32,
     pub(crate) engine: MediaEngine,
     pub(crate) media: Vec<MediaDraft>,
     pub(crate) block: Block,
@@ -136,6 +137,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
         state: state_directory(),
         metrics: Some(METRICS_LISTEN),
         workers: 1,
+        transcoders: 1,
         lines: Sections {
             admin: top.place(),
             metrics: top.place(),
@@ -233,6 +235,7 @@ fn node(table: &mut Reader<'_>, host: &mut HostDraft) {
 fn media(table: &mut Reader<'_>, host: &mut HostDraft) {
     host.lines.media = table.place();
     host.workers = table.optional_or("workers", value::whole(1..=WORKERS_MAX), 1);
+    host.transcoders = table.optional_or("transcoders", value::whole(0..=WORKERS_MAX), 1);
     host.engine = table.optional_or("engine", value::one_of(ENGINES), MediaEngine::default());
     host.media = table.each("address", "media address", "name", media_address);
 }

@@ -30,6 +30,7 @@ pub(crate) struct TrunkNumbers {
     pub(crate) rewrite: Vec<Rewrite>,
     pub(crate) header_rules: Vec<HeaderRule>,
     pub(crate) codecs: Codecs,
+    pub(crate) transcode: Option<bool>,
     pub(crate) ringback: Option<Ringback>,
 }
 
@@ -42,6 +43,7 @@ pub(crate) struct TenantNumbers {
     pub(crate) caller: At<CallerId>,
     pub(crate) privacy: CallerPrivacy,
     pub(crate) codecs: Codecs,
+    pub(crate) transcode: bool,
     pub(crate) ringback: Ringback,
 }
 
@@ -106,6 +108,7 @@ pub(crate) fn trunk(table: &mut Reader<'_>, teams: bool) -> TrunkNumbers {
         rewrite: rewrites(table, false),
         header_rules: header_rules::read(table, Some(teams)),
         codecs: codecs(table),
+        transcode: table.optional("transcode", value::flag).map(|at| at.value),
         ringback: table.optional("ringback", value::one_of(RINGBACK)).map(|at| at.value),
     }
 }
@@ -119,6 +122,7 @@ pub(crate) fn tenant(table: &mut Reader<'_>) -> TenantNumbers {
         caller: caller(table),
         privacy: table.optional_or("privacy", value::one_of(PRIVACY), CallerPrivacy::default()),
         codecs: codecs(table),
+        transcode: table.optional_or("transcode", value::flag, false),
         ringback: table.optional_or("ringback", value::one_of(RINGBACK), Ringback::default()),
     }
 }

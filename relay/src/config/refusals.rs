@@ -16,6 +16,8 @@ pub fn refusals(old: &Loaded, new: &Loaded) -> Vec<Problem> {
     refusals.changed(lines.metrics, "[metrics]: `listen`", &old.metrics, &new.metrics);
     let workers = (old.plan.media_workers, new.plan.media_workers);
     refusals.changed(lines.media, "[media]: `workers`", &workers.0, &workers.1);
+    let transcoders = (old.plan.transcoders, new.plan.transcoders);
+    refusals.changed(lines.media, "[media]: `transcoders`", &transcoders.0, &transcoders.1);
     if old.media_engine != new.media_engine {
         refusals.refuse(lines.media, "[media]: `engine` cannot change".to_owned());
     }

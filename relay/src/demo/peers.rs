@@ -320,6 +320,7 @@ fn plan(access: &Access) -> Plan {
         },
         media: Shared::default(),
         media_workers: 0,
+        transcoders: 0,
         listeners: access.listeners.iter().map(listener).collect(),
         trunks: access.listeners.iter().enumerate().map(trunk).collect(),
         tenants: Tenants::default(),

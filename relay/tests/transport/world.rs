@@ -180,6 +180,7 @@ fn plan(roots: Roots) -> Plan {
         },
         media: Default::default(),
         media_workers: 1,
+        transcoders: 1,
         listeners: vec![
             listener("udp", Transport::Udp),
             listener("tcp", Transport::Tcp),

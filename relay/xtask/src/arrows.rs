@@ -11,8 +11,12 @@ use serde_json::Value;
 /// the emulated sides of the demonstration. `emulate` by `tollgate`: the same demonstration.
 const OURS: &[(&str, &[&str])] = &[
     ("sip-core", &["b2bua", "emulate", "tollgate", "callflow", "perf"]),
-    ("sdp", &["media", "b2bua", "emulate", "tollgate", "callflow", "perf", "media-engine"]),
-    ("media", &["media-engine", "emulate", "callflow", "perf", "tollgate"]),
+    (
+        "sdp",
+        &["media", "b2bua", "emulate", "tollgate", "callflow", "perf", "media-engine", "codec"],
+    ),
+    ("codec", &["media-engine", "callflow", "perf"]),
+    ("media", &["media-engine", "codec", "emulate", "callflow", "perf", "tollgate"]),
     ("media-engine", &["tollgate", "perf"]),
     ("certs", &["tollgate", "callflow", "perf"]),
     ("b2bua", &["tollgate", "callflow", "perf"]),

@@ -34,7 +34,7 @@ impl Rig {
 
     pub(crate) fn on(bind: IpAddr, calls: u16) -> Self {
         let base = free_ports(bind, 4 * calls);
-        let config = Config { workers: 1 };
+        let config = Config { workers: 1, transcoders: 1 };
         let (tell, events) = channel();
         let engine = Engine::start(
             config,

@@ -27,7 +27,7 @@ impl Call {
             .iter()
             .filter(|payload| payload.is_speech())
             .any(|payload| !theirs.payloads.iter().any(|known| known.same_encoding(payload)));
-        if !foreign {
+        if !foreign || self.is_transcoded() {
             return None;
         }
         let agreed = b.negotiation.last_remote()?.for_other_leg(None).ok()?;

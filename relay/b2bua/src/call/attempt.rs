@@ -16,7 +16,7 @@ use crate::routing::Trace;
 use crate::session::Session;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{IceOffered, Media, Negotiation, Stream};
+use sdp::{Codec, IceOffered, Media, Negotiation, Payload, Stream};
 use sip_core::transaction::{ClientId, GIVE_UP};
 use sip_core::usage::prack;
 use sip_core::{Dialog, Headers, Method, Name, Request, Response};
@@ -159,8 +159,12 @@ impl Invitation {
     }
 
     /// Whether a leg there may be offered any speech at all.
-    pub(super) fn speaks(&self, plan: &Plan, trunk: usize) -> bool {
-        leg::codecs(plan, trunk, self.whose).leave_speech(&self.offer.payloads)
+    pub(super) fn speaks(&self, plan: &Plan, trunk: usize, transcoded: bool) -> bool {
+        let codecs = leg::codecs(plan, trunk, self.whose);
+        let more = leg::transcodable(plan, trunk).iter().map(|codec| codec.payload());
+        let more: Vec<Payload> = more.collect();
+        let turned = transcoded && self.offer.payloads.iter().any(|it| Codec::of(it).is_some());
+        codecs.leave_speech(&self.offer.payloads) || (turned && codecs.leave_speech(&more))
     }
 
     /// Who calls whom, as the trunk is told.

@@ -77,9 +77,8 @@ impl Call {
         if negotiation.stream().is_none() {
             return self.answer(core, ask, 491);
         }
-        let answered = negotiation
-            .receive_offer(&offered)
-            .and_then(|offer| negotiation.make_answer(&media.answer_for(&offer)?));
+        let answered =
+            negotiation.receive_offer(&offered).and_then(|_| negotiation.answer_like(&media));
         let Ok((body, stream)) = answered else {
             negotiation.rollback();
             return self.answer(core, ask, 488);

@@ -327,6 +327,7 @@ impl Arrival {
             parties,
             transfers: Transfers::default(),
             trace: Box::new(std::mem::take(trace)),
+            transcoding: super::transcoding::Transcoding::default(),
             tolls: (None, None),
         };
         if !call.open_media(core, worker, port_a, trunk_b) {
@@ -398,6 +399,7 @@ impl Arrival {
             status: 0,
             cause: String::new(),
             reason: None,
+            transcoded: None,
             transfers: Vec::new(),
             dtls: (None, None),
             passthrough: None,

@@ -25,6 +25,7 @@ mod session;
 mod setup;
 mod srtp_keys;
 mod teardown;
+mod transcoding;
 mod transfer;
 mod update;
 
@@ -83,6 +84,8 @@ pub(crate) struct Call {
     transfers: Transfers,
     /// How it was ruled on, for its record.
     trace: Box<Trace>,
+    /// Whether its speech is turned from one codec to another.
+    transcoding: transcoding::Transcoding,
     /// What the legs count for at the fraud guard.
     tolls: (Option<Toll>, Option<Toll>),
 }
@@ -180,9 +183,13 @@ impl Call {
     }
 
     /// Gives both legs' streams to the media engine.
-    fn connect(&self, core: &mut Core, a: Option<Carriage>, b: Option<Carriage>) {
+    fn connect(&mut self, core: &mut Core, mut a: Option<Carriage>, mut b: Option<Carriage>) {
         // An offer in our answer waits for its own.
         self.expect_checks(core, PeerLeg::A, self.a.negotiation.ice_offered());
+        self.note_transcoding(core, a.as_ref(), b.as_ref());
+        for carriage in [&mut a, &mut b].into_iter().flatten() {
+            carriage.terms.transcode = self.transcoding.allowed;
+        }
         if let Some(ports) = self.media.ports {
             let (call, worker) = (self.id, ports.worker);
             let [a, b] = [a, b].map(|leg| leg.map(|leg| ports.not_to_themselves(leg)));

@@ -211,12 +211,14 @@ impl Call {
         // That side wants to talk and we told it to wait, on an answer of this one.
         let waits = agreed.direction != Direction::SendRecv
             && other.negotiation.last_remote()?.direction == Direction::SendRecv;
-        let turned =
+        let turns =
             self.asked_direction(which) != direction || (waits && direction == Direction::SendRecv);
         // What is in use with the far side of the other leg, first choice first.
         let in_use = agreed.payloads.iter().find(|p| p.is_speech())?;
-        let codec_gone = !offer.payloads.iter().any(|payload| payload.same_encoding(in_use));
-        if !turned && !codec_gone {
+        let understood = offer.payloads.iter().any(|payload| payload.same_encoding(in_use));
+        let turned = self.is_transcoded() && other.negotiation.can_transcode(offer);
+        let codec_gone = !understood && !turned;
+        if !turns && !codec_gone {
             return None;
         }
         let payloads = if codec_gone {
@@ -258,13 +260,10 @@ impl Call {
             direction: offer.direction.reversed(),
             ptime_ms: stream.ptime_ms,
         });
-        let answer = agreed
-            .ok_or(Refusal::OutOfTurn)
-            .and_then(|agreed| agreed.answer_for(offer))
-            .and_then(|answer| {
-                let leg = self.leg(ask.leg).ok_or(Refusal::OutOfTurn)?;
-                leg.negotiation.make_answer(&answer)
-            });
+        let answer = agreed.ok_or(Refusal::OutOfTurn).and_then(|agreed| {
+            let leg = self.leg(ask.leg).ok_or(Refusal::OutOfTurn)?;
+            leg.negotiation.answer_like(&agreed)
+        });
         self.accept(core, ask, answer.map(|(body, _)| body))
     }
 

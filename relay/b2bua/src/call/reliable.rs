@@ -186,8 +186,8 @@ impl Call {
         let negotiation = &mut self.a.negotiation;
         let agreed = negotiation.stream().and(negotiation.last_local_media()).cloned();
         let answered = agreed.ok_or(Refusal::OutOfTurn).and_then(|agreed| {
-            let offer = negotiation.receive_offer(offer)?;
-            let answer = agreed.answer_for(&offer).and_then(|it| negotiation.make_answer(&it));
+            negotiation.receive_offer(offer)?;
+            let answer = negotiation.answer_like(&agreed);
             answer.inspect_err(|_| negotiation.rollback())
         });
         let Ok((body, _)) = answered else {

@@ -241,13 +241,13 @@ impl Call {
             return if lapsed { self.take_back(core, on) } else { self.settled(core) };
         };
         let body = answer.and_then(|(media, _)| {
-            let mut answer = media.answer_for(&offer)?;
+            let mut answer = media;
             // A hold was translated, so its answer is translated back (TDR-HLD-001).
             if offered != offer.direction {
                 answer.direction = offer.direction.reversed();
             }
             let leg = self.leg(on.other()).ok_or(Refusal::OutOfTurn)?;
-            leg.negotiation.make_answer(&answer).map(|(body, _)| body)
+            leg.negotiation.answer_like(&answer).map(|(body, _)| body)
         });
         self.accept(core, &ask, body);
         self.settled(core)

@@ -132,7 +132,7 @@ impl Call {
         let mut negotiation =
             self.fresh_negotiation(core, which, trunk).ok_or_else(|| refused(500, "no media"))?;
         let body = leg::sdp_of(&request.headers, request.body());
-        let offer = negotiation.receive_offer(&body)?;
+        negotiation.receive_offer(&body)?;
         let agreed = match which {
             PeerLeg::A => self.b.as_ref(),
             PeerLeg::B => Some(&self.a),
@@ -143,7 +143,7 @@ impl Call {
             direction: Direction::SendRecv,
             ptime_ms: agreed.ptime_ms,
         };
-        let (answer, _) = negotiation.make_answer(&answer.answer_for(&offer)?)?;
+        let (answer, _) = negotiation.answer_like(&answer)?;
         let tag = core.token();
         let dialog =
             Dialog::uas(request, tag.as_bytes()).map_err(|_| refused(400, "no usable Contact"))?;
@@ -197,7 +197,7 @@ impl Call {
     ) -> Option<Negotiation> {
         let port = self.media.ports?.of(which);
         let at_home = setup::is_at_home(&self.plan, trunk, port);
-        at_home.then(|| leg::negotiation(core, &self.plan, (trunk, self.whose()), port))
+        at_home.then(|| self.fresh(core, trunk, port))
     }
 
     /// The same where `trunk` has its media elsewhere: with ports there, which the leg has yet to
@@ -208,7 +208,13 @@ impl Call {
         trunk: usize,
     ) -> Option<(Negotiation, MediaPort)> {
         let port = core.take_ports(&self.plan, trunk)?;
-        Some((leg::negotiation(core, &self.plan, (trunk, self.whose()), port), port))
+        Some((self.fresh(core, trunk, port), port))
+    }
+
+    fn fresh(&self, core: &mut Core, trunk: usize, port: MediaPort) -> Negotiation {
+        let mut fresh = leg::negotiation(core, &self.plan, (trunk, self.whose()), port);
+        self.tell_transcoding(trunk, &mut fresh);
+        fresh
     }
 
     /// Puts `new` in the place of leg `which`; the old one comes back, still to be found by its tags.

@@ -207,7 +207,10 @@ impl Call {
                     continue;
                 }
             };
-            let speaks = |setup: &mut Setup| setup.invitation.speaks(&plan, candidate.trunk);
+            self.settle_transcoding(core, candidate.trunk);
+            let transcoded = self.transcoding.allowed;
+            let speaks =
+                |setup: &mut Setup| setup.invitation.speaks(&plan, candidate.trunk, transcoded);
             if !self.setup().is_some_and(speaks) {
                 passed_over = Reject::NoCommonCodec;
                 self.skip(core, &name, &candidate, passed_over.as_str());
@@ -274,10 +277,9 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let Some(ports) = self.media.ports else { return };
         let identity = Identity::new(&plan, candidate.trunk, Some(&self.fqdn));
-        let mut negotiation = {
-            let to = (candidate.trunk, self.whose());
-            leg::negotiation(core, &plan, to, ports.b)
-        };
+        let to = (candidate.trunk, self.whose());
+        let mut negotiation = leg::negotiation(core, &plan, to, ports.b);
+        self.tell_transcoding(candidate.trunk, &mut negotiation);
         self.pass_key(core, candidate.trunk, &mut negotiation);
         let Phase::Setup(setup) = &mut self.phase else { return };
         let us = (identity, negotiation);
@@ -552,8 +554,7 @@ impl Call {
         if self.asks_for_offer() {
             return self.offer_agreed(answer);
         }
-        let answer = answer.answer_for(&setup.invitation.offer).ok()?;
-        self.a.negotiation.make_answer(&answer).ok().map(|(body, _)| body)
+        self.a.negotiation.answer_like(answer).ok().map(|(body, _)| body)
     }
 
     /// Sends leg A its 200, now or once its PRACK has come.
@@ -590,6 +591,7 @@ impl Call {
             held: false,
         });
         self.order(core, PeerLeg::A, Order::Watch);
+        self.note_transcoding(core, None, None);
     }
 
     /// Refuses leg A's INVITE and ends the call.

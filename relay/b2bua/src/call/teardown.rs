@@ -123,6 +123,7 @@ impl Call {
         if let Some(b) = &self.b {
             core.dialogs.remove(&b.key());
         }
+        self.end_transcoding(core);
         self.toll_is_over(core, PeerLeg::A);
         self.toll_is_over(core, PeerLeg::B);
         self.count_out(core, None);

@@ -47,10 +47,8 @@ impl Call {
             return self.refuse_until_later(core, ask, status);
         };
         let offered = leg::sdp_of(&ask.request.headers, ask.request.body());
-        let answered = negotiation.receive_offer(&offered).and_then(|offer| {
-            let answer = agreed.answer_for(&offer)?;
-            negotiation.make_answer(&answer)
-        });
+        let answered =
+            negotiation.receive_offer(&offered).and_then(|_| negotiation.answer_like(&agreed));
         match answered {
             Ok((body, _)) => {
                 let mut response = self.reply(ask, 200);

@@ -67,6 +67,8 @@ pub struct Plan {
     pub media: Shared<MediaAddress>,
     /// Media workers.
     pub media_workers: usize,
+    /// Threads that turn speech from one codec to another.
+    pub transcoders: usize,
     /// Listeners, in file order.
     pub listeners: Shared<Listener>,
     /// Trunks, in file order.

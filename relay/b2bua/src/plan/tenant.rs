@@ -43,6 +43,8 @@ pub struct Tenant {
     pub privacy: CallerPrivacy,
     /// The codecs of its calls.
     pub codecs: Codecs,
+    /// Whether its calls may be transcoded, where no trunk says.
+    pub transcode: bool,
     /// Whether its callers hear early media.
     pub ringback: Ringback,
     /// Whose clock counts where its routes say when, and they do not say whose.

@@ -111,6 +111,8 @@ pub struct Trunk {
     pub header_rules: Vec<HeaderRule>,
     /// The codecs of its legs.
     pub codecs: Codecs,
+    /// Whether its calls may be transcoded; `None`: what the other trunk and the tenant say.
+    pub transcode: Option<bool>,
     /// Whether callers hear its early media; `None`: what the tenant says.
     pub ringback: Option<Ringback>,
     /// Bounds on calls that come in on it.

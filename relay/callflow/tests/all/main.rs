@@ -43,5 +43,6 @@ mod silence;
 mod sound;
 mod srtp_keys;
 mod teams_calls_carrier_and_hangs_up;
+mod transcoding;
 mod transfer;
 mod update;

@@ -4,7 +4,7 @@ use callflow::plan::{ANNA, CONTOSO, PSTN};
 use callflow::{Who, World, carrier_script, ms, secs, teams_script};
 use emulate::{CallId, Event};
 
-fn incoming(world: &mut World, who: Who) -> CallId {
+pub(crate) fn incoming(world: &mut World, who: Who) -> CallId {
     let call = |event: &Event| match event {
         Event::Incoming { call, .. } => Some(*call),
         _ => None,

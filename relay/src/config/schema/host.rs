@@ -102,6 +102,12 @@ const MEDIA: Table = table(
     &[
         key("workers", Whole(1, 128), "Threads that move packets, a core each.").default("1"),
         key(
+            "transcoders",
+            Whole(0, 128),
+            "Threads that turn speech from one codec to another, each for a hundred calls.",
+        )
+        .default("1"),
+        key(
             "engine",
             Words(&["auto", "portable"]),
             "auto takes the fastest engine that works here; portable needs no privileges.",

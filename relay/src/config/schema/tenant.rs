@@ -57,6 +57,12 @@ pub(super) const TENANT: Table = table(
         .default("pass"),
         rules::CODECS,
         key(
+            "transcode",
+            Flag,
+            "Whether calls without a codec in common are transcoded, where no trunk says.",
+        )
+        .default("false"),
+        key(
             "ringback",
             Words(&["pass", "local"]),
             "Whether callers hear early media, or a tone of their own.",

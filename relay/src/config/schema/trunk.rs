@@ -177,6 +177,11 @@ pub(super) const TRUNK: Table = table(
         key("header", Several(&rules::TRUNK_HEADER), "Changes of header lines in INVITEs to it."),
         rules::CODECS,
         key(
+            "transcode",
+            Flag,
+            "Whether calls without a codec in common are transcoded; what the other trunk or the tenant says if left out.",
+        ),
+        key(
             "ringback",
             Words(&["pass", "local"]),
             "Whether callers hear its early media, or a tone of their own; what the tenant says if left out.",

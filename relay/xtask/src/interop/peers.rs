@@ -88,6 +88,17 @@ pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
     Agent::start(&subscriber(&account, folder))
 }
 
+/// The same who speaks one codec alone, of a module of baresip's.
+pub(super) fn carrier_of(folder: &Path, codec: &str, module: &str) -> Outcome<Agent> {
+    let account = format!(
+        "<sip:{}@{}:{};transport=udp>;regint=0;answermode=auto;audio_codecs={codec}",
+        lab::CARRIER_NUMBER,
+        lab::CARRIER,
+        lab::SIP_PORT
+    );
+    Agent::start(&Setup { modules: &[module], ..subscriber(&account, folder) })
+}
+
 /// Anyone on the carriers' side, at the carrier's place unless said otherwise.
 fn subscriber<'a>(account: &'a str, folder: &Path) -> Setup<'a> {
     Setup {

@@ -52,6 +52,8 @@ const CALLS: &[Plain] = &[
     ("carrier_over_tls_and_srtp_calls_teams", carrier_over_tls_calls_teams),
     ("teams_calls_carrier_over_tls_and_srtp", teams_calls_carrier_over_tls),
     ("pbx_registers_and_is_called", pbx_registers_and_is_called),
+    ("carrier_of_opus_alone_calls_teams", carrier_of_opus_alone_calls_teams),
+    ("teams_calls_carrier_of_g722_alone", teams_calls_carrier_of_g722_alone),
     ("carrier_wants_us_to_register", carrier_wants_us_to_register),
     (
         "attackers_beside_a_call_hear_and_change_nothing",
@@ -233,6 +235,23 @@ fn pbx_registers_and_is_called(lab: &mut Lab) -> Outcome {
     call.ended_with_tones(lab).map(drop)
 }
 
+/// The Teams user has G.711 alone: each hears the other in its own codec.
+fn carrier_of_opus_alone_calls_teams(lab: &mut Lab) -> Outcome {
+    let mut call = Call::in_codec(lab, "opus", ("opus/48000/2", "opus"))?;
+    call.carrier_dials(lab)?;
+    wait(TALK);
+    call.carrier.command("hangup", "")?;
+    call.ended_transcoded(lab, ["opus", "PCMU"])
+}
+
+fn teams_calls_carrier_of_g722_alone(lab: &mut Lab) -> Outcome {
+    let mut call = Call::in_codec(lab, "g722", ("G722", "g722"))?;
+    call.user_dials(lab)?;
+    wait(TALK);
+    call.user.command("hangup", "")?;
+    call.ended_transcoded(lab, ["PCMU", "G722"])
+}
+
 /// What was played is what the metrics and the records say.
 fn books_balance(lab: &mut Lab) -> Outcome {
     let metrics = Metrics::scrape()?;
@@ -297,6 +316,23 @@ impl Call {
         let capture = Capture::start(&folder)?;
         let carrier = peers::secure_carrier(&folder, &lab.secure)?;
         Ok(Self { capture, carrier, user: peers::user(&folder)? })
+    }
+
+    /// The same with a carrier that speaks one codec alone.
+    fn in_codec(lab: &Lab, name: &str, (codec, module): (&str, &str)) -> Outcome<Self> {
+        let folder = lab.scratch(name)?;
+        let capture = Capture::start(&folder)?;
+        let carrier = peers::carrier_of(&folder, codec, module)?;
+        Ok(Self { capture, carrier, user: peers::user(&folder)? })
+    }
+
+    /// Each has heard the other's tone, and the record says between which codecs.
+    fn ended_transcoded(self, lab: &Lab, codecs: [&str; 2]) -> Outcome {
+        self.ended_with_tones(lab)?;
+        let record = lab.tollgate.record(lab.calls)?;
+        ensure(record["transcoded"] == serde_json::json!(codecs), || {
+            format!("the record does not say that it was transcoded: {record}")
+        })
     }
 
     pub(super) fn carrier_dials(&mut self, lab: &mut Lab) -> Outcome {

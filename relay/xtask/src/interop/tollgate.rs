@@ -319,6 +319,9 @@ options_interval = "off"
         if address == lab::SECOND {
             text.push_str("rtcp = \"terminate\"\n");
         }
+        if address == lab::CARRIER {
+            text.push_str("transcode = true\n");
+        }
         if address == lab::CALLEE {
             let user = sipp::USER;
             text.push_str(&format!(
