@@ -149,10 +149,9 @@ impl End {
                 keying: Keying::Sdes32 | Keying::Gcm128 | Keying::Gcm256,
                 ..
             } if calls => Some("baresip 1.0.0 offers AES_CM_128_HMAC_SHA1_80 and nothing else"),
-            Self { keying: Keying::Rtp, path: Path::Mux, .. } if !calls => {
+            Self { keying: Keying::Rtp, path: Path::Mux | Path::MuxIce, .. } if !calls => {
                 Some("an offer of plain RTP by Tollgate keeps RTCP on a port of its own")
             }
-            Self { path: Path::MuxIce, .. } => Some("Tollgate does not speak ICE yet"),
             _ => None,
         }
     }
