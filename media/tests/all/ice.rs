@@ -117,7 +117,7 @@ impl World {
                 }
             }
             Verdict::Forward { .. } => panic!("a check was sent on"),
-            Verdict::Consumed | Verdict::Drop(_) => None,
+            Verdict::Consumed | Verdict::Transcode(_) | Verdict::Drop(_) => None,
         }
     }
 
@@ -126,7 +126,7 @@ impl World {
         let sequence = self.call.ms as u16;
         match self.call.comes(Side::B, CARRIER, &mut rtp(8, sequence, 1)) {
             Verdict::Forward { side: Side::A, to, .. } => Some(to.to_string()),
-            Verdict::Consumed | Verdict::Transcode(_) => None,
+            Verdict::Consumed => None,
             other => panic!("{other:?}"),
         }
     }
