@@ -147,6 +147,14 @@ impl End {
             Self {
                 peer: Peer::Baresip,
                 keying: Keying::Sdes32 | Keying::Gcm128 | Keying::Gcm256,
+                path: Path::MuxIce,
+                ..
+            } if !calls => Some(
+                "baresip 1.0.0 with ICE answers AES_CM_128_HMAC_SHA1_80 to whatever was offered",
+            ),
+            Self {
+                peer: Peer::Baresip,
+                keying: Keying::Sdes32 | Keying::Gcm128 | Keying::Gcm256,
                 ..
             } if calls => Some("baresip 1.0.0 offers AES_CM_128_HMAC_SHA1_80 and nothing else"),
             Self { keying: Keying::Rtp, path: Path::Mux | Path::MuxIce, .. } if !calls => {
