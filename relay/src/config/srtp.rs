@@ -35,13 +35,9 @@ pub(crate) fn policy(table: &mut Reader<'_>, teams: bool) -> SrtpPolicy {
 }
 
 /// Reads `srtp_keying`: how the keys are agreed.
-pub(crate) fn keying(table: &mut Reader<'_>, teams: bool, srtp: SrtpPolicy) -> Keying {
+pub(crate) fn keying(table: &mut Reader<'_>, teams: bool) -> Keying {
     if teams {
         table.idle("srtp_keying", "Teams takes keys in SDP alone");
-        return Keying::Sdes;
-    }
-    if srtp == SrtpPolicy::Off {
-        table.idle("srtp_keying", "srtp is \"off\"");
         return Keying::Sdes;
     }
     table.optional_or("srtp_keying", value::one_of(KEYING), Keying::Sdes)

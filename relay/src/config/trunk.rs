@@ -143,7 +143,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         sources: sources.unwrap_or_default(),
         srtp,
         suites,
-        keying: srtp::keying(table, teams, srtp),
+        keying: srtp::keying(table, teams),
         passthrough,
         options_interval: options_interval(table, teams),
         session_timer: session_timer(table),
