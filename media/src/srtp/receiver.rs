@@ -216,10 +216,13 @@ impl Receiver {
 }
 
 impl std::fmt::Debug for Receiver {
+    /// Shows what packets are judged by; what only counts stays out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Receiver")
             .field("keys", &self.keys)
             .field("settled", &self.settled)
+            .field("rtp", &self.rtp)
+            .field("rtcp", &self.rtcp)
             .finish_non_exhaustive()
     }
 }
@@ -253,6 +256,7 @@ fn is_new(source: Option<Window>, index: u64) -> bool {
 }
 
 /// What of each source has authenticated.
+#[derive(Debug)]
 struct Sources {
     /// Those heard last, the very last first: nearly always the next packet's, too.
     heard: Vec<(u32, Window)>,

@@ -61,6 +61,7 @@ pub struct Sender {
 }
 
 /// One source and what it is sent as.
+#[derive(Debug)]
 struct Stream {
     origin: Origin,
     ssrc: u32,
@@ -223,7 +224,13 @@ impl Sender {
 
 impl std::fmt::Debug for Sender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Sender")
+            .field("key", &self.key)
+            .field("streams", &self.streams)
+            .field("kept", &self.kept)
+            .field("fresh", &self.fresh)
+            .field("rtcp_next", &self.rtcp_next)
+            .finish_non_exhaustive()
     }
 }
 
@@ -272,7 +279,7 @@ impl Stream {
 }
 
 /// SSRCs of ours: counted up, so that none comes twice.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct FreshSsrcs {
     first: u32,
     issued: u32,

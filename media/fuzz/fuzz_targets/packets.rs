@@ -1,0 +1,10 @@
+//! The law `laws::packets` for whatever octets come.
+#![no_main]
+
+#[expect(dead_code, reason = "each target plays one of the laws")]
+#[path = "../../tests/all/laws.rs"]
+mod laws;
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
+    laws::packets(octets);
+});
