@@ -14,6 +14,7 @@ mod oracle;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod several_lines;
 mod support;
 #[cfg(test)]
 mod teams;
