@@ -16,7 +16,7 @@ use crate::srtp::Origin;
 use crate::transcode::{self, Clock};
 use crate::transform::{Opened, Path, Transform};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
-use sdp::{Carriage, Conversion, Notice, Rtcp};
+use sdp::{Carriage, Conversion, Notice, Rtcp, Stream};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -91,7 +91,10 @@ impl Forward {
         let may_pass = !self.terminates;
         for side in [Side::A, Side::B] {
             let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
-            if let (Some(came), Some(goes)) = (from.stream(), to.stream()) {
+            // A leg alone can be played to already; nothing comes from the other yet.
+            let nobody = Stream::default();
+            if let Some(goes) = to.stream() {
+                let came = from.stream().unwrap_or(&nobody);
                 let (ssrc, transcode) = (to.first_ssrc(), from.terms.transcode);
                 let path = match &mut self.paths[side as usize] {
                     Some(path) => {
@@ -201,8 +204,8 @@ impl Forward {
     /// Fills `slot` with a packet that we generate ourselves and that is due, if any: call until
     /// `None`. Never `Consumed` or `Drop`.
     ///
-    /// Generated are the keys that we press, and RTCP reports, at the intervals of RFC 3550, on a leg
-    /// that wants them and whose other leg sends none, or none that may pass ([`sdp::Rtcp`]); also
+    /// Generated are the keys that we press, the sounds that we play, and RTCP reports, at the
+    /// intervals of RFC 3550, on a leg that wants them and whose other leg sends none, or none that may pass ([`sdp::Rtcp`]); also
     /// while the call is held (TDR-SRTP-005); and the datagrams of our handshakes.
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
         self.watch(now.mono);
@@ -212,8 +215,9 @@ impl Forward {
         let shaken = check.or_else(|| self.shake(now, slot));
         shaken.or_else(|| {
             let mut sides = sides.into_iter();
-            sides
-                .find_map(|side| self.key(now, side, slot).or_else(|| self.report(now, side, slot)))
+            sides.find_map(|side| {
+                self.ours(now, side, slot).or_else(|| self.report(now, side, slot))
+            })
         })
     }
 
@@ -341,6 +345,9 @@ impl Forward {
     ) -> Result<Verdict, DropReason> {
         let path = self.paths[side as usize].as_mut().ok_or(DropReason::NoFlow)?;
         let (from, to) = pair(&mut self.legs, side);
+        if from.stream().is_none() {
+            return Err(DropReason::NoFlow);
+        }
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
         let octets_received = slot.len() as u64;
         match path.open(now.mono, slot)? {
@@ -402,6 +409,7 @@ impl Forward {
                 return Ok(Verdict::Consumed);
             }
         }
+        to.player.carries(now.mono);
         let payload_octets = slot.len() - header.payload_at;
         let octets_sent = slot.len() as u64;
         if !passes {
@@ -431,6 +439,9 @@ impl Forward {
             return Err(DropReason::NoFlow);
         };
         let (from, to) = pair(&mut self.legs, side);
+        if from.stream().is_none() || to.stream().is_none() {
+            return Err(DropReason::NoFlow);
+        }
         match outward.open_rtcp(now.mono, component, slot)? {
             Opened::Authentic(authentic) if authentic.newest => {
                 from.follow_rtcp(component, source);

@@ -9,6 +9,7 @@ use crate::outgoing::Outgoing;
 use crate::reception::Reception;
 use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, Said, SentSoFar, ToldBlock};
 use crate::rtp::Header;
+use crate::sound::Player;
 use crate::transform::End;
 use crate::watch::Watch;
 use crate::{Component, DropReason, LegStats, Now, PacketBuf};
@@ -46,6 +47,8 @@ pub(crate) struct LegMedia {
     pub(crate) ear: Option<Box<Ear>>,
     /// The keys that its far side is told.
     pub(crate) pressing: Pressing,
+    /// What it hears of ours beside.
+    pub(crate) player: Player,
     sent: Option<Sent>,
     /// When it has had no RTCP for so long that we make it.
     report_due: Option<Instant>,
@@ -110,6 +113,7 @@ impl LegMedia {
             hearing: Hearing::default(),
             ear: None,
             pressing: Pressing::default(),
+            player: Player::default(),
             sent: None,
             report_due: None,
             terminates: false,
@@ -141,6 +145,7 @@ impl LegMedia {
             self.reports_itself = false;
         }
         self.pressing.agree(&leg.stream, leg.terms.dtmf);
+        self.player.agree(&leg.stream, &leg.terms);
         let ear = Ear::of(&leg.stream, leg.terms.dtmf);
         // One that listens already goes on, if it is to listen to the same.
         if ear.is_none()
@@ -421,6 +426,7 @@ impl LegMedia {
             }),
             told: self.told(delay_ms),
             silence: self.watch.silences(),
+            unplayed: self.player.unplayed,
             keys: self.hearing.keys,
             keys_lost: self.pressing.lost,
             ice: self.ice.as_deref().and_then(Agent::report),
@@ -495,7 +501,7 @@ impl LegMedia {
 
     /// When there is something to do here without a packet.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let keys = [self.pressing.due(), self.hearing.due()];
+        let keys = [self.pressing.due(), self.hearing.due(), self.player.due()];
         let check = self.ice.as_deref().and_then(Agent::next_due);
         let rest = [self.report_due, self.watch.due(), check];
         keys.into_iter().chain(rest).flatten().min()

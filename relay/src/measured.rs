@@ -46,6 +46,8 @@ fn leg(leg: &LegStats) -> Value {
         "rtcp_generated": leg.rtcp_generated,
         "silence": leg.silence.first.map(|cause| cause.as_str()),
         "silent_ms": leg.silence.total.as_millis() as u64,
+        "made": leg.made_packets,
+        "unplayed": leg.unplayed,
         "keys": leg.keys,
         "keys_lost": leg.keys_lost,
         "dropped": leg.drops.iter().sum::<u64>(),

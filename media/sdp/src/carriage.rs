@@ -2,7 +2,7 @@
 //! that pass between the two columns.
 
 use crate::ice::{IceOffered, IceTrouble};
-use crate::{Silence, Stream, Suite};
+use crate::{Silence, Sound, Stream, Suite};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,6 +40,12 @@ pub struct Terms {
     pub ice_timeout: Option<Duration>,
     /// Speech that the other leg does not know may be turned into one that it knows.
     pub transcode: bool,
+    /// Its far side gets comfort noise while the other is silent.
+    pub comfort_noise: bool,
+    /// What its far side is to hear in a hold; `None`: what the holder plays.
+    pub music_on_hold: Option<Sound>,
+    /// What its far side hears now instead of the other.
+    pub plays: Option<Sound>,
 }
 
 impl Terms {

@@ -122,6 +122,10 @@ pub struct LegStats {
     pub rtcp_generated: u64,
     /// When nothing came in.
     pub silence: Silences,
+    /// Packets of ours that went out: keys, tones, music, comfort noise.
+    pub made_packets: u64,
+    /// Sounds that the far side was to hear and that could not be played: no G.711 is agreed there.
+    pub unplayed: u64,
     /// Keys that the far side has pressed, however it told them.
     pub keys: u64,
     /// Keys that the far side was to be told and could not.

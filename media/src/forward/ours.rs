@@ -1,4 +1,4 @@
-//! Keys that cross from leg to leg, and the packets of ours that press them.
+//! Keys that cross from leg to leg, and packets of ours: keys, tones, music, comfort noise.
 
 use super::{Forward, Verdict, pair};
 use crate::g711::RATE_HZ;
@@ -39,26 +39,35 @@ impl Forward {
         }
     }
 
-    /// A packet of a key that is pressed on `side`, if one is due there.
-    pub(super) fn key(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
+    /// A packet of a key that is pressed on `side`, or of what is played there, if one is due.
+    pub(super) fn ours(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
         let leg = &mut self.legs[side as usize];
-        if leg.pressing.due()? > now.mono {
+        leg.player.begin(now.mono);
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now.mono);
+        if !is_due(leg.pressing.due()) && !is_due(leg.player.due()) {
             return None;
         }
         let destination = leg.rtp.destination().filter(|_| leg.speaks());
         let path = self.paths[side.other() as usize].as_mut();
         let (Some(path), Some(to)) = (path, destination) else {
             leg.pressing.stop();
+            leg.player.stop();
             return None;
         };
-        if !leg.pressing.write(now.mono, &mut leg.outgoing, slot) {
-            return None;
-        }
-        let clock_hz = matches!(leg.pressing.how(), How::Tones(..)).then_some(RATE_HZ);
+        let clock_hz = if leg.pressing.write(now.mono, &mut leg.outgoing, slot) {
+            matches!(leg.pressing.how(), How::Tones(..)).then_some(RATE_HZ)
+        } else {
+            let busy = leg.pressing.is_busy();
+            if !leg.player.write(now.mono, busy, &mut leg.outgoing, slot) {
+                return None;
+            }
+            Some(RATE_HZ)
+        };
         let octets = slot.len();
         path.transform.seal(slot).ok()?;
         leg.stats.sent_packets += 1;
         leg.stats.sent_octets += octets as u64;
+        leg.stats.made_packets += 1;
         leg.note_sent(now.mono, slot.packet(), octets - FIXED_HEADER, clock_hz);
         Some(Verdict::Forward { side, component: Component::Rtp, to })
     }
@@ -78,7 +87,7 @@ pub(super) fn hear(
         tell(now, to, step, notices, side);
     });
     match fate {
-        keys::Fate::Passes => Ok(!to.pressing.is_busy()),
+        keys::Fate::Passes => Ok(!to.pressing.is_busy() && !to.player.is_playing()),
         keys::Fate::StaysBehind => Ok(false),
         keys::Fate::Malformed => Err(DropReason::Malformed),
     }

@@ -13,7 +13,7 @@ use rand_core::RngCore;
 use sdp::ice::Credentials;
 use sdp::{
     Ability, Carriage, Codec, Codecs, Dtmf, Events, LatchPolicy, Local, Negotiation, Security,
-    SrtpKey, Terms,
+    Sound, SrtpKey, Terms, Tone,
 };
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Headers, Method, Name, Request, Uri};
@@ -260,7 +260,7 @@ fn ability(plan: &Plan, trunk: usize) -> Ability {
             Some(Dtmf::Auto | Dtmf::Rfc4733) | None => Events::Own,
             Some(Dtmf::Info | Dtmf::Inband) => Events::No,
         },
-        comfort_noise: false,
+        comfort_noise: on.is_some_and(|trunk| trunk.terms.comfort_noise),
     }
 }
 
@@ -295,9 +295,24 @@ pub(crate) fn transcodable(plan: &Plan, trunk: usize) -> &'static [Codec] {
     }
 }
 
-/// Whether early media from `trunk` stays away from the caller.
-pub(crate) fn rings_locally(plan: &Plan, trunk: usize, whose: Whose) -> bool {
+/// What the caller hears before the answer of a callee on `trunk`.
+pub(crate) fn ringback(plan: &Plan, trunk: usize, whose: Whose) -> Ringback {
     let of_trunk = plan.trunks.get(trunk).and_then(|trunk| trunk.ringback);
     let tenant = || plan.tenants.get(whose.tenant?).map(|tenant| tenant.ringback);
-    !whose.emergency && of_trunk.or_else(tenant) == Some(Ringback::Local)
+    match whose.emergency {
+        true => Ringback::Pass,
+        false => of_trunk.or_else(tenant).unwrap_or_default(),
+    }
+}
+
+/// Whether early media from `trunk` stays away from the caller.
+pub(crate) fn rings_locally(plan: &Plan, trunk: usize, whose: Whose) -> bool {
+    ringback(plan, trunk, whose) != Ringback::Pass
+}
+
+/// The tone of a telephone that rings on the first of these trunks that has a country.
+pub(crate) fn ringing_tone(plan: &Plan, trunks: [usize; 2]) -> Sound {
+    let mut countries = trunks.iter().filter_map(|trunk| plan.trunks.get(*trunk)?.country);
+    let country = countries.next();
+    Sound::Tone(country.map_or(Tone::RINGING, |country| Tone::ringing_in(country.iso)))
 }

@@ -8,7 +8,7 @@ use super::problem::Problems;
 use super::route::{self, Tables};
 use super::tenant::TenantDraft;
 use super::trunk::TrunkDraft;
-use super::{Certificate, accounts, hook, overlap, rates, tls_check};
+use super::{Certificate, accounts, hook, music, overlap, rates, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
     Ceiling, Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant,
@@ -72,9 +72,11 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
             };
             let fqdn = host.fqdn.as_ref().map(|at| at.value.as_str());
             let accounts = accounts::load(directory, draft, fqdn, problems);
+            let music = music::load(directory, draft, problems);
             trunk(
                 draft,
                 host,
+                music?,
                 (linked.listener_of_trunk[index]?, linked.media_of_trunk[index]?),
                 transport?,
                 named,
@@ -388,6 +390,7 @@ fn listener(draft: &ListenerDraft) -> Option<Listener> {
 fn trunk(
     draft: &TrunkDraft,
     host: &HostDraft,
+    music_on_hold: Option<sdp::Sound>,
     (listener, media): (usize, usize),
     transport: Transport,
     roots: Roots,
@@ -417,7 +420,7 @@ fn trunk(
         breaker: draft.breaker,
         country: draft.country.or(host.country.filter(|_| draft.kind != Some(TrunkKind::Teams))),
         headers: draft.headers,
-        terms: draft.terms.clone(),
+        terms: sdp::Terms { music_on_hold, ..draft.terms.clone() },
         ice: draft.ice.as_ref().map(|at| at.value).unwrap_or_default(),
         reliable: draft.reliable,
         follow_redirects: draft.follow_redirects,

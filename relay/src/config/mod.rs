@@ -20,6 +20,7 @@ mod headers;
 mod hook;
 mod host;
 mod hostside;
+mod music;
 mod names;
 mod nearest;
 mod numbers;

@@ -53,7 +53,8 @@ const FORMATS: &[(&str, NumberFormat)] = &[
     ("international", NumberFormat::International),
     ("national", NumberFormat::National),
 ];
-const RINGBACK: &[(&str, Ringback)] = &[("pass", Ringback::Pass), ("local", Ringback::Local)];
+const RINGBACK: &[(&str, Ringback)] =
+    &[("pass", Ringback::Pass), ("local", Ringback::Local), ("tone", Ringback::Tone)];
 const CALLER: &[(&str, CallerPolicy)] = &[
     ("pass", CallerPolicy::Pass),
     ("own", CallerPolicy::Own),

@@ -24,6 +24,7 @@ pub(crate) fn read(table: &mut Reader<'_>, teams: bool) -> Terms {
         rtcp: table.optional_or("rtcp", value::one_of(RTCP), Rtcp::default()),
         media_timeout: media_timeout(table),
         dtmf: dtmf(table, teams),
+        comfort_noise: table.optional_or("comfort_noise", value::flag, false),
         ..Terms::default()
     }
 }

@@ -3,6 +3,7 @@
 use super::accounts::{self, AuthDraft, RegisterDraft};
 use super::guard::{self, LimitsDraft};
 use super::headers;
+use super::music;
 use super::numbers::{self, TrunkNumbers};
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
@@ -60,6 +61,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) numbers: TrunkNumbers,
     pub(crate) terms: sdp::Terms,
     pub(crate) ice: Option<At<IcePolicy>>,
+    pub(crate) music_on_hold: Option<At<String>>,
     pub(crate) reliable: Reliable,
     pub(crate) follow_redirects: bool,
     pub(crate) transfer: TransferPolicy,
@@ -159,6 +161,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         numbers: numbers::trunk(table, teams),
         terms: sdp::Terms { ice_timeout, ..terms::read(table, teams) },
         ice,
+        music_on_hold: music::read(table, teams),
         reliable: reliable(table, teams),
         follow_redirects: follow_redirects(table, teams),
         transfer: transfer(table, teams),
@@ -292,7 +295,8 @@ impl TrunkDraft {
         };
         let auth = self.auth.iter().filter_map(AuthDraft::named);
         let users = self.registrar.iter().flat_map(RegistrarDraft::named);
-        roots.into_iter().chain(auth).chain(users).collect()
+        let music = self.music_on_hold.as_ref().and_then(music::named);
+        roots.into_iter().chain(auth).chain(users).chain(music).collect()
     }
 
     /// Where it is reached, by a listener of this transport. A carrier's name without a port is left

@@ -23,6 +23,7 @@ mod replay;
 mod ruling;
 mod session;
 mod setup;
+mod sounds;
 mod srtp_keys;
 mod teardown;
 mod transcoding;

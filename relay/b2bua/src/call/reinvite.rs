@@ -199,11 +199,15 @@ impl Call {
         };
         let teams = leg::is_teams(&self.plan, other.trunk);
         let absorb = teams && self.hold_policy() == HoldPolicy::Absorb;
+        let trunk = self.plan.trunks.get(other.trunk);
+        let music = trunk.is_some_and(|trunk| trunk.terms.music_on_hold.is_some());
         let direction = match offer.direction {
             Direction::SendRecv => Direction::SendRecv,
             _ if absorb => Direction::SendRecv,
             // The one hold that Microsoft understands (TDR-HLD-001).
             _ if teams => Direction::Inactive,
+            // It hears ours.
+            Direction::Inactive if music => Direction::SendOnly,
             held => held,
         };
         let offered = other.negotiation.last_local_media()?;
@@ -292,7 +296,7 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let a = self.a.carriage(&plan, self.whose());
         let b = self.b.as_ref().and_then(|leg| leg.carriage(&plan, self.whose()));
-        let (a, b) = self.heard_now(a, b);
+        let (a, b) = self.with_sounds(self.heard_now(a, b));
         self.connect(core, a, b);
         self.note_hold();
     }

@@ -13,7 +13,7 @@ use crate::headers::Returned;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, MediaPort, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
-use crate::plan::{Plan, RouteFrom, Trunk, TrunkKind};
+use crate::plan::{Plan, Ringback, RouteFrom, Trunk, TrunkKind};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
@@ -501,9 +501,11 @@ impl Call {
             return Fate::Lives;
         }
         let trunk = attempt.trunk;
-        let locally = leg::rings_locally(&plan, trunk, self.whose());
+        let ringback = leg::ringback(&plan, trunk, self.whose());
+        let (aloud, locally) = (ringback == Ringback::Tone, ringback == Ringback::Local);
         match progress {
             Progress::Ignored => {}
+            Progress::Ringing | Progress::Described(..) if aloud => self.ring_aloud(core, trunk),
             // Whatever the callee's side plays, the caller's own plays that it rings.
             Progress::Ringing | Progress::Described(..) if locally => self.ring(core, 180),
             Progress::Ringing => self.ring(core, response.status),

@@ -19,8 +19,9 @@ use crate::identity::Identity;
 use crate::io::{Event, Hop, MediaPort, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
+use crate::plan::Ringback;
 use crate::timers::Timer;
-use sdp::{Carriage, Direction, Media};
+use sdp::{Carriage, Direction, Media, Sound};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
 use sip_core::{Name, Response};
@@ -68,6 +69,8 @@ struct Transfer {
     /// What is carried instead of the transferor's stream: the target's early media, or nothing once
     /// the transferor has left.
     instead: Option<Carriage>,
+    /// What the one who stays hears while the target rings, if that is ours to play.
+    rings: Option<Sound>,
 }
 
 /// Ports that a leg moves to, or that it has moved from.
@@ -92,6 +95,11 @@ impl Transfers {
     /// Whether the far side of this leg has asked for the transfer that is under way.
     pub(super) fn asked_by(&self, which: PeerLeg) -> bool {
         self.pending.as_ref().is_some_and(|transfer| transfer.which == which && !transfer.left)
+    }
+
+    /// The leg whose place a target is to have that rings, and what the other one hears of that.
+    pub(super) fn ringing(&self) -> Option<(PeerLeg, &Sound)> {
+        self.pending.as_ref().and_then(|transfer| Some((transfer.which, transfer.rings.as_ref()?)))
     }
 
     /// Whether the far side of this leg has hung up, and its place waits for the target.
@@ -155,6 +163,7 @@ impl Call {
             left: false,
             elsewhere: None,
             instead: None,
+            rings: None,
         }));
         self.call_target(core, 503, "no_address")
     }
@@ -377,12 +386,21 @@ impl Call {
         match progress {
             Progress::Ignored => Fate::Lives,
             Progress::Ringing => {
+                let aloud = leg::ringback(&plan, trunk, whose) == Ringback::Tone;
+                let begins = aloud && transfer.rings.is_none() && transfer.instead.is_none();
+                if begins {
+                    transfer.rings = Some(leg::ringing_tone(&plan, [trunk, trunk]));
+                }
                 self.tell_progress(core, response.status);
-                Fate::Lives
+                match begins {
+                    true => self.lets_hear_ringing(core, which),
+                    false => Fate::Lives,
+                }
             }
             Progress::Described(stream, answer) => {
                 let terms = leg::terms(&plan, trunk, whose);
                 transfer.instead = Some(Carriage { stream, terms });
+                transfer.rings = None;
                 if let Some(mut transfer) = self.transfers.pending.take() {
                     self.media_moves(core, &mut transfer);
                     self.transfers.pending = Some(transfer);
@@ -481,7 +499,7 @@ impl Call {
         }
         let told = if matches!(status, 300..=399 | 401 | 407) { 503 } else { status };
         self.tell_outcome(core, told);
-        if transfer.instead.is_some() {
+        if transfer.instead.is_some() || transfer.rings.is_some() {
             self.agreed(core);
         }
         Fate::Lives

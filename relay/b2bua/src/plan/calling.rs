@@ -52,4 +52,6 @@ pub enum Ringback {
     Pass,
     /// No: the caller's own side plays that it rings.
     Local,
+    /// No: we play that it rings.
+    Tone,
 }

@@ -64,8 +64,8 @@ pub(super) const TENANT: Table = table(
         .default("false"),
         key(
             "ringback",
-            Words(&["pass", "local"]),
-            "Whether callers hear early media, or a tone of their own.",
+            Words(&["pass", "local", "tone"]),
+            "Whether callers hear early media, a tone of their own side, or one of ours.",
         )
         .default("pass"),
         key("rewrite", Several(&rules::TENANT_REWRITE), "Changes of numbers of its calls."),

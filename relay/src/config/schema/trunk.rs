@@ -121,6 +121,17 @@ pub(super) const TRUNK: Table = table(
         )
         .default("off"),
         key(
+            "comfort_noise",
+            Flag,
+            "Whether it gets comfort noise while the other side is silent, as packets keep coming then.",
+        )
+        .default("false"),
+        key(
+            "music_on_hold",
+            Text,
+            "What a carrier hears that is held: \"tone\", or a WAV file; what Teams sends if left out.",
+        ),
+        key(
             "dtmf",
             Words(&["auto", "rfc4733", "info", "inband"]),
             "How keys are told to and by a carrier: telephone events, SIP INFO, or tones in the speech.",
@@ -183,8 +194,8 @@ pub(super) const TRUNK: Table = table(
         ),
         key(
             "ringback",
-            Words(&["pass", "local"]),
-            "Whether callers hear its early media, or a tone of their own; what the tenant says if left out.",
+            Words(&["pass", "local", "tone"]),
+            "Whether callers hear its early media, a tone of their own side, or one of ours; what the tenant says if left out.",
         ),
         key("country", COUNTRY, "Where its numbers are dialled; that of [node] if left out."),
         key("limits", One(&guard::TRUNK_LIMITS), "Bounds on calls over it; without them there is none."),
