@@ -15,6 +15,7 @@ mod oracle;
 mod properties;
 #[cfg(test)]
 mod several_lines;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod teams;
