@@ -44,7 +44,7 @@ impl Encoder {
     pub(crate) fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>) -> Result<(), Failure> {
         let step = self.rate_hz / STEPS;
         let steps = samples.len() / step;
-        if steps == 0 || samples.len() % step != 0 {
+        if steps == 0 || !samples.len().is_multiple_of(step) {
             return Err(Failure::OddLength);
         }
         let mut frame = [0; opus_pure::MAX_PACKET_BYTES];
