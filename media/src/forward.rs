@@ -182,6 +182,11 @@ impl Forward {
         }
         let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
+        if to.pressing.is_busy() || to.player.is_playing() {
+            to.outgoing.withhold(&header);
+            return Ok(Verdict::Consumed);
+        }
+        to.player.carries(now.mono);
         rtp::set_timestamp(slot.packet_mut(), path.clock.turn(&header, conversion));
         rtp::set_payload_type(slot.packet_mut(), payload_type);
         if !to.outgoing.carry(now.mono, slot, true) {
@@ -205,8 +210,8 @@ impl Forward {
     /// `None`. Never `Consumed` or `Drop`.
     ///
     /// Generated are the keys that we press, the sounds that we play, and RTCP reports, at the
-    /// intervals of RFC 3550, on a leg that wants them and whose other leg sends none, or none that may pass ([`sdp::Rtcp`]); also
-    /// while the call is held (TDR-SRTP-005); and the datagrams of our handshakes.
+    /// intervals of RFC 3550, on a leg that wants them and whose other leg sends none, or none that
+    /// may pass ([`sdp::Rtcp`]); also while the call is held (TDR-SRTP-005); and the datagrams of our handshakes.
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
         self.watch(now.mono);
         self.end_lost_keys(now.mono);

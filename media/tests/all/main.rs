@@ -18,6 +18,7 @@ mod libsrtp;
 mod mutations;
 mod passthrough;
 mod rtcp;
+mod sounds;
 mod source_restart;
 mod srtp;
 mod watching;

@@ -49,6 +49,10 @@ impl Call {
             _ if [a, b].iter().any(|t| matches!(t.terms.dtmf, Dtmf::Info | Dtmf::Inband)) => {
                 Err("dtmf")
             }
+            _ if [a, b].iter().any(|trunk| trunk.terms.comfort_noise) => Err("comfort_noise"),
+            _ if [a, b].iter().any(|trunk| trunk.terms.music_on_hold.is_some()) => {
+                Err("music_on_hold")
+            }
             _ if b.keying == Keying::Dtls => Err("dtls"),
             _ if b.srtp == SrtpPolicy::Off => Err("no_srtp"),
             None => Err("no_single_key"),

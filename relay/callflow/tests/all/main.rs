@@ -29,6 +29,7 @@ mod numbers;
 mod offerless;
 mod options;
 mod overload;
+mod played;
 mod prack;
 mod random_flows;
 mod refused;
