@@ -170,3 +170,57 @@ fn the_counter_counts() {
     drop(std::hint::black_box(Box::new(1)));
     assert_eq!(counting::allocations() - before, 1);
 }
+
+#[test]
+fn checks_are_answered_sent_and_refused_without_allocation() {
+    use media::ice::stun::{Class, Key, Writer};
+    use sdp::ice::{Candidate, Credentials, Ice};
+
+    #[expect(clippy::disallowed_methods, reason = "any instant serves as the virtual zero")]
+    let zero = Instant::now();
+    let credentials = |ufrag| Credentials::new(ufrag, "0aV5bSx1uDkqPq9mZr2cT7yE").unwrap();
+    let candidate = |side| Candidate { component: 1, priority: 9, address: addr(side) };
+    for lite in [true, false] {
+        let ice = Ice {
+            local: credentials("ours"),
+            remote: credentials("theirs"),
+            lite,
+            remote_lite: false,
+            ours_first: true,
+            candidates: vec![candidate(Side::A)],
+            concluded: false,
+        };
+        let mut a = leg(Side::A, true);
+        a.stream.ice = Some(ice);
+        let mut forward = Forward::new([5; 32]);
+        forward.connect(Some(a), Some(leg(Side::B, false)));
+        let key = Key::new(credentials("ours").pwd().as_bytes());
+        let (mut slot, mut generated) = (PacketBuf::new(), PacketBuf::new());
+
+        let before = counting::allocations();
+        let (mut answered, mut sent) = (0, 0);
+        for n in 0..400u16 {
+            let after = Duration::from_millis(u64::from(n) * 20);
+            let now = Now { mono: zero + after, wall: UNIX_EPOCH + after };
+            // Of many far sides, from many places, and some of nobody's.
+            let to: &[u8] = if n % 10 == 0 { b"nobody" } else { b"ours" };
+            let theirs: &[u8] = if n % 3 == 0 { b"theirs" } else { &[b'a' + (n % 26) as u8; 4] };
+            Writer::new(&mut slot, Class::Request, [n as u8; 12])
+                .username(to, theirs)
+                .priority(u32::from(n))
+                .role(false, 7)
+                .use_candidate()
+                .finish(Some(&key));
+            let from = SocketAddr::from(([198, 51, 100, (n % 100) as u8], 5000));
+            let verdict = forward.packet(now, Side::A, Component::Rtp, from, &mut slot);
+            answered += u32::from(matches!(verdict, Verdict::Forward { .. }));
+            while forward.generate(now, &mut generated).is_some() {
+                sent += 1;
+            }
+        }
+        let ice = forward.stats().a.ice.unwrap();
+        assert_eq!(counting::allocations() - before, 0, "lite {lite}");
+        assert!(answered > 300 && ice.checks_answered > 300, "{ice:?}");
+        assert_eq!(ice.checks_sent > 10, !lite, "{ice:?}, {sent} packets of ours");
+    }
+}

@@ -47,7 +47,7 @@ impl Forward {
         if !is_due(leg.pressing.due()) && !is_due(leg.player.due()) {
             return None;
         }
-        let destination = leg.rtp.destination().filter(|_| leg.speaks());
+        let destination = leg.destination(Component::Rtp).filter(|_| leg.speaks());
         let path = self.paths[side.other() as usize].as_mut();
         let (Some(path), Some(to)) = (path, destination) else {
             leg.pressing.stop();

@@ -102,7 +102,11 @@ fn heard_by(world: &mut World, sequence: u16) -> Vec<&'static str> {
     packet.extend(sequence.to_be_bytes());
     packet.extend([0, 0, 0, 0, 0, 0, 0, 7]);
     packet.extend([0xd5; 160]);
-    world.send_packet(Who::Colt.media(), World::our_media(30_000), packet);
+    // Inside are the ports from 30000 on.
+    let calls = world.core().calls(world.now());
+    let ports = calls.first().and_then(|call| call.ports).expect("a call with media");
+    let inside = World::our_media(ports.0.max(ports.1));
+    world.send_packet(Who::Colt.media(), inside, packet);
     world.run_for(ms(100));
     let heard = |place: &&str| !world.packets(at(place)).is_empty();
     [CLIENT, MOBILE].into_iter().filter(heard).collect()
