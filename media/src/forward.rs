@@ -180,7 +180,9 @@ impl Forward {
         if !from.hears() || !to.speaks() {
             return Ok(Verdict::Consumed);
         }
-        let Some(destination) = to.rtp.destination() else { return Ok(Verdict::Consumed) };
+        let Some(destination) = to.destination(Component::Rtp) else {
+            return Ok(Verdict::Consumed);
+        };
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
         if to.pressing.is_busy() || to.player.is_playing() {
             to.outgoing.withhold(&header);
