@@ -4,10 +4,10 @@
 
 use media::srtp::Sender;
 use media::{
-    Carriage, Component, DropReason, Forward, LatchPolicy, Now, Order, PacketBuf, Side, Terms,
-    Verdict,
+    Carriage, Component, DropReason, Dtmf, Forward, LatchPolicy, Now, Order, PacketBuf, Side,
+    Terms, Verdict,
 };
-use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use sdp::{Crypto, Direction, Payload, Sound, SrtpKey, Stream, Suite, Tone};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -161,6 +161,58 @@ fn packets_and_reports_are_carried_without_allocation() {
         assert_eq!(stats.a.drops[DropReason::BadTag as usize] > 0, a);
         assert!(reports > 0, "for a side that hears none from the other");
         assert!(noticed > 0, "the side that is silent meanwhile");
+    }
+}
+
+/// Keys at two clocks, tones in the speech, a tone of ours and noise: heard, pressed and played.
+#[test]
+fn keys_and_sounds_cross_without_allocation() {
+    #[expect(clippy::disallowed_methods, reason = "any instant serves as the virtual zero")]
+    let zero = Instant::now();
+    let now = |ms: u64| {
+        let after = Duration::from_millis(ms);
+        Now { mono: zero + after, wall: UNIX_EPOCH + after }
+    };
+    let plays = Some(Sound::Tone(Tone::RINGING));
+    for (heard, told, plays) in [
+        (Dtmf::Auto, Dtmf::Auto, None),
+        (Dtmf::Inband, Dtmf::Inband, None),
+        (Dtmf::Auto, Dtmf::Info, None),
+        (Dtmf::Auto, Dtmf::Auto, plays),
+    ] {
+        let (mut a, mut b) = (leg(Side::A, false), leg(Side::B, true));
+        (a.terms.dtmf, b.terms.dtmf) = (heard, told);
+        b.stream.payloads[1].clock_hz = 16_000;
+        (b.terms.comfort_noise, b.terms.plays) = (true, plays);
+        let mut forward = Forward::new([5; 32]);
+        forward.connect(Some(a), Some(b));
+        let (mut generated, mut made, mut told) = (PacketBuf::new(), 0, 0);
+        let mut packets: Vec<PacketBuf> = (0..100).map(rtp).collect();
+        for (at, packet) in packets.iter_mut().enumerate().skip(20).take(20) {
+            packet.set_len(16);
+            let octets = packet.packet_mut();
+            octets[1] = 100 | if at == 20 { 0x80 } else { 0 };
+            octets[12..].copy_from_slice(&[5, if at == 39 { 0x8a } else { 10 }, 0, at as u8]);
+        }
+
+        let before = counting::allocations();
+        for (at, packet) in packets.iter_mut().enumerate() {
+            let now = now(20 * at as u64);
+            let _ = forward.packet(now, Side::A, Component::Rtp, addr(Side::A), packet);
+            while forward.generate(now, &mut generated).is_some() {
+                made += 1;
+            }
+            while forward.poll_notice().is_some() {
+                told += 1;
+            }
+        }
+        for ms in 2000..4000 {
+            while forward.generate(now(ms), &mut generated).is_some() {
+                made += 1;
+            }
+        }
+        assert_eq!(counting::allocations() - before, 0, "{heard:?}");
+        assert!(made > 20 && made + told > 20, "{heard:?}: {made}, {told}");
     }
 }
 

@@ -79,6 +79,10 @@ fn describe() {
         "RTP packets of calls that are over, by trunk; in: received from it, out: sent to it"
     );
     describe_counter!(
+        "tollgate_keys_total",
+        "Keys (DTMF) of calls that are over, by trunk; in: pressed there, lost: it could not be told"
+    );
+    describe_counter!(
         "tollgate_media_lost_packets_total",
         "RTP packets of calls that are over that never came, by trunk; out: as the far side says"
     );
@@ -444,6 +448,13 @@ impl Telemetry {
                     "trunk" => trunk.clone(), "direction" => direction
                 )
                 .increment(packets);
+            }
+            for (direction, keys) in [("in", leg.keys), ("lost", leg.keys_lost)] {
+                counter!(
+                    "tollgate_keys_total",
+                    "trunk" => trunk.clone(), "direction" => direction
+                )
+                .increment(keys);
             }
             quality(&trunk, &leg);
         }
