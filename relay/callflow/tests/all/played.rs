@@ -44,7 +44,7 @@ fn teams_calls(world: &mut World) -> Party {
 fn a_caller_whose_tenant_wants_it_hears_our_ringing_until_the_answer() {
     let mut world = plain_teams(|plan| plan.tenants[0].ringback = Ringback::Tone);
     let mut anna = teams_calls(&mut world);
-    let mut subscriber = Party::called(&mut world, Who::Colt);
+    let subscriber = Party::called(&mut world, Who::Colt);
     subscriber.reply(&mut world, 180);
     let early = anna.hears(&mut world, "183 INVITE");
     assert!(line(&body(&early), "m=audio").ends_with(" 8 101"), "{}", body(&early));
@@ -75,7 +75,7 @@ fn a_carrier_that_is_held_hears_our_music_where_its_trunk_wants_that() {
             plan.trunks[COLT].terms.music_on_hold = Some(Sound::Tone(tone));
         });
         let mut anna = teams_calls(&mut world);
-        let mut subscriber = Party::called(&mut world, Who::Colt);
+        let subscriber = Party::called(&mut world, Who::Colt);
         subscriber.reply(&mut world, 200);
         let answer = anna.hears(&mut world, "200 INVITE");
         anna.acknowledges(&mut world, &answer);
