@@ -110,7 +110,7 @@ fn each_country_rings_with_its_frequencies() {
 fn music_takes_the_place_of_what_would_be_carried_and_gives_it_back() {
     let mut forward = Forward::new([7; 32]);
     forward.connect(leg(g711(), A, Terms::default()), leg(g711(), B, Terms::default()));
-    let mut carry = |forward: &mut Forward, ms, sequence| {
+    let carry = |forward: &mut Forward, ms, sequence| {
         let mut slot = rtp(9, sequence, 1);
         let verdict = forward.packet(now(ms), Side::A, Component::Rtp, addr(A), &mut slot);
         (verdict == forward_to(Side::B, B)).then(|| packet(ms, &slot))
