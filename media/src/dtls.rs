@@ -271,19 +271,24 @@ impl Association {
         let (State::Shaking(attempt) | State::Keyed(Some(attempt))) = &mut self.state else {
             return;
         };
+        let mut shown = true;
         let handed_out = attempt.drain(&self.agreed, &mut self.waiting);
         let failed = match (handed_out, done) {
             (Err(failure), _) => Some(failure),
-            (Ok(()), Err(error)) => Some(attempt.failure(&error)),
+            (Ok(()), Err(error)) => {
+                // What it has shown is not what a stranger's alert says.
+                shown = !matches!(error, Error::SecurityError(SecurityError::FatalAlert { .. }));
+                Some(attempt.failure(&error))
+            }
             (Ok(()), Ok(())) => None,
         };
         match (&mut self.state, failed) {
             // Keys that are there stay.
             (State::Keyed(rest), Some(_)) => *rest = None,
-            (_, Some(failure)) => self.failed(now, failure),
+            (_, Some(failure)) => self.failed(now, failure, shown),
             (State::Shaking(attempt), None) if attempt.finished => match attempt.keys.take() {
                 Some(keys) => self.keyed(keys),
-                None => self.failed(now, DtlsFailure::NoProfile),
+                None => self.failed(now, DtlsFailure::NoProfile, shown),
             },
             (_, None) => {}
         }
@@ -297,8 +302,9 @@ impl Association {
         (self.keys, self.outcome, self.deadline) = (Some(keys), Some(Outcome::Keyed), None);
     }
 
-    /// An attempt has failed: the next, as long as there is one.
-    fn failed(&mut self, now: Instant, failure: DtlsFailure) {
+    /// An attempt has failed: the next, as long as there is one, unless the far side itself has
+    /// `shown` that it would end likewise.
+    fn failed(&mut self, now: Instant, failure: DtlsFailure, shown: bool) {
         let first = *self.first.get_or_insert(failure);
         self.attempts += 1;
         let alert = match failure {
@@ -306,7 +312,11 @@ impl Association {
             DtlsFailure::NoEcdsa => Some(UNSUPPORTED_CERTIFICATE),
             _ => None,
         };
-        let last = matches!(failure, DtlsFailure::Timeout | DtlsFailure::Fingerprint);
+        let last = match failure {
+            DtlsFailure::Timeout | DtlsFailure::Fingerprint => true,
+            DtlsFailure::NoEcdsa | DtlsFailure::NoProfile => shown,
+            DtlsFailure::Alert(_) | DtlsFailure::Protocol => false,
+        };
         if last || self.attempts >= ATTEMPTS_MAX {
             self.give_up(first);
         }
