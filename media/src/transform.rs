@@ -480,9 +480,10 @@ impl PayloadMap {
         Self { numbers, speech: speech.collect() }
     }
 
-    /// Whether each agreed payload type has the same number on both legs.
+    /// Whether each agreed payload type has the same number on both legs, and nothing is turned.
     fn is_identity(&self) -> bool {
         (0..).zip(&self.numbers).all(|(from, to)| from == *to)
+            && self.speech.iter().all(|speech| speech.becomes.is_none())
     }
 
     pub(crate) fn of(&self, payload_type: u8) -> Mapped {
@@ -551,6 +552,9 @@ mod tests {
         let conversion = Conversion { from: Codec::G722, to: Codec::Opus };
         assert_eq!(map.of(9).becomes, Some(Becomes { conversion, number: 111 }));
         assert_eq!(map.of(18).becomes, None, "nobody here speaks it");
+        let static_numbers = [payload(0, "PCMU", 8000)];
+        assert!(PayloadMap::between(&static_numbers, &static_numbers, true).is_identity());
+        assert!(!PayloadMap::between(&from[..1], &static_numbers, true).is_identity());
         assert_eq!(map.of(8).becomes, None, "it is understood as it is");
         assert_eq!(map.goal(conversion), Some(111));
         assert_eq!(map.goal(Conversion { from: Codec::Pcma, ..conversion }), None);

@@ -53,6 +53,8 @@ impl Call {
             _ if [a, b].iter().any(|trunk| trunk.terms.music_on_hold.is_some()) => {
                 Err("music_on_hold")
             }
+            // Other packets under one key and index, as long as that is not changed again.
+            _ if self.transcoding.allowed => Err("transcode"),
             _ if b.keying == Keying::Dtls => Err("dtls"),
             _ if b.srtp == SrtpPolicy::Off => Err("no_srtp"),
             None => Err("no_single_key"),

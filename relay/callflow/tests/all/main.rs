@@ -18,6 +18,7 @@ mod flows;
 mod fraud;
 mod glare;
 mod header_rules;
+mod hold_dialects;
 mod hook;
 mod identity;
 mod keys;

@@ -6,13 +6,13 @@ use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Method, Name, Request, Response};
 
 /// `one` sends a re-INVITE with this SDP, which `other` gets.
-fn crosses(world: &mut World, one: &mut Party, other: &Party, sdp: String) -> Request {
+pub(crate) fn crosses(world: &mut World, one: &mut Party, other: &Party, sdp: String) -> Request {
     one.asks(world, Method::Invite, Some(sdp));
     other.gets(world, "INVITE")
 }
 
 /// `other` answers the re-INVITE with this SDP; `one` hears it and acknowledges.
-fn agrees(
+pub(crate) fn agrees(
     world: &mut World,
     one: &mut Party,
     other: &Party,
@@ -27,7 +27,7 @@ fn agrees(
     answer
 }
 
-fn direction(sdp: &str) -> &str {
+pub(crate) fn direction(sdp: &str) -> &str {
     let all = ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
     sdp.lines().find(|line| all.contains(line)).unwrap_or("none")
 }
