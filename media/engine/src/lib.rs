@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Speech that has to become that of another codec leaves the worker for a thread of its own and comes
-//! back ([`transcoder`]).
+//! back (`transcoder`).
 #![warn(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
