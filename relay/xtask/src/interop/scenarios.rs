@@ -245,7 +245,7 @@ fn carrier_of_opus_alone_calls_teams(lab: &mut Lab) -> Outcome {
 }
 
 fn teams_calls_carrier_of_g722_alone(lab: &mut Lab) -> Outcome {
-    let mut call = Call::in_codec(lab, "g722", ("G722", "g722"))?;
+    let mut call = Call::in_codec(lab, "g722", ("G722/16000", "g722"))?;
     call.user_dials(lab)?;
     wait(TALK);
     call.user.command("hangup", "")?;
