@@ -39,6 +39,8 @@ pub(super) struct Agent {
     unread: Vec<u8>,
     /// Types of the events seen, in order.
     events: Vec<String>,
+    /// The keys that it was told, in order.
+    keys: String,
     folder: PathBuf,
 }
 
@@ -80,7 +82,15 @@ impl Agent {
         let stream = stream.ok_or_else(|| Fail::new("no control socket"))?;
         stream.set_read_timeout(Some(POLL)).while_("control socket")?;
         let name = setup.name.to_owned();
-        Ok(Self { name, process, control: stream, unread: Vec::new(), events: Vec::new(), folder })
+        Ok(Self {
+            name,
+            process,
+            control: stream,
+            unread: Vec::new(),
+            events: Vec::new(),
+            keys: String::new(),
+            folder,
+        })
     }
 
     /// Gives a command of baresip's menu and waits for its answer.
@@ -105,6 +115,12 @@ impl Agent {
     pub(super) fn saw(&mut self, event: &str) -> Outcome<bool> {
         self.pump()?;
         Ok(self.events.iter().any(|seen| seen == event))
+    }
+
+    /// The keys that it was told so far.
+    pub(super) fn keys(&mut self) -> Outcome<&str> {
+        self.pump()?;
+        Ok(&self.keys)
     }
 
     /// What it has said on its terminal, every SIP message included.
@@ -156,7 +172,12 @@ impl Agent {
         while let Some(message) = netstring(&mut self.unread) {
             let message: Value = serde_json::from_slice(&message).while_(&self.name)?;
             match message["type"].as_str() {
-                Some(kind) => self.events.push(kind.to_owned()),
+                Some(kind) => {
+                    if kind == "CALL_DTMF_START" {
+                        self.keys.push_str(message["param"].as_str().unwrap_or_default());
+                    }
+                    self.events.push(kind.to_owned());
+                }
                 None => answers.push(message),
             }
         }

@@ -8,6 +8,7 @@ mod audio;
 mod bad_line;
 mod baresip;
 mod capture;
+mod keys;
 mod lab;
 pub(crate) mod matrix;
 mod namespace;

@@ -55,6 +55,8 @@ const CALLS: &[Plain] = &[
     ("carrier_of_opus_alone_calls_teams", carrier_of_opus_alone_calls_teams),
     ("teams_calls_carrier_of_g722_alone", teams_calls_carrier_of_g722_alone),
     ("carrier_wants_us_to_register", carrier_wants_us_to_register),
+    ("keys_by_info_reach_teams_as_events", super::keys::keys_by_info_reach_teams_as_events),
+    ("a_held_pbx_hears_our_music", super::keys::a_held_pbx_hears_our_music),
     (
         "attackers_beside_a_call_hear_and_change_nothing",
         attackers_beside_a_call_hear_and_change_nothing,
@@ -396,7 +398,7 @@ impl Crossing<'_> {
 }
 
 /// What the Teams user dials to reach a number outside.
-fn through_the_front(number: &str) -> String {
+pub(super) fn through_the_front(number: &str) -> String {
     let front: Ipv4Addr = lab::FRONT;
     format!("sip:{number}@{front}:{}", lab::SIP_PORT)
 }
@@ -406,7 +408,7 @@ pub(super) fn wait(time: Duration) {
 }
 
 /// Seconds since the epoch, the clock of the capture.
-fn now() -> Outcome<f64> {
+pub(super) fn now() -> Outcome<f64> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).while_("clock")?;
     Ok(since.as_secs_f64())
 }

@@ -5,6 +5,7 @@
 //! | line | means |
 //! |---|---|
 //! | `> METHOD [sdp]` | sends a request of the caller, with a description |
+//! | `> INFO key 5` | tells a key |
 //! | `> STATUS [sdp] [for METHOD]` | answers the last request, or the one of this method before it |
 //! | `< METHOD`, `< STATUS` | waits for it; with a `?` behind, it may also stay away |
 //! | `< ... again` | waits for a repeat; over UDP SIPp takes repeats in by itself, so there it waits a while |
@@ -110,6 +111,7 @@ impl Writer {
             [">", status, rest @ ..] if status.parse::<u16>().is_ok() => {
                 self.answer(status, rest, &headers);
             }
+            [">", "INFO", "key", key] => self.tell(key),
             [">", method, rest @ ..] => self.request(method, rest.contains(&"sdp"), &headers),
             _ => {
                 // SIPp refuses it and says where.
@@ -218,6 +220,18 @@ impl Writer {
              Contact: <sip:trunk@[local_ip]:[local_port];transport=[transport]>\n"
         );
         self.finish(headers, sdp);
+    }
+
+    /// A key by INFO.
+    fn tell(&mut self, key: &str) {
+        self.request("INFO", false, &[]);
+        let without = "      Content-Length: 0\n\n  ]]></send>\n";
+        self.steps.truncate(self.steps.len() - without.len());
+        let _ = write!(
+            self.steps,
+            "      Content-Type: application/dtmf-relay\n      Content-Length: [len]\n\n      \
+             Signal={key}\n      Duration=160\n  ]]></send>\n"
+        );
     }
 
     fn answer(&mut self, status: &str, rest: &[&str], headers: &[&str]) {

@@ -34,6 +34,7 @@ impl Tollgate {
         std::fs::create_dir_all(folder.join("tenants.d")).while_(folder.display())?;
         let text = host(&folder, teams, own);
         std::fs::write(folder.join("tollgate.toml"), &text).while_("tollgate.toml")?;
+        super::keys::music(&folder)?;
         let secret = folder.join("sipp.secret");
         std::fs::write(&secret, sipp::SECRET).while_(secret.display())?;
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))
@@ -278,6 +279,7 @@ sources = ["{pbx}/32"]
 srtp = "off"
 # baresip's RTP leaves from its host's first address, as if through a NAT.
 symmetric_rtp = true
+music_on_hold = "music.wav"
 
 [trunk.registrar]
 
