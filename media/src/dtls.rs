@@ -143,6 +143,14 @@ impl Association {
         }
     }
 
+    /// The call is answered: a far side that has said nothing yet is given its time anew.
+    pub fn answered(&mut self) {
+        if matches!(&self.state, State::Shaking(attempt) if attempt.received == 0) {
+            (self.state, self.attempts, self.first) = (State::Agreed, 0, None);
+            self.deadline = None;
+        }
+    }
+
     /// Whether a source that signalling has not named may shake hands, where its trunk allows that:
     /// the one that does so already, or one that begins while nobody else does.
     pub fn admits(&self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
@@ -152,7 +160,12 @@ impl Association {
             _ => {
                 self.agreed.role == Role::Passive
                     && begins(datagram)
-                    && matches!(self.state, State::Agreed | State::Shaking(_))
+                    && match &self.state {
+                        State::Agreed => true,
+                        // Whom signalling has named is at it already.
+                        State::Shaking(attempt) => self.peer.is_some() || attempt.received == 0,
+                        State::Keyed(_) | State::Failed => false,
+                    }
             }
         }
     }

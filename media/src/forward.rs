@@ -278,6 +278,7 @@ impl Forward {
         let to = destination?;
         leg.write_farewell(now, slot)?;
         path.seal_rtcp(slot).ok()?;
+        leg.stats.rtcp_generated += 1;
         Some(Verdict::Forward { side, component, to })
     }
 
@@ -310,6 +311,8 @@ impl Forward {
         let leg = &mut self.legs[side as usize];
         let Some(outcome) = leg.handshake(component).and_then(|it| it.outcome()) else { return };
         let notice = match outcome {
+            // Speech has its keys: only reports are missing.
+            Outcome::Failed(_) if component == Component::Rtcp => return,
             Outcome::Failed(why) => Notice::HandshakeFailed(why),
             Outcome::Keyed => {
                 if let Some(source) = source {
@@ -331,9 +334,10 @@ impl Forward {
             let leg = &mut self.legs[side as usize];
             let Some(handshake) = leg.handshake(component) else { continue };
             handshake.turn(now.mono);
-            while let Some(datagram) = self.legs[side as usize].handshake(component)?.datagram() {
-                let to = self.legs[side as usize].handshake_destination(component);
-                let Some(to) = to else { continue };
+            // Without a destination (ICE has no pair yet) the flight waits.
+            while let Some(to) = self.legs[side as usize].handshake_destination(component) {
+                let handshake = self.legs[side as usize].handshake(component)?;
+                let Some(datagram) = handshake.datagram() else { break };
                 slot.set_len(datagram.len());
                 slot.packet_mut().copy_from_slice(&datagram);
                 return Some(Verdict::Forward { side, component, to });
@@ -539,6 +543,7 @@ impl Forward {
         let (component, destination) = leg.rtcp_destination();
         let to = destination?;
         path.seal_rtcp(slot).ok()?;
+        leg.stats.rtcp_generated += 1;
         Some(Verdict::Forward { side, component, to })
     }
 }

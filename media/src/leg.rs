@@ -24,12 +24,19 @@ const COMPENSATION: f64 = 1.218_28;
 /// A far side that sends reports has sent one by then.
 const REPORT_INTERVAL_MAX: Duration = Duration::from_millis(6_200);
 
+/// How soon a flight is looked at again that has nowhere to go yet.
+const FLIGHT_WAITS: Duration = Duration::from_millis(20);
+/// Associations that are not in force and may come back: forks of one INVITE, mostly.
+const HANDSHAKES_KEPT: usize = 4;
+
 /// The state of one leg.
 #[derive(Debug)]
 pub(crate) struct LegMedia {
     agreed: Option<Stream>,
     /// The handshakes of either component; with rtcp-mux there is one.
     handshakes: [Option<Box<Association>>; 2],
+    /// Those of either component that have made keys and are not in force.
+    kept_handshakes: [Vec<Box<Association>>; 2],
     pub(crate) terms: Terms,
     pub(crate) rtp: Latch,
     pub(crate) rtcp: Latch,
@@ -100,6 +107,7 @@ impl LegMedia {
         Self {
             agreed: None,
             handshakes: [None, None],
+            kept_handshakes: [Vec::new(), Vec::new()],
             terms: Terms::default(),
             rtp: Latch::new(&Terms::default(), None),
             rtcp: Latch::new(&Terms::default(), None),
@@ -177,16 +185,35 @@ impl LegMedia {
     fn begin_handshakes(&mut self) {
         let Some(stream) = &mut self.agreed else { return };
         let wanted = [stream.dtls.is_some(), stream.dtls.is_some() && !stream.rtcp_mux];
-        for (handshake, wanted) in self.handshakes.iter_mut().zip(wanted) {
+        let places = self.handshakes.iter_mut().zip(&mut self.kept_handshakes);
+        for ((handshake, kept), wanted) in places.zip(wanted) {
             let dtls = stream.dtls.as_ref().filter(|_| wanted);
-            match (&mut *handshake, dtls) {
-                (Some(known), Some(dtls)) if known.is_of(dtls) => known.agreed_again(),
-                (_, dtls) => {
-                    *handshake = dtls.map(|dtls| Box::new(Association::new(dtls.clone())));
-                }
+            if let (Some(known), Some(dtls)) = (&mut *handshake, dtls)
+                && known.is_of(dtls)
+            {
+                known.agreed_again();
+                continue;
+            }
+            // Another fork, or a target that only rings: who was there before may come back, and
+            // does not shake hands again.
+            let back = |dtls: &sdp::Dtls| kept.iter().position(|it| it.is_of(dtls));
+            let back = dtls.and_then(back).map(|at| kept.remove(at));
+            let next = back.or_else(|| dtls.map(|it| Box::new(Association::new(it.clone()))));
+            let before = std::mem::replace(handshake, next);
+            kept.extend(before.filter(|it| it.keys().is_some()));
+            if kept.len() > HANDSHAKES_KEPT {
+                kept.remove(0);
             }
         }
         self.take_keys();
+    }
+
+    /// The call is answered: who is only there now has all the time that there is.
+    pub(crate) fn answered(&mut self) {
+        self.handshakes.iter_mut().flatten().for_each(|handshake| handshake.answered());
+        if let Some(agent) = &mut self.ice {
+            agent.call_answered();
+        }
     }
 
     /// Puts the keys that a handshake has made where those of SDP would stand.
@@ -208,7 +235,12 @@ impl LegMedia {
 
     /// When one of its handshakes has something to do.
     pub(crate) fn handshake_due(&self) -> Option<Instant> {
-        self.handshakes.iter().flatten().filter_map(|handshake| handshake.due()).min()
+        let due = |component: Component| {
+            let due = self.handshakes[component as usize].as_ref()?.due()?;
+            let waits = self.handshake_destination(component).is_none();
+            Some(if waits { due + FLIGHT_WAITS } else { due })
+        };
+        [Component::Rtp, Component::Rtcp].into_iter().filter_map(due).min()
     }
 
     /// A datagram of DTLS, if it comes from where the far side is believed to be.
@@ -381,16 +413,20 @@ impl LegMedia {
         let Some(header) = Header::read(packet) else { return };
         let sent = match &mut self.sent {
             Some(sent) if sent.ssrc == header.ssrc => sent,
-            other => other.insert(Sent {
-                ssrc: header.ssrc,
-                packets: 0,
-                octets: 0,
-                reported: [0; 2],
-                timestamp: header.timestamp,
-                at: now,
-                clock_hz: 0,
-                payload_type: header.payload_type,
-            }),
+            other => {
+                // What the far side said was of another source.
+                self.told = None;
+                other.insert(Sent {
+                    ssrc: header.ssrc,
+                    packets: 0,
+                    octets: 0,
+                    reported: [0; 2],
+                    timestamp: header.timestamp,
+                    at: now,
+                    clock_hz: 0,
+                    payload_type: header.payload_type,
+                })
+            }
         };
         sent.packets = sent.packets.wrapping_add(1);
         sent.octets = sent.octets.wrapping_add(payload_octets as u32);
@@ -579,7 +615,6 @@ impl LegMedia {
         if let Some(ntp_middle) = written {
             self.passed_report(now.mono, ntp_middle);
         }
-        self.stats.rtcp_generated += 1;
         Ok(())
     }
 

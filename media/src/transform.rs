@@ -282,7 +282,7 @@ impl Path {
         } else if from.crypto.is_none() {
             self.retiring = None;
         }
-        self.worn_told &= !self.transform.is_worn();
+        self.worn_told = false;
     }
 
     /// Whether our key is worn, and nobody has been told yet.
@@ -297,7 +297,8 @@ impl Path {
         slot: &mut PacketBuf,
     ) -> Result<Opened, DropReason> {
         let opened = self.transform.open(slot);
-        if self.retiring.is_none() {
+        // What passes is not opened, and must not leave opened.
+        if self.retiring.is_none() || self.transform.passes() {
             return opened;
         }
         self.or_before(now, opened, |receiver| receiver.unprotect(slot))
@@ -318,7 +319,8 @@ impl Path {
             _ => {}
         }
         let opened = self.transform.open_rtcp(slot);
-        if self.retiring.is_none() {
+        // What passes is not opened, and must not leave opened.
+        if self.retiring.is_none() || self.transform.passes() {
             return opened;
         }
         self.or_before(now, opened, |receiver| receiver.unprotect_rtcp(slot))

@@ -18,6 +18,8 @@ impl Forward {
             Order::Watch => {
                 from.watch.begin();
                 to.watch.begin();
+                from.answered();
+                to.answered();
             }
             Order::ExpectChecks(offered) => from.expect_checks(offered),
             Order::Press(key) => from.pressing.press(now.mono, key.event, Some(key.held)),
@@ -47,8 +49,16 @@ impl Forward {
         if !is_due(leg.pressing.due()) && !is_due(leg.player.due()) {
             return None;
         }
+        if leg.speaks() && leg.destination(Component::Rtp).is_none() {
+            // ICE has no pair yet: a tone waits, a key has missed its time.
+            leg.pressing.stop();
+            leg.player.wait(now.mono);
+            return None;
+        }
         let destination = leg.destination(Component::Rtp).filter(|_| leg.speaks());
+        // Nothing of ours can go between packets whose keys pass through.
         let path = self.paths[side.other() as usize].as_mut();
+        let path = path.filter(|path| !path.transform.passes());
         let (Some(path), Some(to)) = (path, destination) else {
             leg.pressing.stop();
             leg.player.stop();

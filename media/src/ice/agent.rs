@@ -483,6 +483,11 @@ impl Agent {
         check
     }
 
+    /// The call is answered: silence counts from here on.
+    pub fn call_answered(&mut self) {
+        (self.watch.expects_since, self.watch.at) = (None, None);
+    }
+
     /// Looks whether anything comes.
     fn look(&mut self, now: Instant) {
         let Some(current) = self.current.as_deref() else { return };

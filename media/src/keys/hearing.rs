@@ -272,7 +272,7 @@ impl Heard {
             return;
         }
         if self.timestamp != header.timestamp && self.is_next_segment(header) {
-            self.before += header.timestamp.wrapping_sub(self.timestamp);
+            self.before = self.before.saturating_add(header.timestamp.wrapping_sub(self.timestamp));
             self.duration = 0;
         }
         self.timestamp = header.timestamp;

@@ -87,6 +87,13 @@ impl Player {
         (self.due, self.carried, self.noisy, self.follows) = (None, None, None, None);
     }
 
+    /// There is nowhere to send to yet: it is looked at again soon.
+    pub(crate) fn wait(&mut self, now: Instant) {
+        self.due = self.due.map(|_| now + STEP);
+        self.carried = self.carried.map(|_| now);
+        (self.noisy, self.follows) = (None, None);
+    }
+
     /// Whether something is played: what would be carried stays behind.
     pub(crate) const fn is_playing(&self) -> bool {
         self.plays.is_some() && self.voice.is_some()

@@ -206,3 +206,20 @@ fn a_key_stops_before_its_lifetime_is_over_and_says_so_before() {
     assert_eq!(call.carrier_sends(&mut packet), forward_to(Side::A, TEAMS));
     assert_eq!((ssrc_of(&packet), sequence_of(&packet)), (8, 30_011));
 }
+
+#[test]
+fn what_still_comes_under_the_key_before_does_not_leave_decrypted() {
+    let mut pair = Pair::new(Suite::AesCm128HmacSha1_80);
+    let mut before = Sender::new(&pair.keys[0], 1);
+    let mut packet = rtp(9, 1, 1);
+    before.protect(&mut packet).unwrap();
+    assert_eq!(pair.comes(TEAMS, &mut packet), forward_to(Side::B, OTHER));
+    // Another fork has another key, which passes as well.
+    pair.keys[0] = key_of(Suite::AesCm128HmacSha1_80, 3);
+    pair.connect(Terms::default());
+    let mut late = rtp(9, 2, 2);
+    before.protect(&mut late).unwrap();
+    let sent = late.clone();
+    assert_eq!(pair.comes(TEAMS, &mut late), Verdict::Drop(DropReason::BadTag));
+    assert_eq!(late.packet(), sent.packet());
+}

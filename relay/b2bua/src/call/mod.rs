@@ -267,8 +267,11 @@ impl Call {
     }
 
     fn trunk_of(&self, which: PeerLeg) -> usize {
-        match (which, &self.b) {
-            (PeerLeg::B, Some(leg)) => leg.trunk,
+        match (which, &self.b, &self.phase) {
+            (PeerLeg::B, Some(leg), _) => leg.trunk,
+            (PeerLeg::B, None, Phase::Setup(setup)) => {
+                setup.attempt.as_ref().map_or(self.a.trunk, |attempt| attempt.trunk)
+            }
             _ => self.a.trunk,
         }
     }

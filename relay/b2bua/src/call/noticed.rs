@@ -69,6 +69,8 @@ impl Call {
     fn handshake_failed(&mut self, core: &mut Core, which: PeerLeg, why: DtlsFailure) -> Fate {
         self.note_handshake(core, which, why.as_str(), why.as_str());
         match &self.phase {
+            // So may a target that only rings.
+            Phase::Up(_) if self.transfers.is_early(which) => Fate::Lives,
             Phase::Up(_) => self.hang_up(core, None, Some("SIP;cause=488"), why.cause()),
             Phase::Setup(_) | Phase::Ending => Fate::Lives,
         }
@@ -92,7 +94,7 @@ impl Call {
     /// ICE on leg `which` is not as it should be. Before the answer it may yet become so: whoever
     /// rings need not check. A leg that nothing comes from any more is gone (TDR-ICE-012).
     fn ice_trouble(&mut self, core: &mut Core, which: PeerLeg, trouble: IceTrouble) -> Fate {
-        if !matches!(self.phase, Phase::Up(_)) {
+        if !matches!(self.phase, Phase::Up(_)) || self.transfers.is_early(which) {
             return Fate::Lives;
         }
         let trunk = self.plan.trunks.get(self.trunk_of(which));

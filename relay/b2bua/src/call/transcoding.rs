@@ -31,13 +31,24 @@ impl Call {
             }
         }
         self.transcoding.allowed = wanted && self.transcoding.reserved;
+        if !self.transcoding.allowed {
+            // The target before this one was allowed to: nothing of that is left.
+            if self.transcoding.now.is_some() {
+                self.tell_who_counts(core, None);
+                self.transcoding.now = None;
+            }
+            if std::mem::take(&mut self.transcoding.reserved) {
+                core.transcoded.leave();
+            }
+        }
         let a = self.a.trunk;
         Self::tell(&plan, self.transcoding.allowed, a, &mut self.a.negotiation);
     }
 
     /// The same for a leg on `trunk` that is about to be made.
     pub(super) fn tell_transcoding(&self, trunk: usize, negotiation: &mut Negotiation) {
-        Self::tell(&self.plan, self.transcoding.allowed, trunk, negotiation);
+        let forbids = self.plan.trunks.get(trunk).is_some_and(|it| it.transcode == Some(false));
+        Self::tell(&self.plan, self.transcoding.allowed && !forbids, trunk, negotiation);
     }
 
     fn tell(plan: &crate::plan::Plan, allowed: bool, trunk: usize, negotiation: &mut Negotiation) {

@@ -21,7 +21,7 @@ use crate::leg;
 use crate::party::{Called, Caller};
 use crate::plan::Ringback;
 use crate::timers::Timer;
-use sdp::{Carriage, Direction, Media, Sound};
+use sdp::{Carriage, Direction, Media, Order, Sound};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
 use sip_core::{Name, Response};
@@ -100,6 +100,11 @@ impl Transfers {
     /// The leg whose place a target is to have that rings, and what the other one hears of that.
     pub(super) fn ringing(&self) -> Option<(PeerLeg, &Sound)> {
         self.pending.as_ref().and_then(|transfer| Some((transfer.which, transfer.rings.as_ref()?)))
+    }
+
+    /// Whether a target that only rings is heard in the place of this leg.
+    pub(super) fn is_early(&self, which: PeerLeg) -> bool {
+        self.pending.as_ref().is_some_and(|it| it.which == which && it.instead.is_some())
     }
 
     /// Whether the far side of this leg has hung up, and its place waits for the target.
@@ -464,6 +469,7 @@ impl Call {
             leg.session.arm(core, id, which);
         }
         self.agreed(core);
+        self.order(core, which, Order::Watch);
         // What the one who stays has changed meanwhile, once the target is told of nothing else.
         match self.carry_across(core, which) {
             Fate::Lives => self.settled(core),
