@@ -214,6 +214,11 @@ impl OurIce {
         }
     }
 
+    /// Whether RTCP on a port of its own has a candidate; towards Teams it has none (TDR-ICE-001).
+    pub(crate) fn has_rtcp_apart(&self) -> bool {
+        matches!(self, Self::Agent(policy, _) if *policy != IcePolicy::Bypass)
+    }
+
     /// Together with what the far side says: what is agreed.
     pub(crate) fn with(
         &self,

@@ -116,7 +116,11 @@ impl Draft {
             }
         }
         if self.rtcp_mux {
-            line(format_args!("a=rtcp:{}\r\na=rtcp-mux\r\n", local.rtp_port));
+            // Where an answer may refuse to multiplex, and RTCP's own port has a candidate or a
+            // handshake, that is the port to fall back to (RFC 5761, 5.1.3).
+            let apart = self.rtcp_apart && (self.dtls.is_some() || self.ice.has_rtcp_apart());
+            let rtcp = if apart { local.rtcp_port } else { local.rtp_port };
+            line(format_args!("a=rtcp:{rtcp}\r\na=rtcp-mux\r\n"));
         } else if local.rtp_port.checked_add(1) != Some(local.rtcp_port) {
             line(format_args!("a=rtcp:{}\r\n", local.rtcp_port));
         }
