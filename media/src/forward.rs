@@ -335,9 +335,10 @@ impl Forward {
             let Some(handshake) = leg.handshake(component) else { continue };
             handshake.turn(now.mono);
             // Without a destination (ICE has no pair yet) the flight waits.
-            while let Some(to) = self.legs[side as usize].handshake_destination(component) {
-                let handshake = self.legs[side as usize].handshake(component)?;
-                let Some(datagram) = handshake.datagram() else { break };
+            let leg = &mut self.legs[side as usize];
+            if let Some(to) = leg.handshake_destination(component)
+                && let Some(datagram) = leg.handshake(component)?.datagram()
+            {
                 slot.set_len(datagram.len());
                 slot.packet_mut().copy_from_slice(&datagram);
                 return Some(Verdict::Forward { side, component, to });

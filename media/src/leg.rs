@@ -36,7 +36,7 @@ pub(crate) struct LegMedia {
     /// The handshakes of either component; with rtcp-mux there is one.
     handshakes: [Option<Box<Association>>; 2],
     /// Those of either component that have made keys and are not in force.
-    kept_handshakes: [Vec<Box<Association>>; 2],
+    kept_handshakes: [Vec<Association>; 2],
     pub(crate) terms: Terms,
     pub(crate) rtp: Latch,
     pub(crate) rtcp: Latch,
@@ -197,10 +197,10 @@ impl LegMedia {
             // Another fork, or a target that only rings: who was there before may come back, and
             // does not shake hands again.
             let back = |dtls: &sdp::Dtls| kept.iter().position(|it| it.is_of(dtls));
-            let back = dtls.and_then(back).map(|at| kept.remove(at));
+            let back = dtls.and_then(back).map(|at| Box::new(kept.remove(at)));
             let next = back.or_else(|| dtls.map(|it| Box::new(Association::new(it.clone()))));
             let before = std::mem::replace(handshake, next);
-            kept.extend(before.filter(|it| it.keys().is_some()));
+            kept.extend(before.filter(|it| it.keys().is_some()).map(|it| *it));
             if kept.len() > HANDSHAKES_KEPT {
                 kept.remove(0);
             }
