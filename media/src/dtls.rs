@@ -143,11 +143,13 @@ impl Association {
         }
     }
 
-    /// The call is answered: a far side that has said nothing yet is given its time anew.
+    /// The call is answered: the far side has all its time from here on, and one that has said nothing
+    /// yet is asked anew.
     pub fn answered(&mut self) {
-        if matches!(&self.state, State::Shaking(attempt) if attempt.received == 0) {
+        let State::Shaking(attempt) = &self.state else { return };
+        self.deadline = None;
+        if attempt.received == 0 {
             (self.state, self.attempts, self.first) = (State::Agreed, 0, None);
-            self.deadline = None;
         }
     }
 
@@ -209,8 +211,10 @@ impl Association {
     /// Does what is due: begins, retransmits, gives up.
     pub fn turn(&mut self, now: Instant) {
         self.now = Some(now);
-        if matches!(self.state, State::Agreed) {
+        if matches!(self.state, State::Agreed | State::Shaking(_)) && self.deadline.is_none() {
             self.deadline = Some(now + HANDSHAKE_MAX);
+        }
+        if matches!(self.state, State::Agreed) {
             self.start(now);
         }
         if let State::Shaking(attempt) | State::Keyed(Some(attempt)) = &self.state

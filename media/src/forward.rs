@@ -1,20 +1,17 @@
 //! One call's streams: a packet in, a [`Verdict`] out.
 
 mod ours;
+mod reaching;
+mod reports;
 
 use crate::demux::Kind;
-use crate::dtls::Outcome;
-use crate::ice::Reply;
 use crate::keys;
 use crate::leg::LegMedia;
 use crate::notices::Notices;
-use crate::outgoing::Outgoing;
 use crate::packet::PACKET_MAX;
-use crate::rtcp::{self, Names};
 use crate::rtp::{self, Header};
-use crate::srtp::Origin;
-use crate::transcode::{self, Clock};
-use crate::transform::{Opened, Path, Transform};
+use crate::transcode;
+use crate::transform::{Opened, Path};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
 use sdp::{Carriage, Conversion, Notice, Rtcp, Stream};
 use std::net::SocketAddr;
@@ -194,12 +191,9 @@ impl Forward {
         if !to.outgoing.carry(now.mono, slot, true) {
             return Ok(Verdict::Consumed);
         }
-        let (payload_octets, octets) = (slot.len() - header.payload_at, slot.len() as u64);
-        path.transform.seal(slot)?;
-        to.stats.sent_packets += 1;
-        to.stats.sent_octets += octets;
         let clock_hz = Some(conversion.to.clock_hz());
-        to.note_sent(now.mono, slot.packet(), payload_octets, clock_hz);
+        let speech = Speech { payload_at: header.payload_at, clock_hz };
+        depart(now.mono, (to, side.other()), path, slot, speech, &mut self.notices)?;
         Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
     }
 
@@ -269,83 +263,9 @@ impl Forward {
         self.legs.iter_mut().for_each(|leg| leg.watch.settle(now.mono));
     }
 
-    /// The call is over: fills `slot` with the last RTCP of ours on `side`, which says good-bye there, if
-    /// we have said anything before.
-    pub fn farewell(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
-        let path = self.paths[side.other() as usize].as_mut()?;
-        let leg = &mut self.legs[side as usize];
-        let (component, destination) = leg.rtcp_destination();
-        let to = destination?;
-        leg.write_farewell(now, slot)?;
-        path.seal_rtcp(slot).ok()?;
-        leg.stats.rtcp_generated += 1;
-        Some(Verdict::Forward { side, component, to })
-    }
-
     /// The counters so far.
     pub fn stats(&self) -> CallStats {
         CallStats { a: self.legs[0].counted(), b: self.legs[1].counted() }
-    }
-
-    /// A datagram of DTLS: what it asks for is sent by [`Self::generate`].
-    fn dtls(
-        &mut self,
-        now: Now,
-        side: Side,
-        component: Component,
-        source: SocketAddr,
-        slot: &PacketBuf,
-    ) -> Result<Verdict, DropReason> {
-        let leg = &mut self.legs[side as usize];
-        leg.shake(now.mono, component, source, slot.packet())?;
-        self.shaken(side, component, Some(source));
-        Ok(Verdict::Consumed)
-    }
-
-    /// Takes what has come of a handshake: by the last datagram, if there is a source.
-    fn shaken(&mut self, side: Side, component: Component, source: Option<SocketAddr>) {
-        // What could not be told is told with the next turn.
-        if !self.notices.has_room() {
-            return;
-        }
-        let leg = &mut self.legs[side as usize];
-        let Some(outcome) = leg.handshake(component).and_then(|it| it.outcome()) else { return };
-        let notice = match outcome {
-            // Speech has its keys: only reports are missing.
-            Outcome::Failed(_) if component == Component::Rtcp => return,
-            Outcome::Failed(why) => Notice::HandshakeFailed(why),
-            Outcome::Keyed => {
-                if let Some(source) = source {
-                    leg.follow_handshake(component, source);
-                }
-                leg.take_keys();
-                let suite = leg.handshake(component).and_then(|it| Some(it.keys()?.local.suite()));
-                self.pave();
-                let Some(suite) = suite else { return };
-                Notice::HandshakeDone(suite)
-            }
-        };
-        self.notices.push(side, notice);
-    }
-
-    /// A datagram of our handshakes, if one is due.
-    fn shake(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
-        for (side, component) in EACH_COMPONENT {
-            let leg = &mut self.legs[side as usize];
-            let Some(handshake) = leg.handshake(component) else { continue };
-            handshake.turn(now.mono);
-            // Without a destination (ICE has no pair yet) the flight waits.
-            let leg = &mut self.legs[side as usize];
-            if let Some(to) = leg.handshake_destination(component)
-                && let Some(datagram) = leg.handshake(component)?.datagram()
-            {
-                slot.set_len(datagram.len());
-                slot.packet_mut().copy_from_slice(&datagram);
-                return Some(Verdict::Forward { side, component, to });
-            }
-            self.shaken(side, component, None);
-        }
-        None
     }
 
     fn rtp(
@@ -422,178 +342,47 @@ impl Forward {
             }
         }
         to.player.carries(now.mono);
-        let payload_octets = slot.len() - header.payload_at;
-        let octets_sent = slot.len() as u64;
-        if !passes {
-            path.transform.seal(slot)?;
-            if path.wears_out() {
-                self.notices.push(side.other(), Notice::KeyWorn);
-            }
-        }
+        let speech = Speech { payload_at: header.payload_at, clock_hz: payload.clock_hz };
+        depart(now.mono, (to, side.other()), path, slot, speech, &mut self.notices)?;
         from.stats.received_packets += 1;
         from.stats.received_octets += octets_received;
-        to.stats.sent_packets += 1;
-        to.stats.sent_octets += octets_sent;
-        to.note_sent(now.mono, slot.packet(), payload_octets, payload.clock_hz);
         Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
     }
-
-    fn rtcp(
-        &mut self,
-        now: Now,
-        side: Side,
-        component: Component,
-        source: SocketAddr,
-        slot: &mut PacketBuf,
-    ) -> Result<Verdict, DropReason> {
-        let (outward, homeward) = pair(&mut self.paths, side);
-        let (Some(outward), Some(homeward)) = (outward, homeward) else {
-            return Err(DropReason::NoFlow);
-        };
-        let (from, to) = pair(&mut self.legs, side);
-        if from.stream().is_none() || to.stream().is_none() {
-            return Err(DropReason::NoFlow);
-        }
-        match outward.open_rtcp(now.mono, component, slot)? {
-            Opened::Authentic(authentic) if authentic.newest => {
-                from.follow_rtcp(component, source);
-            }
-            Opened::Authentic(_) => {}
-            Opened::Unproven => {
-                if !from.admits_rtcp(component, source, rtcp::sender(slot.packet())) {
-                    return Err(DropReason::Unlatched);
-                }
-            }
-        }
-
-        from.note_alive(now.mono);
-        if outward.transform.passes() {
-            from.watch.heard_rtcp(now.mono);
-            let (component, destination) = to.rtcp_destination();
-            let Some(to) = destination else { return Ok(Verdict::Consumed) };
-            return Ok(Verdict::Forward { side: side.other(), component, to });
-        }
-        let names = Naming {
-            outward: &outward.transform,
-            clock: &outward.clock,
-            homeward: &homeward.transform,
-            homeward_clock: &homeward.clock,
-            heard: &from.outgoing,
-            own_report: from.own_report(),
-        };
-        let said = rtcp::read(slot.packet(), from.sent_ssrc())?;
-        let sendable = !self.terminates && rtcp::relay(slot, &names, to.cname())?;
-        from.watch.heard_rtcp(now.mono);
-        from.hear(now.mono, &said);
-        from.expect_reports(now.mono);
-        if !sendable {
-            return Ok(Verdict::Consumed);
-        }
-        let (component, destination) = to.rtcp_destination();
-        let Some(destination) = destination else { return Ok(Verdict::Consumed) };
-        outward.seal_rtcp(slot)?;
-        to.report_passed(now.mono);
-        if let Some(heard) = said.heard {
-            to.passed_report(now.mono, heard.ntp_middle);
-        }
-        Ok(Verdict::Forward { side: side.other(), component, to: destination })
-    }
-
-    /// A connectivity check, or an answer to one of ours: it ends here.
-    fn stun(
-        &mut self,
-        now: Now,
-        side: Side,
-        component: Component,
-        source: SocketAddr,
-        slot: &mut PacketBuf,
-    ) -> Result<Verdict, DropReason> {
-        let leg = &mut self.legs[side as usize];
-        // Where nobody was offered ICE, nobody waits for an answer.
-        let Some(agent) = &mut leg.ice else { return Ok(Verdict::Consumed) };
-        match agent.packet(now.mono, component, source, slot)? {
-            None => Ok(Verdict::Consumed),
-            Some(Reply { refused }) => {
-                if let Some(reason) = refused {
-                    leg.stats.drops[reason as usize] += 1;
-                }
-                Ok(Verdict::Forward { side, component, to: source })
-            }
-        }
-    }
-
-    /// A connectivity check of our own on `side`, if one is due there.
-    fn check(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
-        let agent = self.legs[side as usize].ice.as_deref_mut()?;
-        let check = agent.generate(now.mono, slot);
-        if let Some(trouble) = agent.take_trouble() {
-            self.notices.push(side, Notice::Ice(trouble));
-        }
-        check.map(|(component, to)| Verdict::Forward { side, component, to })
-    }
-
-    /// A report of our own on `side`, if one is due there.
-    fn report(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
-        let path = self.paths[side.other() as usize].as_mut()?;
-        let leg = &mut self.legs[side as usize];
-        leg.expect_reports(now.mono);
-        if leg.report_due()? > now.mono {
-            return None;
-        }
-        leg.write_report(now, slot).ok()?;
-        let (component, destination) = leg.rtcp_destination();
-        let to = destination?;
-        path.seal_rtcp(slot).ok()?;
-        leg.stats.rtcp_generated += 1;
-        Some(Verdict::Forward { side, component, to })
-    }
 }
 
-/// A compound of one leg, named for the other.
-struct Naming<'p> {
-    /// From the leg the compound came in on.
-    outward: &'p Transform,
-    /// What the timestamps of its sources are turned into.
-    clock: &'p Clock,
-    /// To that leg: its report blocks speak of what we sent there.
-    homeward: &'p Transform,
-    homeward_clock: &'p Clock,
-    /// What was heard there.
-    heard: &'p Outgoing,
-    own_report: Option<u32>,
+/// What counting needs to know of a packet that leaves.
+struct Speech {
+    payload_at: usize,
+    /// The clock of its timestamp, where that says when it was sent.
+    clock_hz: Option<u32>,
 }
 
-impl Names for Naming<'_> {
-    fn outward(&self, source: u32) -> u32 {
-        self.outward.outward(source)
+/// A packet leaves on leg `side`: it is sealed, unless its keys pass through, and counted.
+fn depart(
+    now: Instant,
+    (to, side): (&mut LegMedia, Side),
+    path: &mut Path,
+    slot: &mut PacketBuf,
+    Speech { payload_at, clock_hz }: Speech,
+    notices: &mut Notices,
+) -> Result<(), DropReason> {
+    let (octets, payload_octets) = (slot.len() as u64, slot.len() - payload_at);
+    if !path.transform.passes() {
+        path.transform.seal(slot)?;
+        if path.wears_out() {
+            notices.push(side, Notice::KeyWorn);
+        }
     }
-    fn timestamp(&self, source: u32, timestamp: u32) -> u32 {
-        self.clock.told(source, timestamp)
-    }
-    fn jitter(&self, source: u32, jitter: u32) -> u32 {
-        self.homeward_clock.jitter_back(source, jitter)
-    }
-    fn origin(&self, ssrc: u32) -> Option<Origin> {
-        let mut origin = self.homeward.origin(ssrc)?;
-        origin.sequence_shift = origin.sequence_shift.wrapping_sub(self.heard.shift(origin.ssrc));
-        Some(origin)
-    }
-    fn own_report(&self) -> Option<u32> {
-        self.own_report
-    }
+    to.stats.sent_packets += 1;
+    to.stats.sent_octets += octets;
+    to.note_sent(now, slot.packet(), payload_octets, clock_hz);
+    Ok(())
 }
 
 /// The earlier of the two, if there is one.
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
-const EACH_COMPONENT: [(Side, Component); 4] = [
-    (Side::A, Component::Rtp),
-    (Side::A, Component::Rtcp),
-    (Side::B, Component::Rtp),
-    (Side::B, Component::Rtcp),
-];
-
 /// What belongs to a side, and to the other.
 fn pair<T>(both: &mut [T; 2], side: Side) -> (&mut T, &mut T) {
     let [a, b] = both;

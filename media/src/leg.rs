@@ -1,42 +1,34 @@
 //! One leg's side of a call's media: what it has agreed, whom it believes, what it has counted.
 
+mod reports;
+
 use crate::dtls::Association;
+use crate::handshakes::Handshakes;
 use crate::ice::Agent;
 use crate::keys::{Ear, Hearing, Pressing};
 use crate::latch::Latch;
 use crate::mos::{Codec, Way};
 use crate::outgoing::Outgoing;
 use crate::reception::Reception;
-use crate::rtcp::{self, Cname, Heard, OwnBlock, OwnReport, Said, SentSoFar, ToldBlock};
+use crate::rtcp::{Cname, Heard, ToldBlock};
 use crate::rtp::Header;
 use crate::sound::Player;
 use crate::transform::End;
 use crate::watch::Watch;
-use crate::{Component, DropReason, LegStats, Now, PacketBuf};
+use crate::{Component, DropReason, LegStats};
+use reports::RoundTrips;
 use sdp::{Carriage, Crypto, Direction, IceOffered, Stream, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How often a leg that wants RTCP gets it (TDR-SRTP-005), in the middle.
-const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-/// The rules of RFC 3550 make intervals longer in the long run; this takes it out again (6.3.1).
-const COMPENSATION: f64 = 1.218_28;
-/// A far side that sends reports has sent one by then.
-const REPORT_INTERVAL_MAX: Duration = Duration::from_millis(6_200);
-
 /// How soon a flight is looked at again that has nowhere to go yet.
 const FLIGHT_WAITS: Duration = Duration::from_millis(20);
-/// Associations that are not in force and may come back: forks of one INVITE, mostly.
-const HANDSHAKES_KEPT: usize = 4;
 
 /// The state of one leg.
 #[derive(Debug)]
 pub(crate) struct LegMedia {
     agreed: Option<Stream>,
-    /// The handshakes of either component; with rtcp-mux there is one.
-    handshakes: [Option<Box<Association>>; 2],
-    /// Those of either component that have made keys and are not in force.
-    kept_handshakes: [Vec<Association>; 2],
+    handshakes: Handshakes,
     pub(crate) terms: Terms,
     pub(crate) rtp: Latch,
     pub(crate) rtcp: Latch,
@@ -77,14 +69,6 @@ pub(crate) struct LegMedia {
     cname: Cname,
 }
 
-/// How long it took to the far side and back.
-#[derive(Clone, Copy, Debug, Default)]
-struct RoundTrips {
-    count: u32,
-    sum: Duration,
-    longest: Duration,
-}
-
 /// What was sent on this leg under one SSRC.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -106,8 +90,7 @@ impl LegMedia {
         let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
         Self {
             agreed: None,
-            handshakes: [None, None],
-            kept_handshakes: [Vec::new(), Vec::new()],
+            handshakes: Handshakes::default(),
             terms: Terms::default(),
             rtp: Latch::new(&Terms::default(), None),
             rtcp: Latch::new(&Terms::default(), None),
@@ -178,39 +161,15 @@ impl LegMedia {
             self.reception.pause();
         }
         self.agreed = Some(leg.stream);
-        self.begin_handshakes();
-    }
-
-    /// Goes on with the associations that were agreed before, or makes them.
-    fn begin_handshakes(&mut self) {
-        let Some(stream) = &mut self.agreed else { return };
-        let wanted = [stream.dtls.is_some(), stream.dtls.is_some() && !stream.rtcp_mux];
-        let places = self.handshakes.iter_mut().zip(&mut self.kept_handshakes);
-        for ((handshake, kept), wanted) in places.zip(wanted) {
-            let dtls = stream.dtls.as_ref().filter(|_| wanted);
-            if let (Some(known), Some(dtls)) = (&mut *handshake, dtls)
-                && known.is_of(dtls)
-            {
-                known.agreed_again();
-                continue;
-            }
-            // Another fork, or a target that only rings: who was there before may come back, and
-            // does not shake hands again.
-            let back = |dtls: &sdp::Dtls| kept.iter().position(|it| it.is_of(dtls));
-            let back = dtls.and_then(back).map(|at| Box::new(kept.remove(at)));
-            let next = back.or_else(|| dtls.map(|it| Box::new(Association::new(it.clone()))));
-            let before = std::mem::replace(handshake, next);
-            kept.extend(before.filter(|it| it.keys().is_some()).map(|it| *it));
-            if kept.len() > HANDSHAKES_KEPT {
-                kept.remove(0);
-            }
+        if let Some(stream) = &self.agreed {
+            self.handshakes.agree(stream.dtls.as_ref(), stream.rtcp_mux);
         }
         self.take_keys();
     }
 
     /// The call is answered: who is only there now has all the time that there is.
     pub(crate) fn answered(&mut self) {
-        self.handshakes.iter_mut().flatten().for_each(|handshake| handshake.answered());
+        self.handshakes.answered();
         if let Some(agent) = &mut self.ice {
             agent.call_answered();
         }
@@ -218,25 +177,26 @@ impl LegMedia {
 
     /// Puts the keys that a handshake has made where those of SDP would stand.
     pub(crate) fn take_keys(&mut self) {
-        if let (Some(stream), [Some(handshake), _]) = (&mut self.agreed, &self.handshakes) {
+        let handshake = self.handshakes.of(Component::Rtp);
+        if let (Some(stream), Some(handshake)) = (&mut self.agreed, handshake) {
             stream.crypto = handshake.keys().cloned();
         }
     }
 
     /// What RTCP is protected with, where that is not what RTP is protected with.
     pub(crate) fn keys_of_rtcp(&self) -> Option<End<&Crypto>> {
-        let handshake = self.handshakes[Component::Rtcp as usize].as_ref()?;
+        let handshake = self.handshakes.of(Component::Rtcp)?;
         Some(handshake.keys().map_or(End::Awaited, End::Keyed))
     }
 
     pub(crate) fn handshake(&mut self, component: Component) -> Option<&mut Association> {
-        self.handshakes[component as usize].as_deref_mut()
+        self.handshakes.of_mut(component)
     }
 
     /// When one of its handshakes has something to do.
     pub(crate) fn handshake_due(&self) -> Option<Instant> {
         let due = |component: Component| {
-            let due = self.handshakes[component as usize].as_ref()?.due()?;
+            let due = self.handshakes.of(component)?.due()?;
             let waits = self.handshake_destination(component).is_none();
             Some(if waits { due + FLIGHT_WAITS } else { due })
         };
@@ -290,7 +250,7 @@ impl LegMedia {
     /// Where a datagram of a handshake goes.
     pub(crate) fn handshake_destination(&self, component: Component) -> Option<SocketAddr> {
         let latch = self.latch_of(component);
-        let handshake = self.handshakes[component as usize].as_ref()?;
+        let handshake = self.handshakes.of(component)?;
         match self.led_by() {
             Some(agent) => agent.destination(component),
             None => handshake.peer().or(latch.destination()),
@@ -494,149 +454,12 @@ impl LegMedia {
         Codec::named(&payloads.find(|payload| payload.number == payload_type)?.encoding)
     }
 
-    /// Whether the far side is to have RTCP: with SRTP always (TDR-SRTP-005), where it is ours to make,
-    /// and where it has sent some itself. To others we might only do harm.
-    fn wants_reports(&self) -> bool {
-        self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some())
-            || self.terminates
-            || self.reports_itself
-    }
-
-    /// Both legs have agreed on what becomes of RTCP.
-    pub(crate) fn rtcp_agreed(&mut self, terminates: bool) {
-        self.terminates = terminates;
-        if !self.wants_reports() {
-            self.report_due = None;
-        }
-    }
-
-    /// Starts the wait for RTCP, on a leg that is to have it: the first is early (RFC 3550, 6.2).
-    pub(crate) fn expect_reports(&mut self, now: Instant) {
-        if self.report_due.is_none() && self.wants_reports() {
-            self.report_due = Some(now + self.interval() / 2);
-        }
-    }
-
-    /// A report of the other leg's far side has passed to this one: as long as these come, it needs
-    /// none of ours.
-    pub(crate) fn report_passed(&mut self, now: Instant) {
-        if self.wants_reports() {
-            self.report_due = Some(now + REPORT_INTERVAL_MAX);
-        }
-    }
-
-    /// The time from one report of ours to the next (RFC 3550, 6.3.1, for two members).
-    fn interval(&mut self) -> Duration {
-        // xorshift32: nobody has to be unable to guess it.
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 17;
-        self.dice ^= self.dice << 5;
-        let share = f64::from(self.dice) / f64::from(u32::MAX);
-        REPORT_INTERVAL.mul_f64((0.5 + share) / COMPENSATION)
-    }
-
     /// When there is something to do here without a packet.
     pub(crate) fn due(&self) -> Option<Instant> {
         let keys = [self.pressing.due(), self.hearing.due(), self.player.due()];
         let check = self.ice.as_deref().and_then(Agent::next_due);
         let rest = [self.report_due, self.watch.due(), check];
         keys.into_iter().chain(rest).flatten().min()
-    }
-
-    pub(crate) const fn report_due(&self) -> Option<Instant> {
-        self.report_due
-    }
-
-    pub(crate) const fn own_report(&self) -> Option<u32> {
-        self.own_report
-    }
-
-    /// The source that the far side hears.
-    pub(crate) fn sent_ssrc(&self) -> Option<u32> {
-        self.sent.map(|sent| sent.ssrc)
-    }
-
-    /// What RTCP that came in says to us.
-    pub(crate) fn hear(&mut self, now: Instant, said: &Said) {
-        self.reports_itself = true;
-        self.stats.rtcp_packets += 1;
-        if let Some(heard) = said.heard {
-            self.heard = Some((heard, now));
-        }
-        let Some(told) = said.told else { return };
-        self.told = Some(told);
-        let answered = self.reports.iter().flatten().find(|(middle, _)| *middle == told.last);
-        let waited = Duration::from_secs_f64(f64::from(told.since_last) / 65_536.0);
-        if let Some((_, sent)) = answered.filter(|_| told.last != 0)
-            && let Some(took) = now.saturating_duration_since(*sent).checked_sub(waited)
-        {
-            self.round_trips.took(took);
-        }
-    }
-
-    /// A sender report has gone out, ours or one that was passed on.
-    pub(crate) fn passed_report(&mut self, now: Instant, ntp_middle: u32) {
-        self.reports = [Some((ntp_middle, now)), self.reports[0]];
-    }
-
-    /// Writes a report of our own: a sender report if we have sent since the last but one (RFC 3550,
-    /// 6.4).
-    pub(crate) fn write_report(
-        &mut self,
-        now: Now,
-        slot: &mut PacketBuf,
-    ) -> Result<(), DropReason> {
-        let sent = self.sent.filter(|sent| sent.packets != sent.reported[1]).map(|sent| {
-            let since_s = now.mono.saturating_duration_since(sent.at).as_secs_f64();
-            let since = (since_s * f64::from(sent.clock_hz)) as u32;
-            SentSoFar {
-                wall: now.wall,
-                timestamp: sent.timestamp.wrapping_add(since),
-                packets: sent.packets,
-                octets: sent.octets,
-            }
-        });
-        if let Some(sent) = &mut self.sent {
-            sent.reported = [sent.packets, sent.reported[0]];
-        }
-        self.report_due = Some(now.mono + self.interval());
-        let heard = self.heard;
-        let block = self.reception.report().map(|reported| {
-            let answered = heard.filter(|(heard, _)| heard.ssrc == reported.ssrc);
-            let (last, since_last) = answered.map_or((0, 0), |(heard, at)| {
-                let since_s = now.mono.saturating_duration_since(at).as_secs_f64();
-                (heard.ntp_middle, (since_s * 65_536.0) as u32)
-            });
-            OwnBlock { reported, last, since_last }
-        });
-        let ssrc = self.sent.map_or(self.first_ssrc, |sent| sent.ssrc);
-        let written = rtcp::write(slot, &OwnReport { ssrc, sent, block }, &self.cname)?;
-        self.own_report = written.or(self.own_report);
-        if let Some(ntp_middle) = written {
-            self.passed_report(now.mono, ntp_middle);
-        }
-        Ok(())
-    }
-
-    /// Writes our last report, which says good-bye, if we have said anything before (RFC 3550, 6.3.7).
-    pub(crate) fn write_farewell(&mut self, now: Now, slot: &mut PacketBuf) -> Option<()> {
-        if !self.wants_reports() || self.sent.is_none() && self.stats.rtcp_generated == 0 {
-            return None;
-        }
-        self.write_report(now, slot).ok()?;
-        rtcp::append_bye(slot, self.sent.map_or(self.first_ssrc, |sent| sent.ssrc)).ok()
-    }
-}
-
-impl RoundTrips {
-    fn took(&mut self, time: Duration) {
-        self.count += 1;
-        self.sum += time;
-        self.longest = self.longest.max(time);
-    }
-
-    fn mean(&self) -> Option<Duration> {
-        self.sum.checked_div(self.count)
     }
 }
 

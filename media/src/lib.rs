@@ -8,6 +8,7 @@ pub mod demux;
 pub mod dtls;
 pub mod forward;
 pub mod g711;
+mod handshakes;
 pub mod ice;
 mod keys;
 pub mod latch;

@@ -1,6 +1,6 @@
 //! Keys that cross from leg to leg, and packets of ours: keys, tones, music, comfort noise.
 
-use super::{Forward, Verdict, pair};
+use super::{Forward, Speech, Verdict, depart, pair};
 use crate::g711::RATE_HZ;
 use crate::keys::{self, How, Step};
 use crate::leg::LegMedia;
@@ -73,12 +73,9 @@ impl Forward {
             }
             Some(RATE_HZ)
         };
-        let octets = slot.len();
-        path.transform.seal(slot).ok()?;
-        leg.stats.sent_packets += 1;
-        leg.stats.sent_octets += octets as u64;
+        let speech = Speech { payload_at: FIXED_HEADER, clock_hz };
+        depart(now.mono, (leg, side), path, slot, speech, &mut self.notices).ok()?;
         leg.stats.made_packets += 1;
-        leg.note_sent(now.mono, slot.packet(), octets - FIXED_HEADER, clock_hz);
         Some(Verdict::Forward { side, component: Component::Rtp, to })
     }
 }

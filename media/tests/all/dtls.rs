@@ -480,3 +480,62 @@ fn a_flood_of_handshakes_is_bounded() {
     pair.talk(1, 3);
     assert_eq!((pair.heard[0].len(), pair.suites().len()), (3, finished));
 }
+
+#[test]
+fn who_has_shaken_hands_does_not_do_so_again_after_another_fork_was_heard() {
+    for mux in [true, false] {
+        let mut pair = Pair::new(mux);
+        pair.run(100);
+        pair.talk(1, 5);
+        let first = pair.near_says.stream().unwrap().clone();
+        let mut other = first.clone();
+        if let Some(dtls) = &mut other.dtls {
+            dtls.remote = vec![*certificate().fingerprint()];
+        }
+        let before = pair.suites();
+        for heard in [other, first] {
+            let carriage = Carriage { stream: heard, terms: Terms::default() };
+            pair.near.connect(None, Some(carriage));
+            pair.turn(End::Near);
+            pair.run(60);
+        }
+        assert_eq!(pair.say(End::Far, 6), forward_to(Side::A, NEAR));
+        pair.run(20);
+        pair.talk(7, 5);
+        assert_eq!(pair.heard[End::Near as usize], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!((pair.suites(), pair.failures()), (before, Vec::new()));
+    }
+}
+
+#[test]
+fn who_is_only_there_with_the_answer_gets_its_handshake_at_once() {
+    let mut pair = Pair::new(true);
+    pair.wire.clear();
+    pair.lost = 100;
+    pair.run(18_000);
+    assert!(pair.suites().is_empty() && pair.failures().is_empty());
+    pair.lost = 0;
+    for end in [End::Near, End::Far] {
+        let now = now(pair.ms);
+        pair.end(end).order(now, dtls_side(end), &media::Order::Watch);
+        pair.turn(end);
+    }
+    pair.run(200);
+    assert_eq!(pair.suites().len(), 2);
+    assert!(pair.failures().is_empty());
+}
+
+#[test]
+fn the_handshake_of_the_rtcp_port_alone_fails_no_leg() {
+    let mut pair = Pair::new(false);
+    // What is sent from either RTCP port is lost.
+    while pair.ms < 30_000 {
+        pair.wire.retain(|flight| flight.component == Component::Rtp);
+        pair.run(1);
+    }
+    assert_eq!(pair.suites().len(), 2);
+    assert!(pair.failures().is_empty());
+    pair.say(End::Far, 1);
+    pair.run(20);
+    assert_eq!(pair.heard[End::Near as usize], [1]);
+}
