@@ -10,13 +10,14 @@ use crate::peer::{OURS, Who};
 use crate::plan;
 use b2bua::fraud::PastCall;
 use b2bua::hook::{RouteAnswer, RouteQuestion};
-use b2bua::io::{Event, Flow, FlowId, Hop, Target};
+use b2bua::io::{Event, Flow, FlowId, Hop, PeerLeg, Target};
 use b2bua::locate::{Located, Service, Sought};
 use b2bua::record::Record;
 use b2bua::{B2bua, Input, Output, Plan};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use sdp::Notice;
 use sip_core::Message;
 use sip_core::transaction::ClientId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -443,6 +444,12 @@ impl World {
             trunk: trunk.name.as_str().into(),
         };
         self.input(Input::Message { flow, message });
+    }
+
+    /// Media tells the core this of a leg of the only call.
+    pub fn media_says(&mut self, leg: PeerLeg, notice: Notice) {
+        let call = self.core.calls(self.clock.now())[0].call;
+        self.input(Input::MediaNotice { call, leg, notice });
     }
 
     fn input(&mut self, input: Input) {

@@ -127,6 +127,8 @@ struct Media {
     silent: (Option<Silence>, Option<Silence>),
     /// How often leg A, and leg B, was told a new key of ours by a re-INVITE for its sake.
     rekeys: [u8; 2],
+    /// Whether leg A, and leg B, is to be told one once nothing else is under way there.
+    owes_key: [bool; 2],
 }
 
 /// A request of the far side within a dialog, which waits for its response.

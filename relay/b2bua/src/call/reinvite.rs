@@ -51,6 +51,7 @@ impl Call {
             let answer = leg.negotiation.answer_refresh();
             return self.accept(core, &ask, answer.map(|(body, _)| body));
         }
+        self.rekey_gives_way(which);
         match self.crossing(which, &offer) {
             // Who is at the other end is about to change.
             Some(_) if self.is_being_transferred() => self.refuse_for_now(core, &ask),
@@ -185,9 +186,13 @@ impl Call {
 
     /// A re-INVITE has its outcome: what waited for it follows.
     pub(super) fn settled(&mut self, core: &mut Core) -> Fate {
-        match self.transfers.owed.take() {
+        let crossed = match self.transfers.owed.take() {
             Some(which) => self.carry_across(core, which),
             None => Fate::Lives,
+        };
+        match crossed {
+            Fate::Lives => self.rekey_owed(core),
+            Fate::Done => Fate::Done,
         }
     }
 

@@ -72,6 +72,12 @@ impl Renegotiation {
         self.on == which && matches!(self.stage, Stage::Sent { .. })
     }
 
+    /// Whether it tells a key of ours to this leg, and waits for its next try.
+    pub(super) fn is_key_that_waits_for(&self, which: PeerLeg) -> bool {
+        let waits = matches!(self.stage, Stage::Waits { .. });
+        self.on == which && waits && matches!(self.why, Why::Rekey)
+    }
+
     fn is_of(&self, client: ClientId) -> bool {
         matches!(self.stage, Stage::Sent { client: ours, .. } if ours == client)
     }

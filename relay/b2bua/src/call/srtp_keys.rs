@@ -94,16 +94,18 @@ impl Call {
     }
 
     /// Our key on a leg is worn, or has to take the place of one that was passed: a re-INVITE tells a new
-    /// one. If another is under way, media says so again after it.
+    /// one, after another that is under way.
     pub(super) fn rekey(&mut self, core: &mut Core, which: PeerLeg) -> Fate {
-        let asked = &mut self.media.rekeys[usize::from(which == PeerLeg::B)];
-        if !matches!(self.phase, Phase::Up(_)) || *asked == REKEYS_MAX {
+        let of_leg = usize::from(which == PeerLeg::B);
+        let up = matches!(self.phase, Phase::Up(_));
+        if !up || self.media.rekeys[of_leg] == REKEYS_MAX || self.transfers.has_left(which) {
             return Fate::Lives;
         }
-        if self.is_busy(which) || self.transfers.has_left(which) {
+        self.media.owes_key[of_leg] = self.is_busy(which);
+        if self.media.owes_key[of_leg] {
             return Fate::Lives;
         }
-        self.media.rekeys[usize::from(which == PeerLeg::B)] += 1;
+        self.media.rekeys[of_leg] += 1;
         let (plan, trunk) = (Arc::clone(&self.plan), self.trunk_of(which));
         let keys = leg::keys(core, &plan, trunk);
         let Some(leg) = self.leg(which) else { return Fate::Lives };
@@ -111,6 +113,27 @@ impl Call {
         match leg.negotiation.last_local_media().cloned() {
             Some(same) => self.renegotiate(core, which, Why::Rekey, same),
             None => Fate::Lives,
+        }
+    }
+
+    /// Tells the keys that could not be told while something else was under way.
+    pub(super) fn rekey_owed(&mut self, core: &mut Core) -> Fate {
+        for (of_leg, which) in [PeerLeg::A, PeerLeg::B].into_iter().enumerate() {
+            let owed = std::mem::take(&mut self.media.owes_key[of_leg]);
+            if owed && self.rekey(core, which) == Fate::Done {
+                return Fate::Done;
+            }
+        }
+        Fate::Lives
+    }
+
+    /// The far side of leg `which` asks for something while a key of ours waits to be told after a
+    /// glare: theirs goes first.
+    pub(super) fn rekey_gives_way(&mut self, which: PeerLeg) {
+        if let Phase::Up(up) = &mut self.phase
+            && up.ours.take_if(|ours| ours.is_key_that_waits_for(which)).is_some()
+        {
+            self.media.owes_key[usize::from(which == PeerLeg::B)] = true;
         }
     }
 }

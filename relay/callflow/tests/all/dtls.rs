@@ -1,5 +1,6 @@
 //! Keys that a handshake in the media makes, between a carrier and the strict Teams.
 
+use crate::sound::{both_hear, incoming};
 use callflow::plan::{ANNA, CONTOSO, PSTN};
 use callflow::{Who, World, carrier_script, certificate, ms, secs, teams_script};
 use emulate::{CallId, Carrier, Event};
@@ -22,30 +23,6 @@ fn world(ours: Keying, mut vary: impl FnMut(&mut Carrier)) -> World {
     world
 }
 
-fn incoming(world: &mut World, who: Who) -> CallId {
-    let call = |event: &Event| match event {
-        Event::Incoming { call, .. } => Some(*call),
-        _ => None,
-    };
-    world.sees(who, |event| call(event).is_some());
-    world.seen(who).iter().rev().find_map(call).expect("it was seen")
-}
-
-#[track_caller]
-fn both_hear(world: &mut World, ends: [(Who, CallId); 2]) {
-    world.run_for(ms(500));
-    for (who, call) in ends {
-        world.act(who, |agent, _| agent.listen_anew(call));
-    }
-    world.run_for(secs(2));
-    for (who, call) in ends {
-        let heard = world.heard(who, call);
-        assert!(heard.tone_ok, "{who:?} heard {heard:?}");
-        assert!((95..=105).contains(&heard.packets), "{who:?} heard {heard:?}");
-        assert_eq!((heard.lost, heard.srtp_failures, heard.strays), (0, 0, 0), "{who:?}");
-    }
-}
-
 fn ends(world: &mut World, (who, call): (Who, CallId)) {
     world.act(who, |agent, now| agent.hang_up(now, call));
     world.run_for(secs(1));
@@ -57,6 +34,7 @@ fn a_carrier_that_offers_a_fingerprint_talks_to_teams() {
     let caller = world.carrier_dials(Who::Colt, PSTN, ANNA);
     let anna = incoming(&mut world, Who::Sip);
     world.sees(Who::Colt, |event| matches!(event, Event::Answered { .. }));
+    world.run_for(ms(400));
     both_hear(&mut world, [(Who::Colt, caller), (Who::Sip, anna)]);
     ends(&mut world, (Who::Sip, anna));
     assert_eq!(world.records[0].dtls, (Some("AEAD_AES_256_GCM"), None));
@@ -69,6 +47,7 @@ fn a_carrier_that_is_offered_a_fingerprint_talks_to_teams_before_and_after_a_hol
     let subscriber = incoming(&mut world, Who::Colt);
     world.sees(Who::Sip, |event| matches!(event, Event::Answered { .. }));
     let both = [(Who::Sip, anna), (Who::Colt, subscriber)];
+    world.run_for(ms(400));
     both_hear(&mut world, both);
     for hold in [true, false] {
         world.act(Who::Sip, |agent, now| match hold {
@@ -77,6 +56,7 @@ fn a_carrier_that_is_offered_a_fingerprint_talks_to_teams_before_and_after_a_hol
         });
         world.run_for(secs(1));
     }
+    world.run_for(ms(400));
     both_hear(&mut world, both);
     ends(&mut world, both[0]);
     assert_eq!(world.records[0].dtls, (None, Some("AEAD_AES_256_GCM")));

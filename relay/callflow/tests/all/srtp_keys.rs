@@ -1,10 +1,14 @@
 //! SRTP on both legs: suites, keys that pass through, and what ends that.
 
+use crate::sound::{both_hear, carrier_calls};
+use b2bua::io::PeerLeg;
 use b2bua::plan::{Plan, SrtpPolicy};
-use callflow::plan::{ANNA, COLT, PSTN, TEAMS};
-use callflow::{Who, World, carrier_script, ms, secs, teams_script};
+use callflow::plan::{COLT, CONTOSO, PSTN, TEAMS};
+use callflow::script::{Described, body, hang_up, teams_calls_carrier, usual_sdp};
+use callflow::{Party, Who, World, carrier_script, ms, sdp_text, secs, teams_script};
 use emulate::{CallId, Event};
-use sdp::{Ability, Suite};
+use sdp::{Ability, Notice, Suite};
+use sip_core::{Method, Request};
 
 /// A world whose carriers speak SRTP.
 fn secured(vary: impl FnOnce(&mut Plan)) -> World {
@@ -24,32 +28,6 @@ fn secured(vary: impl FnOnce(&mut Plan)) -> World {
 fn passes(plan: &mut Plan) {
     for trunk in &mut plan.trunks {
         trunk.passthrough = true;
-    }
-}
-
-fn carrier_calls(world: &mut World) -> [(Who, CallId); 2] {
-    let caller = world.carrier_dials(Who::Colt, PSTN, ANNA);
-    let called = |event: &Event| match event {
-        Event::Incoming { call, .. } => Some(*call),
-        _ => None,
-    };
-    world.sees(Who::Sip, |event| called(event).is_some());
-    let anna = world.seen(Who::Sip).iter().rev().find_map(called).expect("it was seen");
-    world.sees(Who::Colt, |event| matches!(event, Event::Answered { .. }));
-    [(Who::Colt, caller), (Who::Sip, anna)]
-}
-
-#[track_caller]
-fn both_hear(world: &mut World, ends: [(Who, CallId); 2]) {
-    world.run_for(ms(300));
-    for (who, call) in ends {
-        world.act(who, |agent, _| agent.listen_anew(call));
-    }
-    world.run_for(secs(2));
-    for (who, call) in ends {
-        let heard = world.heard(who, call);
-        assert!(heard.tone_ok, "{who:?} heard {heard:?}");
-        assert_eq!((heard.lost, heard.srtp_failures, heard.strays), (0, 0, 0), "{who:?}");
     }
 }
 
@@ -140,4 +118,58 @@ fn each_suite_of_a_carrier_is_bridged_to_teams() {
         world.act(who, |agent, now| agent.hang_up(now, call));
         world.run_for(secs(1));
     }
+}
+
+/// The key that a description of ours tells.
+fn key_told(message: &impl Described) -> String {
+    let body = body(message);
+    let key = body.split("inline:").nth(1).and_then(|rest| rest.split(['|', '\r']).next());
+    key.expect("a key").to_owned()
+}
+
+/// Whoever gets it takes our re-INVITE as it is.
+fn takes(world: &mut World, party: &Party, ours: &Request) {
+    let sdp = usual_sdp(party.who);
+    party.answer(world, ours, 200, |response| response.set_body("application/sdp", sdp));
+    party.gets(world, "ACK");
+}
+
+#[test]
+fn a_key_that_is_worn_before_the_ack_is_changed_after_it() {
+    let mut world = World::new(3);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 200);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    subscriber.gets(&mut world, "ACK");
+    world.media_says(PeerLeg::A, Notice::KeyWorn);
+    world.run_for(ms(100));
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 0, "its ACK has not come");
+    anna.acknowledges(&mut world, &answer);
+    let ours = anna.gets(&mut world, "INVITE");
+    assert_ne!(key_told(&ours), key_told(&answer));
+    takes(&mut world, &anna, &ours);
+    hang_up(&mut world, &mut anna, &subscriber);
+}
+
+#[test]
+fn a_key_change_that_met_theirs_does_not_stand_in_the_way_of_a_hold() {
+    let mut world = World::new(3);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    world.media_says(PeerLeg::A, Notice::KeyWorn);
+    let ours = anna.gets(&mut world, "INVITE");
+    anna.answer(&mut world, &ours, 491, |_| {});
+    world.run_for(ms(50));
+    anna.asks(&mut world, Method::Invite, Some(sdp_text::turned(&usual_sdp(Who::Sip), "inactive")));
+    let hold = subscriber.gets(&mut world, "INVITE");
+    let held = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
+    subscriber.answer(&mut world, &hold, 200, |it| it.set_body("application/sdp", held));
+    subscriber.gets(&mut world, "ACK");
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    assert_eq!(world.sent_to(Who::Sip, "491 INVITE"), 0);
+    let again = anna.gets(&mut world, "INVITE");
+    assert_ne!(key_told(&again), key_told(&ours));
+    takes(&mut world, &anna, &again);
+    hang_up(&mut world, &mut anna, &subscriber);
 }
