@@ -205,20 +205,8 @@ impl Daemon {
             tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
             tokio::spawn(keep_up(recorder)),
         ];
-        let mut b2bua = B2bua::new(clock::now(), Arc::clone(&plan), ChaCha20Rng::from_os_rng());
-        match dtls_certificate() {
-            Some(certificate) => b2bua = b2bua.with_certificate(Arc::new(certificate)),
-            None => tracing::warn!("no certificate for DTLS could be made: media goes without"),
-        }
-        if plan.tenants.iter().any(|tenant| !tenant.fraud.is_empty()) {
-            let from = loaded.records.clone().unwrap_or_default();
-            let read = move || past_calls::read(&from, clock::now().wall);
-            let calls = tokio::task::spawn_blocking(read).await.unwrap_or_default();
-            tracing::info!(calls = calls.len(), "the fraud guard counts what the records tell");
-            b2bua.handle_input(clock::now(), Input::Past(calls));
-        }
         let shard = Shard {
-            b2bua,
+            b2bua: core(&plan, loaded.records.clone().unwrap_or_default()).await,
             transports: transports.clone(),
             engine,
             hooks: Hooks::new(hook_answers, Handle::current()),
@@ -400,6 +388,22 @@ pub(crate) fn usual_records() -> Option<RecordWriter> {
             None
         }
     }
+}
+
+/// The core, with a certificate of its own and what the records tell of past calls.
+async fn core(plan: &Arc<Plan>, records: Records) -> B2bua {
+    let mut b2bua = B2bua::new(clock::now(), Arc::clone(plan), ChaCha20Rng::from_os_rng());
+    match dtls_certificate() {
+        Some(certificate) => b2bua = b2bua.with_certificate(Arc::new(certificate)),
+        None => tracing::warn!("no certificate for DTLS could be made: media goes without"),
+    }
+    if plan.tenants.iter().any(|tenant| !tenant.fraud.is_empty()) {
+        let read = move || past_calls::read(&records, clock::now().wall);
+        let calls = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+        tracing::info!(calls = calls.len(), "the fraud guard counts what the records tell");
+        b2bua.handle_input(clock::now(), Input::Past(calls));
+    }
+    b2bua
 }
 
 /// Who we are in the DTLS handshakes of this process; its key is nowhere else.

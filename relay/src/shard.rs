@@ -248,8 +248,8 @@ impl Shard {
         self.telemetry.refresh(now, ports, trunks);
         self.telemetry.without_ports(self.b2bua.trunks_without_ports(now));
         let totals = self.engine.totals();
-        telemetry::media_drops(&totals.drops);
-        telemetry::transcoded_packets(totals.transcoded);
+        telemetry::media::drops(&totals.drops);
+        telemetry::media::transcoded_packets(totals.transcoded);
     }
 
     /// Does everything the core wants done; whether it has stopped.
