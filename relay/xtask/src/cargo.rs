@@ -93,6 +93,32 @@ pub(crate) fn count_tests(said: &str, success: bool, name: &str) -> Tally {
     tally
 }
 
+/// What came of one test.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// As its harness calls it.
+    pub(crate) name: String,
+    pub(crate) passed: bool,
+    /// Between real peers, by the check interop.
+    pub(crate) scenario: bool,
+}
+
+impl Heard {
+    /// A scenario of the check interop that failed.
+    pub(crate) fn failed_scenario(name: &str) -> Self {
+        Self { name: name.to_owned(), passed: false, scenario: true }
+    }
+}
+
+/// Every test that a run speaks of; an ignored one did not pass.
+pub(crate) fn heard(said: &str) -> impl Iterator<Item = Heard> {
+    said.lines().filter_map(|line| {
+        let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+        let name = name.strip_suffix(" - should panic").unwrap_or(name).to_owned();
+        Some(Heard { name, passed: outcome == "ok", scenario: false })
+    })
+}
+
 /// The number in front of a word, as in `ok. 12 passed; 0 failed; 1 ignored`.
 fn counted(counts: &str, word: &str) -> usize {
     let mut before = "";
@@ -107,7 +133,7 @@ fn counted(counts: &str, word: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::count_tests;
+    use super::{count_tests, heard};
 
     const RUN: &str = "\
 running 3 tests
@@ -124,6 +150,20 @@ test result: ok. 41 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fin
         assert_eq!(tally.passed, 42);
         assert_eq!(tally.failed, ["srtp::roc_wraps"]);
         assert_eq!(tally.skipped, ["corpus::known_gap"]);
+    }
+
+    #[test]
+    fn only_ok_is_passed() {
+        let passed: Vec<_> = heard(RUN).map(|one| (one.name, one.passed)).collect();
+        let one = |name: &str, passed| (name.to_owned(), passed);
+        assert_eq!(
+            passed,
+            [
+                one("latch::stranger_moves_nothing", true),
+                one("srtp::roc_wraps", false),
+                one("corpus::known_gap", false),
+            ]
+        );
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The checks in their order; each runs even if an earlier one failed.
 
-use crate::cargo::{Workspace, cargo, count_tests};
+use crate::cargo::{Heard, Workspace, cargo, count_tests, heard};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
-use crate::{TestOptions, arrows, deploy, instructions, interop, load, simulate, sources, watched};
+use crate::{
+    TestOptions, arrows, conformance, deploy, instructions, interop, load, simulate, sources,
+    watched,
+};
 use serde_json::Value;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -36,6 +40,7 @@ const CHECKS: &[Check] = &[
     check("unit", deploy::unit),
     check("interop", interop::check),
     check("matrix", interop::matrix::check),
+    check("conformance", conformance::check),
 ];
 
 /// What every check may use.
@@ -45,6 +50,8 @@ pub(crate) struct Bench {
     pub(crate) scratch: PathBuf,
     /// The part of a check's tests that is asked for: `interop/NAME` runs one scenario.
     pub(crate) part: String,
+    /// What came of each test so far, for the check that asks which requirements they prove.
+    pub(crate) heard: RefCell<Vec<Heard>>,
 }
 
 impl Bench {
@@ -52,7 +59,7 @@ impl Bench {
     pub(crate) fn open() -> Outcome<Self> {
         let workspace = Workspace::read()?;
         let scratch = workspace.scratch()?;
-        Ok(Self { workspace, scratch, part: String::new() })
+        Ok(Self { workspace, scratch, part: String::new(), heard: RefCell::default() })
     }
 
     /// Runs a command in the workspace with its log below the scratch folder.
@@ -123,6 +130,8 @@ fn run_one(check: &Check, bench: &Bench) -> Tally {
         println!("{fail}");
         Tally::fail(check.name)
     });
+    let scenarios = tally.failed.iter().filter_map(|name| name.strip_prefix("interop/"));
+    bench.heard.borrow_mut().extend(scenarios.map(Heard::failed_scenario));
     let verdict = match (&*tally.failed, &*tally.skipped) {
         ([], []) => "ok".to_owned(),
         ([], skipped) => format!("ok, skipped {}", skipped.join(", ")),
@@ -172,6 +181,7 @@ fn rsip(bench: &Bench) -> Outcome<Tally> {
 fn count(bench: &Bench, words: &[&str], name: &str) -> Outcome<Tally> {
     let finished = bench.watch(&mut cargo(words), &format!("{name}.log"))?;
     let tally = count_tests(&finished.said, finished.success(), name);
+    bench.heard.borrow_mut().extend(heard(&finished.said));
     if !tally.failed.is_empty() {
         println!("{}", finished.account());
     }

@@ -8,6 +8,7 @@
 mod arrows;
 mod cargo;
 mod checks;
+mod conformance;
 mod deploy;
 mod fail;
 mod instructions;
@@ -27,6 +28,7 @@ usage: cargo xtask test [--strict] [--only NAME]
        cargo xtask simulate [--flows N [--first SEED] | --seed SEED]
        cargo xtask matrix [--pairwise] [--only NAME] [--list] [--json FILE] [--binary FILE]
        cargo xtask soak [--minutes N] [--calls N] [--reinvite-seconds N] [--json]
+       cargo xtask conformance
        cargo xtask list
 
 test      runs every check; --strict makes a skipped check a failure,
@@ -37,6 +39,9 @@ matrix    calls between each kind of leg and baresip or rtpengine; --pairwise pl
           them and those that do not exist, --binary judges this program as it is
 soak      holds many calls for a long time (30 minutes, 200 calls), with a re-INVITE a minute in
           each, and fails if Tollgate makes a gap over 60 ms in any
+conformance
+          says which requirement of Teams no test names yet, area by area;
+          TOLLGATE_BLESS=1 writes docs/teams-conformance.md anew
 list      names the checks";
 
 fn main() -> ExitCode {
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
         ["simulate", words @ ..] => simulate::run(words),
         ["matrix", words @ ..] => interop::matrix::run(words).unwrap_or_else(usage),
         ["soak", words @ ..] => load::soak(words),
+        ["conformance"] => conformance::run(),
         ["list"] => {
             checks::list();
             ExitCode::SUCCESS
