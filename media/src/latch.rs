@@ -42,7 +42,7 @@ const LEARN_SOURCES: usize = 4;
 const LEARN_STEP: u16 = 4;
 
 /// The latch of one leg's component.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Latch {
     policy: LatchPolicy,
     relatch_after: Option<Duration>,
@@ -54,7 +54,8 @@ pub struct Latch {
     agreed: Option<Instant>,
     /// Who owns the stream; `None`: nobody has been heard.
     owner: Option<Owner>,
-    trials: Trials,
+    /// Only where a source may be learned, and made before any packet comes.
+    trials: Option<Box<Trials>>,
 }
 
 /// The source that owns a stream.
@@ -89,7 +90,7 @@ impl Latch {
             expects: true,
             agreed: None,
             owner: None,
-            trials: Trials::default(),
+            trials: Self::trials_under(terms.latch),
         }
     }
 
@@ -104,7 +105,14 @@ impl Latch {
         self.signaller = terms.signaller.or(self.signaller);
         self.expects = expects;
         self.agreed = None;
-        self.trials = Trials::default();
+        match &mut self.trials {
+            Some(trials) if terms.latch == LatchPolicy::Symmetric => **trials = Trials::default(),
+            trials => *trials = Self::trials_under(terms.latch),
+        }
+    }
+
+    fn trials_under(policy: LatchPolicy) -> Option<Box<Trials>> {
+        (policy == LatchPolicy::Symmetric).then(Box::default)
     }
 
     /// Tells the time of the last negotiation, if it has not been told.
@@ -152,7 +160,9 @@ impl Latch {
         };
         if believed {
             self.owner = Some(Owner { at: from, ssrc: Some(ssrc), heard: Some(now) });
-            self.trials = Trials::default();
+            if let Some(trials) = &mut self.trials {
+                **trials = Trials::default();
+            }
         }
         believed
     }
@@ -209,11 +219,12 @@ impl Latch {
         let is_near = self.signaller.is_none_or(|signaller| signaller == host)
             || self.signalled.is_some_and(|signalled| signalled.ip() == host);
         let newcomer = Candidate { from, ssrc, sequence, packets: 1, since: now };
-        let known = self.trials.iter_mut().flatten().find(|c| c.from == from && c.ssrc == ssrc);
+        let Some(trials) = &mut self.trials else { return false };
+        let known = trials.iter_mut().flatten().find(|c| c.from == from && c.ssrc == ssrc);
         let Some(candidate) = known else {
             // Who has come furthest keeps its place, so that one-packet sources cannot drive it out.
             let rank = |c: Candidate| (now - c.since <= LEARN_WINDOW, c.packets, c.since);
-            if let Some(place) = self.trials.iter_mut().min_by_key(|c| c.map(rank)) {
+            if let Some(place) = trials.iter_mut().min_by_key(|c| c.map(rank)) {
                 *place = Some(newcomer);
             }
             return false;

@@ -219,13 +219,11 @@ impl LegMedia {
                 false => Err(DropReason::Unlatched),
             };
         }
-        let latch = *self.latch_of(component);
+        let latch = self.latch_of(component);
+        let unsignalled = (latch.destination() != Some(from)).then_some(from);
+        let is_open = latch.is_open_to_strangers();
         let handshake = self.handshake(component).ok_or(DropReason::Dtls)?;
-        let unsignalled = match latch.destination() == Some(from) {
-            true => None,
-            false => Some(from),
-        };
-        let stranger = latch.is_open_to_strangers() && handshake.admits(now, from, datagram);
+        let stranger = is_open && handshake.admits(now, from, datagram);
         if unsignalled.is_some() && !stranger && handshake.peer() != unsignalled {
             return Err(DropReason::Unlatched);
         }

@@ -194,7 +194,7 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "transfers": transfers,
         "dtls": { "a": record.dtls.0, "b": record.dtls.1 },
         "srtp_passthrough": record.passthrough,
-        "media": record.media.as_ref().map(measured::call),
+        "media": record.media.as_deref().map(measured::call),
     })
 }
 

@@ -30,6 +30,17 @@ struct Call {
     id: MediaId,
     forward: Box<Forward>,
     ports: CallPorts,
+    /// A transcoder knows it.
+    transcoded: bool,
+}
+
+/// What a call leaves.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    pub(crate) ports: CallPorts,
+    /// A transcoder is to forget it, too.
+    pub(crate) transcoded: bool,
+    pub(crate) stats: CallStats,
 }
 
 /// The four ports of a call, by side and component.
@@ -100,7 +111,7 @@ impl Calls {
             self.owners
                 .set(ports.at(side, component), Some(Owner { call: place, side, component }));
         }
-        self.calls[place as usize] = Some(Call { id, forward, ports });
+        self.calls[place as usize] = Some(Call { id, forward, ports, transcoded: false });
         self.by_id.insert(id, place);
         self.due.reserve(self.calls.len());
     }
@@ -165,8 +176,8 @@ impl Calls {
         Some(old)
     }
 
-    /// Forgets a call; what it had is returned so that its ports can be closed.
-    pub(crate) fn remove(&mut self, now: Now, id: MediaId) -> Option<(CallPorts, CallStats)> {
+    /// Forgets a call. What it had is returned: ports to be closed, and whether a transcoder knows it.
+    pub(crate) fn remove(&mut self, now: Now, id: MediaId) -> Option<Removed> {
         let place = self.by_id.remove(&id)?;
         let mut call = self.calls[place as usize].take()?;
         self.free.push(place);
@@ -175,7 +186,8 @@ impl Calls {
             self.owners.set(port, None);
         }
         call.forward.settle(now);
-        Some((call.ports, call.forward.stats()))
+        let Call { ports, transcoded, .. } = call;
+        Some(Removed { ports, transcoded, stats: call.forward.stats() })
     }
 
     pub(crate) fn stats(&mut self, now: Now, id: MediaId) -> Option<CallStats> {
@@ -229,7 +241,10 @@ impl Calls {
             }
             Verdict::Transcode(conversion) => {
                 match exchange.turn(call.id, owner.side, conversion, &packet.slot) {
-                    Ok(()) => verdict,
+                    Ok(()) => {
+                        call.transcoded = true;
+                        verdict
+                    }
                     Err(reason) => {
                         call.forward.dropped(owner.side, reason);
                         Verdict::Drop(reason)
@@ -439,7 +454,7 @@ mod tests {
         assert!(old.iter().all(|port| calls.owners.get(*port).is_none()));
         let owner = Owner { call: 0, side: Side::B, component: Component::Rtcp };
         assert_eq!(calls.owners.get(new[1]), Some(&owner));
-        let (ports, _) = calls.remove(crate::clock::now(), MediaId(1)).unwrap();
+        let ports = calls.remove(crate::clock::now(), MediaId(1)).unwrap().ports;
         assert_eq!(ports.of(Side::B), new);
         assert!(ports.all().all(|port| calls.owners.get(port).is_none()));
     }

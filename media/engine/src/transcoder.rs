@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Packets that may wait for a thread, and for a worker on their way back: 25 ms of a hundred calls.
 /// What would wait for longer comes too late to be heard.
@@ -150,18 +150,12 @@ impl Transcoder {
         let mut asked = clock::now().mono;
         loop {
             match self.jobs.try_recv() {
-                Ok(job) => {
-                    asked = clock::now().mono;
-                    self.work(job);
-                }
+                Ok(job) => self.work(job, &mut asked),
                 Err(TryRecvError::Empty) if clock::now().mono - asked < AWAKE => {
                     clock::pause(TICK);
                 }
                 Err(TryRecvError::Empty) => match self.sleep() {
-                    Ok(job) => {
-                        asked = clock::now().mono;
-                        self.work(job);
-                    }
+                    Ok(job) => self.work(job, &mut asked),
                     Err(()) => return,
                 },
                 Err(TryRecvError::Disconnected) => return,
@@ -181,9 +175,11 @@ impl Transcoder {
         self.jobs.recv().map_err(|_| ())
     }
 
-    fn work(&mut self, job: Job) {
+    /// Does a job. Speech is seldom alone, so `asked` is when it came last; an end is.
+    fn work(&mut self, job: Job, asked: &mut Instant) {
         match job {
             Job::Turn { worker, mut speech } => {
+                *asked = clock::now().mono;
                 speech.outcome = self.turn(&mut speech);
                 let sent = self.back.get(worker).is_some_and(|back| back.try_send(speech).is_ok());
                 if !sent {

@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::batch::PortId;
 use crate::by_port::Addresses;
-use crate::calls::{CallPorts, Calls, leg_ports};
+use crate::calls::{CallPorts, Calls, Removed, leg_ports};
 use crate::clock;
 use crate::counters::{Published, Totals};
 use crate::io::PacketIo;
@@ -230,13 +230,16 @@ impl<I: PacketIo> Worker<I> {
             self.io.send(&self.batch);
         }
         let stats = match self.calls.remove(clock::now(), call) {
-            Some((ports, stats)) => {
+            Some(Removed { ports, transcoded, stats }) => {
                 [Side::A, Side::B].into_iter().for_each(|side| self.release(ports.of(side)));
+                // One that sleeps is not woken for what it does not know.
+                if transcoded {
+                    self.exchange.forget(call);
+                }
                 stats
             }
             None => media::CallStats::default(),
         };
-        self.exchange.forget(call);
         self.publish();
         (self.events)(Event::Closed { call, stats });
     }

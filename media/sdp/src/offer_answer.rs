@@ -95,12 +95,12 @@ pub struct Negotiation {
     tls_id: u32,
 }
 
-/// The offer that waits for its answer.
+/// The offer that waits for its answer. Most of the time none does, so it takes no room in the leg.
 #[derive(Clone)]
 enum Open {
     Nothing,
-    Theirs(Remote),
-    Ours(Written),
+    Theirs(Box<Remote>),
+    Ours(Box<Written>),
 }
 
 /// A description that we wrote.
@@ -115,8 +115,8 @@ struct Written {
 #[derive(Clone)]
 struct Agreed {
     stream: Stream,
-    ours: Written,
-    theirs: Remote,
+    ours: Box<Written>,
+    theirs: Box<Remote>,
     /// Whether the offer was ours.
     answers_us: bool,
 }
@@ -266,7 +266,7 @@ impl Negotiation {
         }
         let media = theirs.media.clone();
         self.refresh = self.in_force.as_ref().is_some_and(|last| last.theirs.says_the_same(sdp));
-        self.open = Open::Theirs(theirs);
+        self.open = Open::Theirs(Box::new(theirs));
         Ok(media)
     }
 
@@ -448,7 +448,7 @@ impl Negotiation {
             _ => return Err(Refusal::OutOfTurn),
         };
         let ours = ours.clone();
-        let mut theirs = Remote::answer(sdp, &ours.draft)?;
+        let mut theirs = Box::new(Remote::answer(sdp, &ours.draft)?);
         self.without_our_keys(&mut theirs)?;
         let offered = &ours.draft.media;
         let accepted = matched(&theirs.media.payloads, &offered.payloads);
@@ -515,7 +515,7 @@ impl Negotiation {
     }
 
     /// Gives a draft its version: that of the description it repeats, else the next.
-    fn issue(&mut self, draft: Draft) -> Written {
+    fn issue(&mut self, draft: Draft) -> Box<Written> {
         let open = match &self.open {
             Open::Ours(ours) => Some(ours),
             _ => None,
@@ -523,12 +523,12 @@ impl Negotiation {
         for known in open.into_iter().chain(self.in_force.as_ref().map(|agreed| &agreed.ours)) {
             let body = draft.write(&self.local, known.version);
             if body == known.body {
-                return Written { draft, version: known.version, body };
+                return Box::new(Written { draft, version: known.version, body });
             }
         }
         self.version += 1;
         let body = draft.write(&self.local, self.version);
-        Written { draft, version: self.version, body }
+        Box::new(Written { draft, version: self.version, body })
     }
 
     /// A crypto line for each suite, with tags from 1 on (TDR-SDP-005).

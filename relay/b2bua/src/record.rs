@@ -54,8 +54,8 @@ pub struct Record {
     /// Whether SRTP keys were passed through: `yes`, `offered` to leg B and not answered, or `refused:` and
     /// why; `None` where that is not configured.
     pub passthrough: Option<String>,
-    /// What the media's packets did, if any was open.
-    pub media: Option<CallStats>,
+    /// What the media's packets did, if any was open: known at the end.
+    pub media: Option<Box<CallStats>>,
 }
 
 /// Octets of one text in a record: names, numbers and Call-IDs in use are well below this, and a

@@ -60,6 +60,7 @@ pub(crate) struct Report {
     /// Packets that could not be opened, came from nowhere we know, or held another call's voice.
     refused: u64,
     strange: u64,
+    early: u64,
     foreign: u64,
     /// Times in which the machine kept the floor, or Tollgate's packet threads, from running.
     stalls_of_floor: usize,
@@ -146,6 +147,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
         gaps: Causes::of(&seen.gaps, &[&seen.stalls, &waited]),
         refused: seen.refused,
         strange: seen.strange,
+        early: seen.early,
         foreign: seen.foreign,
         stalls_of_floor: seen.stalls.len(),
         stalls_of_processor: waited.len(),
@@ -373,8 +375,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "packets refused {}, of nobody {}, of another call {}",
-            self.refused, self.strange, self.foreign
+            "packets refused {}, of nobody {}, of another call {}; before their answer was read {}",
+            self.refused, self.strange, self.foreign, self.early
         )?;
         writeln!(
             f,

@@ -67,6 +67,8 @@ pub(super) struct Progress {
     pub(super) refused: u64,
     pub(super) strange: u64,
     pub(super) foreign: u64,
+    /// Packets on a leg whose answer had not been read yet: an offerer hears them early (RFC 3264, 5.1).
+    pub(super) early: u64,
     /// Times in which the plainest of relays held a packet up.
     pub(super) stalls: Vec<Stall>,
     /// Slots that began late, of all.
@@ -246,7 +248,9 @@ impl Talk {
         }
         let known = self.by_port.get(&(side, port)).copied();
         let Some(Some(leg)) = known.map(|at| self.legs.get_mut(at).and_then(Option::as_mut)) else {
-            self.seen.strange += 1;
+            // Of nobody only once everybody is known.
+            let all_up = self.legs.iter().all(Option::is_some);
+            *(if all_up { &mut self.seen.strange } else { &mut self.seen.early }) += 1;
             return;
         };
         let opened = leg.unprotect.as_mut().map_or(Ok(()), |it| it.unprotect(slot).map(drop));

@@ -151,7 +151,7 @@ impl Call {
             core.release_ports(ports.a);
             core.release_ports(ports.b);
         }
-        self.record.media = summary;
+        self.record.media = summary.map(Box::new);
         let answered = self.record.status == 200;
         let outcome = if answered { "answered".to_owned() } else { self.record.cause.clone() };
         let trunk = self.record.attempts.last().map_or("", |attempt| attempt.trunk.as_str());
