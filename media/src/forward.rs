@@ -74,12 +74,21 @@ impl Forward {
     /// [`Self::generate`] once afterwards, so that handshakes begin and reports are due even if no
     /// packet ever comes.
     pub fn connect(&mut self, a: Option<Carriage>, b: Option<Carriage>) {
+        let were_early = [Side::A, Side::B].map(|side| self.legs[side as usize].is_early());
         for (side, agreed) in [(Side::A, a), (Side::B, b)] {
             if let Some(carriage) = agreed {
                 self.legs[side as usize].agree(carriage);
             }
         }
         self.pave();
+        for side in [Side::A, Side::B] {
+            let is_early = self.legs[side as usize].is_early();
+            if let Some(path) =
+                self.paths[side as usize].as_mut().filter(|_| were_early[side as usize])
+            {
+                path.leave_forks(!is_early);
+            }
+        }
     }
 
     /// Takes the keys and payload types of both legs for either direction.
@@ -141,7 +150,14 @@ impl Forward {
         carried.unwrap_or_else(|reason| {
             self.dropped(side, reason);
             if kind == Kind::Rtp {
-                self.legs[side as usize].watch.dropped(reason);
+                let leg = &mut self.legs[side as usize];
+                leg.watch.dropped(reason);
+                if let Some(forks) = &mut leg.forks
+                    && self.notices.has_room()
+                    && let Some(notice) = forks.stranger(now.mono, reason, from, slot)
+                {
+                    self.notices.push(side, notice);
+                }
             }
             Verdict::Drop(reason)
         })
@@ -234,6 +250,12 @@ impl Forward {
     fn watch(&mut self, now: Instant) {
         for side in [Side::A, Side::B] {
             self.legs[side as usize].rtp.begin(now);
+            if let Some(forks) = &mut self.legs[side as usize].forks
+                && self.notices.has_room()
+                && let Some(notice) = forks.look(now)
+            {
+                self.notices.push(side, notice);
+            }
             let watch = &mut self.legs[side as usize].watch;
             let due = watch.is_new() || watch.due().is_some_and(|due| due <= now);
             if due
@@ -294,6 +316,9 @@ impl Forward {
 
         // From here on the packet is believed.
         from.note_alive(now.mono);
+        if let Some(notice) = from.forks.as_deref_mut().and_then(|forks| forks.heard(now.mono)) {
+            self.notices.push(side, notice);
+        }
         let payload = path.payloads.of(header.payload_type);
         from.reception.count(now.mono, &header, payload.clock_hz);
         match payload.number.or(payload.becomes.map(|becomes| becomes.number)) {

@@ -3,6 +3,7 @@
 mod reports;
 
 use crate::dtls::Association;
+use crate::forks::Forks;
 use crate::handshakes::Handshakes;
 use crate::ice::Agent;
 use crate::keys::{Ear, Hearing, Pressing};
@@ -35,6 +36,8 @@ pub(crate) struct LegMedia {
     /// Its connectivity checks, once it was offered or has agreed any.
     pub(crate) ice: Option<Box<Agent>>,
     ice_seed: [u8; 16],
+    /// Before the answer: which of the far side's forks is carried, and who else may send.
+    pub(crate) forks: Option<Box<Forks>>,
     pub(crate) reception: Reception,
     pub(crate) stats: LegStats,
     pub(crate) outgoing: Outgoing,
@@ -96,6 +99,7 @@ impl LegMedia {
             rtcp: Latch::new(&Terms::default(), None),
             ice: None,
             ice_seed: std::array::from_fn(octet),
+            forks: None,
             reception: Reception::default(),
             stats: LegStats::default(),
             outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
@@ -148,14 +152,18 @@ impl LegMedia {
             Some(ice) => {
                 let talks = leg.stream.direction == Direction::SendRecv;
                 let patience = leg.terms.ice_timeout.filter(|_| talks);
+                self.agent().try_out(leg.terms.on_trial);
                 self.agent().agree(ice, &leg.stream, patience);
             }
             None => {
                 if let Some(agent) = &mut self.ice {
+                    agent.try_out(leg.terms.on_trial);
                     agent.leave();
                 }
             }
         }
+        let forks = leg.terms.early.as_deref();
+        self.forks = forks.map(|early| Box::new(Forks::new(early, self.forks.as_deref())));
         self.terms = leg.terms;
         if !leg.stream.direction.receives() {
             self.reception.pause();
@@ -165,6 +173,11 @@ impl LegMedia {
             self.handshakes.agree(stream.dtls.as_ref(), stream.rtcp_mux);
         }
         self.take_keys();
+    }
+
+    /// Whether who is carried is one fork of several that may answer.
+    pub(crate) const fn is_early(&self) -> bool {
+        self.forks.is_some()
     }
 
     /// The call is answered: who is only there now has all the time that there is.
@@ -456,7 +469,8 @@ impl LegMedia {
     pub(crate) fn due(&self) -> Option<Instant> {
         let keys = [self.pressing.due(), self.hearing.due(), self.player.due()];
         let check = self.ice.as_deref().and_then(Agent::next_due);
-        let rest = [self.report_due, self.watch.due(), check];
+        let forks = self.forks.as_ref().and_then(|forks| forks.due());
+        let rest = [self.report_due, self.watch.due(), check, forks];
         keys.into_iter().chain(rest).flatten().min()
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod demux;
 pub mod dtls;
+mod forks;
 pub mod forward;
 pub mod g711;
 mod handshakes;

@@ -285,6 +285,15 @@ impl Path {
         self.worn_told = false;
     }
 
+    /// Who was carried so far was one fork of several: another key is another's, and nothing of it is on
+    /// its way that should be heard. With the answer, those of all others are forgotten (TDR-EM-008).
+    pub(crate) fn leave_forks(&mut self, answered: bool) {
+        self.retiring = None;
+        if answered {
+            self.parked.receivers.clear();
+        }
+    }
+
     /// Whether our key is worn, and nobody has been told yet.
     pub(crate) fn wears_out(&mut self) -> bool {
         self.transform.is_worn() && !std::mem::replace(&mut self.worn_told, true)

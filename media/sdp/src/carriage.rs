@@ -2,8 +2,8 @@
 //! that pass between the two columns.
 
 use crate::ice::{IceOffered, IceTrouble};
-use crate::{Silence, Sound, Stream, Suite};
-use std::net::IpAddr;
+use crate::{Silence, Sound, SrtpKey, Stream, Suite};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// One leg as it is to be carried from now on.
@@ -46,6 +46,30 @@ pub struct Terms {
     pub music_on_hold: Option<Sound>,
     /// What its far side hears now instead of the other.
     pub plays: Option<Sound>,
+    /// What is carried of an INVITE that may have forked and has no final answer yet.
+    pub early: Option<Box<Early>>,
+    /// Its far side only rings: who was carried here before may get the place back.
+    pub on_trial: bool,
+}
+
+/// Early media: one fork is carried, and others may send instead (TDR-EM-007).
+#[derive(Clone, Debug, Default)]
+pub struct Early {
+    /// The one that is carried, by the number that signalling has given it.
+    pub fork: u32,
+    /// The others that may be heard.
+    pub others: Vec<Fork>,
+}
+
+/// A fork that is not carried, and how its packets are known.
+#[derive(Clone, Debug)]
+pub struct Fork {
+    /// Its number.
+    pub number: u32,
+    /// Where its plain RTP comes from.
+    pub remote_rtp: Option<SocketAddr>,
+    /// What its SRTP authenticates under; none for plain RTP.
+    pub keys: Vec<SrtpKey>,
 }
 
 impl Terms {
@@ -121,6 +145,10 @@ pub enum Notice {
     Ice(IceTrouble),
     /// The key that we protect with on the leg may protect few packets more.
     KeyWorn,
+    /// This fork sends early media: the one that is carried, or another while that one does not.
+    Streams(u32),
+    /// The fork that is carried has sent early media and does not any more.
+    Stops(u32),
     /// DTLS has made the keys of the leg, for this suite.
     HandshakeDone(Suite),
     /// DTLS will make no keys of the leg: nothing can be said or heard there.

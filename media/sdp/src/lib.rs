@@ -26,7 +26,9 @@ pub mod text;
 mod write;
 
 pub use ability::{Ability, Events, Keying, Security};
-pub use carriage::{Carriage, DtlsFailure, Dtmf, Key, LatchPolicy, Notice, Order, Rtcp, Terms};
+pub use carriage::{
+    Carriage, DtlsFailure, Dtmf, Early, Fork, Key, LatchPolicy, Notice, Order, Rtcp, Terms,
+};
 pub use codec::{Codec, Conversion};
 pub use codecs::Codecs;
 pub use dtls::{Certificate, Dtls, Fingerprint, HashFunction, Role};

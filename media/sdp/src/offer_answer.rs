@@ -81,6 +81,8 @@ pub struct Negotiation {
     /// What this leg may speak where the other leg does not; nothing unless the call may be
     /// transcoded.
     transcoding: &'static [Codec],
+    /// An offer of ours that holds names no address.
+    old_hold: bool,
     open: Open,
     in_force: Option<Agreed>,
     /// The one suite that a first offer of ours is of, where only its key will do.
@@ -133,6 +135,7 @@ impl Negotiation {
             ice: OurIce::None,
             spare: None,
             transcoding: &[],
+            old_hold: false,
             open: Open::Nothing,
             in_force: None,
             only: None,
@@ -162,6 +165,11 @@ impl Negotiation {
             policy => OurIce::Agent(policy, credentials),
         };
         Self { ice, ..self }
+    }
+
+    /// The same for a far side that knows a hold by the address 0.0.0.0 alone (RFC 2543; RFC 3264, 8.4).
+    pub fn with_old_hold(self, old_hold: bool) -> Self {
+        Self { old_hold, ..self }
     }
 
     /// Whether it has nothing to name should the far side begin ICE anew.
@@ -324,6 +332,7 @@ impl Negotiation {
             dtls: dtls.as_ref().map(|(lines, _)| lines.clone()),
             rtcp_apart: !theirs.rtcp_mux,
             ice,
+            nowhere: false,
         };
         let payloads = draft.media.payloads.clone();
         let mut stream = stream(&theirs, &draft, payloads, direction, &self.agreement(false));
@@ -394,6 +403,7 @@ impl Negotiation {
         let speaks = |payloads: &Vec<Payload>| payloads.iter().any(Payload::is_speech);
         let payloads = offers.find(speaks).unwrap_or_default();
         let media = Media { payloads, direction: media.direction, ptime_ms: media.ptime_ms };
+        let holds = media.direction == Direction::Inactive;
         let draft = match &self.in_force {
             // Profile, suite and the m-lines that were refused stay as they were agreed.
             Some(Agreed { stream, ours, theirs, .. }) => Draft {
@@ -405,6 +415,8 @@ impl Negotiation {
                 dtls: ours.draft.dtls.as_ref().and(self.offer_dtls()),
                 rtcp_apart: !stream.rtcp_mux,
                 ice: if stream.ice.is_some() { self.ice.clone() } else { OurIce::None },
+                // With candidates, an address that is none of them would be a mismatch.
+                nowhere: self.old_hold && holds && stream.ice.is_none(),
             },
             None => {
                 let plain = self.ability.security == Security::Off;
@@ -428,6 +440,7 @@ impl Negotiation {
                     // The answer may refuse to multiplex (RFC 5761, 5.1.1).
                     rtcp_apart: true,
                     ice: self.ice.clone(),
+                    nowhere: false,
                 }
             }
         };

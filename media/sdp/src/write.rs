@@ -9,6 +9,7 @@ use crate::stream::Direction;
 use crate::suite::SrtpKey;
 use bytes::Bytes;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a description of ours says, before it has a version.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub(crate) struct Draft {
     pub(crate) ice: OurIce,
     /// RTCP may yet get a port of its own: it has a candidate, too.
     pub(crate) rtcp_apart: bool,
+    /// It names the address 0.0.0.0, as a hold of RFC 2543 does.
+    pub(crate) nowhere: bool,
 }
 
 /// What we say of DTLS.
@@ -63,8 +66,13 @@ impl Draft {
     pub(crate) fn write(&self, local: &Local, version: u64) -> Bytes {
         let address = local.address;
         let kind = if address.is_ipv4() { "IP4" } else { "IP6" };
+        let connection = match (self.nowhere, address) {
+            (false, _) => address,
+            (true, IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+            (true, IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        };
         let mut body = format!(
-            "v=0\r\no=- {} {version} IN {kind} {address}\r\ns=-\r\nc=IN {kind} {address}\r\nt=0 0\r\n",
+            "v=0\r\no=- {} {version} IN {kind} {address}\r\ns=-\r\nc=IN {kind} {connection}\r\nt=0 0\r\n",
             local.session_id
         );
         body.push_str(self.ice.session_line());

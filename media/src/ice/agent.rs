@@ -38,6 +38,8 @@ pub struct Agent {
     current: Option<Box<Generation>>,
     /// What was agreed before, until a pair of the current one works (TDR-ICE-010).
     previous: Option<Box<Generation>>,
+    /// Who is agreed only rings: what was agreed before stays, to be gone back to.
+    on_trial: bool,
     controlling: bool,
     tie_breaker: u64,
     /// Transactions are drawn from it.
@@ -109,6 +111,7 @@ impl Agent {
             expected: None,
             current: None,
             previous: None,
+            on_trial: false,
             controlling: false,
             tie_breaker,
             secret,
@@ -134,6 +137,11 @@ impl Agent {
         }
     }
 
+    /// Whether who is agreed from now on only rings, and may have to give its place back.
+    pub const fn try_out(&mut self, on_trial: bool) {
+        self.on_trial = on_trial;
+    }
+
     /// Takes what was agreed, also anew. `patience` is how long nothing may come at all while
     /// something should; `None`: as long as it likes (hold). Ask [`Self::generate`] afterwards.
     pub fn agree(&mut self, ice: &Ice, stream: &Stream, patience: Option<Duration>) {
@@ -152,7 +160,9 @@ impl Agent {
             if let Some(old) = old.filter(|old| old.remote.is_some()) {
                 self.counted.restarts += 1;
                 // As long as the new one does not work, an older one that does serves on.
-                if old.in_use(Component::Rtp).is_some() {
+                // Who may get the place back has been here before any that are tried.
+                let kept = self.on_trial && self.previous.is_some();
+                if old.in_use(Component::Rtp).is_some() && !kept {
                     self.previous = Some(old);
                 }
             }
@@ -175,7 +185,9 @@ impl Agent {
 
     /// The leg goes without ICE from now on; an offer that is out stays.
     pub fn leave(&mut self) {
-        (self.current, self.previous, self.due) = (None, None, None);
+        let current = self.current.take();
+        self.previous = self.previous.take().or(current).filter(|_| self.on_trial);
+        self.due = None;
         (self.watch, self.consent) = (Watch::default(), None);
         self.to = [None; 2];
     }
@@ -193,10 +205,14 @@ impl Agent {
     /// Whether what comes from here may be the far side's media: a checked pair.
     pub fn believes(&self, component: Component, from: SocketAddr) -> bool {
         self.to[component as usize] == Some(from)
-            || [&self.current, &self.previous]
-                .into_iter()
-                .flatten()
-                .any(|generation| generation.believes(component, from))
+            || self.heard_of().any(|generation| generation.believes(component, from))
+    }
+
+    /// What is agreed, and what serves as long as that does not work.
+    fn heard_of(&self) -> impl Iterator<Item = &Generation> {
+        let current = self.current.as_deref();
+        let works = current.is_some_and(|current| current.in_use(Component::Rtp).is_some());
+        current.into_iter().chain(self.previous.as_deref().filter(|_| !works))
     }
 
     /// A packet of the far side came: it is there.
@@ -429,7 +445,7 @@ impl Agent {
     fn settle(&mut self) {
         let current = self.current.as_deref();
         let works = current.is_some_and(|current| current.in_use(Component::Rtp).is_some());
-        if works {
+        if works && !self.on_trial {
             self.previous = None;
         }
         let to = |generation: Option<&Generation>, component| {

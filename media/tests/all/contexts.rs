@@ -124,6 +124,7 @@ fn packets_while_held_move_the_roc_all_the_same() {
     }
 }
 
+/// TDR-DLG-014.
 #[test]
 fn a_new_key_starts_at_roc_0() {
     for flow in flows("new_key") {

@@ -115,6 +115,7 @@ fn same_key_keeps_roc_and_replay_window() {
     assert_eq!(call.carrier_sends(&mut rtp(8, 12, 1)), forward_to(Side::A, TEAMS));
 }
 
+/// TDR-DLG-014.
 #[test]
 fn key_change_resets_roc_in_each_direction_by_itself() {
     // TDR-SRTP-002.

@@ -9,6 +9,7 @@
 mod call;
 mod contexts;
 mod dtls;
+mod forks;
 mod hold;
 mod ice;
 mod keys;

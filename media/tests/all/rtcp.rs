@@ -322,6 +322,7 @@ fn a_carrier_that_reports_itself_is_not_spoken_for() {
     }
 }
 
+/// TDR-HLD-004.
 #[test]
 fn a_held_call_without_any_packet_is_reported_on_too() {
     let mut call = Call::new();

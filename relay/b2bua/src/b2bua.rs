@@ -72,6 +72,7 @@ impl B2bua {
             farewells: HashMap::new(),
             failures: HashMap::new(),
             signable: HashMap::new(),
+            forks: 0,
             stopping: false,
             plan,
         };
@@ -169,6 +170,7 @@ impl B2bua {
                 }
                 Timer::Again(call) => self.with(call, |call, core| call.try_again(core)),
                 Timer::Prack(call) => self.with(call, |call, core| call.prack_overdue(core)),
+                Timer::Quiet(call) => self.with(call, |call, core| call.still_quiet(core)),
                 Timer::Transfer(call) => self.with(call, |call, core| call.transfer_due(core)),
                 Timer::Forget(client) => {
                     self.core.clients.remove(&client);
@@ -298,6 +300,7 @@ impl B2bua {
             | Timer::Update { call, .. }
             | Timer::Again(call)
             | Timer::Prack(call)
+            | Timer::Quiet(call)
             | Timer::Transfer(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
             Timer::Probe(_) | Timer::Registration(_) | Timer::Binding | Timer::Ceilings => true,

@@ -67,6 +67,8 @@ pub(crate) struct Core {
     pub(crate) failures: HashMap<ClientId, String>,
     /// Requests that are out on a trunk where we have an account.
     pub(crate) signable: HashMap<ClientId, Signable>,
+    /// Forks of INVITEs so far: each has a number of its own.
+    pub(crate) forks: u32,
     pub(crate) stopping: bool,
 }
 

@@ -6,7 +6,7 @@ use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, Hop, MediaPort, Target};
 use crate::nat;
-use crate::plan::{Plan, Ringback, SrtpPolicy, TrunkKind};
+use crate::plan::{HoldDialect, Plan, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
@@ -227,6 +227,7 @@ pub(crate) fn negotiation(
         .with_certificate(certificate)
         .with_codecs(codecs(plan, trunk, whose))
         .with_ice(ice, Credentials::generate(&mut core.rng))
+        .with_old_hold(plan.trunks.get(trunk).is_some_and(|trunk| trunk.hold == HoldDialect::Zero))
 }
 
 /// What the far side of a leg needs to begin ICE anew by its next offer.
@@ -307,7 +308,7 @@ pub(crate) fn ringback(plan: &Plan, trunk: usize, whose: Whose) -> Ringback {
 
 /// Whether early media from `trunk` stays away from the caller.
 pub(crate) fn rings_locally(plan: &Plan, trunk: usize, whose: Whose) -> bool {
-    ringback(plan, trunk, whose) != Ringback::Pass
+    matches!(ringback(plan, trunk, whose), Ringback::Local | Ringback::Tone)
 }
 
 /// The tone of a telephone that rings on the first of these trunks that has a country.

@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Forget(ClientId),
     /// A reliable provisional response of ours has no PRACK yet.
     Prack(CallId),
+    /// The callee rings, and nothing may have come of the early media that it has described.
+    Quiet(CallId),
     /// Something of a transfer is due: a NOTIFY, the end of the ringing, or of the leg that gave its
     /// place away.
     Transfer(CallId),

@@ -6,8 +6,8 @@ use crate::plan::{BT, COLT, TEAMS};
 use b2bua::Plan;
 use b2bua::numbering::{Country, NumberFormat};
 use b2bua::plan::{
-    CallerId, CallerPolicy, CallerPrivacy, Change, HeaderAction, HeaderRule, Pattern, Rewrite,
-    Ringback, Template, Way,
+    CallerId, CallerPolicy, CallerPrivacy, Change, EarlyMedia, HeaderAction, HeaderRule,
+    HoldDialect, Pattern, Rewrite, Ringback, Template, Way,
 };
 use sdp::Codecs;
 
@@ -23,11 +23,25 @@ pub(crate) fn vary(dice: &mut Dice, plan: &mut Plan) {
     for index in [TEAMS, COLT, BT] {
         let Some(trunk) = plan.trunks.get_mut(index) else { continue };
         trunk.codecs = codecs(dice);
-        trunk.ringback = dice.of(&[None, Some(Ringback::Pass), Some(Ringback::Local)]);
+        trunk.ringback = dice.of(&[
+            None,
+            Some(Ringback::Pass),
+            Some(Ringback::All),
+            Some(Ringback::First),
+            Some(Ringback::Local),
+        ]);
         trunk.header_rules = headers(dice);
         if index == TEAMS {
             continue;
         }
+        trunk.early_media = dice.of(&[EarlyMedia::Open, EarlyMedia::Open, EarlyMedia::Authorized]);
+        trunk.hold = dice.of(&[
+            HoldDialect::Pass,
+            HoldDialect::SendOnly,
+            HoldDialect::Inactive,
+            HoldDialect::Zero,
+            HoldDialect::Absorb,
+        ]);
         trunk.country = Country::of(dice.of(&["DE", "US", "DK", "IT"]));
         trunk.format = dice.of(&[
             None,
@@ -40,7 +54,7 @@ pub(crate) fn vary(dice: &mut Dice, plan: &mut Plan) {
     }
     for tenant in plan.tenants.iter_mut() {
         tenant.codecs = codecs(dice);
-        tenant.ringback = dice.of(&[Ringback::Pass, Ringback::Pass, Ringback::Local]);
+        tenant.ringback = dice.of(&[Ringback::Pass, Ringback::All, Ringback::Local]);
         tenant.header_rules = headers(dice);
         let policies = [
             None,

@@ -434,6 +434,8 @@ fn trunk(
         codecs: draft.numbers.codecs.clone(),
         transcode: draft.numbers.transcode,
         ringback: draft.numbers.ringback,
+        early_media: draft.early_media,
+        hold: draft.hold,
     })
 }
 

@@ -53,8 +53,13 @@ const FORMATS: &[(&str, NumberFormat)] = &[
     ("international", NumberFormat::International),
     ("national", NumberFormat::National),
 ];
-const RINGBACK: &[(&str, Ringback)] =
-    &[("pass", Ringback::Pass), ("local", Ringback::Local), ("tone", Ringback::Tone)];
+const RINGBACK: &[(&str, Ringback)] = &[
+    ("pass", Ringback::Pass),
+    ("all", Ringback::All),
+    ("first", Ringback::First),
+    ("local", Ringback::Local),
+    ("tone", Ringback::Tone),
+];
 const CALLER: &[(&str, CallerPolicy)] = &[
     ("pass", CallerPolicy::Pass),
     ("own", CallerPolicy::Own),

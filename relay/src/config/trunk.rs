@@ -14,8 +14,8 @@ use super::terms;
 use super::value;
 use b2bua::numbering::Country;
 use b2bua::plan::{
-    Breaker, Cidr, Failover, HeaderPolicy, Reliable, SrtpPolicy, TargetName, TransferPolicy,
-    Transport, TrunkKind,
+    Breaker, Cidr, EarlyMedia, Failover, HeaderPolicy, HoldDialect, Reliable, SrtpPolicy,
+    TargetName, TransferPolicy, Transport, TrunkKind,
 };
 use sdp::{IcePolicy, Keying, Suites};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
@@ -63,6 +63,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) ice: Option<At<IcePolicy>>,
     pub(crate) music_on_hold: Option<At<String>>,
     pub(crate) reliable: Reliable,
+    pub(crate) early_media: EarlyMedia,
+    pub(crate) hold: HoldDialect,
     pub(crate) follow_redirects: bool,
     pub(crate) transfer: TransferPolicy,
     pub(crate) peer_names: Option<Vec<At<String>>>,
@@ -86,6 +88,15 @@ const ICE: &[(&str, IcePolicy)] =
     &[("off", IcePolicy::Off), ("lite", IcePolicy::Lite), ("full", IcePolicy::Full)];
 /// What a Teams client says something within, muted or not: checks, if nothing else (TDR-ICE-012).
 const ICE_TIMEOUT: Duration = Duration::from_secs(30);
+const EARLY_MEDIA: &[(&str, EarlyMedia)] =
+    &[("open", EarlyMedia::Open), ("authorized", EarlyMedia::Authorized)];
+const HOLD: &[(&str, HoldDialect)] = &[
+    ("pass", HoldDialect::Pass),
+    ("sendonly", HoldDialect::SendOnly),
+    ("inactive", HoldDialect::Inactive),
+    ("zero", HoldDialect::Zero),
+    ("absorb", HoldDialect::Absorb),
+];
 const RELIABLE: &[(&str, Reliable)] =
     &[("off", Reliable::Off), ("supported", Reliable::Supported), ("required", Reliable::Required)];
 
@@ -130,7 +141,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     let suites = srtp::suites(table, teams);
     let passthrough = srtp::passthrough(table);
     let ice = ice(table, teams);
-    let ice_timeout = ice_timeout(table);
+    let ice_timeout = ice_timeout(table, ice.as_ref().map(|at| at.value).unwrap_or_default());
+    let music_on_hold = music::read(table, teams);
     if teams {
         table.idle("auth", "Teams knows us by our certificate and challenges nobody");
         table.idle("register", "nobody registers with Teams");
@@ -161,8 +173,10 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         numbers: numbers::trunk(table, teams),
         terms: sdp::Terms { ice_timeout, ..terms::read(table, teams) },
         ice,
-        music_on_hold: music::read(table, teams),
+        hold: hold(table, teams, music_on_hold.is_some()),
+        music_on_hold,
         reliable: reliable(table, teams),
+        early_media: early_media(table, teams),
         follow_redirects: follow_redirects(table, teams),
         transfer: transfer(table, teams),
         peer_names: table.list("peer_names", 1..=PEER_NAMES_MAX, peer_name),
@@ -226,9 +240,13 @@ fn ice(table: &mut Reader<'_>, teams: bool) -> Option<At<IcePolicy>> {
 }
 
 /// How long nothing may come on a leg with ICE that is not held (TDR-ICE-012).
-fn ice_timeout(table: &mut Reader<'_>) -> Option<Duration> {
+fn ice_timeout(table: &mut Reader<'_>, ice: IcePolicy) -> Option<Duration> {
     let range = Duration::from_secs(10)..=Duration::from_secs(600);
     let written = table.optional("ice_timeout", value::off_or_duration(range));
+    if ice == IcePolicy::Off {
+        table.idle("ice_timeout", "no leg of this trunk does ICE; media_timeout ends calls of any");
+        return None;
+    }
     written.map_or(Some(ICE_TIMEOUT), |at| at.value)
 }
 
@@ -256,6 +274,31 @@ fn reliable(table: &mut Reader<'_>, teams: bool) -> Reliable {
         return Reliable::Off;
     }
     table.optional_or("reliable", value::one_of(RELIABLE), Reliable::default())
+}
+
+/// Whose early media a carrier may send.
+fn early_media(table: &mut Reader<'_>, teams: bool) -> EarlyMedia {
+    if teams {
+        table.idle("early_media", "Teams says no P-Early-Media");
+        return EarlyMedia::default();
+    }
+    table.optional_or("early_media", value::one_of(EARLY_MEDIA), EarlyMedia::default())
+}
+
+/// How a carrier is told that the other side holds.
+fn hold(table: &mut Reader<'_>, teams: bool, music: bool) -> HoldDialect {
+    if teams {
+        table.idle("hold", "each tenant says how Teams is told of a hold: `hold` in its file");
+        return HoldDialect::default();
+    }
+    let Some(written) = table.optional("hold", value::one_of(HOLD)) else {
+        return HoldDialect::default();
+    };
+    if music && matches!(written.value, HoldDialect::Inactive | HoldDialect::Zero) {
+        let said = "`hold` asks the carrier not to listen, so that nobody hears `music_on_hold`";
+        table.warning(written.place, said, Some("hold = \"sendonly\"".to_owned()));
+    }
+    written.value
 }
 
 fn follow_redirects(table: &mut Reader<'_>, teams: bool) -> bool {

@@ -1,6 +1,7 @@
 //! An INVITE of ours that is out: where it went, the early dialogs of its forks, and the leg that the
 //! first 2xx makes of one of them.
 
+use super::authorized;
 use super::numbers::{self, Numbers, Whose};
 use super::reliable;
 use crate::core::{Abandoned, Core, DialogKey, Owner};
@@ -16,7 +17,7 @@ use crate::routing::Trace;
 use crate::session::Session;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Codec, IceOffered, Media, Negotiation, Payload, Stream};
+use sdp::{Codec, Direction, Early, IceOffered, Media, Negotiation, Payload, Stream};
 use sip_core::transaction::{ClientId, GIVE_UP};
 use sip_core::usage::prack;
 use sip_core::{Dialog, Headers, Method, Name, Request, Response};
@@ -86,6 +87,10 @@ pub(super) struct Attempt {
     forks: Vec<Fork>,
     /// Early dialogs that were ended: should one answer all the same, its numbers go on.
     parted: Vec<Dialog>,
+    /// The fork whose early media is carried.
+    carried: Option<u32>,
+    /// That one sends, as media tells.
+    pub(super) streams: bool,
 }
 
 /// One early dialog of the INVITE: the leg that it becomes if it wins.
@@ -95,6 +100,12 @@ pub(super) struct Fork {
     pub(super) reliable: prack::Uac,
     /// What its answer says, once it gave one.
     answer: Option<Media>,
+    /// As media names it.
+    number: u32,
+    /// Which early media it may have (RFC 5009): what it says, else what its trunk says.
+    authorized: Direction,
+    /// When it described itself last, by the numbers that were given then.
+    since: u32,
 }
 
 /// What a provisional response means to the other leg.
@@ -103,8 +114,18 @@ pub(super) enum Progress {
     Ignored,
     /// Its status.
     Ringing,
-    /// Early media, by the description of one fork that is new or has changed.
-    Described(Stream, Media),
+    /// Early media of one fork that is new or has changed.
+    Described(Described),
+}
+
+/// The early media of one fork.
+#[derive(Clone)]
+pub(super) struct Described {
+    pub(super) fork: u32,
+    pub(super) stream: Stream,
+    pub(super) answer: Media,
+    /// Which of it may pass, as we see it.
+    pub(super) authorized: Direction,
 }
 
 /// A 2xx without Contact makes no dialog and cannot be acknowledged.
@@ -134,6 +155,7 @@ impl Invitation {
         let session = Session::new(plan, candidate.trunk);
         session.timer.offer(&mut request.headers);
         reliable::announce(plan, candidate.trunk, &mut request.headers);
+        authorized::ask(plan, candidate.trunk, &mut request.headers);
         let offer = self.offer.for_other_leg(None).unwrap_or_else(|_| self.offer.clone());
         let offer = negotiation.make_offer(&offer);
         self.apply_rules(plan, (call, candidate.trunk), &numbers, received, &mut request.headers);
@@ -155,6 +177,8 @@ impl Invitation {
             negotiation,
             forks: Vec::new(),
             parted: Vec::new(),
+            carried: None,
+            streams: false,
         }
     }
 
@@ -300,13 +324,10 @@ impl Attempt {
     pub(super) fn sign(&mut self, core: &mut Core, signed: Signed) {
         let cseq = signed.next_cseq();
         (self.client, self.request) = core.send_signed(signed, cseq);
-        self.forks.clear();
-        self.parted.clear();
-        self.heard = false;
+        self.forget_all();
     }
 
-    /// Takes a 18x into its early dialog, and acknowledges it if it was sent reliably. Of forks that
-    /// send early media, the last to begin is heard (TDR-EM-022).
+    /// Takes a 18x into its early dialog, and acknowledges it if it was sent reliably.
     pub(super) fn progress(
         &mut self,
         core: &mut Core,
@@ -319,21 +340,24 @@ impl Attempt {
             return Progress::Ignored;
         }
         // Without a To tag or Contact, which many gateways leave out of 180, it just rings.
-        let Some(fork) = self.fork(from, response) else { return Progress::Ringing };
+        let Some(fork) = self.fork(core, plan, from, response) else { return Progress::Ringing };
         if !reliable::take(fork, core, plan, response) {
             return Progress::Ignored;
         }
         let sdp = leg::sdp_of(&response.headers, response.body());
         let before = fork.leg.negotiation.stream().cloned();
-        if sdp.is_empty() || !fork.take_answer(&sdp) {
+        let changed = fork.authorize(authorized::said(&response.headers));
+        if !sdp.is_empty() && !fork.take_answer(&sdp) {
             return Progress::Ringing;
         }
-        match (fork.leg.negotiation.stream(), &fork.answer) {
-            // It repeats itself: that moves no media away from another fork.
-            (Some(stream), _) if before.as_ref() == Some(stream) => Progress::Ringing,
-            (Some(stream), Some(answer)) => Progress::Described(stream.clone(), answer.clone()),
-            _ => Progress::Ringing,
+        // One that repeats itself moves no media away from another.
+        if !changed && before.as_ref() == fork.leg.negotiation.stream() {
+            return Progress::Ringing;
         }
+        core.forks = core.forks.wrapping_add(1);
+        fork.since = core.forks;
+        let described = fork.described();
+        described.map_or(Progress::Ringing, Progress::Described)
     }
 
     /// A 2xx: acknowledged at once, as the ACK waits for nobody (TDR-DLG-040). The leg it makes, and
@@ -346,7 +370,7 @@ impl Attempt {
         from: &Hop,
         response: &Response,
     ) -> Result<(Leg, Option<Media>), NoContact> {
-        let Some(mut fork) = self.take_fork(from, response) else {
+        let Some(mut fork) = self.take_fork(core, plan, from, response) else {
             core.clients.remove(&self.client);
             core.dialogs.remove(&self.key());
             return Err(NoContact);
@@ -378,9 +402,7 @@ impl Attempt {
         headers.set(Name::CSeq, format!("{number} INVITE"));
         headers.set(Name::Via, self.identity.via(&core.branch()));
         self.session.timer.offer(headers);
-        self.forks.clear();
-        self.parted.clear();
-        self.heard = false;
+        self.forget_all();
         self.client = core.request(self.hop.clone(), self.request.clone(), Owner::Invite(call));
         true
     }
@@ -430,8 +452,57 @@ impl Attempt {
         self.forks.is_empty()
     }
 
+    /// Has the early media of this fork carried from now on.
+    pub(super) fn carry(&mut self, fork: u32) {
+        if self.carried.replace(fork) != Some(fork) {
+            self.streams = false;
+        }
+    }
+
+    /// The fork whose early media is carried.
+    pub(super) fn carried(&self) -> Option<Described> {
+        self.described_by(self.carried?)
+    }
+
+    /// What this fork has described, if it is still there.
+    pub(super) fn described_by(&self, number: u32) -> Option<Described> {
+        self.forks.iter().find(|fork| fork.number == number)?.described()
+    }
+
+    /// Of the forks that may be heard, the last to describe itself (TDR-EM-022).
+    pub(super) fn last_described(&self) -> Option<Described> {
+        let heard = |fork: &&Fork| fork.answer.is_some() && fork.authorized.receives();
+        self.forks.iter().filter(heard).max_by_key(|fork| fork.since)?.described()
+    }
+
+    /// What media is to know of the forks: who is carried, and who else may be heard.
+    pub(super) fn early(&self) -> Option<Box<Early>> {
+        let fork = self.carried?;
+        let others = self.forks.iter().filter(|it| it.number != fork && it.authorized.receives());
+        let known = |it: &Fork| {
+            let stream = it.leg.negotiation.stream().filter(|stream| stream.dtls.is_none())?;
+            let keys = stream.crypto.as_ref().map(|crypto| crypto.remote.clone());
+            let (number, keys) = (it.number, keys.unwrap_or_default());
+            Some(sdp::Fork { number, remote_rtp: stream.remote_rtp, keys })
+        };
+        Some(Box::new(Early { fork, others: others.filter_map(known).collect() }))
+    }
+
+    fn forget_all(&mut self) {
+        self.forks.clear();
+        self.parted.clear();
+        self.heard = false;
+        (self.carried, self.streams) = (None, false);
+    }
+
     /// The early dialog that a response belongs to, made if it is new.
-    fn fork(&mut self, from: &Hop, response: &Response) -> Option<&mut Fork> {
+    fn fork(
+        &mut self,
+        core: &mut Core,
+        plan: &Plan,
+        from: &Hop,
+        response: &Response,
+    ) -> Option<&mut Fork> {
         let flow = match from {
             Hop::Flow { flow, .. } => Some(flow.clone()),
             Hop::Target(_) => None,
@@ -453,7 +524,15 @@ impl Attempt {
             unacknowledged: None,
             told: crate::call::keys::Told::default(),
         };
-        self.forks.push(Fork { leg, reliable: prack::Uac::default(), answer: None });
+        core.forks = core.forks.wrapping_add(1);
+        self.forks.push(Fork {
+            leg,
+            reliable: prack::Uac::default(),
+            answer: None,
+            number: core.forks,
+            authorized: authorized::by_default(plan, self.trunk),
+            since: 0,
+        });
         self.forks.last_mut()
     }
 
@@ -466,6 +545,9 @@ impl Attempt {
         let parts = |fork: &Fork| fork.leg.dialog.id().remote_tag == remote_tag;
         let Some(at) = self.forks.iter().position(parts) else { return };
         let fork = self.forks.swap_remove(at);
+        if self.carried.take_if(|carried| *carried == fork.number).is_some() {
+            self.streams = false;
+        }
         if self.parted.len() < FORKS_MAX {
             self.parted.push(fork.leg.dialog);
         }
@@ -484,8 +566,14 @@ impl Attempt {
         self.forks.len() >= FORKS_MAX && self.position(response).is_none()
     }
 
-    fn take_fork(&mut self, from: &Hop, response: &Response) -> Option<Fork> {
-        self.fork(from, response)?;
+    fn take_fork(
+        &mut self,
+        core: &mut Core,
+        plan: &Plan,
+        from: &Hop,
+        response: &Response,
+    ) -> Option<Fork> {
+        self.fork(core, plan, from, response)?;
         let at = self.position(response)?;
         Some(self.forks.swap_remove(at))
     }
@@ -506,6 +594,24 @@ impl Fork {
             }
             Err(_) => false,
         }
+    }
+
+    /// It has offered anew: what it says there counts.
+    pub(super) fn has_offered(&mut self, media: Media, authorized: Option<Direction>) {
+        self.answer = Some(media);
+        self.authorize(authorized);
+    }
+
+    /// Takes what it says of its early media; whether that changes anything.
+    pub(super) fn authorize(&mut self, said: Option<Direction>) -> bool {
+        let said = said.unwrap_or(self.authorized);
+        std::mem::replace(&mut self.authorized, said) != said
+    }
+
+    /// Its early media, once it has described any.
+    pub(super) fn described(&self) -> Option<Described> {
+        let (stream, answer) = (self.leg.negotiation.stream()?.clone(), self.answer.clone()?);
+        Some(Described { fork: self.number, stream, answer, authorized: self.authorized })
     }
 }
 

@@ -1,12 +1,12 @@
 //! Requests of the callee's side before it has answered, each on the early dialog of its fork
 //! (RFC 3261, 12.2.2; RFC 3311).
 
-use super::{Ask, Call, Fate, Phase};
+use super::{Ask, Call, Fate, Phase, authorized};
 use crate::core::Core;
 use crate::io::PeerLeg;
 use crate::leg::{self, SDP};
 use bytes::Bytes;
-use sdp::{Carriage, Direction, Media};
+use sdp::{Direction, Media};
 use sip_core::Method;
 
 impl Call {
@@ -47,7 +47,9 @@ impl Call {
         self.answer(core, ask, 200);
         let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
+        let carried = attempt.carried().is_some();
         if !attempt.was_last(&ask.request) {
+            self.another_is_heard(core, carried);
             return Fate::Lives;
         }
         self.abandon(core, None);
@@ -58,8 +60,10 @@ impl Call {
     /// UPDATE: 491 as long as our offer has no answer there, else answered with what leg A has.
     fn fork_updates(&mut self, core: &mut Core, ask: &Ask) -> Fate {
         let offered = leg::sdp_of(&ask.request.headers, ask.request.body());
+        let authorized = authorized::said(&ask.request.headers);
         if offered.is_empty() {
-            return self.answer(core, ask, 200);
+            self.answer(core, ask, 200);
+            return self.fork_authorizes(core, ask, authorized);
         }
         let plan = std::sync::Arc::clone(&self.plan);
         let agreed = self.a.negotiation.stream().map(|stream| Media {
@@ -79,19 +83,41 @@ impl Call {
         }
         let answered =
             negotiation.receive_offer(&offered).and_then(|_| negotiation.answer_like(&media));
-        let Ok((body, stream)) = answered else {
+        let Ok((body, _)) = answered else {
             negotiation.rollback();
             return self.answer(core, ask, 488);
         };
+        if let Some(theirs) = negotiation.last_remote().cloned() {
+            fork.has_offered(theirs, authorized);
+        }
+        let early = fork.described();
         let mut response = self.reply(ask, 200);
         response.set_body(SDP, body);
         core.respond(ask.server, response);
-        if leg::rings_locally(&plan, trunk, self.whose()) {
-            return Fate::Lives;
+        if let Some(early) = early.filter(|_| !leg::rings_locally(&plan, trunk, self.whose())) {
+            self.fork_described(core, 183, &early);
         }
-        let whose = self.whose();
-        let (a, terms) = (self.a.carriage(&plan, whose), leg::terms(&plan, trunk, whose));
-        self.connect(core, a, Some(Carriage { stream, terms }));
+        Fate::Lives
+    }
+
+    /// An UPDATE without an offer says which early media may pass (RFC 5009).
+    fn fork_authorizes(
+        &mut self,
+        core: &mut Core,
+        ask: &Ask,
+        authorized: Option<Direction>,
+    ) -> Fate {
+        let (plan, whose) = (std::sync::Arc::clone(&self.plan), self.whose());
+        let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
+        let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
+        let trunk = attempt.trunk;
+        if let Some(fork) = attempt.fork_of_mut(&ask.request)
+            && fork.authorize(authorized)
+            && let Some(early) = fork.described()
+            && !leg::rings_locally(&plan, trunk, whose)
+        {
+            self.fork_described(core, 183, &early);
+        }
         Fate::Lives
     }
 }

@@ -3,6 +3,7 @@
 mod align;
 mod asking;
 mod attempt;
+mod authorized;
 mod destination;
 mod early;
 mod explain;
@@ -20,6 +21,7 @@ mod reliable;
 mod renegotiate;
 mod replace;
 mod replay;
+mod ringing;
 mod ruling;
 mod session;
 mod setup;

@@ -17,6 +17,8 @@ impl Call {
             Notice::Silent(cause) => self.heard_or_not(core, which, Some(cause), None),
             Notice::Heard(after) => self.heard_or_not(core, which, None, Some(after)),
             Notice::Dead => self.media_dead(core),
+            Notice::Streams(fork) => self.fork_streams(core, which, fork),
+            Notice::Stops(fork) => self.fork_stops(core, which, fork),
             Notice::Ice(trouble) => self.ice_trouble(core, which, trouble),
         }
     }

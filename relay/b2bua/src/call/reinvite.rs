@@ -10,7 +10,7 @@ use super::{Ask, Call, Fate, Phase};
 use crate::core::Core;
 use crate::io::PeerLeg;
 use crate::leg::{self, SDP, Unacknowledged};
-use crate::plan::HoldPolicy;
+use crate::plan::{HoldDialect, HoldPolicy};
 use bytes::Bytes;
 use sdp::{Direction, Media, Refusal};
 use sip_core::transaction::ServerId;
@@ -51,7 +51,7 @@ impl Call {
             let answer = leg.negotiation.answer_refresh();
             return self.accept(core, &ask, answer.map(|(body, _)| body));
         }
-        self.rekey_gives_way(which);
+        self.rekey_gives_way();
         match self.crossing(which, &offer) {
             // Who is at the other end is about to change.
             Some(_) if self.is_being_transferred() => self.refuse_for_now(core, &ask),
@@ -206,14 +206,18 @@ impl Call {
         let absorb = teams && self.hold_policy() == HoldPolicy::Absorb;
         let trunk = self.plan.trunks.get(other.trunk);
         let music = trunk.is_some_and(|trunk| trunk.terms.music_on_hold.is_some());
-        let direction = match offer.direction {
-            Direction::SendRecv => Direction::SendRecv,
+        let dialect = trunk.map(|trunk| trunk.hold).unwrap_or_default();
+        let direction = match (offer.direction, dialect) {
+            (Direction::SendRecv, _) => Direction::SendRecv,
             _ if absorb => Direction::SendRecv,
             // The one hold that Microsoft understands (TDR-HLD-001).
             _ if teams => Direction::Inactive,
+            (_, HoldDialect::Absorb) => Direction::SendRecv,
+            (_, HoldDialect::SendOnly) => Direction::SendOnly,
+            (_, HoldDialect::Inactive | HoldDialect::Zero) => Direction::Inactive,
             // It hears ours.
-            Direction::Inactive if music => Direction::SendOnly,
-            held => held,
+            (Direction::Inactive, HoldDialect::Pass) if music => Direction::SendOnly,
+            (held, HoldDialect::Pass) => held,
         };
         let offered = other.negotiation.last_local_media()?;
         let agreed = other.negotiation.stream()?;

@@ -2,7 +2,7 @@
 //! while Teams knows none (TDR-DLG-003, TDR-EM-024).
 
 use super::attempt::Fork;
-use super::{Ask, Call, Fate, Phase};
+use super::{Ask, Call, Fate, Phase, authorized};
 use crate::cause;
 use crate::core::{Core, Owner};
 use crate::io::{Event, PeerLeg};
@@ -11,7 +11,7 @@ use crate::plan::{Plan, Reliable, Trunk, TrunkKind};
 use crate::timers::Timer;
 use bytes::Bytes;
 use rand_core::RngCore;
-use sdp::{Media, Refusal};
+use sdp::{Direction, Media, Refusal};
 use sip_core::usage::prack::{self, Heard, Overdue, QueueFull, REL100};
 use sip_core::{Headers, Method, Name, Request, Response};
 
@@ -77,21 +77,22 @@ pub(super) fn take(fork: &mut Fork, core: &mut Core, plan: &Plan, response: &Res
 }
 
 impl Call {
-    /// Tells the caller that it rings at the callee. Early media goes on while others ring: a later
-    /// 180 would make the caller's client play ringback over it (TDR-EM-003, TDR-EM-023). And one
-    /// of each is enough.
+    /// Tells the caller that it rings at the callee; one of each is enough.
     pub(super) fn ring(&mut self, core: &mut Core, status: u16) {
         let offerless = self.asks_for_offer();
         let Phase::Setup(setup) = &mut self.phase else { return };
-        if setup.described || setup.ringing == Some(status) {
+        if setup.ringing == Some(status) {
             return;
+        }
+        if setup.described {
+            return self.keep_back(core, status);
         }
         setup.ringing = Some(status);
         // The first reliable response to an INVITE without offer holds ours (RFC 3261, 13.2.1).
         let first_offer = offerless && self.reliable.is_some();
         setup.described = first_offer;
         let body = first_offer.then(|| self.a.negotiation.make_offer(&setup.invitation.offer));
-        self.inform(core, status, body);
+        self.inform(core, status, body, None);
     }
 
     /// Passes the callee's early media on to the caller.
@@ -107,16 +108,25 @@ impl Call {
             return self.ring(core, 180);
         }
         let Some(body) = self.describe(answer) else { return };
-        if let Phase::Setup(setup) = &mut self.phase {
-            setup.described = true;
-            setup.ringing = Some(status);
-        }
-        self.inform(core, status, Some(body));
+        let Phase::Setup(setup) = &mut self.phase else { return };
+        setup.described = true;
+        setup.ringing = Some(status);
+        let passes = setup.passes;
+        self.inform(core, status, Some(body), passes);
     }
 
-    fn inform(&mut self, core: &mut Core, status: u16, body: Option<Bytes>) {
+    /// Sends leg A a 18x. `passes` is what it may hear and say of early media, as it sees us.
+    pub(super) fn inform(
+        &mut self,
+        core: &mut Core,
+        status: u16,
+        body: Option<Bytes>,
+        passes: Option<Direction>,
+    ) {
         let Phase::Setup(setup) = &self.phase else { return };
         let mut response = setup.response(&self.plan, &self.a, status);
+        let invite = &setup.request.headers;
+        authorized::tell(&self.plan, self.a.trunk, invite, &mut response.headers, passes);
         if let Some(body) = body {
             response.set_body(SDP, body);
         }
@@ -201,7 +211,7 @@ impl Call {
     }
 
     fn connect_a(&mut self, core: &mut Core) {
-        let a = self.a.carriage(&self.plan, self.whose());
+        let a = self.early_a();
         self.connect(core, a, None);
     }
 

@@ -72,10 +72,10 @@ impl Renegotiation {
         self.on == which && matches!(self.stage, Stage::Sent { .. })
     }
 
-    /// Whether it tells a key of ours to this leg, and waits for its next try.
-    pub(super) fn is_key_that_waits_for(&self, which: PeerLeg) -> bool {
+    /// The leg that it tells a key of ours, if it does and waits for its next try.
+    pub(super) fn is_key_that_waits_for(&self) -> Option<PeerLeg> {
         let waits = matches!(self.stage, Stage::Waits { .. });
-        self.on == which && waits && matches!(self.why, Why::Rekey)
+        (waits && matches!(self.why, Why::Rekey)).then_some(self.on)
     }
 
     fn is_of(&self, client: ClientId) -> bool {

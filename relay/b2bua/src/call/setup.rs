@@ -1,6 +1,6 @@
 //! Before the answer: one target after another, forks, ringing and early media.
 
-use super::attempt::{Attempt, Candidate, Invitation, Progress};
+use super::attempt::{Attempt, Candidate, Invitation};
 use super::failover::{RouteTerms, Watched};
 use super::numbers;
 use super::{Call, Fate, Phase, Up};
@@ -13,12 +13,12 @@ use crate::headers::Returned;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, MediaPort, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
-use crate::plan::{Plan, Ringback, RouteFrom, Trunk, TrunkKind};
+use crate::plan::{Plan, RouteFrom, Trunk, TrunkKind};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Carriage, Direction, Media, Order};
+use sdp::{Direction, Media, Order, Sound};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::{Name, Request, Response};
 use std::collections::VecDeque;
@@ -52,6 +52,14 @@ pub(super) struct Setup {
     pub(super) ringing: Option<u16>,
     /// Leg A has our description already, in an 18x: it is the only one it gets (TDR-EM-021).
     pub(super) described: bool,
+    /// What passes of the early media that was described, as leg A sees us.
+    pub(super) passes: Option<Direction>,
+    /// What leg A hears of ours.
+    pub(super) plays: Option<Sound>,
+    /// The callee's side has said that it rings after it had described early media.
+    pub(super) rings: bool,
+    /// Leg A was told so, as nothing came of that media.
+    pub(super) rang_over: bool,
     /// What the last target that failed has answered.
     failure: Option<u16>,
     /// What else the last response of a target said.
@@ -78,6 +86,10 @@ impl Setup {
             redirects: 0,
             ringing: None,
             described: false,
+            passes: None,
+            plays: None,
+            rings: false,
+            rang_over: false,
             failure: None,
             returned: Returned::default(),
         }
@@ -429,6 +441,7 @@ impl Call {
         self.outcome(outcome);
         let Some(setup) = self.setup() else { return };
         setup.failure = Some(status);
+        (setup.rings, setup.rang_over) = (false, false);
         if let Some(attempt) = setup.attempt.take() {
             core.clients.remove(&attempt.client);
             core.dialogs.remove(&attempt.key());
@@ -490,36 +503,6 @@ impl Call {
         }
     }
 
-    fn ringing(&mut self, core: &mut Core, from: &Hop, response: &Response) -> Fate {
-        let plan = Arc::clone(&self.plan);
-        let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
-        let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
-        let progress = attempt.progress(core, &plan, from, response);
-        // RFC 6228: a fork has ended; it rings nobody.
-        if response.status == 199 {
-            attempt.forget(response);
-            return Fate::Lives;
-        }
-        let trunk = attempt.trunk;
-        let ringback = leg::ringback(&plan, trunk, self.whose());
-        let (aloud, locally) = (ringback == Ringback::Tone, ringback == Ringback::Local);
-        match progress {
-            Progress::Ignored => {}
-            Progress::Ringing | Progress::Described(..) if aloud => self.ring_aloud(core, trunk),
-            // Whatever the callee's side plays, the caller's own plays that it rings.
-            Progress::Ringing | Progress::Described(..) if locally => self.ring(core, 180),
-            Progress::Ringing => self.ring(core, response.status),
-            Progress::Described(stream, answer) => {
-                self.pass_key_back(core, &stream);
-                let b = Carriage { stream, terms: leg::terms(&plan, trunk, self.whose()) };
-                self.describe_early(core, response.status, &answer);
-                let a = self.a.carriage(&plan, self.whose());
-                self.connect(core, a, Some(b));
-            }
-        }
-        Fate::Lives
-    }
-
     fn answered(&mut self, core: &mut Core, from: &Hop, response: &Response) -> Fate {
         let plan = Arc::clone(&self.plan);
         let Some(attempt) = self.setup().and_then(|setup| setup.attempt.take()) else {
@@ -529,8 +512,12 @@ impl Call {
             self.outcome("no_contact");
             return self.fail(core, 502, "no_contact");
         };
+        if let Some(setup) = self.setup() {
+            setup.plays = None;
+        }
         if let Some(stream) = b.negotiation.stream() {
             self.pass_key_back(core, stream);
+            self.key_of_a_loser(core, stream);
         }
         let Some(body) = answer.and_then(|answer| self.describe(&answer)) else {
             b.bye(core, &plan, Some(&cause::reason_of(488)));

@@ -19,10 +19,15 @@ impl Call {
         }) else {
             return self.ring(core, 180);
         };
+        let tone = leg::ringing_tone(&plan, [trunk, self.a.trunk]);
+        if let Phase::Setup(setup) = &mut self.phase {
+            (setup.plays, setup.passes) = (Some(tone), Some(Direction::SendOnly));
+        }
         self.describe_early(core, 183, &early);
-        let Some(mut a) = self.a.carriage(&plan, whose) else { return };
-        a.terms.plays = Some(leg::ringing_tone(&plan, [trunk, self.a.trunk]));
-        self.connect(core, Some(a), None);
+        let a = self.early_a();
+        if a.is_some() {
+            self.connect(core, a, None);
+        }
     }
 
     /// Has the one who stays hear that a transfer's target on `trunk` rings: it may be on hold.

@@ -6,12 +6,12 @@
 //!  A is told K_B     ◀── B's answer has K_B          nothing is decrypted in between
 //! ```
 
-use super::renegotiate::Why;
+use super::renegotiate::{Renegotiation, Why};
 use super::{Call, Fate, Phase};
 use crate::core::Core;
 use crate::io::{Event, PeerLeg};
 use crate::leg;
-use crate::plan::SrtpPolicy;
+use crate::plan::{SrtpPolicy, TrunkKind};
 use sdp::{Dtmf, Keying, Negotiation, Rtcp, SrtpKey, Stream};
 use std::sync::Arc;
 
@@ -59,6 +59,10 @@ impl Call {
             _ if b.srtp == SrtpPolicy::Off => Err("no_srtp"),
             None => Err("no_single_key"),
             Some(key) if b.suites.place(key.suite()).is_none() => Err("no_common_suite"),
+            // Its one line is of the first suite (TDR-SDP-005).
+            Some(key) if b.kind == TrunkKind::Teams && b.suites.place(key.suite()) != Some(0) => {
+                Err("teams_suite")
+            }
             Some(key) => Ok(key.clone()),
         })
     }
@@ -86,6 +90,19 @@ impl Call {
         }
     }
 
+    /// Leg A was told the key of a fork that has not answered: it is told one of ours as soon as can be,
+    /// as that fork may listen (TDR-EM-008).
+    pub(super) fn key_of_a_loser(&mut self, core: &mut Core, b: &Stream) {
+        let told = self.a.negotiation.stream().and_then(|stream| stream.crypto.as_ref());
+        let told = told.map(|crypto| &crypto.local).filter(|key| key.is_passed());
+        let Some(told) = told else { return };
+        let theirs = b.crypto.as_ref().map(|crypto| &crypto.remote[..]).unwrap_or_default();
+        if !theirs.iter().any(|key| key.is_same_secret(told)) {
+            self.media.owes_key[0] = true;
+            self.passes(core, Some("forked"));
+        }
+    }
+
     /// Notes whether keys pass through this call.
     fn passes(&mut self, core: &mut Core, refused: Option<&'static str>) {
         let said = refused.map_or_else(|| "yes".to_owned(), |why| format!("refused: {why}"));
@@ -98,6 +115,8 @@ impl Call {
     pub(super) fn rekey(&mut self, core: &mut Core, which: PeerLeg) -> Fate {
         let of_leg = usize::from(which == PeerLeg::B);
         let up = matches!(self.phase, Phase::Up(_));
+        // Before the answer nobody can be asked.
+        self.media.owes_key[of_leg] |= matches!(self.phase, Phase::Setup(_));
         if !up || self.media.rekeys[of_leg] == REKEYS_MAX || self.transfers.has_left(which) {
             return Fate::Lives;
         }
@@ -127,13 +146,13 @@ impl Call {
         Fate::Lives
     }
 
-    /// The far side of leg `which` asks for something while a key of ours waits to be told after a
-    /// glare: theirs goes first.
-    pub(super) fn rekey_gives_way(&mut self, which: PeerLeg) {
-        if let Phase::Up(up) = &mut self.phase
-            && up.ours.take_if(|ours| ours.is_key_that_waits_for(which)).is_some()
-        {
-            self.media.owes_key[usize::from(which == PeerLeg::B)] = true;
+    /// A far side asks for something while a key of ours waits to be told after a glare, to either: that
+    /// goes first.
+    pub(super) fn rekey_gives_way(&mut self) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        if let Some(to) = up.ours.as_ref().and_then(Renegotiation::is_key_that_waits_for) {
+            up.ours = None;
+            self.media.owes_key[usize::from(to == PeerLeg::B)] = true;
         }
     }
 }

@@ -4,7 +4,7 @@
 //! of ours, and when it answers its leg takes the place of the transferor's. Until then the call stays
 //! as it is, so that a target that is busy costs nobody anything.
 
-use super::attempt::{Attempt, Candidate, Invitation, Progress, Referred};
+use super::attempt::{Attempt, Candidate, Described, Invitation, Progress, Referred};
 use super::destination::{Destination, Refused, direction_of};
 use super::numbers::Whose;
 use super::referral::{Referral, Referrer};
@@ -21,7 +21,7 @@ use crate::leg;
 use crate::party::{Called, Caller};
 use crate::plan::Ringback;
 use crate::timers::Timer;
-use sdp::{Carriage, Direction, Media, Order, Sound};
+use sdp::{Carriage, Direction, Media, Order, Sound, Terms};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
 use sip_core::{Name, Response};
@@ -192,6 +192,7 @@ impl Call {
             return Err(refused(405, "REFER is not taken here"));
         }
         let trunk = leg.trunk;
+        self.rekey_gives_way();
         // One at a time, and not while the legs are being changed (fixture F-15: the second waits).
         let busy = self.is_being_transferred() || self.is_renegotiating();
         if busy || !matches!(self.phase, Phase::Up(_)) {
@@ -388,6 +389,10 @@ impl Call {
             attempt.forget(response);
             return Fate::Lives;
         }
+        let progress = match progress {
+            Progress::Described(early) if !early.authorized.receives() => Progress::Ringing,
+            progress => progress,
+        };
         match progress {
             Progress::Ignored => Fate::Lives,
             Progress::Ringing => {
@@ -402,8 +407,8 @@ impl Call {
                     false => Fate::Lives,
                 }
             }
-            Progress::Described(stream, answer) => {
-                let terms = leg::terms(&plan, trunk, whose);
+            Progress::Described(Described { stream, answer, .. }) => {
+                let terms = Terms { on_trial: true, ..leg::terms(&plan, trunk, whose) };
                 transfer.instead = Some(Carriage { stream, terms });
                 transfer.rings = None;
                 if let Some(mut transfer) = self.transfers.pending.take() {
@@ -508,7 +513,7 @@ impl Call {
         if transfer.instead.is_some() || transfer.rings.is_some() {
             self.agreed(core);
         }
-        Fate::Lives
+        self.rekey_owed(core)
     }
 
     /// The transferor hangs up before the outcome: the other one stays and waits for the target.

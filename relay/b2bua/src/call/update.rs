@@ -55,7 +55,7 @@ impl Call {
                 response.set_body(SDP, body);
                 self.session_answered(core, ask, &mut response);
                 core.respond(ask.server, response);
-                let a = self.a.carriage(&self.plan, self.whose());
+                let a = self.early_a();
                 self.connect(core, a, None);
                 Fate::Lives
             }

@@ -44,12 +44,16 @@ pub struct Block {
     pub calling: Option<Patterns>,
 }
 
-/// Whether the caller hears what the callee's side plays before it answers: the key `ringback`.
+/// What the caller is told, and hears, before the callee answers: the key `ringback` (TDR-EM-004).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ringback {
-    /// Yes.
+    /// What the callee's side says and plays; that it rings is kept back while it plays.
     #[default]
     Pass,
+    /// The same, and nothing is kept back.
+    All,
+    /// The first of what its side says: after a 180 nothing that it plays is heard.
+    First,
     /// No: the caller's own side plays that it rings.
     Local,
     /// No: we play that it rings.

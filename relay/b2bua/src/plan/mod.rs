@@ -47,7 +47,9 @@ pub use schedule::{NoSpan, Schedule, Span, local, weekday};
 pub use shared::Shared;
 pub use tenant::{HoldPolicy, Tenant, TransferPolicy};
 pub use tenants::Tenants;
-pub use trunk::{Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind};
+pub use trunk::{
+    EarlyMedia, HoldDialect, Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind,
+};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -45,7 +45,7 @@ pub struct Tenant {
     pub codecs: Codecs,
     /// Whether its calls may be transcoded, where no trunk says.
     pub transcode: bool,
-    /// Whether its callers hear early media.
+    /// What its callers are told and hear before the callee answers.
     pub ringback: Ringback,
     /// Whose clock counts where its routes say when, and they do not say whose.
     pub timezone: Option<jiff::tz::TimeZone>,

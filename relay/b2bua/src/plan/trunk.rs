@@ -44,6 +44,32 @@ pub enum Reliable {
     Required,
 }
 
+/// Whose early media a carrier may send (RFC 5009).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlyMedia {
+    /// What it describes, unless its P-Early-Media says otherwise.
+    #[default]
+    Open,
+    /// What its P-Early-Media authorizes, which our INVITEs ask for.
+    Authorized,
+}
+
+/// How a carrier is told that Teams holds (TDR-HLD-005).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HoldDialect {
+    /// As Teams says it.
+    #[default]
+    Pass,
+    /// `a=sendonly`.
+    SendOnly,
+    /// `a=inactive`.
+    Inactive,
+    /// The address 0.0.0.0 (RFC 2543).
+    Zero,
+    /// Not at all.
+    Absorb,
+}
+
 /// One address a trunk is reached at, as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetName {
@@ -113,8 +139,12 @@ pub struct Trunk {
     pub codecs: Codecs,
     /// Whether its calls may be transcoded; `None`: what the other trunk and the tenant say.
     pub transcode: Option<bool>,
-    /// Whether callers hear its early media; `None`: what the tenant says.
+    /// What callers are told and hear before it answers; `None`: what the tenant says.
     pub ringback: Option<Ringback>,
+    /// Whose early media it may send (a carrier).
+    pub early_media: EarlyMedia,
+    /// How it is told that Teams holds (a carrier).
+    pub hold: HoldDialect,
     /// Bounds on calls that come in on it.
     pub limits_in: Limits,
     /// Bounds on calls that go out on it.

@@ -1,5 +1,6 @@
 //! Media bypass: Teams clients check us, and audio goes to whoever they choose (TDR-ICE-*, F-04, F-06, F-18).
 
+use crate::transfer::{CLARA, is_accepted, is_told};
 use b2bua::io::Event;
 use b2bua::record::Record;
 use bytes::Bytes;
@@ -146,6 +147,7 @@ fn a_client_that_calls_is_answered_and_heard_where_it_is() {
     assert_eq!((ice.checks_received, ice.checks_answered, ice.checks_sent), (1, 1, 0));
 }
 
+/// TDR-EM-001, TDR-EM-007, TDR-EM-008.
 #[test]
 fn clients_that_check_before_they_answer_are_told_apart_and_the_one_that_answers_is_heard() {
     let mut world = world();
@@ -178,6 +180,7 @@ fn clients_that_check_before_they_answer_are_told_apart_and_the_one_that_answers
     hang_up(&mut world, &mut two, &caller);
 }
 
+/// TDR-EM-021.
 #[test]
 fn the_answer_stays_the_same_from_183_to_200() {
     let mut world = world();
@@ -448,4 +451,34 @@ mod emulated {
         ends(&mut world, both[0]);
         assert_eq!(both_ice(&world).1, None);
     }
+}
+
+/// TDR-XFR-018.
+#[test]
+fn a_transferor_is_reached_again_without_a_check_when_the_target_fails_whose_early_media_worked() {
+    let mut world = world();
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let mut anna = Party::called(&mut world, Who::Sip);
+    let before = Ours::of(&body(&anna.invite));
+    anna.answer(&mut world, &anna.invite.clone(), 200, |it| {
+        it.set_body("application/sdp", described("Aaaa", Who::Sip.media()));
+    });
+    let answer = caller.hears(&mut world, "200 INVITE");
+    caller.acknowledges(&mut world, &answer);
+    anna.gets(&mut world, "ACK");
+    assert!(before.checked(&mut world, CLIENT, "Aaaa", true));
+    assert_eq!(heard_by(&mut world, 1), [CLIENT]);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    let theirs = Ours::of(&body(&clara.invite));
+    clara.answer(&mut world, &clara.invite.clone(), 183, |it| {
+        it.set_body("application/sdp", described("Cccc", at("52.112.143.9:52000")));
+    });
+    is_told(&mut world, &anna, "183 Session Progress", "active;expires=60");
+    assert!(theirs.checked(&mut world, MOBILE, "Cccc", true));
+    assert_eq!(heard_by(&mut world, 2), [MOBILE], "the target's early media works");
+    clara.reply(&mut world, 603);
+    is_told(&mut world, &anna, "603 Decline", "terminated;reason=noresource");
+    assert_eq!(heard_by(&mut world, 3), [CLIENT], "Anna does not check again");
+    assert!(before.checked(&mut world, CLIENT, "Aaaa", false), "and may if she likes");
+    hang_up(&mut world, &mut anna, &caller);
 }

@@ -5,6 +5,7 @@ use callflow::plan::{ANNA, CONTOSO, PSTN};
 use callflow::script::{body, hang_up, line};
 use callflow::{Party, Who, World, ms, sdp_text};
 
+/// TDR-EM-020, TDR-EM-021, TDR-EM-023.
 #[test]
 fn early_media_gives_the_one_answer_and_a_later_180_is_kept_back() {
     let mut world = World::new(1);
@@ -23,6 +24,7 @@ fn early_media_gives_the_one_answer_and_a_later_180_is_kept_back() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-EM-001, TDR-EM-002, TDR-EM-005, TDR-EM-008.
 #[test]
 fn three_forks_look_like_one_callee_and_the_third_answers() {
     let mut world = World::new(1);
@@ -65,6 +67,7 @@ fn a_second_fork_that_answers_too_is_acknowledged_and_hung_up() {
     hang_up(&mut world, &mut one, &caller);
 }
 
+/// TDR-EM-010.
 #[test]
 fn ringing_that_never_ends_is_given_up() {
     let mut world = World::new(1);
@@ -77,6 +80,7 @@ fn ringing_that_never_ends_is_given_up() {
     anna.hears(&mut world, "480 INVITE");
 }
 
+/// TDR-EM-008, TDR-EM-021.
 #[test]
 fn one_fork_gives_early_media_and_another_answers_with_another_codec() {
     let mut world = World::new(1);
@@ -106,6 +110,7 @@ fn one_fork_gives_early_media_and_another_answers_with_another_codec() {
     hang_up(&mut world, &mut caller, &mobile);
 }
 
+/// TDR-EM-022.
 #[test]
 fn the_last_fork_to_begin_its_early_media_is_heard_and_a_repeat_moves_nothing() {
     let mut world = World::new(1);
@@ -181,6 +186,38 @@ fn a_fork_that_ends_with_199_rings_nobody_and_181_and_182_cross_as_they_are() {
     world.run_for(ms(50));
     assert_eq!(world.sent_to(Who::Sip, "180 INVITE"), 1);
     hang_up(&mut world, &mut anna, &two);
+}
+
+/// TDR-EM-009.
+#[test]
+fn teams_says_that_it_forwards_the_call_and_the_carrier_is_told_so() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let anna = Party::called(&mut world, Who::Sip);
+    anna.answer(&mut world, &anna.invite.clone(), 181, |response| {
+        let forwarded =
+            "<sip:+493010001299@sip.pstnhub.microsoft.com?Reason=SIP%3Bcause%3D302>;index=1";
+        response.headers.push(sip_core::Name::HistoryInfo, forwarded);
+    });
+    let told = caller.hears(&mut world, "181 INVITE");
+    assert_eq!(body(&told), "");
+    let clara = anna.fork(&mut world);
+    callflow::script::connect(&mut world, &mut caller, &clara);
+    let mut clara = clara;
+    hang_up(&mut world, &mut clara, &caller);
+}
+
+/// TDR-EM-010.
+#[test]
+fn teams_may_look_for_its_user_for_minutes_after_its_100() {
+    let mut world = World::new(1);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let mut anna = Party::called(&mut world, Who::Sip);
+    anna.answer(&mut world, &anna.invite.clone(), 100, |_| {});
+    world.run_for(callflow::secs(179));
+    assert_eq!(world.sent_to(Who::Sip, "CANCEL") + world.sent_to(Who::Sip2, "INVITE"), 0);
+    callflow::script::connect(&mut world, &mut caller, &anna);
+    hang_up(&mut world, &mut anna, &caller);
 }
 
 fn rtp(payload_type: u8, sequence: u16) -> Vec<u8> {

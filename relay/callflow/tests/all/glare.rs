@@ -1,8 +1,10 @@
 //! Re-INVITEs that meet: ours and theirs, of both sides at once, refused for the moment.
 
+use b2bua::io::PeerLeg;
 use callflow::plan::{CONTOSO, PSTN};
 use callflow::script::{body, carrier_calls_teams, hang_up, teams_calls_carrier, usual_sdp};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
+use sdp::Notice;
 use sip_core::{Method, Name, Request};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ fn agrees(world: &mut World, asker: &mut Party, other: &Party, request: &Request
     world.run_for(ms(20));
 }
 
+/// TDR-DLG-016.
 #[test]
 fn glare_both_sides_at_once() {
     for seed in 1..=8 {
@@ -44,6 +47,7 @@ fn glare_both_sides_at_once() {
     }
 }
 
+/// TDR-DLG-016.
 #[test]
 fn where_the_call_id_is_theirs_we_try_again_sooner() {
     let mut longest = Duration::ZERO;
@@ -251,6 +255,7 @@ fn a_repeated_200_to_our_reinvite_gets_the_same_ack() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-019.
 #[test]
 fn a_refresh_is_answered_while_the_other_side_has_yet_to_acknowledge() {
     let mut world = World::new(1);
@@ -263,5 +268,27 @@ fn a_refresh_is_answered_while_the_other_side_has_yet_to_acknowledge() {
     subscriber.acknowledges(&mut world, &refreshed);
     anna.acknowledges(&mut world, &answer);
     world.run_for(ms(20));
+    hang_up(&mut world, &mut anna, &subscriber);
+}
+
+/// TDR-DLG-016.
+#[test]
+fn a_key_change_that_waits_on_one_leg_does_not_stand_in_the_way_of_the_others_hold() {
+    let mut world = World::new(3);
+    let (mut anna, mut subscriber) = teams_calls_carrier(&mut world);
+    world.media_says(PeerLeg::A, Notice::KeyWorn);
+    let ours = anna.gets(&mut world, "INVITE");
+    anna.answer(&mut world, &ours, 491, |_| {});
+    world.run_for(ms(50));
+    subscriber.asks(&mut world, Method::Invite, Some(held(Who::Colt)));
+    let hold = anna.gets(&mut world, "INVITE");
+    assert!(body(&hold).contains("a=inactive"), "{}", body(&hold));
+    agrees(&mut world, &mut subscriber, &anna, &hold, held(Who::Sip));
+    assert_eq!(world.sent_to(Who::Colt, "491 INVITE"), 0);
+    let again = anna.gets(&mut world, "INVITE");
+    let key = |request: &Request| callflow::script::line(&body(request), "a=crypto:").to_owned();
+    assert_ne!(key(&again), key(&anna.invite));
+    anna.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    anna.gets(&mut world, "ACK");
     hang_up(&mut world, &mut anna, &subscriber);
 }

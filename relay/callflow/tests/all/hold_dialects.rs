@@ -2,9 +2,16 @@
 //! all is as it was when the last has resumed.
 
 use crate::reinvite::{agrees, crosses, direction};
-use callflow::script::{body, carrier_calls_teams, hang_up, teams_calls_carrier, usual_sdp};
-use callflow::{Party, Who, World, ms, sdp_text};
+use b2bua::plan::HoldDialect;
+use bytes::Bytes;
+use callflow::plan::COLT;
+use callflow::script::{body, carrier_calls_teams, hang_up, line, teams_calls_carrier, usual_sdp};
+use callflow::{Party, Who, World, ms, sdp_text, secs};
+use media::PacketBuf;
+use media::srtp::Sender;
+use sdp::{Sound, SrtpKey, Suite, Tone};
 use sip_core::Method;
+use std::net::SocketAddr;
 
 /// How a hold is written: the direction, and whether the address is 0.0.0.0 (RFC 2543).
 type Dialect = (&'static str, bool);
@@ -61,6 +68,7 @@ fn turns(world: &mut World, holder: &mut Party, other: &Party, sdp: String) -> (
     (direction(&offered).to_owned(), direction(&body(&answer)).to_owned())
 }
 
+/// TDR-HLD-001, TDR-HLD-002, TDR-HLD-007.
 #[test]
 fn each_side_understands_every_hold_of_the_other() {
     for (dialect, answered, to_carrier) in DIALECTS {
@@ -84,6 +92,7 @@ fn each_side_understands_every_hold_of_the_other() {
     }
 }
 
+/// TDR-HLD-006.
 #[test]
 fn both_hold_in_any_dialects_and_whoever_resumes_last_ends_it() {
     for (first, ..) in DIALECTS {
@@ -143,4 +152,133 @@ fn resumes(world: &mut World, holder: &mut Party, other: &mut Party, theirs: &st
     let answer = holder.hears(world, "200 INVITE");
     holder.acknowledges(world, &answer);
     world.run_for(ms(20));
+}
+
+/// TDR-HLD-005.
+#[test]
+fn a_carrier_is_told_of_a_hold_in_the_dialect_of_its_trunk() {
+    let zero = format!("c=IN IP4 {}", std::net::Ipv4Addr::UNSPECIFIED);
+    for (dialect, teams_says, told) in [
+        (HoldDialect::Pass, "inactive", "a=inactive"),
+        (HoldDialect::Pass, "sendonly", "a=sendonly"),
+        (HoldDialect::SendOnly, "inactive", "a=sendonly"),
+        (HoldDialect::Inactive, "sendonly", "a=inactive"),
+        (HoldDialect::Zero, "inactive", "a=inactive"),
+        (HoldDialect::Zero, "sendonly", "a=inactive"),
+    ] {
+        let mut world = World::with(1, |plan| plan.trunks[COLT].hold = dialect);
+        let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+        let case = format!("{dialect:?}, {teams_says}");
+        let ours = line(&body(&subscriber.invite), "c=").to_owned();
+        let hold = sdp_text::turned(&usual_sdp(Who::Sip), teams_says);
+        let asked = crosses(&mut world, &mut anna, &subscriber, hold);
+        let offered = body(&asked);
+        assert_eq!(direction(&offered), told, "{case}");
+        let nowhere = dialect == HoldDialect::Zero;
+        assert_eq!(line(&offered, "c="), if nowhere { &zero } else { &ours }, "{case}");
+        let answer = answer_to(Who::Colt, told);
+        let answer = agrees(&mut world, &mut anna, &subscriber, &asked, answer);
+        let answered = if teams_says == "inactive" { "a=inactive" } else { "a=recvonly" };
+        assert_eq!(direction(&body(&answer)), answered, "{case} (TDR-HLD-002)");
+        assert_eq!(world.core().calls(world.now())[0].state, "held", "{case}");
+        let talk = usual_sdp(Who::Sip);
+        let asked = crosses(&mut world, &mut anna, &subscriber, talk);
+        assert_eq!(direction(&body(&asked)), "a=sendrecv", "{case}");
+        assert_eq!(line(&body(&asked), "c="), ours, "{case}");
+        agrees(&mut world, &mut anna, &subscriber, &asked, usual_sdp(Who::Colt));
+        assert_eq!(world.core().calls(world.now())[0].state, "answered", "{case}");
+        hang_up(&mut world, &mut anna, &subscriber);
+    }
+}
+
+/// TDR-HLD-005.
+#[test]
+fn a_carrier_that_knows_no_hold_is_told_of_none_and_hears_our_music() {
+    let mut world = World::with(1, |plan| {
+        plan.trunks[COLT].hold = HoldDialect::Absorb;
+        plan.trunks[COLT].terms.music_on_hold = Some(Sound::Tone(Tone::HOLDING));
+    });
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    let mut turn = |world: &mut World, direction: &str, answered: &str| {
+        let sdp = sdp_text::turned(&usual_sdp(Who::Sip), direction);
+        anna.asks(world, Method::Invite, Some(sdp));
+        let answer = anna.hears(world, "200 INVITE");
+        assert!(body(&answer).contains(answered), "{}", body(&answer));
+        anna.acknowledges(world, &answer);
+        world.run_for(ms(20));
+    };
+    turn(&mut world, "inactive", "a=inactive");
+    assert_eq!(world.core().calls(world.now())[0].state, "held");
+    world.packets(Who::Colt.media());
+    world.run_for(secs(10));
+    assert!(!world.packets(Who::Colt.media()).is_empty(), "it hears music");
+    turn(&mut world, "sendrecv", "a=sendrecv");
+    assert_eq!(world.core().calls(world.now())[0].state, "answered");
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 1);
+    hang_up(&mut world, &mut anna, &subscriber);
+}
+
+/// Speech of a Teams source under this key (octets of it begin so), which the carrier may hear.
+fn speaks(world: &mut World, (from, to): (SocketAddr, SocketAddr), key: u8, first: u16) -> usize {
+    let octets: Vec<u8> = (key..key + 30).collect();
+    let key = SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &octets).expect("a key");
+    let mut sender = Sender::new(&key, 7);
+    world.packets(Who::Colt.media());
+    for n in first..first + 10 {
+        let mut packet = vec![0x80, 8];
+        packet.extend(n.to_be_bytes());
+        packet.extend((u32::from(n) * 160).to_be_bytes());
+        packet.extend([0, 0, 0, octets[0] + 1]);
+        packet.extend([0x55; 160]);
+        let mut slot = PacketBuf::new();
+        slot.set_len(packet.len());
+        slot.packet_mut().copy_from_slice(&packet);
+        sender.protect(&mut slot).expect("a fresh key");
+        world.send_packet(from, to, Bytes::copy_from_slice(slot.packet()));
+        world.run_for(ms(20));
+    }
+    world.run_for(ms(20));
+    world.packets(Who::Colt.media()).len()
+}
+
+/// TDR-HLD-002, TDR-HLD-003, TDR-DLG-014.
+#[test]
+fn music_from_teams_comes_from_another_source_under_another_key_and_stays_there() {
+    const MUSIC: &str = "Hh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7";
+    let mut world = World::new(1);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    let ports = world.core().calls(world.now())[0].ports.expect("media is open");
+    let ours = World::our_media(ports.0);
+    let user = Who::Sip.media();
+    let mut processor = user;
+    processor.set_port(52_000);
+    assert_eq!(speaks(&mut world, (user, ours), 0, 1), 10);
+    let moved = sdp_text::teams(processor).replace(sdp_text::KEY, MUSIC);
+    let hold = sdp_text::turned(&moved, "sendonly");
+    let asked = crosses(&mut world, &mut anna, &subscriber, hold);
+    assert_eq!(direction(&body(&asked)), "a=sendonly");
+    for same in ["c=", "m=audio"] {
+        let (asked, first) = (body(&asked), body(&subscriber.invite));
+        assert_eq!(line(&asked, same), line(&first, same), "the carrier sees the same place");
+    }
+    let answer = answer_to(Who::Colt, "a=sendonly");
+    let answer = agrees(&mut world, &mut anna, &subscriber, &asked, answer);
+    assert_eq!(direction(&body(&answer)), "a=recvonly");
+    assert_eq!(speaks(&mut world, (processor, ours), 30, 1), 10, "the music");
+    world.run_for(secs(6));
+    assert_eq!(speaks(&mut world, (user, ours), 0, 500), 0, "the user has left that place");
+    assert_eq!(speaks(&mut world, (processor, ours), 30, 300), 10);
+    // The call stays at the processor, and goes on.
+    let talk = moved.replacen(" 0 IN", " 2 IN", 1);
+    let asked = crosses(&mut world, &mut anna, &subscriber, talk);
+    assert_eq!(direction(&body(&asked)), "a=sendrecv");
+    agrees(&mut world, &mut anna, &subscriber, &asked, usual_sdp(Who::Colt));
+    assert_eq!(speaks(&mut world, (processor, ours), 30, 700), 10);
+    let mut packet = vec![0x80, 8, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
+    packet.extend([0x55; 160]);
+    world.packets(processor);
+    world.send_packet(Who::Colt.media(), World::our_media(ports.1), packet);
+    world.run_for(ms(50));
+    assert_eq!(world.packets(processor).len(), 1);
+    hang_up(&mut world, &mut anna, &subscriber);
 }

@@ -11,6 +11,7 @@ mod codec_policy;
 mod datagrams_lost;
 mod diverted_calls;
 mod dtls;
+mod early_forks;
 mod early_media_then_answer;
 mod emergency_location;
 mod ending;

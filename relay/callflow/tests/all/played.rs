@@ -6,7 +6,7 @@ use callflow::script::{body, hang_up, line};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
 use media::g711::Law;
 use sdp::{Sound, Tone};
-use sip_core::Method;
+use sip_core::{Method, Name};
 
 /// How much of what came to a place is a tone of 425 Hz, and how many packets there were.
 fn heard(world: &mut World, who: Who) -> (usize, f64) {
@@ -40,6 +40,7 @@ fn teams_calls(world: &mut World) -> Party {
     })
 }
 
+/// TDR-EM-004, TDR-EM-021.
 #[test]
 fn a_caller_whose_tenant_wants_it_hears_our_ringing_until_the_answer() {
     let mut world = plain_teams(|plan| plan.tenants[0].ringback = Ringback::Tone);
@@ -119,5 +120,52 @@ fn a_carrier_that_is_held_hears_our_music_where_its_trunk_wants_that() {
         world.run_for(secs(1));
         assert_eq!(heard(&mut world, Who::Colt).0, 0, "the music has stopped");
         hang_up(&mut world, &mut anna, &subscriber);
+    }
+}
+
+/// TDR-EM-004.
+#[test]
+fn our_ringing_goes_on_when_the_caller_offers_anew_before_the_answer() {
+    for by_prack in [true, false] {
+        let mut world = World::with(1, |plan| plan.tenants[0].ringback = Ringback::Tone);
+        let uri = format!("sip:{ANNA}@{}:5060;user=phone", Who::Colt.ours().ip());
+        let mut caller = Party::call(&mut world, Who::Colt, PSTN, &uri, |invite| {
+            if by_prack {
+                invite.headers.push(Name::Require, "100rel");
+            }
+        });
+        let anna = Party::called(&mut world, Who::Sip);
+        anna.reply(&mut world, 180);
+        let early = caller.hears(&mut world, "183 INVITE");
+        let mut elsewhere = Who::Colt.media();
+        elsewhere.set_port(40_010);
+        let offer = sdp_text::carrier(elsewhere);
+        if by_prack {
+            let rseq = early.headers.get(Name::RSeq).unwrap_or_default();
+            let mut prack = caller.request(&mut world, Method::Prack);
+            let rack = format!("{} 1 INVITE", String::from_utf8_lossy(rseq));
+            prack.headers.push(Name::RAck, rack);
+            prack.set_body("application/sdp", offer);
+            world.send(Who::Colt, prack);
+            caller.hears(&mut world, "200 PRACK");
+        } else {
+            caller.asks(&mut world, Method::Update, Some(offer));
+            caller.hears(&mut world, "200 UPDATE");
+        }
+        world.packets(elsewhere);
+        world.run_for(secs(10));
+        let heard = world.packets(elsewhere).len();
+        assert!(
+            (490..=510).contains(&heard),
+            "by PRACK: {by_prack}: {heard} packets in ten seconds"
+        );
+        anna.reply(&mut world, 200);
+        let answer = caller.hears(&mut world, "200 INVITE");
+        caller.acknowledges(&mut world, &answer);
+        anna.gets(&mut world, "ACK");
+        world.packets(elsewhere);
+        world.run_for(secs(6));
+        assert_eq!(world.packets(elsewhere).len(), 0, "the tone has stopped");
+        hang_up(&mut world, &mut caller, &anna);
     }
 }

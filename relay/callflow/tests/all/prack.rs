@@ -180,6 +180,7 @@ fn an_offer_in_prack_without_a_codec_in_common_leaves_the_call_as_it_is() {
     hang_up(&mut world, &mut caller, &callee);
 }
 
+/// TDR-EM-024.
 #[test]
 fn require_100rel_is_refused_where_the_trunk_is_off_and_from_teams_always() {
     let mut world = World::with(1, |plan| plan.trunks[COLT].reliable = Reliable::Off);
@@ -225,6 +226,7 @@ fn a_caller_that_only_supports_100rel_is_not_troubled_with_it() {
     hang_up(&mut world, &mut caller, &callee);
 }
 
+/// TDR-EM-024.
 #[test]
 fn second_reliable_183_before_prack_arrives_is_acknowledged_in_order() {
     let mut world = World::new(1);

@@ -32,6 +32,7 @@ pub(crate) fn direction(sdp: &str) -> &str {
     sdp.lines().find(|line| all.contains(line)).unwrap_or("none")
 }
 
+/// TDR-HLD-001, TDR-HLD-007.
 #[test]
 fn a_carriers_hold_reaches_teams_as_inactive_and_the_resume_as_sendrecv() {
     let mut world = World::new(1);
@@ -56,6 +57,7 @@ fn a_carriers_hold_reaches_teams_as_inactive_and_the_resume_as_sendrecv() {
     hang_up(&mut world, &mut anna, &caller);
 }
 
+/// TDR-HLD-001.
 #[test]
 fn an_old_carriers_hold_by_address_zero_is_a_hold() {
     let mut world = World::new(1);
@@ -69,6 +71,7 @@ fn an_old_carriers_hold_by_address_zero_is_a_hold() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-HLD-002, TDR-HLD-007.
 #[test]
 fn a_hold_from_teams_reaches_the_carrier() {
     let mut world = World::new(1);
@@ -82,6 +85,7 @@ fn a_hold_from_teams_reaches_the_carrier() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-HLD-006.
 #[test]
 fn both_hold_and_one_resumes_while_the_other_holds_on() {
     let mut world = World::new(1);
@@ -153,6 +157,7 @@ fn rtp(payload_type: u8, sequence: u16) -> Vec<u8> {
     packet
 }
 
+/// TDR-DLG-013.
 #[test]
 fn a_session_refresh_is_answered_alike_and_stays_on_its_leg() {
     let mut world = World::with(1, |plan| {
@@ -174,6 +179,7 @@ fn a_session_refresh_is_answered_alike_and_stays_on_its_leg() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-015.
 #[test]
 fn a_codec_that_is_gone_is_told_to_the_other_side() {
     let mut world = World::new(1);
@@ -187,6 +193,7 @@ fn a_codec_that_is_gone_is_told_to_the_other_side() {
     hang_up(&mut world, &mut anna, &caller);
 }
 
+/// TDR-DLG-016.
 #[test]
 fn both_sides_reinvite_at_once_and_both_get_491() {
     let mut world = World::new(1);
@@ -201,6 +208,7 @@ fn both_sides_reinvite_at_once_and_both_get_491() {
     caller.hears(&mut world, "487 INVITE");
 }
 
+/// TDR-DLG-017.
 #[test]
 fn a_refused_reinvite_leaves_the_call_as_it_was() {
     let mut world = World::new(1);
@@ -218,6 +226,7 @@ fn a_refused_reinvite_leaves_the_call_as_it_was() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-017.
 #[test]
 fn a_reinvite_to_a_side_that_has_forgotten_the_call_ends_it() {
     let mut world = World::new(1);
@@ -260,6 +269,7 @@ fn a_reinvite_that_is_never_answered_does_not_stay_for_ever() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-018.
 #[test]
 fn a_reinvite_before_the_ack_is_491() {
     let mut world = World::new(1);
@@ -279,6 +289,7 @@ fn a_reinvite_before_the_ack_is_491() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-018.
 #[test]
 fn a_second_reinvite_of_the_same_side_is_500_with_retry_after() {
     let mut world = World::new(1);
@@ -349,6 +360,7 @@ fn a_reinvite_without_sdp_that_changes_nothing_stays_on_its_leg() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-HLD-008.
 #[test]
 fn a_call_that_began_on_hold_is_resumed_on_both_legs() {
     let mut world = World::new(1);

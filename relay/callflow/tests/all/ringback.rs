@@ -27,6 +27,7 @@ fn is_heard(world: &mut World, callee: &Party) -> bool {
     !world.packets(Who::Sip.media()).is_empty()
 }
 
+/// TDR-EM-004.
 #[test]
 fn early_media_becomes_a_180_without_sdp_and_the_answer_connects() {
     for vary in [of_trunk, of_tenant] {
@@ -50,6 +51,7 @@ fn early_media_becomes_a_180_without_sdp_and_the_answer_connects() {
     }
 }
 
+/// TDR-EM-004.
 #[test]
 fn a_trunk_that_passes_early_media_does_so_whatever_the_tenant_says() {
     let mut world = World::with(1, |plan| {

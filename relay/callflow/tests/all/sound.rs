@@ -73,6 +73,7 @@ fn early_media_is_heard_before_the_answer() {
     ends(&mut world, (Who::Sip, anna));
 }
 
+/// TDR-HLD-001, TDR-HLD-002, TDR-HLD-007.
 #[test]
 fn a_hold_by_either_side_is_silent_and_after_the_resume_both_hear_each_other() {
     for holder in [0, 1] {

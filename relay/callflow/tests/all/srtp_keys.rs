@@ -3,7 +3,7 @@
 use crate::sound::{both_hear, carrier_calls};
 use b2bua::io::PeerLeg;
 use b2bua::plan::{Plan, SrtpPolicy};
-use callflow::plan::{COLT, CONTOSO, PSTN, TEAMS};
+use callflow::plan::{ANNA, COLT, CONTOSO, PSTN, TEAMS};
 use callflow::script::{Described, body, hang_up, teams_calls_carrier, usual_sdp};
 use callflow::{Party, Who, World, carrier_script, ms, sdp_text, secs, teams_script};
 use emulate::{CallId, Event};
@@ -172,4 +172,67 @@ fn a_key_change_that_met_theirs_does_not_stand_in_the_way_of_a_hold() {
     assert_ne!(key_told(&again), key_told(&ours));
     takes(&mut world, &anna, &again);
     hang_up(&mut world, &mut anna, &subscriber);
+}
+
+/// TDR-SDP-005, TDR-SDP-002.
+#[test]
+fn teams_is_offered_no_suite_but_its_first_though_a_key_of_another_could_pass() {
+    let mut world = World::with(3, |plan| {
+        passes(plan);
+        for trunk in &mut plan.trunks {
+            trunk.srtp = SrtpPolicy::Required;
+        }
+        plan.trunks[COLT].suites = [Suite::AesCm128HmacSha1_32].into_iter().collect();
+    });
+    world.emulate_with(teams_script(), |carrier| {
+        carrier.script = carrier_script();
+        let suites = [Suite::AesCm128HmacSha1_32].into_iter().collect();
+        carrier.ability = Ability { suites, ..Ability::srtp() };
+    });
+    let both = carrier_calls(&mut world);
+    both_hear(&mut world, both);
+    assert_eq!(recorded(&mut world, both[1]).as_deref(), Some("refused: teams_suite"));
+}
+
+/// Another key, that of a fork.
+const OTHER: &str = "Hh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7";
+/// That of a carrier's subscriber.
+const THIRD: &str = "PD0+P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZ";
+
+/// TDR-EM-008.
+#[test]
+fn the_key_of_a_fork_that_has_lost_does_not_protect_the_call() {
+    let mut world = World::with(3, |plan| {
+        for trunk in &mut plan.trunks {
+            trunk.srtp = SrtpPolicy::Required;
+        }
+        passes(plan);
+    });
+    let uri = format!("sip:{ANNA}@{}:5060;user=phone", Who::Colt.ours().ip());
+    let of_carrier = sdp_text::teams(Who::Colt.media()).replace(sdp_text::KEY, THIRD);
+    let mut caller = Party::call(&mut world, Who::Colt, PSTN, &uri, |invite| {
+        invite.set_body("application/sdp", of_carrier.clone());
+    });
+    let desk = Party::called(&mut world, Who::Sip);
+    let mobile = desk.fork(&mut world);
+    assert_eq!(key_told(&desk.invite), THIRD);
+    desk.reply(&mut world, 183);
+    let early = caller.hears(&mut world, "183 INVITE");
+    assert_eq!(key_told(&early), sdp_text::KEY, "the desk's own");
+    let invite = mobile.invite.clone();
+    mobile.answer(&mut world, &invite, 200, |response| {
+        let sdp = usual_sdp(Who::Sip).replace(sdp_text::KEY, OTHER);
+        response.set_body("application/sdp", sdp);
+    });
+    let answer = caller.hears(&mut world, "200 INVITE");
+    assert_eq!(body(&answer), body(&early), "one description (TDR-EM-021)");
+    caller.acknowledges(&mut world, &answer);
+    mobile.gets(&mut world, "ACK");
+    let ours = caller.gets(&mut world, "INVITE");
+    assert!(![sdp_text::KEY, OTHER].contains(&key_told(&ours).as_str()), "a key of ours");
+    caller.answer(&mut world, &ours, 200, |it| it.set_body("application/sdp", of_carrier));
+    caller.gets(&mut world, "ACK");
+    hang_up(&mut world, &mut caller, &mobile);
+    let record = world.records.last().expect("the call is over");
+    assert_eq!(record.passthrough.as_deref(), Some("refused: forked"));
 }

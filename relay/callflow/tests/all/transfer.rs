@@ -9,7 +9,7 @@ use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Method, Name, Request, Response};
 
 /// A Teams user, as Microsoft names it (fixture F-14): no user part, parameters with colons.
-const CLARA: &str = "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:6b65a6a4-8b81-48f6-b38a-088ca65ed389";
+pub(crate) const CLARA: &str = "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:6b65a6a4-8b81-48f6-b38a-088ca65ed389";
 /// The transferor and, hidden in it, the call to be replaced.
 const BY: &str = "<sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:47378190-96da-1dac-72ff-5d2a386ecbe0;x-t=c241330b;x-ti=17fc695a;x-tt=aHR0cHM6Ly9hcGktZHUtYS11c2VhLnBzdG5odWIubWljcm9zb2Z0LmNvbS8%3D>";
 
@@ -23,7 +23,7 @@ fn refers(world: &mut World, one: &mut Party, to: &str) -> Request {
 }
 
 /// `one` is told this much of the new call, and says yes.
-fn is_told(world: &mut World, one: &Party, status: &str, state: &str) {
+pub(crate) fn is_told(world: &mut World, one: &Party, status: &str, state: &str) {
     let notify = one.gets(world, "NOTIFY");
     assert_eq!(body(&notify), format!("SIP/2.0 {status}\r\n"));
     assert_eq!(header(&notify, Name::SubscriptionState), state);
@@ -35,7 +35,7 @@ fn header(request: &Request, name: Name) -> String {
 }
 
 /// REFER is accepted, and the first word of the new call comes; who is called.
-fn is_accepted(world: &mut World, one: &mut Party, to: &str) -> Party {
+pub(crate) fn is_accepted(world: &mut World, one: &mut Party, to: &str) -> Party {
     refers(world, one, to);
     let accepted = one.hears(world, "202 REFER");
     assert!(accepted.headers.contact().is_some());
@@ -226,6 +226,7 @@ fn early_media_of_a_target_that_fails_gives_way_to_the_transferor() {
     hang_up(&mut world, &mut anna, &caller);
 }
 
+/// TDR-HLD-008.
 #[test]
 fn a_held_caller_is_resumed_when_the_target_answers_and_not_before() {
     let mut world = World::new(1);
@@ -827,4 +828,30 @@ fn a_transfer_to_a_blocked_number_is_refused() {
     refers(&mut world, &mut anna, &format!("sip:{PSTN}@{CONTOSO}:5061"));
     anna.hears(&mut world, "403 REFER");
     hang_up(&mut world, &mut caller, &anna);
+}
+
+/// TDR-DLG-016.
+#[test]
+fn a_key_change_that_waits_after_a_glare_does_not_stand_in_the_way_of_a_transfer() {
+    for succeeds in [true, false] {
+        let mut world = World::new(3);
+        let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+        world.media_says(b2bua::io::PeerLeg::B, sdp::Notice::KeyWorn);
+        let ours = anna.gets(&mut world, "INVITE");
+        anna.answer(&mut world, &ours, 491, |_| {});
+        world.run_for(ms(50));
+        let clara = is_accepted(&mut world, &mut anna, CLARA);
+        if succeeds {
+            answers(&mut world, &clara);
+            is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+            anna.hangs_up(&mut world);
+            hang_up(&mut world, &mut caller, &clara);
+            continue;
+        }
+        clara.reply(&mut world, 486);
+        is_told(&mut world, &anna, "486 Busy Here", "terminated;reason=noresource");
+        let again = reinvited(&mut world, &anna);
+        assert_ne!(line(&body(&again), "a=crypto:"), line(&body(&anna.invite), "a=crypto:"));
+        hang_up(&mut world, &mut anna, &caller);
+    }
 }

@@ -64,8 +64,8 @@ pub(super) const TENANT: Table = table(
         .default("false"),
         key(
             "ringback",
-            Words(&["pass", "local", "tone"]),
-            "Whether callers hear early media, a tone of their own side, or one of ours.",
+            Words(&["pass", "all", "first", "local", "tone"]),
+            "What callers are told and hear before the callee answers: early media and what its side says, the first of that alone, a tone of their own side, or one of ours.",
         )
         .default("pass"),
         key("rewrite", Several(&rules::TENANT_REWRITE), "Changes of numbers of its calls."),

@@ -194,9 +194,21 @@ pub(super) const TRUNK: Table = table(
         ),
         key(
             "ringback",
-            Words(&["pass", "local", "tone"]),
-            "Whether callers hear its early media, a tone of their own side, or one of ours; what the tenant says if left out.",
+            Words(&["pass", "all", "first", "local", "tone"]),
+            "What callers are told and hear before it answers: its early media and what it says, the first of that alone, a tone of their own side, or one of ours; what the tenant says if left out.",
         ),
+        key(
+            "early_media",
+            Words(&["open", "authorized"]),
+            "Whether a carrier may send early media unless P-Early-Media forbids it, or only where that authorizes it; then our INVITEs ask for it.",
+        )
+        .default("open"),
+        key(
+            "hold",
+            Words(&["pass", "sendonly", "inactive", "zero", "absorb"]),
+            "How a carrier is told that the other side holds: as that says it, in one dialect (zero: the address 0.0.0.0), or not at all.",
+        )
+        .default("pass"),
         key("country", COUNTRY, "Where its numbers are dialled; that of [node] if left out."),
         key("limits", One(&guard::TRUNK_LIMITS), "Bounds on calls over it; without them there is none."),
         key("failover", guard::STATUSES, guard::FAILOVER),

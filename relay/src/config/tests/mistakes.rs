@@ -364,6 +364,30 @@ fn keys_that_would_do_nothing() {
         (
             MAIN,
             "cloud = \"commercial\"",
+            "ice_timeout = \"40s\"",
+            "tollgate.toml:35: trunk \"teams\": `ice_timeout` does nothing here: no leg of this trunk does ICE; media_timeout ends calls of any",
+        ),
+        (
+            MAIN,
+            "srtp = \"off\"",
+            "srtp = \"off\"\nice = \"off\"\nice_timeout = \"off\"",
+            "tollgate.toml:46: trunk \"colt\": `ice_timeout` does nothing here: no leg of this trunk does ICE; media_timeout ends calls of any",
+        ),
+        (
+            MAIN,
+            "cloud = \"commercial\"",
+            "hold = \"sendonly\"",
+            "tollgate.toml:35: trunk \"teams\": `hold` does nothing here: each tenant says how Teams is told of a hold: `hold` in its file",
+        ),
+        (
+            MAIN,
+            "cloud = \"commercial\"",
+            "early_media = \"authorized\"",
+            "tollgate.toml:35: trunk \"teams\": `early_media` does nothing here: Teams says no P-Early-Media",
+        ),
+        (
+            MAIN,
+            "cloud = \"commercial\"",
             "forwarding = \"both\"",
             "tollgate.toml:35: trunk \"teams\": `forwarding` does nothing here: Teams is told who diverted a call by History-Info, always",
         ),

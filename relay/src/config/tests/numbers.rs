@@ -126,7 +126,10 @@ fn what_does_not_hold_in_a_tenant_is_told_with_a_way_out() {
             "codecs = [\"CN\"]",
             "`codecs` has none that carries speech\nhint: codecs = [\"PCMA\", \"PCMU\"]",
         ),
-        ("ringback = \"remote\"", "`ringback = \"remote\"` is not one of pass, local, tone"),
+        (
+            "ringback = \"remote\"",
+            "`ringback = \"remote\"` is not one of pass, all, first, local, tone",
+        ),
     ] {
         let problems = with("", written).problems();
         assert_eq!(problems, format!("{TENANT}:3: {told}"), "{written}");

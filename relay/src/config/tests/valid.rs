@@ -191,6 +191,11 @@ fn what_holds_and_is_hardly_meant_is_a_warning() {
             "tollgate.toml",
             "cloud = \"commercial\"",
             "options_interval = \"off\"\nsrtp = \"off\"",
+        )
+        .edit(
+            "tollgate.toml",
+            "name = \"bt\"",
+            "name = \"bt\"\nmusic_on_hold = \"tone\"\nhold = \"zero\"",
         );
     directory.certificate("wild", &["sbc1.example.net", "*.sbc1.example.net"], Key::P256);
     let loaded = directory.load();
@@ -201,9 +206,11 @@ hint: options_interval = "60s"
 tollgate.toml:36: trunk "teams": Teams takes no call without SRTP
 tollgate.toml:44: trunk "colt": `sources` lets the whole Internet call in
 hint: name the blocks of the far side
-tollgate.toml:53: trunk "bt": `sources` lets the whole Internet call in
+tollgate.toml:51: trunk "bt": `hold` asks the carrier not to listen, so that nobody hears `music_on_hold`
+hint: hold = "sendonly"
+tollgate.toml:55: trunk "bt": `sources` lets the whole Internet call in
 hint: name the blocks of the far side
-tollgate.toml:53: trunk "bt": what comes from 0.0.0.0/0 counts as trunk "colt", which has the same block on the same listener
+tollgate.toml:55: trunk "bt": what comes from 0.0.0.0/0 counts as trunk "colt", which has the same block on the same listener
 hint: give each a listener of its own to tell them apart"#;
     assert_eq!(directory.told(&loaded.warnings), expected);
 }
