@@ -6,7 +6,7 @@ use crate::alarms::Alarm;
 use crate::config::{Difference, Kept};
 use crate::explained::{RouteAnswer, RouteQuestion};
 use crate::replay::Replayed;
-use b2bua::io::{CallView, TargetView};
+use b2bua::io::{CallView, DrainView, FqdnView, RegionView, TargetView};
 use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
 use std::io;
@@ -30,6 +30,29 @@ pub enum Request {
     },
     /// The trunks and their targets.
     Trunks,
+    /// How Microsoft sees us.
+    Teams {
+        /// Under the FQDNs of this tenant as well.
+        #[serde(default)]
+        tenant: Option<String>,
+    },
+    /// Take no new calls but emergency calls; without a tenant end, too, once no call is up.
+    Drain {
+        /// Only of this tenant.
+        #[serde(default)]
+        tenant: Option<String>,
+        /// When calls that are still up are ended.
+        #[serde(default)]
+        deadline_seconds: Option<u64>,
+    },
+    /// Take calls again.
+    Resume {
+        /// Of this tenant.
+        #[serde(default)]
+        tenant: Option<String>,
+    },
+    /// Who takes no new calls.
+    Drains,
     /// The alarms that stand.
     Alarms,
     /// Where a call would go, and why.
@@ -77,6 +100,21 @@ pub enum Answer {
     Trunks {
         /// One row a target.
         targets: Vec<TargetRow>,
+        /// One row an FQDN that Teams knows a trunk by.
+        #[serde(default)]
+        fqdns: Vec<FqdnRow>,
+    },
+    /// To [`Request::Teams`].
+    Teams {
+        /// One row an FQDN.
+        fqdns: Vec<FqdnRow>,
+        /// Who takes no new calls.
+        drains: Vec<DrainRow>,
+    },
+    /// To [`Request::Drain`], [`Request::Resume`] and [`Request::Drains`].
+    Drains {
+        /// One row for the host, and for each tenant.
+        drains: Vec<DrainRow>,
     },
     /// To [`Request::Alarms`].
     Alarms {
@@ -195,6 +233,97 @@ impl From<TargetView> for TargetRow {
             resting_seconds: view.rests.map(|left| left.as_secs()),
             answered_seconds_ago: view.answered_ago.map(|ago| ago.as_secs()),
             last: view.last,
+            calls: view.calls,
+        }
+    }
+}
+
+/// How Microsoft sees us under an FQDN, as `tollgate trunks --json` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of FqdnView")]
+pub struct FqdnRow {
+    pub trunk: String,
+    pub fqdn: String,
+    pub tenant: Option<String>,
+    pub asks: bool,
+    pub up: bool,
+    pub answered_seconds_ago: Option<u64>,
+    pub last: Vec<(String, String)>,
+    pub regions: Vec<RegionRow>,
+    pub unseen_seconds: Option<u64>,
+    pub invited: Option<InvitedRow>,
+    pub called_seconds_ago: Option<u64>,
+}
+
+/// OPTIONS from one of Microsoft's regions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of RegionView")]
+pub struct RegionRow {
+    pub region: String,
+    pub proxies: usize,
+    pub seconds_ago: u64,
+    pub from: String,
+}
+
+/// What the last INVITE to Teams brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct InvitedRow {
+    pub status: u16,
+    pub phrase: Option<String>,
+    pub seconds_ago: u64,
+}
+
+impl From<FqdnView> for FqdnRow {
+    fn from(view: FqdnView) -> Self {
+        let region = |it: RegionView| RegionRow {
+            region: it.region.to_owned(),
+            proxies: it.proxies,
+            seconds_ago: it.ago.as_secs(),
+            from: it.from.to_string(),
+        };
+        Self {
+            trunk: view.trunk,
+            fqdn: view.fqdn,
+            tenant: view.tenant,
+            asks: view.asks,
+            up: view.up,
+            answered_seconds_ago: view.answered_ago.map(|ago| ago.as_secs()),
+            last: view.last,
+            regions: view.regions.into_iter().map(region).collect(),
+            unseen_seconds: view.unseen.map(|missing| missing.as_secs()),
+            invited: view.invited.map(|(status, phrase, ago)| InvitedRow {
+                status,
+                phrase,
+                seconds_ago: ago.as_secs(),
+            }),
+            called_seconds_ago: view.called_ago.map(|ago| ago.as_secs()),
+        }
+    }
+}
+
+/// Who takes no new calls, as `tollgate drain --json` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrainRow {
+    /// The tenant; none for the host.
+    pub tenant: Option<String>,
+    /// For how long.
+    pub seconds: u64,
+    /// When what is still up is ended.
+    pub ends_in_seconds: Option<u64>,
+    /// Calls that are up.
+    pub calls: usize,
+    /// The same in words.
+    pub text: String,
+}
+
+impl From<DrainView> for DrainRow {
+    fn from(view: DrainView) -> Self {
+        Self {
+            text: crate::telemetry::teams::drain_text(&view),
+            tenant: view.tenant,
+            seconds: view.since.as_secs(),
+            ends_in_seconds: view.left.map(|left| left.as_secs()),
             calls: view.calls,
         }
     }

@@ -19,6 +19,10 @@ pub const WORDS: &[(&str, &str)] = &[
     (TENANT_INVALID, "a tenant's file does not hold: it is as it last was, or absent"),
     (FRAUD_GUARD_NEAR, "a tenant has used much of what it may of a class of destinations"),
     (FRAUD_GUARD_FULL, "a tenant has used all of it, and calls there are refused"),
+    (DRAINING, "the host, or a tenant, takes no new calls but to emergency numbers"),
+    (TEAMS_DOWN, "Teams takes no OPTIONS of ours under an FQDN: calls there fail"),
+    (TEAMS_UNSEEN, "Teams takes our OPTIONS and sends none: it cannot connect to us"),
+    (CALLS_NEAR_LIMIT, "the host, a trunk or a tenant has 90 % of the calls that it may have"),
     (TRUNK_RESTING, "calls failed at a target one after the other, and it gets none for a while"),
     (DNS_STALE, "a name of a target does not resolve"),
     (HOOK_FAILING, "a tenant's routing hook does not answer, or not as it should"),
@@ -29,6 +33,14 @@ pub const WORDS: &[(&str, &str)] = &[
     ),
 ];
 
+/// New calls are refused, as somebody wants to work on this.
+pub const DRAINING: &str = "draining";
+/// No target of Teams takes our OPTIONS under an FQDN.
+pub const TEAMS_DOWN: &str = "teams_down";
+/// Microsoft sends no OPTIONS to an FQDN though it takes ours (TDR-OPT-024).
+pub const TEAMS_UNSEEN: &str = "teams_unseen";
+/// Somebody has nearly as many calls as allowed (TDR-MON-003).
+pub const CALLS_NEAR_LIMIT: &str = "calls_near_limit";
 /// A trunk has no media port left.
 pub const MEDIA_PORTS_GONE: &str = "media_ports_gone";
 /// The system is not set up for the media that the configuration asks for.
@@ -72,6 +84,13 @@ pub enum Subject {
     },
     /// A trunk.
     Trunk(String),
+    /// A name that Teams knows a trunk by.
+    Fqdn {
+        /// The trunk.
+        trunk: String,
+        /// The FQDN.
+        fqdn: String,
+    },
     /// A target of a trunk.
     Target {
         /// The trunk.
@@ -91,6 +110,9 @@ impl Subject {
                 vec![Label::new("tenant", tenant.clone()), Label::new("class", class.clone())]
             }
             Self::Trunk(trunk) => vec![Label::new("trunk", trunk.clone())],
+            Self::Fqdn { trunk, fqdn } => {
+                vec![Label::new("trunk", trunk.clone()), Label::new("fqdn", fqdn.clone())]
+            }
             Self::Target { trunk, target } => {
                 vec![Label::new("trunk", trunk.clone()), Label::new("target", target.clone())]
             }
@@ -105,6 +127,7 @@ impl std::fmt::Display for Subject {
             Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
             Self::Class { tenant, class } => write!(f, "tenant {tenant}, class {class}"),
             Self::Trunk(trunk) => write!(f, "trunk {trunk}"),
+            Self::Fqdn { trunk, fqdn } => write!(f, "trunk {trunk}, {fqdn}"),
             Self::Target { trunk, target } => write!(f, "trunk {trunk}, target {target}"),
         }
     }

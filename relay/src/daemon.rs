@@ -7,6 +7,7 @@ use crate::hook::Hooks;
 use crate::http::{self, Shown};
 use crate::in_force::{self, InForce};
 use crate::looks::Looks;
+use crate::readiness::{Phase, Readiness};
 use crate::record_file::{RecordFile, RecordWriter};
 use crate::reload::Reloads;
 use crate::shard::{Inbox, Order, Shard};
@@ -23,7 +24,6 @@ use rand_core::SeedableRng;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -115,7 +115,9 @@ pub struct Daemon {
     path: PathBuf,
     force: InForce,
     reloads: Reloads,
-    ready: Arc<AtomicBool>,
+    readiness: Arc<Readiness>,
+    /// That the host drains and is empty, or its deadline has come.
+    drained: mpsc::Receiver<()>,
     shard: JoinHandle<Shard>,
     /// The thread that the shard runs on.
     _signalling: Signalling,
@@ -187,14 +189,15 @@ impl Daemon {
         let (hook_answers, hooks) = mpsc::channel(HOOK_ANSWERS_MAX);
         let (names, wanted) = watch::channel(dns::Wanted::of(&plan));
         let (ask, asked) = mpsc::channel(ORDERS_MAX);
-        let ready = Arc::new(AtomicBool::new(false));
+        let readiness = Arc::new(Readiness::default());
+        let (over, drained) = mpsc::channel(1);
         let metrics_error = |error| DaemonError::Metrics { address: loaded.metrics, error };
         let listener = TcpListener::bind(loaded.metrics).await.map_err(metrics_error)?;
         let metrics = listener.local_addr().map_err(metrics_error)?;
         let socket = admin::bind(&loaded.admin_socket)
             .await
             .map_err(|error| DaemonError::Admin { path: loaded.admin_socket.clone(), error })?;
-        let shown = Shown { metrics: recorder.clone(), ready: Arc::clone(&ready) };
+        let shown = Shown { metrics: recorder.clone(), readiness: Arc::clone(&readiness) };
         let helpers = vec![
             tokio::spawn(async move {
                 if let Err(error) = http::serve(listener, shown).await {
@@ -213,6 +216,9 @@ impl Daemon {
             records,
             telemetry: Telemetry::new(alarms.clone()),
             looks: Looks::default(),
+            readiness: Arc::clone(&readiness),
+            drained: over,
+            looked: None,
         };
         let inbox = Inbox { sip, media, names: located, hooks, orders: order };
         let shard = signalling.handle().spawn(shard.run(inbox));
@@ -236,13 +242,14 @@ impl Daemon {
         if let Some(remark) = media_setup::remark(&media_setup::Here) {
             tracing::info!(remark, "media");
         }
-        ready.store(true, Ordering::Relaxed);
+        readiness.enter(Phase::Ready);
         let path = path.to_owned();
         Ok(Self {
             path,
             force,
             reloads,
-            ready,
+            readiness,
+            drained,
             shard,
             _signalling: signalling,
             asked,
@@ -281,6 +288,10 @@ impl Daemon {
                     let why = ended.err().map_or_else(|| "it has ended".into(), |e| e.to_string());
                     return Err(DaemonError::Shard(why));
                 }
+                Some(()) = self.drained.recv() => {
+                    tracing::info!("drained: ends");
+                    break;
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -301,6 +312,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 () = &mut ended => break,
+                Some(()) = self.drained.recv() => break,
                 next = self.reloads.next() => self.reloads.handle(&mut self.force, next).await,
                 asked = self.asked.recv() => {
                     if !self.answer(asked).await {
@@ -344,7 +356,7 @@ impl Daemon {
 
     /// Ends all calls, waits for them within the deadline, and closes everything.
     pub async fn stop(self) {
-        self.ready.store(false, Ordering::Relaxed);
+        self.readiness.enter(Phase::Stopping);
         // Who has asked and got no answer yet learns that there will be none.
         drop(self.asked);
         let deadline = self.force.loaded.plan.node.shutdown_deadline;

@@ -1,5 +1,6 @@
 //! The HTTP endpoint of the metrics address: `/metrics`, `/healthz`, `/readyz`.
 
+use crate::readiness::{Phase, Readiness};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -7,7 +8,6 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 
 /// What the endpoint shows.
@@ -16,7 +16,7 @@ pub(crate) struct Shown {
     /// Renders the metrics.
     pub(crate) metrics: PrometheusHandle,
     /// Whether new calls are taken.
-    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) readiness: Arc<Readiness>,
 }
 
 /// Serves until the listener fails.
@@ -34,9 +34,10 @@ async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
 }
 
 async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
-    if shown.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n")
-    }
+    let phase = shown.readiness.phase();
+    let status = match phase {
+        Phase::Ready => StatusCode::OK,
+        Phase::Starting | Phase::Draining | Phase::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, format!("{}\n", phase.as_str()))
 }

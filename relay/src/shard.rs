@@ -1,11 +1,13 @@
 //! Drives one back-to-back user agent: feed it, drain it, arm its timer.
 
-use crate::admin::{Answer, CallRow, Request, TargetRow};
+use crate::admin::{Answer, CallRow, DrainRow, FqdnRow, Request, TargetRow};
 use crate::clock;
+use crate::daemon;
 use crate::dns::Found;
 use crate::explained::{RouteAnswer, RouteQuestion};
 use crate::hook::{Answered, Hooks};
 use crate::looks::Looks;
+use crate::readiness::Readiness;
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Transports};
@@ -63,6 +65,12 @@ pub(crate) struct Shard {
     pub(crate) telemetry: Telemetry,
     /// Who looks at a call.
     pub(crate) looks: Looks,
+    /// What is told of whether calls are taken.
+    pub(crate) readiness: Arc<Readiness>,
+    /// Who ends the process once it is drained.
+    pub(crate) drained: mpsc::Sender<()>,
+    /// When it was last looked at how Microsoft sees us.
+    pub(crate) looked: Option<std::time::Instant>,
 }
 
 impl Shard {
@@ -196,7 +204,24 @@ impl Shard {
                     Request::Trunks => {
                         let targets = self.b2bua.targets(now.mono);
                         let targets = targets.into_iter().map(TargetRow::from).collect();
-                        Answer::Trunks { targets }
+                        let fqdns = self.b2bua.fqdns(now.mono, None);
+                        let fqdns = fqdns.into_iter().map(FqdnRow::from).collect();
+                        Answer::Trunks { targets, fqdns }
+                    }
+                    Request::Teams { tenant } => {
+                        let fqdns = self.b2bua.fqdns(now.mono, tenant.as_deref());
+                        Answer::Teams {
+                            fqdns: fqdns.into_iter().map(FqdnRow::from).collect(),
+                            drains: self.drain_rows(now),
+                        }
+                    }
+                    Request::Drains => Answer::Drains { drains: self.drain_rows(now) },
+                    Request::Drain { tenant, deadline_seconds } => {
+                        let until = deadline_seconds.map(|s| now.mono + Duration::from_secs(s));
+                        self.set_drain(tenant, |tenant| Input::Drain { tenant, until })
+                    }
+                    Request::Resume { tenant } => {
+                        self.set_drain(tenant, |tenant| Input::Resume { tenant })
                     }
                     Request::Route(question) => self.explain(question),
                     Request::Reload
@@ -230,6 +255,38 @@ impl Shard {
         }
     }
 
+    /// Begins or ends a drain of the host, or of a tenant that there is.
+    fn set_drain(
+        &mut self,
+        tenant: Option<String>,
+        input: impl FnOnce(Option<String>) -> Input,
+    ) -> Answer {
+        if let Some(name) = tenant.as_ref().filter(|name| !self.b2bua.has_tenant(name)) {
+            return Answer::Refused { problems: vec![format!("there is no tenant {name}")] };
+        }
+        let now = clock::now();
+        self.b2bua.handle_input(now, input(tenant));
+        self.show_drains();
+        Answer::Drains { drains: self.drain_rows(now) }
+    }
+
+    fn drain_rows(&self, now: b2bua::Now) -> Vec<DrainRow> {
+        self.b2bua.drains(now).into_iter().map(DrainRow::from).collect()
+    }
+
+    /// Tells whoever asks whether calls are taken.
+    fn show_drains(&mut self) {
+        let drains = self.b2bua.drains(clock::now());
+        let host = drains.iter().find(|drain| drain.tenant.is_none());
+        if self.readiness.drains(host.is_some()) {
+            let status =
+                host.map_or_else(|| "takes calls".to_owned(), telemetry::teams::drain_text);
+            daemon::notify(&[sd_notify::NotifyState::Status(&status)]);
+        }
+        let Telemetry { teams, alarms, .. } = &mut self.telemetry;
+        teams.drains(alarms, &drains);
+    }
+
     fn explain(&mut self, question: RouteQuestion) -> Answer {
         let explained = question.inquiry().and_then(|inquiry| {
             let explained = self.b2bua.explain(clock::now(), &inquiry)?;
@@ -247,6 +304,15 @@ impl Shard {
         let (ports, trunks) = (self.b2bua.media_ports_in_use(), self.b2bua.trunk_calls());
         self.telemetry.refresh(now, ports, trunks);
         self.telemetry.without_ports(self.b2bua.trunks_without_ports(now));
+        self.show_drains();
+        telemetry::teams::crowded(&self.telemetry.alarms, self.b2bua.crowded());
+        let look =
+            |at: std::time::Instant| now.saturating_duration_since(at) >= telemetry::teams::LOOK;
+        if self.looked.is_none_or(look) {
+            self.looked = Some(now);
+            let Telemetry { teams, alarms, .. } = &mut self.telemetry;
+            teams.fqdns(alarms, &self.b2bua.fqdns(now, None));
+        }
         let totals = self.engine.totals();
         telemetry::media::drops(&totals.drops);
         telemetry::media::transcoded_packets(totals.transcoded);
@@ -291,6 +357,8 @@ impl Shard {
                     }
                 }
                 Output::Event(event) => self.telemetry.event(clock::now().mono, event),
+                // Once is enough, and whoever is told ends this.
+                Output::Drained => drop(self.drained.try_send(())),
                 Output::Stopped => return true,
             }
         }

@@ -4,6 +4,7 @@
 //! configuration, never a number or a Call-ID.
 
 pub(crate) mod media;
+pub(crate) mod teams;
 
 use crate::alarms::{
     Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,
@@ -27,6 +28,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = builder.install_recorder()?;
     describe();
     media::describe();
+    teams::describe();
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }
@@ -131,6 +133,8 @@ pub struct Telemetry {
     /// The trunks whose calls were shown last.
     trunks: Vec<String>,
     hooks: hook::Health,
+    /// Gauges of how Microsoft sees us, and of who drains.
+    pub(crate) teams: teams::Shown,
 }
 
 type OptionsKey = (String, String, &'static str);

@@ -299,6 +299,11 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     sys::raise_descriptor_limit()
 }
 
+/// How far the system's clock may be off, as who keeps it says; `None`: nobody keeps it.
+pub fn clock_error() -> std::io::Result<Option<std::time::Duration>> {
+    sys::clock_error()
+}
+
 /// From now on the calling thread runs only where no other wants to: for long computations beside
 /// packets. There is no way back (it would need a privilege), so it is for threads that end soon.
 pub fn idle_priority() -> std::io::Result<()> {

@@ -192,6 +192,19 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// The most that the system's clock is off by (adjtimex(2)); `None` where nothing disciplines it.
+pub(crate) fn clock_error() -> io::Result<Option<Duration>> {
+    let mut clock = std::mem::MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: zeroes are a `timex` that asks for no change; the kernel writes one, which outlives the call.
+    let (state, clock) = unsafe { (libc::adjtimex(clock.as_mut_ptr()), clock.assume_init()) };
+    if state < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let kept = state != libc::TIME_ERROR && clock.status & libc::STA_UNSYNC == 0;
+    let microseconds = u64::try_from(clock.maxerror).unwrap_or(u64::MAX);
+    Ok(kept.then(|| Duration::from_micros(microseconds)))
+}
+
 /// Gives the calling thread what processors have left (sched(7), SCHED_IDLE).
 pub(crate) fn idle_priority() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };

@@ -2,6 +2,7 @@
 //! in all and by direction.
 
 use crate::bucket::Bucket;
+use crate::io::{Crowded, CrowdedView};
 use crate::plan::{Limits, Plan, RouteFrom, Tenant, Trunk};
 use crate::reject::Reject;
 use std::collections::HashMap;
@@ -149,6 +150,37 @@ impl Admission {
         self.tenants.retain(|name, it| it.all.calls > 0 || plan.tenants.named(name).is_some());
     }
 
+    /// Who has nearly as many calls as it may have (TDR-MON-003).
+    pub(crate) fn crowded(&self, plan: &Plan) -> Vec<CrowdedView> {
+        let host = u32::try_from(self.calls).unwrap_or(u32::MAX);
+        let most = u32::try_from(plan.node.calls_max).unwrap_or(u32::MAX);
+        let mut all = vec![(Crowded::Host, host, most)];
+        let bounds_of = |usage: &Usage, bounds: &Bounds, who: Crowded| {
+            let sides = usage.sides.iter().zip(&bounds.sides);
+            let counts = sides.chain([(&usage.all, &bounds.all)]);
+            let bounded =
+                counts.filter_map(|(count, of)| Some((who.clone(), count.calls, of.calls?)));
+            // One line a name: that of the bound that is the nearest.
+            bounded
+                .max_by_key(|(_, calls, bound)| u64::from(*calls) * 1000 / u64::from(*bound).max(1))
+        };
+        for (name, usage) in &self.trunks {
+            let trunk = plan.trunk_named(name).and_then(|trunk| plan.trunks.get(trunk));
+            let who = || Crowded::Trunk(name.clone());
+            all.extend(trunk.and_then(|it| bounds_of(usage, &of_trunk(it), who())));
+        }
+        for (name, usage) in &self.tenants {
+            let tenant = plan.tenants.named(name).and_then(|tenant| plan.tenants.get(tenant));
+            let who = || Crowded::Tenant(name.clone());
+            all.extend(tenant.and_then(|it| bounds_of(usage, &of_tenant(it), who())));
+        }
+        let near = |(_, calls, bound): &(Crowded, u32, u32)| {
+            *bound > 0 && u64::from(*calls) * 100 >= u64::from(*bound) * CROWDED_PERCENT
+        };
+        let near = all.into_iter().filter(near);
+        near.map(|(who, calls, bound)| CrowdedView { who, calls, bound }).collect()
+    }
+
     /// Places that are taken anywhere: none when no call is up.
     pub(crate) fn taken(&self) -> usize {
         let usages = self.trunks.values().chain(self.tenants.values());
@@ -161,6 +193,9 @@ impl Admission {
         self.trunks.get(trunk).map_or([0; 2], |usage| usage.sides.each_ref().map(|it| it.calls))
     }
 }
+
+/// What Microsoft warns at, too (TDR-MON-003).
+const CROWDED_PERCENT: u64 = 90;
 
 /// The words for the two sides of a trunk, as configured.
 const WAYS: [&str; 2] = ["in", "out"];

@@ -7,9 +7,14 @@ use crate::breaker::Breakers;
 use crate::call::{Asking, Call, Explanation, Fate, Inquiry, explain, hang_up_late};
 use crate::core::{Core, Owner, TRANSACTIONS_MAX};
 use crate::credentials::Signed;
+use crate::drain::Drains;
 use crate::endpoint::Endpoints;
-use crate::io::{CallId, CallView, Event, Flow, Hop, Input, Now, Output, TargetView};
+use crate::io::{
+    CallId, CallView, CrowdedView, DrainView, Event, Flow, FqdnView, Hop, Input, Now, Output,
+    TargetView,
+};
 use crate::locate::Sought;
+use crate::microsoft::Microsoft;
 use crate::nat;
 use crate::overload::{self, Overload};
 use crate::plan::{Plan, TrunkKind};
@@ -73,6 +78,8 @@ impl B2bua {
             failures: HashMap::new(),
             signable: HashMap::new(),
             forks: 0,
+            drains: Drains::default(),
+            microsoft: Microsoft::default(),
             stopping: false,
             plan,
         };
@@ -132,6 +139,9 @@ impl B2bua {
                 self.core.look_at_ceilings();
                 self.core.let_rest();
                 Registrars::follow(&mut self.core);
+                let plan = Arc::clone(&self.core.plan);
+                self.core.drains.follow(&plan);
+                self.core.microsoft.follow(&plan);
                 if !self.core.stopping {
                     Registrations::follow(&mut self.core);
                 }
@@ -140,6 +150,8 @@ impl B2bua {
                 self.core.fraud.remember(now.mono, &calls);
                 self.core.look_at_ceilings();
             }
+            Input::Drain { tenant, until } => Drains::begin(&mut self.core, tenant, until),
+            Input::Resume { tenant } => Drains::end(&mut self.core, tenant.as_deref()),
             Input::Shutdown => self.shut_down(),
         }
         self.settle();
@@ -179,6 +191,10 @@ impl B2bua {
                 Timer::Registration(id) => Registrations::handle_timeout(&mut self.core, id),
                 Timer::Ceilings => self.core.look_again(),
                 Timer::Binding => Registrars::handle_timeout(&mut self.core),
+                Timer::Progress(call) => {
+                    self.with(call, |call, core| call.progress_due(core));
+                }
+                Timer::Drain => self.end_drained(),
             }
         }
         self.settle();
@@ -219,6 +235,33 @@ impl B2bua {
         let trunks = self.core.plan.trunks.iter();
         let calls = |trunk: &str| self.core.admission.trunk_calls(trunk);
         trunks.map(|trunk| (trunk.name.clone(), calls(&trunk.name))).collect()
+    }
+
+    /// Whether a tenant of this name is in force.
+    pub fn has_tenant(&self, name: &str) -> bool {
+        self.core.plan.tenants.named(name).is_some()
+    }
+
+    /// Who takes no new calls for a while.
+    pub fn drains(&self, now: Now) -> Vec<DrainView> {
+        self.core.drains.view(now, |tenant| match tenant {
+            None => self.calls.len() + self.asking.len(),
+            Some(name) => {
+                let calls = self.calls.values().filter(|call| call.is_of(name)).count();
+                calls + self.asking.values().filter(|asking| asking.is_of(name)).count()
+            }
+        })
+    }
+
+    /// What Microsoft makes of us: under the FQDNs that we send OPTIONS under, or all of this tenant
+    /// beside the bases of its trunks.
+    pub fn fqdns(&self, now: Instant, tenant: Option<&str>) -> Vec<FqdnView> {
+        Microsoft::view(&self.core, now, tenant)
+    }
+
+    /// Who has nearly as many calls as it may have.
+    pub fn crowded(&self) -> Vec<CrowdedView> {
+        self.core.admission.crowded(&self.core.plan)
     }
 
     /// Media ports in use (not pairs).
@@ -278,8 +321,11 @@ impl B2bua {
         }
         // Whoever was to learn why has learnt it.
         self.core.failures.clear();
-        let rests =
-            self.calls.is_empty() && self.asking.is_empty() && self.core.registrations.is_empty();
+        let empty = self.calls.is_empty() && self.asking.is_empty();
+        if !self.core.stopping && self.core.drains.is_over(self.core.now.mono, empty) {
+            self.core.outputs.push_back(Output::Drained);
+        }
+        let rests = empty && self.core.registrations.is_empty();
         if self.core.stopping && !self.stopped && rests && !self.awaits_end() {
             self.stopped = true;
             self.core.outputs.push_back(Output::Stopped);
@@ -301,9 +347,14 @@ impl B2bua {
             | Timer::Again(call)
             | Timer::Prack(call)
             | Timer::Quiet(call)
+            | Timer::Progress(call)
             | Timer::Transfer(call) => calls.contains_key(&call),
             Timer::Forget(client) => clients.contains_key(&client),
-            Timer::Probe(_) | Timer::Registration(_) | Timer::Binding | Timer::Ceilings => true,
+            Timer::Probe(_)
+            | Timer::Registration(_)
+            | Timer::Binding
+            | Timer::Ceilings
+            | Timer::Drain => true,
         });
     }
 
@@ -556,6 +607,21 @@ impl B2bua {
             Some(Owner::Registration(id)) => Registrations::lost(&mut self.core, id, client, why),
             Some(Owner::Bye(bye)) if why != TIMEOUT => self.core.bye_elsewhere(bye),
             Some(Owner::Bye(_) | Owner::Prack | Owner::Abandoned(_) | Owner::Ended(_)) | None => {}
+        }
+    }
+
+    /// Ends the calls of tenants whose drain has come to its deadline, but not those to emergency numbers.
+    fn end_drained(&mut self) {
+        for tenant in self.core.drains.overdue(self.core.now.mono) {
+            let waits = self.asking.iter().filter(|(_, asking)| asking.is_of(&tenant));
+            for id in waits.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.stop_asking_about(id);
+            }
+            let ends = |call: &Call| call.is_of(&tenant) && !call.is_emergency();
+            let calls = self.calls.iter().filter(|(_, call)| ends(call));
+            for id in calls.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.with(id, |call, core| call.shut_down(core));
+            }
         }
     }
 

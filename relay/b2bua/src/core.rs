@@ -3,10 +3,12 @@
 use crate::admission::Admission;
 use crate::breaker::Breakers;
 use crate::credentials::Signable;
+use crate::drain::Drains;
 use crate::endpoint::Endpoints;
 use crate::fraud::Fraud;
 use crate::io::{CallId, Event, FlowId, Hop, MediaPort, Now, Output, PeerLeg, Target};
 use crate::locate::{Located, Sought};
+use crate::microsoft::Microsoft;
 use crate::overload::Overload;
 use crate::plan::{Plan, TrunkKind};
 use crate::port_pool::PortPool;
@@ -69,6 +71,10 @@ pub(crate) struct Core {
     pub(crate) signable: HashMap<ClientId, Signable>,
     /// Forks of INVITEs so far: each has a number of its own.
     pub(crate) forks: u32,
+    /// Who takes no new calls for a while.
+    pub(crate) drains: Drains,
+    /// What Microsoft makes of us.
+    pub(crate) microsoft: Microsoft,
     pub(crate) stopping: bool,
 }
 

@@ -214,7 +214,7 @@ impl Core {
     /// The endpoint of `trunk` that a request of no new call goes to, where nothing better is known.
     pub(crate) fn first_target(&self, plan: &Plan, trunk: usize) -> Option<Target> {
         let of = plan.trunks.get(trunk)?;
-        let up = of.targets.iter().filter(|target| self.health.is_up(&of.name, target));
+        let up = of.targets.iter().filter(|target| self.health.is_up(&of.name, target, None));
         let mut all = up.chain(&of.targets);
         all.find_map(|target| self.fixed_order(plan, trunk, target).into_iter().next())
     }

@@ -45,7 +45,7 @@ impl Identity {
         let transport = listener.map_or(Transport::Tls, |l| l.transport);
         let kind = of.map_or(TrunkKind::Carrier, |trunk| trunk.kind);
         let host = match kind {
-            TrunkKind::Teams => fqdn.unwrap_or(&plan.node.fqdn).to_owned(),
+            TrunkKind::Teams => fqdn.unwrap_or(plan.base_of(trunk)).to_owned(),
             TrunkKind::Carrier => uri_host(advertise),
         };
         let tenant = || plan.tenants.get(plan.tenant_of_fqdn(fqdn?)?);

@@ -210,6 +210,19 @@ pub enum Input {
     Plan(Arc<Plan>),
     /// What the records tell of the calls of the last day, before this process began.
     Past(Vec<PastCall>),
+    /// Take no new calls but emergency calls: none at all, or none of this tenant. [`Output::Drained`]
+    /// follows once the host may stop. Asked again, it gets the new deadline.
+    Drain {
+        /// The tenant; `None`: the host.
+        tenant: Option<String>,
+        /// When what is still up is ended: a tenant's calls here, the host's by whoever stops it.
+        until: Option<Instant>,
+    },
+    /// Take calls again.
+    Resume {
+        /// The tenant; `None`: the host.
+        tenant: Option<String>,
+    },
     /// End all calls (BYE, CANCEL) and take no new ones.
     Shutdown,
 }
@@ -283,6 +296,8 @@ pub enum Output {
     Record(Box<Record>),
     /// Something to count or log; never a control decision.
     Event(Event),
+    /// The host drains, and no call is left, or its deadline has come.
+    Drained,
     /// [`Input::Shutdown`] is complete: no call is left.
     Stopped,
 }
@@ -523,4 +538,81 @@ pub struct TargetView {
     pub last: String,
     /// Calls on the trunk now.
     pub calls: usize,
+}
+
+/// Who takes no new calls for a while, as shown by `tollgate drain --status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainView {
+    /// The tenant; `None`: the host.
+    pub tenant: Option<String>,
+    /// For how long.
+    pub since: Duration,
+    /// Until what is still up is ended, if there is a deadline.
+    pub left: Option<Duration>,
+    /// Calls that are still up.
+    pub calls: usize,
+}
+
+/// What Microsoft makes of us under one FQDN.
+#[derive(Clone, Debug)]
+pub struct FqdnView {
+    /// The trunk.
+    pub trunk: String,
+    /// The FQDN.
+    pub fqdn: String,
+    /// The tenant whose it is; `None`: the base FQDN of the trunk, if no tenant has it.
+    pub tenant: Option<String>,
+    /// Whether we send OPTIONS under it: the base, and FQDNs that are trunks of their own.
+    pub asks: bool,
+    /// Whether a target takes them.
+    pub up: bool,
+    /// Whether all targets are known not to.
+    pub down: bool,
+    /// Since the last 2xx from any target.
+    pub answered_ago: Option<Duration>,
+    /// What the last OPTIONS to each target brought.
+    pub last: Vec<(String, String)>,
+    /// The OPTIONS that Microsoft sends, by region.
+    pub regions: Vec<RegionView>,
+    /// For how long Microsoft has sent none though it takes ours, once that is too long.
+    pub unseen: Option<Duration>,
+    /// What the last INVITE to Teams brought: status, Microsoft's phrase, and how long ago.
+    pub invited: Option<(u16, Option<String>, Duration)>,
+    /// Since the last call from Teams.
+    pub called_ago: Option<Duration>,
+}
+
+/// OPTIONS that come from one of Microsoft's regions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionView {
+    /// `us`, `eu`, `as`, `oc`, or `other`.
+    pub region: &'static str,
+    /// How many proxies they come from.
+    pub proxies: usize,
+    /// Since the last one.
+    pub ago: Duration,
+    /// Where that came from.
+    pub from: IpAddr,
+}
+
+/// Who has nearly as many calls as it may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrowdedView {
+    /// Who.
+    pub who: Crowded,
+    /// Calls now.
+    pub calls: u32,
+    /// The bound.
+    pub bound: u32,
+}
+
+/// Whose bound it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Crowded {
+    /// The host's.
+    Host,
+    /// A trunk's.
+    Trunk(String),
+    /// A tenant's.
+    Tenant(String),
 }

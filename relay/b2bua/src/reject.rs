@@ -106,3 +106,42 @@ impl std::fmt::Display for Reject {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TDR-FO-011
+    #[test]
+    fn only_where_another_sbc_may_do_better_is_microsoft_told_to_try_one() {
+        use Reject::{
+            Blocked, CallLimit, CallerNotAllowed, Draining, ForwardLoop, FraudGuard, HookRejected,
+            Loop, NoCommonCodec, NoMediaPort, NoRoute, Overload, Privacy, RateLimit,
+            SessionTooShort, SrtpRequired, TenantInvalid, TenantSuspended, TrunkDown,
+            UnknownTenant,
+        };
+        for elsewhere in
+            [TrunkDown, TenantInvalid, CallLimit, RateLimit, Overload, NoMediaPort, Draining]
+        {
+            assert_eq!(elsewhere.status(), 503, "{elsewhere}");
+        }
+        for here in [
+            NoRoute,
+            UnknownTenant,
+            TenantSuspended,
+            FraudGuard,
+            Blocked,
+            CallerNotAllowed,
+            HookRejected,
+            NoCommonCodec,
+            SrtpRequired,
+            SessionTooShort,
+            Loop,
+            ForwardLoop,
+            Privacy,
+        ] {
+            // Microsoft fails over on 408, 503 and 504, unless an admin has said otherwise.
+            assert!(![408, 503, 504].contains(&here.status()), "{here}");
+        }
+    }
+}

@@ -44,6 +44,10 @@ pub(crate) enum Timer {
     Binding,
     /// The ceilings of the fraud guard are looked at.
     Ceilings,
+    /// Teams has heard nothing of this call yet.
+    Progress(CallId),
+    /// The deadline of a drain has come.
+    Drain,
 }
 
 /// Deadlines for each that stands before stale ones are swept out: a call has a handful.

@@ -2,12 +2,12 @@
 
 use crate::core::{Core, Owner};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{Event, Hop, Output, Target, TargetView};
-use crate::plan::{Plan, TargetName, TrunkKind};
+use crate::io::{Event, Hop, Target, TargetView};
+use crate::plan::{Model, Plan, TargetName, Trunk, TrunkKind};
 use crate::timers::Timer;
 use sip_core::transaction::ClientId;
 use sip_core::{Method, Name, Request, Response};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,10 @@ const JITTER_PERCENT: u32 = 10;
 /// After a miss, the next OPTIONS comes this soon, so that two misses are not two minutes.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// OPTIONS of tenants that are trunks of their own begin so many milliseconds apart: a host with thousands
+/// of them does not ask for all at once.
+const PACE_MS: u64 = 10;
+
 /// A probed target, numbered for its timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ProbeId(u64);
@@ -26,6 +30,10 @@ pub(crate) struct ProbeId(u64);
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     probes: BTreeMap<ProbeId, Probe>,
+    /// Those under the base FQDN; a few.
+    base: Vec<ProbeId>,
+    /// Those under the FQDN of a tenant that is a trunk of its own; a few each.
+    own: HashMap<String, Vec<ProbeId>>,
     next: u64,
 }
 
@@ -33,8 +41,12 @@ pub(crate) struct Health {
 struct Probe {
     trunk: String,
     target: TargetName,
+    /// The tenant's FQDN that is asked under; `None`: the base FQDN.
+    fqdn: Option<String>,
     /// `None` until the first answer or the second miss: new calls treat it as up.
     up: Option<bool>,
+    /// Since when it has been up.
+    up_since: Option<Instant>,
     misses: u32,
     answered: Option<Instant>,
     last: String,
@@ -44,49 +56,124 @@ struct Probe {
     due: Instant,
 }
 
+/// What the targets of a trunk say under one FQDN.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Whether one of them takes our OPTIONS, and since when the first has.
+    pub(crate) up_since: Option<Instant>,
+    /// Whether none of them does: each has missed as often as it may.
+    pub(crate) down: bool,
+    /// The last 2xx of any.
+    pub(crate) answered: Option<Instant>,
+    /// What each brought last, in the order of the trunk.
+    pub(crate) last: Vec<(String, String)>,
+}
+
 impl Health {
     /// Follows the snapshot: new targets are probed at once, others keep their state, and those
     /// that are gone are forgotten.
     pub(crate) fn follow(core: &mut Core) {
         let plan = Arc::clone(&core.plan);
-        let wanted = |probe: &Probe| {
-            plan.trunks.iter().any(|trunk| {
-                trunk.options_interval.is_some()
-                    && trunk.name == probe.trunk
-                    && trunk.targets.contains(&probe.target)
-            })
-        };
-        core.health.probes.retain(|_, probe| wanted(probe));
-        for trunk in plan.trunks.iter().filter(|trunk| trunk.options_interval.is_some()) {
+        let names = names_of_trunks(&plan);
+        core.health.forget(&plan, &names);
+        let mut new = 0;
+        for (index, trunk) in plan.trunks.iter().enumerate() {
+            let Some(interval) = trunk.options_interval else { continue };
             for target in &trunk.targets {
-                if core.health.find(&trunk.name, target).is_some() {
-                    continue;
+                core.health_begin(&trunk.name, target, None, core.now.mono);
+            }
+            for fqdn in names.get(&index).into_iter().flatten() {
+                // Well within the interval, however many there are.
+                let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+                let wait = Duration::from_millis(new * PACE_MS % interval_ms);
+                for target in &trunk.targets {
+                    let due = core.now.mono + wait;
+                    new += u64::from(core.health_begin(&trunk.name, target, Some(fqdn), due));
                 }
-                let id = ProbeId(core.health.next);
-                core.health.next += 1;
-                let probe = Probe {
-                    trunk: trunk.name.clone(),
-                    target: target.clone(),
-                    up: None,
-                    misses: 0,
-                    answered: None,
-                    last: "not asked yet".into(),
-                    asked: None,
-                    due: core.now.mono,
-                };
-                core.health.probes.insert(id, probe);
-                core.arm(Duration::ZERO, Timer::Probe(id));
             }
         }
     }
 
-    fn find(&self, trunk: &str, target: &TargetName) -> Option<&Probe> {
-        self.probes.values().find(|probe| probe.trunk == trunk && probe.target == *target)
+    fn forget(&mut self, plan: &Plan, names: &HashMap<usize, BTreeSet<String>>) {
+        let wanted = |probe: &Probe| {
+            plan.trunks.iter().enumerate().any(|(index, trunk)| {
+                trunk.options_interval.is_some()
+                    && trunk.name == probe.trunk
+                    && trunk.targets.contains(&probe.target)
+                    && probe.fqdn.as_ref().is_none_or(|fqdn| {
+                        names.get(&index).is_some_and(|names| names.contains(fqdn))
+                    })
+            })
+        };
+        self.probes.retain(|_, probe| wanted(probe));
+        let probes = &self.probes;
+        self.base.retain(|id| probes.contains_key(id));
+        self.own.retain(|_, ids| {
+            ids.retain(|id| probes.contains_key(id));
+            !ids.is_empty()
+        });
     }
 
-    /// Whether new calls should try this target before those that are down.
-    pub(crate) fn is_up(&self, trunk: &str, target: &TargetName) -> bool {
-        self.find(trunk, target).is_none_or(|probe| probe.up != Some(false))
+    fn find(&self, trunk: &str, target: &TargetName, fqdn: Option<&str>) -> Option<&Probe> {
+        let ids = match fqdn {
+            None => &self.base,
+            Some(fqdn) => self.own.get(fqdn)?,
+        };
+        let mut probes = ids.iter().filter_map(|id| self.probes.get(id));
+        probes.find(|probe| probe.trunk == trunk && probe.target == *target)
+    }
+
+    /// Whether new calls under this FQDN should try this target before those that are down. One that
+    /// is no trunk of its own has the health of its base (TDR-OPT-010).
+    pub(crate) fn is_up(&self, trunk: &str, target: &TargetName, fqdn: Option<&str>) -> bool {
+        let own = fqdn.and_then(|fqdn| self.find(trunk, target, Some(fqdn)));
+        let probe = own.or_else(|| self.find(trunk, target, None));
+        probe.is_none_or(|probe| probe.up != Some(false))
+    }
+
+    /// What the targets of `trunk` say under this FQDN; `None` where they are not asked under it.
+    pub(crate) fn said(&self, trunk: &Trunk, fqdn: Option<&str>) -> Option<Said> {
+        let mut said = Said { down: true, ..Said::default() };
+        for target in &trunk.targets {
+            let Some(probe) = self.find(&trunk.name, target, fqdn) else { continue };
+            let first = [said.up_since, probe.up_since].into_iter().flatten().min();
+            said.up_since = first;
+            said.down &= probe.up == Some(false);
+            said.answered = said.answered.max(probe.answered);
+            said.last.push((target.to_string(), probe.last.clone()));
+        }
+        (!said.last.is_empty()).then_some(said)
+    }
+
+    /// The FQDNs of tenants that this trunk's targets are asked under, by name.
+    pub(crate) fn names_asked_under(&self, trunk: &str) -> Vec<String> {
+        let asked = |ids: &[ProbeId]| {
+            ids.iter().any(|id| self.probes.get(id).is_some_and(|probe| probe.trunk == trunk))
+        };
+        let names = self.own.iter().filter(|(_, ids)| asked(ids));
+        let mut names: Vec<String> = names.map(|(fqdn, _)| fqdn.clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// A drain is over: whoever was not asked meanwhile is asked now, under the base FQDN or those of the
+    /// tenant. A tenant's that waited for the host comes within its interval.
+    pub(crate) fn wake(core: &mut Core, tenant: Option<&str>) {
+        let plan = Arc::clone(&core.plan);
+        let tenant =
+            tenant.map(|name| plan.tenants.named(name).and_then(|at| plan.tenants.get(at)));
+        let ids: Vec<ProbeId> = match tenant {
+            None => core.health.base.clone(),
+            Some(tenant) => {
+                let fqdns = tenant.iter().flat_map(|tenant| &tenant.fqdns);
+                fqdns.filter_map(|fqdn| core.health.own.get(fqdn)).flatten().copied().collect()
+            }
+        };
+        for id in ids {
+            if core.leads_to_teams(id) && !core.keeps_quiet(id) && !probe_is_busy(core, id) {
+                ask_again(core, id, core.now.mono);
+            }
+        }
     }
 
     /// OPTIONS is due.
@@ -103,18 +190,18 @@ impl Health {
         let Some(interval) = plan.trunks.get(index).and_then(|trunk| trunk.options_interval) else {
             return;
         };
-        let target = probe.target.clone();
+        let (target, fqdn) = (probe.target.clone(), probe.fqdn.clone());
         let spread = interval * JITTER_PERCENT / 100;
         let jitter = spread.mul_f64(core.random_fraction() * 2.0);
         ask_again(core, id, core.now.mono + interval - spread + jitter);
-        if probe_is_busy(core, id) {
+        if probe_is_busy(core, id) || core.keeps_quiet(id) {
             return;
         }
         let Some(to) = core.target(&plan, index, &target) else {
             let why = format!("{} has no address", target.host);
             return Self::missed(core, id, why);
         };
-        let request = options(core, &plan, index, &target);
+        let request = options(core, &plan, (index, fqdn.as_deref()), &target);
         let client = core.layer.request(core.now.mono, Hop::Target(to.clone()), request);
         core.clients.insert(client, Owner::Probe(id));
         if let Some(probe) = core.health.probes.get_mut(&id) {
@@ -149,22 +236,23 @@ impl Health {
         probe.last = said.clone();
         probe.misses = 0;
         probe.answered = Some(core.now.mono);
+        probe.up_since.get_or_insert(core.now.mono);
         let (trunk, target) = (probe.trunk.clone(), probe.target.to_string());
         let was = probe.up.replace(true);
-        core.outputs.push_back(Output::Event(Event::Options {
+        let own = probe.fqdn.is_some();
+        let wakes = answered_from.and_then(|to| core.breakers.answers_options(&to));
+        wakes.into_iter().for_each(|event| core.emit(event));
+        // The health of a trunk's targets is that under its base FQDN.
+        if own {
+            return;
+        }
+        core.emit(Event::Options {
             trunk: trunk.clone(),
             target: target.clone(),
             direction: "out",
-        }));
-        let wakes = answered_from.and_then(|to| core.breakers.answers_options(&to));
-        wakes.into_iter().for_each(|event| core.emit(event));
+        });
         if was != Some(true) {
-            core.outputs.push_back(Output::Event(Event::TargetUp {
-                trunk,
-                target,
-                up: true,
-                why: said,
-            }));
+            core.emit(Event::TargetUp { trunk, target, up: true, why: said });
         }
     }
 
@@ -179,19 +267,15 @@ impl Health {
         probe.last.clone_from(&why);
         let (trunk, target) = (probe.trunk.clone(), probe.target.to_string());
         let down = probe.misses >= MISSES_MAX;
-        let was = probe.up;
+        let (was, own) = (probe.up, probe.fqdn.is_some());
         if down {
             probe.up = Some(false);
+            probe.up_since = None;
         } else {
             ask_again(core, id, core.now.mono + RETRY);
         }
-        if down && was != Some(false) {
-            core.outputs.push_back(Output::Event(Event::TargetUp {
-                trunk,
-                target,
-                up: false,
-                why,
-            }));
+        if down && was != Some(false) && !own {
+            core.emit(Event::TargetUp { trunk, target, up: false, why });
         }
     }
 
@@ -201,18 +285,20 @@ impl Health {
         for (index, trunk) in core.plan.trunks.iter().enumerate() {
             rows.extend(core.registrars.view(core, index, now));
             for target in &trunk.targets {
-                let probe = core.health.find(&trunk.name, target);
+                let probe = core.health.find(&trunk.name, target, None);
+                let quiet = trunk.kind == TrunkKind::Teams && core.drains.host();
                 rows.push(TargetView {
                     trunk: trunk.name.clone(),
                     target: target.to_string(),
                     address: core.addresses(&core.plan, index, target).first().copied(),
-                    up: core.is_up(&trunk.name, target),
+                    up: core.is_up(&trunk.name, target, None),
                     rests: core.rests(&core.plan, index, target, now),
                     answered_ago: probe
                         .and_then(|probe| probe.answered)
                         .map(|at| now.saturating_duration_since(at)),
                     last: match core.registrations.down(&trunk.name) {
                         Some(why) => why.to_owned(),
+                        None if quiet => "not asked while the host drains".into(),
                         None => probe.map_or_else(|| "OPTIONS is off".into(), |it| it.last.clone()),
                     },
                     calls: core.admission.trunk_calls(&trunk.name).iter().sum::<u32>() as usize,
@@ -234,9 +320,28 @@ fn probe_is_busy(core: &Core, id: ProbeId) -> bool {
     core.health.probes.get(&id).is_some_and(|probe| probe.asked.is_some())
 }
 
+/// The FQDNs of tenants that are trunks of their own, by the trunk that leads to Teams for them.
+fn names_of_trunks(plan: &Plan) -> HashMap<usize, BTreeSet<String>> {
+    let mut names: HashMap<usize, BTreeSet<String>> = HashMap::new();
+    for tenant in plan.tenants.iter().filter(|tenant| tenant.model == Model::Classic) {
+        for trunk in plan.teams_trunks_of(tenant) {
+            // The base is asked under anyway.
+            let own = tenant.fqdns.iter().filter(|fqdn| *fqdn != plan.base_of(trunk));
+            names.entry(trunk).or_default().extend(own.cloned());
+        }
+    }
+    names
+}
+
 /// OPTIONS as Microsoft wants them: FQDN in Contact, no user, no Record-Route (TDR-OPT-003, -004, -007).
-fn options(core: &mut Core, plan: &Plan, trunk: usize, target: &TargetName) -> Request {
-    let us = Identity::new(plan, trunk, None);
+/// The FQDN is that of a tenant that is a trunk of its own (TDR-MT-011), or the base.
+fn options(
+    core: &mut Core,
+    plan: &Plan,
+    (trunk, fqdn): (usize, Option<&str>),
+    target: &TargetName,
+) -> Request {
+    let us = Identity::new(plan, trunk, fqdn);
     let transport =
         plan.trunks.get(trunk).and_then(|t| plan.listeners.get(t.listener)).map(|l| l.transport);
     let uri = match transport {
@@ -277,7 +382,57 @@ impl Core {
 
     /// Whether new calls should try this target before those that are down: it answers OPTIONS, and
     /// a trunk where we are to be registered has not refused that.
-    pub(crate) fn is_up(&self, trunk: &str, target: &TargetName) -> bool {
-        self.health.is_up(trunk, target) && self.registrations.down(trunk).is_none()
+    pub(crate) fn is_up(&self, trunk: &str, target: &TargetName, fqdn: Option<&str>) -> bool {
+        self.health.is_up(trunk, target, fqdn) && self.registrations.down(trunk).is_none()
+    }
+
+    /// Begins to probe a target, first at `due`; whether it was not probed before.
+    fn health_begin(
+        &mut self,
+        trunk: &str,
+        target: &TargetName,
+        fqdn: Option<&String>,
+        due: Instant,
+    ) -> bool {
+        if self.health.find(trunk, target, fqdn.map(String::as_str)).is_some() {
+            return false;
+        }
+        let id = ProbeId(self.health.next);
+        self.health.next += 1;
+        let probe = Probe {
+            trunk: trunk.to_owned(),
+            target: target.clone(),
+            fqdn: fqdn.cloned(),
+            up: None,
+            up_since: None,
+            misses: 0,
+            answered: None,
+            last: "not asked yet".into(),
+            asked: None,
+            due,
+        };
+        self.health.probes.insert(id, probe);
+        match fqdn {
+            None => self.health.base.push(id),
+            Some(fqdn) => self.health.own.entry(fqdn.clone()).or_default().push(id),
+        }
+        self.timers.arm(due, Timer::Probe(id));
+        true
+    }
+
+    /// Whether this probe's target is to learn of no health of ours: Teams sends calls elsewhere once it
+    /// hears nothing (TDR-FO-016).
+    fn keeps_quiet(&self, id: ProbeId) -> bool {
+        let Some(probe) = self.health.probes.get(&id) else { return true };
+        let tenant = probe.fqdn.as_ref().and_then(|fqdn| self.plan.tenant_of_fqdn(fqdn));
+        let tenant = tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let drains = self.drains.host() || tenant.is_some_and(|it| self.drains.tenant(&it.name));
+        drains && self.leads_to_teams(id)
+    }
+
+    fn leads_to_teams(&self, id: ProbeId) -> bool {
+        let trunk = self.health.probes.get(&id).and_then(|it| self.plan.trunk_named(&it.trunk));
+        let trunk = trunk.and_then(|trunk| self.plan.trunks.get(trunk));
+        trunk.is_some_and(|trunk| trunk.kind == TrunkKind::Teams)
     }
 }

@@ -47,6 +47,8 @@ pub struct World {
     pub events: Vec<Event>,
     /// Whether a shutdown is complete.
     pub stopped: bool,
+    /// Whether a drained host may stop.
+    pub drained: bool,
     /// What routing hooks were asked so far.
     pub questions: Vec<RouteQuestion>,
     /// What they say, and how soon; without it a test answers by [`Self::hook_says`].
@@ -112,6 +114,7 @@ impl World {
             questions: Vec::new(),
             hook: None,
             stopped: false,
+            drained: false,
             media_refuses: false,
             unopened: BTreeSet::new(),
             plan,
@@ -155,6 +158,11 @@ impl World {
         self.seed
     }
 
+    /// The time as the core is told it.
+    pub fn time(&self) -> b2bua::Now {
+        self.clock.for_core()
+    }
+
     /// The monotonic time.
     pub fn now(&self) -> Instant {
         self.clock.now()
@@ -184,6 +192,17 @@ impl World {
         let asked = self.questions.last().expect("no hook was asked");
         let (call, tenant) = (asked.call, asked.tenant.clone());
         self.input(Input::RouteAnswer { call, tenant, answer });
+    }
+
+    /// Tells the core to take no new calls: none, or none of this tenant.
+    pub fn begin_drain(&mut self, tenant: Option<&str>, deadline: Option<Duration>) {
+        let until = deadline.map(|deadline| self.clock.now() + deadline);
+        self.input(Input::Drain { tenant: tenant.map(str::to_owned), until });
+    }
+
+    /// Tells the core to take calls again.
+    pub fn resume(&mut self, tenant: Option<&str>) {
+        self.input(Input::Resume { tenant: tenant.map(str::to_owned) });
     }
 
     /// Tells the core to stop.
@@ -507,6 +526,7 @@ impl World {
             Output::AskRoute(question) => self.ask_hook(now, *question),
             Output::Record(record) => self.records.push(*record),
             Output::Event(event) => self.events.push(event),
+            Output::Drained => self.drained = true,
             Output::Stopped => self.stopped = true,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::versions::Diff;
 use super::{ConfigFlag, Exit, complain, print, print_json};
-use crate::admin::{self, AlarmRow, Answer, CallRow, Request, TargetRow};
+use crate::admin::{self, AlarmRow, Answer, CallRow, FqdnRow, Request, TargetRow};
 use crate::config;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -90,7 +90,10 @@ impl Flags {
         match (self.json, answer) {
             (true, answer) => print_json(&as_json(answer)),
             (false, Answer::Calls { calls }) => print(&calls_text(&calls)),
-            (false, Answer::Trunks { targets }) => print(&trunks_text(&targets)),
+            (false, Answer::Trunks { targets, fqdns }) => {
+                print(&trunks_text(&targets));
+                print(&fqdns_text(&fqdns));
+            }
             (false, Answer::Alarms { alarms }) => print(&alarms_text(&alarms)),
             (false, Answer::Reloaded { generation, problems }) => {
                 problems_told(&problems);
@@ -108,6 +111,8 @@ impl Flags {
                 false,
                 Answer::Call { .. }
                 | Answer::Route(_)
+                | Answer::Teams { .. }
+                | Answer::Drains { .. }
                 | Answer::Differs { .. }
                 | Answer::Replayed(_)
                 | Answer::Generations { .. }
@@ -146,7 +151,9 @@ pub(super) fn as_json(answer: Answer) -> serde_json::Value {
     match answer {
         Answer::Calls { calls } => json!({ "calls": calls }),
         Answer::Call { call, media } => json!({ "call": call, "media": media }),
-        Answer::Trunks { targets } => json!({ "targets": targets }),
+        Answer::Trunks { targets, fqdns } => json!({ "targets": targets, "fqdns": fqdns }),
+        Answer::Teams { fqdns, drains } => json!({ "fqdns": fqdns, "drains": drains }),
+        Answer::Drains { drains } => json!({ "ok": true, "drains": drains }),
         Answer::Alarms { alarms } => json!({ "alarms": alarms }),
         Answer::Reloaded { generation, problems } => {
             json!({ "ok": problems.is_empty(), "generation": generation, "problems": problems })
@@ -215,6 +222,35 @@ fn trunks_text(targets: &[TargetRow]) -> String {
         ]
     });
     table(&head, rows)
+}
+
+/// How Microsoft sees us: by which name, what it took, and what it sends.
+fn fqdns_text(fqdns: &[FqdnRow]) -> String {
+    if fqdns.is_empty() {
+        return String::new();
+    }
+    let head = ["TRUNK", "FQDN", "TAKES OURS", "OPTIONS FROM MICROSOFT"];
+    let rows = fqdns.iter().map(|row| {
+        let took = match row.answered_seconds_ago {
+            Some(ago) => format!("{ago} s ago"),
+            None if row.asks => "never".into(),
+            None => "not asked".into(),
+        };
+        [row.trunk.clone(), row.fqdn.clone(), took, seen(row)]
+    });
+    format!("\n{}", table(&head, rows))
+}
+
+/// When each region was heard last.
+pub(super) fn seen(row: &FqdnRow) -> String {
+    let regions = row.regions.iter().map(|it| format!("{} {} s ago", it.region, it.seconds_ago));
+    let regions: Vec<String> = regions.collect();
+    match (regions.is_empty(), row.unseen_seconds) {
+        (true, None) => "none yet".into(),
+        (true, Some(for_seconds)) => format!("none for {for_seconds} s: it cannot connect to us"),
+        (false, None) => regions.join(", "),
+        (false, Some(_)) => format!("{}: it cannot connect to us", regions.join(", ")),
+    }
 }
 
 fn alarms_text(alarms: &[AlarmRow]) -> String {

@@ -7,11 +7,13 @@ mod ask;
 mod call;
 mod check;
 mod demo;
+mod drain;
 mod replay;
 mod route;
 mod run;
 mod schema;
 mod sip;
+mod teams;
 mod tenants;
 mod versions;
 
@@ -44,6 +46,8 @@ enum Verb {
     Reload(ask::Reload),
     Diff(versions::Diff),
     Rollback(versions::Rollback),
+    Drain(drain::Drain),
+    Teams(teams::Teams),
     Tenants(tenants::Tenants),
     Schema(schema::Schema),
 }
@@ -63,6 +67,8 @@ impl Verb {
             Self::Reload(reload) => reload.run(),
             Self::Diff(diff) => diff.run(),
             Self::Rollback(rollback) => rollback.run(),
+            Self::Drain(drain) => drain.run(),
+            Self::Teams(teams) => teams.run(),
             Self::Tenants(tenants) => tenants.run(),
             Self::Schema(schema) => schema.run(),
         }

@@ -8,7 +8,7 @@ use super::problem::Problems;
 use super::route::{self, Tables};
 use super::tenant::TenantDraft;
 use super::trunk::TrunkDraft;
-use super::{Certificate, accounts, hook, music, overlap, rates, tls_check};
+use super::{Certificate, accounts, hook, music, naming, overlap, rates, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
     Ceiling, Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant,
@@ -50,6 +50,7 @@ pub(crate) fn host(directory: &Path, host: &HostDraft, problems: &Problems) -> A
         format_fits(trunk, host, problems);
     }
     idle_listeners(host, &linked, problems);
+    naming::host(host, &linked, problems);
     overlap::host(host, problems);
     let certificates = tls_check::certificates(directory, host, problems);
     tls_check::teams(host, &linked, &certificates, problems);
@@ -144,6 +145,7 @@ impl<'a> Ground<'a> {
     pub(crate) fn tenant(&self, draft: &TenantDraft, problems: &Problems) -> Option<Tenant> {
         let (routes, teams_trunks) = route::link(draft, &self.tables, problems);
         tls_check::tenant(self, draft, &teams_trunks, problems);
+        naming::tenant(self, draft, &teams_trunks, problems);
         let country = draft.country.or(self.tables.host.country);
         let fraud = self.classes.ceilings(&draft.fraud, country, problems);
         let hook = match &draft.hook {
@@ -400,6 +402,7 @@ fn trunk(
     Some(Trunk {
         name: draft.name.as_ref()?.value.clone(),
         kind: draft.kind?,
+        fqdn: draft.fqdn.as_ref().map(|fqdn| fqdn.value.clone()),
         listener,
         targets: draft.target_names(transport),
         sources: draft.source_blocks(),
@@ -447,6 +450,7 @@ fn tenant(
 ) -> Option<Tenant> {
     Some(Tenant {
         name: draft.name.clone(),
+        model: draft.model,
         fqdns: draft.fqdns.iter().map(|at| at.value.clone()).collect(),
         numbers: draft.numbers.iter().map(|at| at.value).collect(),
         limits: draft.limits.all,
@@ -457,6 +461,7 @@ fn tenant(
         routes: routes?,
         country: draft.country.or(host.country),
         timezone: draft.timezone.clone(),
+        progress_after: draft.progress_after,
         hold: draft.hold,
         transfer: draft.transfer,
         emergency: route::emergency_numbers(draft, host),

@@ -3,7 +3,7 @@
 //! ```text
 //! source.rs    bytes, lines, syntax          value.rs       one value
 //! reader.rs    one table, key by key         host.rs  trunk.rs  tenant.rs  route.rs    one file
-//! assemble.rs  names.rs  overlap.rs  tls_check.rs           what tables say about each other
+//! assemble.rs  names.rs  naming.rs  overlap.rs  tls_check.rs   what tables say about each other
 //! disk.rs      what has changed              hostside.rs  version.rs         one file, judged
 //! settle.rs    who gets a number             store.rs       all of it, in force or about to be
 //! schema/      the same keys as data, for editors
@@ -22,6 +22,7 @@ mod host;
 mod hostside;
 mod music;
 mod names;
+mod naming;
 mod nearest;
 mod numbers;
 mod overlap;

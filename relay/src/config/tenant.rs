@@ -9,9 +9,11 @@ use super::route::{self, RouteDraft};
 use super::source::Source;
 use super::{teams, value};
 use b2bua::numbering::Country;
-use b2bua::plan::{HoldPolicy, NumberRange, TransferPolicy};
+use b2bua::plan::{HoldPolicy, Model, NumberRange, TransferPolicy};
 use jiff::tz::TimeZone;
+use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::Duration;
 
 /// FQDNs of one tenant.
 const FQDNS_MAX: usize = 64;
@@ -24,6 +26,7 @@ const EMERGENCY_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct TenantDraft {
     pub(crate) name: String,
+    pub(crate) model: Model,
     pub(crate) fqdns: Vec<At<String>>,
     pub(crate) numbers: Vec<At<NumberRange>>,
     pub(crate) limits: LimitsDraft,
@@ -36,14 +39,20 @@ pub(crate) struct TenantDraft {
     pub(crate) transfer: TransferPolicy,
     /// `None`: those of its country.
     pub(crate) emergency: Option<Vec<At<String>>>,
+    pub(crate) progress_after: Option<Duration>,
     pub(crate) timezone: Option<TimeZone>,
     pub(crate) hook: Option<HookDraft>,
     pub(crate) damaged: bool,
 }
 
+/// Microsoft gives up after 10 s, or as long as an admin has said.
+const PROGRESS_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+
 /// Who does a transfer, in a tenant and in a carrier trunk.
 pub(super) const TRANSFER: &[(&str, TransferPolicy)] =
     &[("refer", TransferPolicy::Refer), ("none", TransferPolicy::None)];
+
+const MODEL: &[(&str, Model)] = &[("carrier", Model::Carrier), ("classic", Model::Classic)];
 
 const HOLD: &[(&str, HoldPolicy)] =
     &[("inactive", HoldPolicy::Inactive), ("absorb", HoldPolicy::Absorb)];
@@ -70,12 +79,14 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     if fqdns.is_none() {
         top.missing("fqdns", Some("the names Teams knows this tenant's SBC by: fqdns = [\"contoso.sbc1.example.net\"]".to_owned()));
     }
+    let model = top.optional_or("model", value::one_of(MODEL), Model::default());
     let owned = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
     let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled);
     let limits = top.section("limits", guard::limits(guard::FROM)).unwrap_or_default();
     let fraud = top.each("fraud", "fraud", "class", guard::fraud);
     let suspended = top.optional_or("suspended", value::flag, false);
     let country = top.optional("country", value::country).map(|at| at.value);
+    let progress = top.optional("progress_after", value::off_or_duration(PROGRESS_AFTER));
     let timezone = top.optional("timezone", value::timezone).map(|at| at.value);
     let hold = top.optional_or("hold", value::one_of(HOLD), HoldPolicy::default());
     let transfer = top.optional_or("transfer", value::one_of(TRANSFER), TransferPolicy::default());
@@ -92,6 +103,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     }
     TenantDraft {
         name,
+        model,
         fqdns: fqdns.unwrap_or_default(),
         numbers: owned,
         limits,
@@ -103,6 +115,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         hold,
         transfer,
         emergency,
+        progress_after: progress.and_then(|at| at.value),
         timezone,
         hook: top.section("hook", hook::read),
         damaged: false,

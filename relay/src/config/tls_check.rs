@@ -75,17 +75,19 @@ pub(crate) fn teams(
     problems: &Problems,
 ) {
     let mut judged = BTreeSet::new();
-    for (_, index, certificate) in teams_certificates(host, linked, certificates) {
+    for (trunk, index, certificate) in teams_certificates(host, linked, certificates) {
         let draft = &host.certificates[index];
         if judged.insert(index)
             && let Some(chain) = &draft.chain
         {
             judge(&certificate.identity, &draft.whose, chain.place, problems);
         }
-        if let Some(fqdn) = &host.fqdn
+        let own = host.trunks[trunk].fqdn.as_ref();
+        if let Some(fqdn) = own.or(host.fqdn.as_ref())
             && !certificate.identity.covers(&fqdn.value)
         {
-            uncovered("[node]", fqdn, certificate, problems);
+            let whose = if own.is_some() { &host.trunks[trunk].whose } else { "[node]" };
+            uncovered(whose, fqdn, certificate, problems);
         }
     }
 }

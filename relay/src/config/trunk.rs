@@ -40,6 +40,8 @@ pub(crate) struct TrunkDraft {
     pub(crate) name: Option<At<String>>,
     pub(crate) kind: Option<TrunkKind>,
     pub(crate) cloud: Cloud,
+    /// Its base FQDN, if it is not the host's (a Teams trunk).
+    pub(crate) fqdn: Option<At<String>>,
     pub(crate) listener: Option<At<String>>,
     pub(crate) targets: Vec<At<(String, Option<u16>)>>,
     pub(crate) sources: Vec<At<Cidr>>,
@@ -114,6 +116,13 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
             table.optional_or("cloud", value::one_of(CLOUDS), Cloud::default())
         }
     };
+    let fqdn = match teams {
+        true => table.optional("fqdn", teams::sbc_fqdn),
+        false => {
+            table.idle("fqdn", "a carrier knows us by the listener's address");
+            None
+        }
+    };
     let targets = table.list("targets", 1..=TARGETS_MAX, |v| {
         if teams { teams_target(v) } else { value::target(v) }
     });
@@ -152,6 +161,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         name,
         kind,
         cloud,
+        fqdn,
         listener: table.required("listener", value::name),
         targets: targets.unwrap_or_default(),
         sources: sources.unwrap_or_default(),

@@ -301,6 +301,9 @@ ports = "{first}-{last}"
 "{one}" = ["{ip1}"]
 "{two}" = ["{ip2}"]
 "{three}" = ["{ip3}"]
+"{SBC_NAME}" = ["{SBC}"]
+"{CONTOSO_NAME}" = ["{SBC}"]
+"{FABRIKAM_NAME}" = ["{SBC}"]
 
 [[certificate]]
 name = "sbc"

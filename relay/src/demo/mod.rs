@@ -117,12 +117,17 @@ async fn perform(programme: &Programme, folder: &Folder) -> Result<Option<bool>,
     let told = tokio::select! {
         told = play_all(&stage) => Some(told),
         () = interrupted.recv() => None,
+        () = stage.gone() => {
+            progress.say("sbc", "was drained before all was played");
+            None
+        }
     };
     if let Some(told) = &told {
         tell(programme, told, folder.path(), &stage);
         if !programme.once {
             tokio::select! {
                 () = encores(&stage) => {}
+                () = stage.gone() => progress.say("sbc", "is drained"),
                 () = interrupted.recv() => {}
             }
         }

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// What Teams plays and the carriers play: far enough apart, and whole periods in 20 ms.
@@ -97,6 +97,8 @@ pub(super) struct Stage {
     pub(super) metrics: SocketAddr,
     admin_socket: PathBuf,
     end: oneshot::Sender<()>,
+    /// Whether the SBC has ended by itself, as it was drained.
+    gone: watch::Receiver<bool>,
     sbc: JoinHandle<()>,
 }
 
@@ -123,9 +125,11 @@ impl Stage {
         let daemon = Daemon::start(dir, started, recorder.clone()).await?;
         let metrics = daemon.metrics();
         let (end, ended) = oneshot::channel::<()>();
-        let sbc = tokio::spawn(daemon.serve_until(async {
-            let _ = ended.await;
-        }));
+        let (went, gone) = watch::channel(false);
+        let sbc = tokio::spawn(async move {
+            daemon.serve_until(async { drop(ended.await) }).await;
+            went.send_replace(true);
+        });
         let ports = &lab.ports;
         progress.say(
             "sbc",
@@ -144,6 +148,7 @@ impl Stage {
             metrics,
             admin_socket,
             end,
+            gone,
             sbc,
         })
     }
@@ -184,7 +189,7 @@ impl Stage {
         let socket = self.admin_socket.clone();
         let asked = tokio::task::spawn_blocking(move || admin::ask(&socket, Request::Trunks));
         match asked.await {
-            Ok(Ok(Answer::Trunks { targets })) => targets,
+            Ok(Ok(Answer::Trunks { targets, .. })) => targets,
             _ => Vec::new(),
         }
     }
@@ -200,6 +205,13 @@ impl Stage {
             all.extend(seen.into_iter().map(|what| format!("{}: {what}", peer.name)));
         }
         all
+    }
+
+    /// Waits until the SBC has ended by itself.
+    pub(super) async fn gone(&self) {
+        let mut gone = self.gone.clone();
+        // Whoever would tell is gone with it.
+        drop(gone.wait_for(|gone| *gone).await);
     }
 
     /// Ends the SBC in order, then the sides around it.

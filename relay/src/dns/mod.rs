@@ -7,7 +7,7 @@ mod lookup;
 
 use crate::alarms::{self, Alarms, Subject};
 use b2bua::Plan;
-use b2bua::locate::{Age, Directory, Located, Output, Question, Sought};
+use b2bua::locate::{Age, Directory, Kind, Located, Output, Question, Record, Sought};
 use hickory_resolver::TokioResolver;
 use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -188,6 +188,66 @@ impl<C: Fn() -> Instant> Dns<C> {
         }
     }
 }
+
+/// The addresses of these names, each looked up once: for who looks at how things are, not for calls.
+pub(crate) async fn addresses(names: Vec<String>) -> BTreeMap<String, Result<Vec<IpAddr>, String>> {
+    let resolver = match lookup::of_host() {
+        Ok(resolver) => resolver,
+        Err(error) => {
+            let why = error.to_string();
+            return names.into_iter().map(|name| (name, Err(why.clone()))).collect();
+        }
+    };
+    let room = Arc::new(tokio::sync::Semaphore::new(LOOKUPS_MAX));
+    let mut lookups = JoinSet::new();
+    for name in names {
+        let (resolver, room) = (resolver.clone(), Arc::clone(&room));
+        lookups.spawn(async move {
+            let _permit = room.acquire_owned().await;
+            let ask = |kind| lookup::ask(resolver.clone(), Question { name: name.clone(), kind });
+            let both = async { tokio::join!(ask(Kind::A), ask(Kind::Aaaa)) };
+            let found = match tokio::time::timeout(LOOKUP_MAX, both).await {
+                Ok((v4, v6)) => either(v4, v6),
+                Err(_) => Err("DNS does not answer".to_owned()),
+            };
+            (name, found)
+        });
+    }
+    let mut found = BTreeMap::new();
+    while let Some(done) = lookups.join_next().await {
+        found.extend(done.ok());
+    }
+    found
+}
+
+/// The addresses of both families; that there are none is told only if there are none of either.
+fn either(v4: b2bua::locate::Answer, v6: b2bua::locate::Answer) -> Result<Vec<IpAddr>, String> {
+    use b2bua::locate::Answer::{Failed, Nothing, Records};
+    let mut addresses = Vec::new();
+    let mut why = None;
+    for answer in [v4, v6] {
+        match answer {
+            Records { records, .. } => {
+                addresses.extend(records.into_iter().filter_map(|it| match it {
+                    Record::Address(address) => Some(address),
+                    _ => None,
+                }))
+            }
+            Nothing { .. } => {}
+            Failed { why: failed } => why = Some(failed),
+        }
+    }
+    match (addresses.is_empty(), why) {
+        (false, _) => Ok(addresses),
+        (true, None) => Err("there is no such record".to_owned()),
+        (true, Some(why)) => Err(why),
+    }
+}
+
+/// Look-ups at once.
+const LOOKUPS_MAX: usize = 32;
+/// What one may take.
+const LOOKUP_MAX: Duration = Duration::from_secs(6);
 
 async fn sleep_until(due: Option<Instant>) {
     match due {

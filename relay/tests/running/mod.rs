@@ -35,6 +35,11 @@ fn free_port() -> u16 {
 impl Running {
     /// One that serves the tenant contoso and answers.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_with(name, |host| host)
+    }
+
+    /// The same with another text of the host's file.
+    pub(crate) fn start_with(name: &str, vary: impl FnOnce(String) -> String) -> Self {
         let name = format!("tollgate-reload-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&path);
@@ -44,7 +49,7 @@ impl Running {
         let names = ["sbc1.example.net", "*.sbc1.example.net"];
         authority.leaf(&names).unwrap().write(&path, "wild").unwrap();
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let host = host(metrics, [free_port(), free_port()], "");
+        let host = vary(host(metrics, [free_port(), free_port()], ""));
         std::fs::write(path.join("tollgate.toml"), host).unwrap();
         let contoso = tenant("contoso", "+4930123450-+4930123459", 200);
         std::fs::write(path.join("tenants.d/contoso.toml"), contoso).unwrap();
@@ -60,7 +65,16 @@ impl Running {
         self.wait_for("readiness", || self.is_ready());
     }
 
+    /// How it ended, once it has by itself.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().unwrap()?;
+        Some(status.code().unwrap_or(-1))
+    }
+
     fn stop(&mut self) {
+        if self.ended().is_some() {
+            return;
+        }
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         let _ = self.child.wait();
@@ -102,8 +116,13 @@ impl Running {
     }
 
     pub(crate) fn metrics(&self) -> String {
+        self.http("/metrics")
+    }
+
+    /// The whole response.
+    pub(crate) fn http(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.metrics).unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
@@ -121,6 +140,25 @@ impl Running {
             assert!(began.elapsed() < PATIENCE, "{what}: {:?}", self.ask(&["alarms"]));
             pause(PAUSE);
         }
+    }
+
+    /// Waits until `now` gives this.
+    pub(crate) fn wait_until(
+        &mut self,
+        what: &str,
+        mut now: impl FnMut(&mut Self) -> Option<i32>,
+        is: i32,
+    ) {
+        #[expect(clippy::disallowed_methods, reason = "a process is waited for")]
+        let began = Instant::now();
+        let found = loop {
+            if let Some(found) = now(self) {
+                break found;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what} in vain");
+            pause(PAUSE);
+        };
+        assert_eq!(found, is, "{what}");
     }
 
     /// About as long as it takes to notice a change.

@@ -53,10 +53,16 @@ impl B2bua {
 
     /// The host stops: nobody waits any more.
     pub(super) fn stop_asking(&mut self) {
-        for (id, asking) in std::mem::take(&mut self.asking) {
-            asking.shut_down(&mut self.core);
-            self.decided(id, None);
+        for id in self.asking.keys().copied().collect::<Vec<_>>() {
+            self.stop_asking_about(id);
         }
+    }
+
+    /// The host or the tenant of this call stops: it is refused.
+    pub(super) fn stop_asking_about(&mut self, id: CallId) {
+        let Some(asking) = self.asking.remove(&id) else { return };
+        asking.shut_down(&mut self.core);
+        self.decided(id, None);
     }
 
     fn decided(&mut self, id: CallId, call: Option<Call>) {

@@ -128,15 +128,21 @@ impl B2bua {
             request.request_uri().map(|uri| String::from_utf8_lossy(uri.host).to_ascii_lowercase());
         let host = host.unwrap_or_default();
         let teams = plan.trunks.get(trunk).is_some_and(|trunk| trunk.kind == TrunkKind::Teams);
-        let ours = host == plan.node.fqdn
+        let ours = host == plan.base_of(trunk)
             || plan.tenant_of_fqdn(&host).is_some()
             || host.parse::<IpAddr>().is_ok();
         if teams && !ours {
             self.core.emit(Event::Discarded { reason: "unknown_fqdn" });
             return self.refuse(server, request, 404);
         }
-        if self.core.stopping {
+        // A carrier learns so that calls go elsewhere. Teams learns by missing ours (TDR-OPT-022).
+        if self.core.stopping || (!teams && self.core.drains.host()) {
             return self.refuse(server, request, 503);
+        }
+        if teams {
+            let fqdn = plan.tenant_of_fqdn(&host).map_or(plan.base_of(trunk), |_| host.as_str());
+            let (now, from) = (self.core.now.mono, flow.remote.ip());
+            self.core.microsoft.asked(now, (&*flow.trunk, fqdn), from, request);
         }
         let fqdn = plan.tenant_of_fqdn(&host).map(|_| host.as_str());
         let us = Identity::new(&plan, trunk, fqdn);

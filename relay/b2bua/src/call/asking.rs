@@ -71,10 +71,16 @@ impl Asking {
         self.arrival.cancelled(core, &self.open, reason);
     }
 
-    /// The host stops.
+    /// Whether it is a call of this tenant.
+    pub(crate) fn is_of(&self, name: &str) -> bool {
+        let tenant = self.arrival.plan().tenants.get(self.open.prepared.question.tenant);
+        tenant.is_some_and(|tenant| tenant.name == name)
+    }
+
+    /// The host or the tenant stops.
     pub(crate) fn shut_down(self, core: &mut Core) {
         let tenant = Some(self.open.prepared.question.tenant);
-        let refused = Refused::new(Reject::Draining, "the host is stopping", tenant);
+        let refused = Refused::new(Reject::Draining, "calls are ended here", tenant);
         self.arrival.refuse(core, &refused, &self.open.trace);
     }
 }

@@ -62,7 +62,7 @@ impl Call {
             // The URI goes as it is; a Teams user has no number in it.
             let unnamed = Called { user: String::new(), number: String::new() };
             let called = Called::of(&uri).unwrap_or(unnamed);
-            let mut candidates = candidates(core, &plan, &[trunk], false);
+            let mut candidates = candidates(core, &plan, (&[trunk], &self.fqdn), false);
             candidates.sort_by_key(|candidate| candidate.target.host != host);
             let referred = Referred { uri: Some(refer.target.clone()), by };
             let (emergency, classes, whose) = (false, Vec::new(), self.whose());
@@ -138,7 +138,7 @@ impl Call {
         let plan = Arc::clone(&self.plan);
         let emergency = decision.emergency;
         Ok(Some(Destination {
-            candidates: candidates(core, &plan, &trunks, emergency),
+            candidates: candidates(core, &plan, (&trunks, &self.fqdn), emergency),
             emergency,
             classes: Vec::new(),
             called,

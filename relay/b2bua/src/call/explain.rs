@@ -143,6 +143,12 @@ pub(crate) fn explain(core: &mut Core, inquiry: &Inquiry) -> Result<Explanation,
     };
     let ruled = whose(&plan, &question)
         .and_then(|()| ruling::rule(Bounds::of(core), &plan, question, &mut trace));
+    let ruled = ruled.and_then(|ruling| match core.drains.refusal(&tenant.name) {
+        Some(why) if !ruling.decision.emergency => {
+            Err(Refused::new(Reject::Draining, why, Some(index)))
+        }
+        _ => Ok(ruling),
+    });
     let (before, after) = trace.notes();
     let mut explanation = Explanation {
         tenant: tenant.name.clone(),
@@ -181,9 +187,11 @@ fn whose(plan: &Plan, question: &Question) -> Result<(), Refused> {
 fn settled(core: &mut Core, plan: &Plan, ruling: &Ruling, explanation: &mut Explanation) {
     let decision = &ruling.decision;
     explanation.emergency = decision.emergency;
-    let candidates = candidates(core, plan, &decision.trunks, decision.emergency);
-    explanation.targets =
-        candidates.iter().map(|candidate| state(core, plan, candidate, ruling)).collect();
+    let tenant = plan.tenants.named(&explanation.tenant).and_then(|index| plan.tenants.get(index));
+    let fqdn = tenant.and_then(|tenant| tenant.fqdns.first()).unwrap_or(&plan.node.fqdn);
+    let candidates = candidates(core, plan, (&decision.trunks, fqdn), decision.emergency);
+    let states = candidates.iter().map(|candidate| state(core, plan, (candidate, fqdn), ruling));
+    explanation.targets = states.collect();
     for target in &mut explanation.targets {
         target.numbers = told(plan, (&explanation.tenant, explanation.direction), ruling, target);
     }
@@ -216,11 +224,16 @@ fn told(
     (if hides { "anonymous".to_owned() } else { numbers.caller.number() }, called.number)
 }
 
-fn state(core: &Core, plan: &Plan, candidate: &Candidate, ruling: &Ruling) -> TargetState {
+fn state(
+    core: &Core,
+    plan: &Plan,
+    (candidate, fqdn): (&Candidate, &str),
+    ruling: &Ruling,
+) -> TargetState {
     let emergency = ruling.decision.emergency;
     let trunk = plan.trunks.get(candidate.trunk);
     let name = trunk.map_or("?", |trunk| trunk.name.as_str());
-    let up = core.is_up(name, &candidate.target);
+    let up = core.is_up(name, &candidate.target, Some(fqdn));
     let (address, state) = match &candidate.to {
         Err(why) => (None, *why),
         Ok(hop) => {

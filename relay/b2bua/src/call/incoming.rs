@@ -206,6 +206,9 @@ impl Arrival {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
         }
         let Whom { tenant, fqdn, numbers, emergency } = self.whom(trace)?;
+        if self.direction == RouteFrom::Teams {
+            core.microsoft.called(core.now.mono, &self.new.flow.trunk, &fqdn);
+        }
         if self.max_forwards == 0 {
             return Err(Refused::new(Reject::Loop, "Max-Forwards ran out", Some(tenant)));
         }
@@ -221,6 +224,9 @@ impl Arrival {
             draw: core.rng.next_u64(),
         };
         let mut prepared = ruling::prepare(&self.plan, question, trace)?;
+        if let Some(why) = drained(core, &self.plan, &prepared) {
+            return Err(Refused::new(Reject::Draining, why, Some(tenant)));
+        }
         let crossing = std::mem::take(&mut prepared.question.crossing);
         prepared.question.crossing = crossing.for_emergency(prepared.emergency);
         // Nobody need be asked where a call goes that cannot be made.
@@ -243,6 +249,7 @@ impl Arrival {
         core.servers.insert(self.new.server, call.id);
         core.dialogs.insert(call.a.key(), (call.id, PeerLeg::A));
         core.emit(Event::CallStarted { direction: call.direction, tenant: call.tenant.clone() });
+        call.arm_progress(core);
         match call.try_next(core) {
             Fate::Lives => Some(call),
             Fate::Done => None,
@@ -264,7 +271,8 @@ impl Arrival {
         let Ruling { called, caller, crossing, decision, classes } = ruling;
         let whose =
             Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };
-        let candidates = candidates(core, &self.plan, &decision.trunks, decision.emergency);
+        let way = (&*decision.trunks, fqdn.as_str());
+        let candidates = candidates(core, &self.plan, way, decision.emergency);
         note_resting(&self.plan, &candidates, trace);
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
@@ -313,6 +321,7 @@ impl Arrival {
             plan: Arc::clone(&self.plan),
             direction: self.direction,
             tenant: record.tenant.clone().unwrap_or_default(),
+            emergency,
             fqdn,
             a,
             b: None,
@@ -468,10 +477,12 @@ impl Arrival {
 /// ones first, then those that failed a moment ago, then those of targets that are down. None of
 /// these is never tried (TDR-FO-005); one that has asked for a pause is (RFC 3261, 21.5.4), but
 /// for an emergency.
+///
+/// Whether a target is up may be another matter for the `fqdn` that is called under than for others.
 pub(super) fn candidates(
     core: &mut Core,
     plan: &Plan,
-    trunks: &[usize],
+    (trunks, fqdn): (&[usize], &str),
     emergency: bool,
 ) -> Vec<Candidate> {
     let mut ranked = Vec::new();
@@ -528,7 +539,7 @@ pub(super) fn candidates(
             if endpoints.is_empty() {
                 rank(core, false, candidate(Err("no_address")));
             }
-            let up = core.is_up(&trunk.name, target);
+            let up = core.is_up(&trunk.name, target, Some(fqdn));
             for to in endpoints.into_iter().take(most) {
                 rank(core, up, candidate(Ok(to)));
             }
@@ -562,6 +573,13 @@ fn wake_one(ranked: &mut Vec<(Rank, Candidate)>, mut resting: Vec<(Duration, Can
         first.1.last_resort = true;
     }
     ranked.extend(resting.into_iter().map(|(_, candidate, _)| (Rank::Down, candidate)));
+}
+
+/// Why a call is refused as its tenant or the host takes no new calls; emergency calls always pass
+/// (TDR-FO-016, TDR-MT-007).
+pub(super) fn drained(core: &Core, plan: &Plan, prepared: &Prepared) -> Option<String> {
+    let tenant = plan.tenants.get(prepared.question.tenant).filter(|_| !prepared.emergency)?;
+    core.drains.refusal(&tenant.name)
 }
 
 /// Which reject a refused offer is.

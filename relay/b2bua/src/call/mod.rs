@@ -14,6 +14,7 @@ pub(crate) mod keys;
 mod noticed;
 pub(crate) mod numbers;
 mod offerless;
+mod progress;
 mod redirect;
 mod referral;
 mod reinvite;
@@ -67,6 +68,8 @@ pub(crate) struct Call {
     plan: Arc<Plan>,
     direction: RouteFrom,
     tenant: String,
+    /// It was made to an emergency number.
+    emergency: bool,
     /// The tenant's FQDN on the Teams leg of this call (TDR-MT-003).
     fqdn: String,
     /// The leg its INVITE came in on.
@@ -258,6 +261,16 @@ impl Call {
             Method::Notify => self.answer(core, &ask, 481),
             _ => self.answer(core, &ask, 405),
         }
+    }
+
+    /// Whether it is a call of this tenant.
+    pub(crate) fn is_of(&self, tenant: &str) -> bool {
+        self.tenant == tenant
+    }
+
+    /// Whether it was made to an emergency number.
+    pub(crate) const fn is_emergency(&self) -> bool {
+        self.emergency
     }
 
     /// Whose call it is: what of it is begun later is no emergency call.

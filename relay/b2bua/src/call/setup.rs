@@ -378,6 +378,10 @@ impl Call {
             setup.returned = Returned::of(of, response);
         }
         self.target_answered_so(core, trunk, response.status);
+        if let Some(of) = plan.trunks.get(trunk).filter(|_| response.status >= 200) {
+            let names = (of.name.as_str(), self.fqdn.as_str());
+            core.microsoft.answered(core.now.mono, of.kind, names, response);
+        }
         match response.status {
             100 => Fate::Lives,
             101..=199 => self.ringing(core, hop, response),

@@ -45,7 +45,7 @@ pub use rewrite::{Change, Party, Rewrite, RulePlace, Subject, Way, can_be_number
 pub use route::{PRIORITY_DEFAULT, Rare, Route, RouteFrom, Step, Steps};
 pub use schedule::{NoSpan, Schedule, Span, local, weekday};
 pub use shared::Shared;
-pub use tenant::{HoldPolicy, Tenant, TransferPolicy};
+pub use tenant::{HoldPolicy, Model, Tenant, TransferPolicy};
 pub use tenants::Tenants;
 pub use trunk::{
     EarlyMedia, HoldDialect, Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind,
@@ -133,6 +133,26 @@ impl Plan {
     /// The index of the trunk of this name.
     pub fn trunk_named(&self, name: &str) -> Option<usize> {
         self.trunks.iter().position(|trunk| trunk.name == name)
+    }
+    /// The base FQDN of a trunk to Teams.
+    pub fn base_of(&self, trunk: usize) -> &str {
+        let own = self.trunks.get(trunk).and_then(|trunk| trunk.fqdn.as_deref());
+        own.unwrap_or(&self.node.fqdn)
+    }
+    /// The trunks that lead to Teams for a tenant: those that its routes for carriers name, else the
+    /// first there is.
+    pub fn teams_trunks_of(&self, tenant: &Tenant) -> Vec<usize> {
+        let teams = |index: &usize| {
+            self.trunks.get(*index).is_some_and(|trunk| trunk.kind == TrunkKind::Teams)
+        };
+        let routes = tenant.routes.iter().filter(|route| route.from == RouteFrom::Carrier);
+        let mut named: Vec<usize> = routes.flat_map(|it| it.to.trunks()).filter(teams).collect();
+        named.sort_unstable();
+        named.dedup();
+        if named.is_empty() {
+            named.extend((0..self.trunks.len()).find(teams));
+        }
+        named
     }
     /// The tenant that owns this FQDN (any case).
     pub fn tenant_of_fqdn(&self, fqdn: &str) -> Option<usize> {

@@ -7,12 +7,15 @@ use super::{
 use crate::numbering::Country;
 use sdp::Codecs;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One tenant: a file in `tenants.d/`.
 #[derive(Clone, Debug, Default)]
 pub struct Tenant {
     /// The file's stem.
     pub name: String,
+    /// Whose trunk its FQDNs are at Microsoft.
+    pub model: Model,
     /// Its SBC FQDNs in lower case; the first is the one in Contact towards Teams for calls from carriers.
     pub fqdns: Vec<String>,
     /// Its numbers.
@@ -47,6 +50,8 @@ pub struct Tenant {
     pub transcode: bool,
     /// What its callers are told and hear before the callee answers.
     pub ringback: Ringback,
+    /// After so long without a word of a carrier's, Teams is told 183; `None`: never.
+    pub progress_after: Option<Duration>,
     /// Whose clock counts where its routes say when, and they do not say whose.
     pub timezone: Option<jiff::tz::TimeZone>,
     /// How a carrier's hold reaches Teams.
@@ -57,6 +62,17 @@ pub struct Tenant {
     pub emergency: Vec<String>,
     /// Who is asked where a call goes before the routes are.
     pub hook: Option<Arc<Hook>>,
+}
+
+/// Whose trunk the FQDNs of a tenant are at Microsoft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Model {
+    /// The carrier's: they are names below the base FQDN, whose health they share (TDR-OPT-010).
+    #[default]
+    Carrier,
+    /// The tenant's own: each has been set up as a trunk in its Teams tenant, and is asked under by
+    /// OPTIONS of its own (TDR-MT-011).
+    Classic,
 }
 
 /// How a hold from the carrier reaches Teams.

@@ -101,6 +101,8 @@ pub struct Trunk {
     pub name: String,
     /// What it is.
     pub kind: TrunkKind,
+    /// The base FQDN that Microsoft knows it by (Teams); `None`: the node's.
+    pub fqdn: Option<String>,
     /// The listener its messages come in on and go out from.
     pub listener: usize,
     /// Where it is reached, in order of preference.

@@ -5,7 +5,7 @@ use callflow::script::uri_of;
 use callflow::{Who, World, secs};
 use sip_core::{Method, Name, Request};
 
-fn options(who: Who, uri: &str) -> Request {
+pub(crate) fn options(who: Who, uri: &str) -> Request {
     let mut request = Request::new(Method::Options, uri.to_owned());
     let transport = who.transport().via();
     let headers = &mut request.headers;
@@ -18,6 +18,7 @@ fn options(who: Who, uri: &str) -> Request {
     request
 }
 
+/// TDR-OPT-020
 #[test]
 fn options_to_a_name_of_ours_is_200_with_that_name() {
     for name in [NODE, CONTOSO] {
@@ -29,6 +30,7 @@ fn options_to_a_name_of_ours_is_200_with_that_name() {
     }
 }
 
+/// TDR-OPT-023
 #[test]
 fn options_to_an_unknown_fqdn_is_404() {
     let mut world = World::new(1);
@@ -73,6 +75,7 @@ fn a_target_that_comes_and_goes_is_not_asked_more_often_for_it() {
     assert!((8..=12).contains(&asked), "asked {asked} times in ten minutes");
 }
 
+/// TDR-OPT-020
 #[test]
 fn options_tells_each_kind_of_trunk_which_extensions_it_may_use() {
     for (who, tags) in [(Who::Sip, "timer, replaces"), (Who::Colt, "timer, replaces, 100rel")] {

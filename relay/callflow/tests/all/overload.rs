@@ -63,6 +63,7 @@ fn turned_away(world: &World) -> usize {
     world.events.iter().filter(overload).count()
 }
 
+/// TDR-OPT-022
 #[test]
 fn messages_that_wait_too_long_shut_out_new_calls_and_nothing_else() {
     let mut world = World::with(1, to_anywhere);

@@ -18,6 +18,12 @@ pub(super) const TENANT: Table = table(
         )
         .required(),
         key(
+            "model",
+            Words(&["carrier", "classic"]),
+            "Whose trunk the FQDNs are at Microsoft: names below the host's (carrier), or each a trunk that is set up in the tenant's own Teams (classic).",
+        )
+        .default("carrier"),
+        key(
             "numbers",
             List(&NUMBERS),
             "Its numbers in E.164, single or as a range; each belongs to one tenant of the host.",
@@ -39,6 +45,12 @@ pub(super) const TENANT: Table = table(
             "Who does a transfer that a Teams user asks for: Tollgate (refer), or Teams in its cloud (none).",
         )
         .default("none"),
+        key(
+            "progress_after",
+            DURATION_OR_OFF,
+            "After so long without a word of a carrier's, Teams is told 183 without SDP, 1s to 60s; \"off\": never.",
+        )
+        .default("off"),
         key("timezone", TIMEZONE, "Whose clock counts for `when` of its routes."),
         key("country", COUNTRY, "Where it is; that of [node] if left out."),
         key("hook", One(&HOOK), "A service that is asked where each call goes, before the routes are."),

@@ -1,7 +1,7 @@
 //! `[[trunk]]` and the tables in it.
 
 use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
-use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, NAME, PORTS, TARGET};
+use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, FQDN, NAME, PORTS, TARGET};
 use super::{Kind, Table, guard, key, rules, table};
 
 /// A crypto suite of SRTP.
@@ -25,6 +25,11 @@ pub(super) const TRUNK: Table = table(
             "Which of Microsoft's clouds a Teams trunk leads to; commercial holds GCC.",
         )
         .default("commercial"),
+        key(
+            "fqdn",
+            FQDN,
+            "The name that Microsoft knows a Teams trunk by, if it is not that of [node].",
+        ),
         key(
             "targets",
             List(&TARGET),

@@ -248,6 +248,7 @@ fn names_that_lead_nowhere() {
     ]);
 }
 
+/// TDR-DNS-002 TDR-DNS-003 TDR-DNS-008
 #[test]
 fn what_teams_does_not_take() {
     each_is_told(&[

@@ -5,6 +5,7 @@ mod files;
 mod guard;
 mod hook;
 mod mistakes;
+mod naming;
 mod numbers;
 mod registrar;
 mod reload;

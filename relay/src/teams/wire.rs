@@ -1,0 +1,283 @@
+//! One connection to Teams, as the daemon makes it, and one to ourselves, as Teams would make it up to the
+//! certificate that only Microsoft has.
+
+use super::facts::{Answer, Door, Trouble};
+use crate::clock;
+use certs::{ClientIdentity, Identities, Identity, Roots};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
+    version,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// What a connection, a handshake and an answer may take each. Microsoft is asked from every corner of the
+/// world, and a second is long there.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// A response to OPTIONS is a few hundred octets.
+const RESPONSE_MAX: usize = 16 * 1024;
+
+/// A connection to one of Microsoft's names.
+pub(super) struct Line {
+    tls: ClientConnection,
+    stream: TcpStream,
+}
+
+/// How we go out: from which address, under which certificate, believing whom.
+pub(super) struct Us {
+    pub(super) from: Option<IpAddr>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) roots: Roots,
+}
+
+impl Line {
+    /// Connects to `name` at `to`.
+    pub(super) fn open(us: &Us, name: &str, to: SocketAddr) -> Result<Self, Trouble> {
+        let mut stream = dial(us.from, to).map_err(|error| Trouble::Unreachable(words(&error)))?;
+        let tls = |error: &dyn std::fmt::Display| Trouble::Tls(error.to_string());
+        let own = Identities::new([("own".to_owned(), Arc::clone(&us.identity))]);
+        let config = certs::client_config(ClientIdentity::new(own, "own"), &us.roots);
+        let config = config.map_err(|error| tls(&error))?;
+        let name = certs::server_name(Some(name), to.ip()).map_err(|error| tls(&error))?;
+        let mut connection = ClientConnection::new(config, name).map_err(|error| tls(&error))?;
+        connection.complete_io(&mut stream).map_err(|error| Trouble::Tls(words(&error)))?;
+        Ok(Self { tls: connection, stream })
+    }
+
+    /// The version and the suite that were agreed.
+    pub(super) fn agreed(&self) -> (String, String) {
+        agreed(&self.tls)
+    }
+
+    /// Sends OPTIONS to `target` (`host:port`) as `us` (`fqdn:port`), and waits for its final response.
+    pub(super) fn options(&mut self, target: &str, us: &str) -> Result<Answer, String> {
+        let began = clock::now().mono;
+        let request = options(target, us);
+        let mut wire = rustls::Stream::new(&mut self.tls, &mut self.stream);
+        wire.write_all(request.as_bytes()).and_then(|()| wire.flush()).map_err(|e| words(&e))?;
+        let mut octets = Vec::new();
+        let mut chunk = [0; 2048];
+        loop {
+            let left = clock::now().mono.saturating_duration_since(began);
+            if left > PATIENCE || octets.len() > RESPONSE_MAX {
+                return Err("none in time".into());
+            }
+            match wire.read(&mut chunk) {
+                Ok(0) => return Err("the connection was closed".into()),
+                Ok(read) => octets.extend_from_slice(chunk.get(..read).unwrap_or_default()),
+                Err(error) => return Err(words(&error)),
+            }
+            if let Some((status, reason, phrase)) = final_response(&octets) {
+                let took = clock::now().mono.saturating_duration_since(began);
+                return Ok(Answer { status, reason, phrase, took });
+            }
+        }
+    }
+}
+
+/// OPTIONS as the daemon sends it.
+fn options(target: &str, us: &str) -> String {
+    let mut random = ChaCha20Rng::from_os_rng();
+    let mut token = || format!("{:016x}", random.next_u64());
+    let (branch, tag, call_id) = (token(), token(), token());
+    let product = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
+    format!(
+        "OPTIONS sip:{target};transport=tls SIP/2.0\r\n\
+         Via: SIP/2.0/TLS {us};branch=z9hG4bK{branch}\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:{us}>;tag={tag}\r\n\
+         To: <sip:{target}>\r\n\
+         Call-ID: {call_id}\r\n\
+         CSeq: 1 OPTIONS\r\n\
+         Contact: <sip:{us};transport=tls>\r\n\
+         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY\r\n\
+         Accept: application/sdp\r\n\
+         User-Agent: {product}\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// The first final response in what has come: status, phrase of its line, and that of its Reason.
+/// Requests that come on the same connection are passed over.
+fn final_response(octets: &[u8]) -> Option<(u16, String, Option<String>)> {
+    let text = String::from_utf8_lossy(octets);
+    let (complete, _) = text.rsplit_once("\r\n\r\n")?;
+    for message in complete.split("\r\n\r\n") {
+        let mut lines = message.trim_start().lines();
+        let Some(rest) = lines.next().and_then(|first| first.strip_prefix("SIP/2.0 ")) else {
+            continue;
+        };
+        let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+        let Some(status) = status.parse().ok().filter(|status| *status >= 200) else { continue };
+        let phrase = lines.find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let text = value.split_once("text=\"")?.1.split('"').next()?;
+            name.trim().eq_ignore_ascii_case("reason").then(|| text.to_owned())
+        });
+        return Some((status, reason.trim().to_owned(), phrase));
+    }
+    None
+}
+
+/// Connects to ourselves and begins TLS 1.2, which Microsoft needs, asking for `fqdn`.
+pub(super) fn knock(fqdn: &str, from: Option<IpAddr>, to: SocketAddr) -> Door {
+    let mut stream = match dial(from, to) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Door::Refused,
+        Err(error) => return Door::Silent(words(&error)),
+    };
+    let seen = Arc::new(Seen::default());
+    let connection = certs::server_name(Some(fqdn), to.ip())
+        .map_err(|error| error.to_string())
+        .and_then(|name| begin(&seen, name));
+    let mut connection = match connection {
+        Ok(connection) => connection,
+        Err(why) => return Door::Failed(why),
+    };
+    let done = connection.complete_io(&mut stream);
+    if let Some(covers) = seen.covers.get() {
+        let (version, suite) = agreed(&connection);
+        return Door::Shown { version, suite, covers: *covers };
+    }
+    match done {
+        Ok(_) => Door::Failed("no certificate was shown".into()),
+        Err(error) => match error.kind() {
+            ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe => Door::ClosedToStrangers,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                Door::Silent("TLS does not begin".into())
+            }
+            _ => Door::Failed(words(&error)),
+        },
+    }
+}
+
+fn begin(seen: &Arc<Seen>, name: ServerName<'static>) -> Result<ClientConnection, String> {
+    let config = ClientConfig::builder_with_provider(Arc::clone(certs::provider()))
+        .with_protocol_versions(&[&version::TLS12])
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::<Seen>::clone(seen))
+        .with_no_client_auth();
+    ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
+}
+
+/// Takes whatever certificate is shown, and remembers whether it is for the name: no octet of ours
+/// follows.
+#[derive(Debug, Default)]
+struct Seen {
+    covers: OnceLock<bool>,
+}
+
+impl ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let covers = rustls::client::verify_server_name(&parsed, name).is_ok();
+        // The first stays.
+        let _ = self.covers.set(covers);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &certs::provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &certs::provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        certs::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A TCP connection, from this address of ours if it is one.
+fn dial(from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4()) {
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+    }
+    socket.connect_timeout(&to.into(), PATIENCE)?;
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn agreed(connection: &ClientConnection) -> (String, String) {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    let suite = connection.negotiated_cipher_suite().and_then(|it| it.suite().as_str());
+    (version.to_owned(), suite.unwrap_or("a suite").to_owned())
+}
+
+/// An error in words, without what a read that waited for too long is called by the system.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "nothing came in time".into(),
+        ErrorKind::UnexpectedEof => "the connection was closed".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TDR-OPT-008
+    #[test]
+    fn an_answer_in_upper_case_without_a_tag_is_read_whatever_comes_before_it() {
+        let heard = b"OPTIONS sip:sbc1.example.net SIP/2.0\r\nCALL-ID: x\r\n\r\n\
+            SIP/2.0 100 Trying\r\nCALL-ID: 1\r\n\r\n\
+            SIP/2.0 403 Forbidden\r\nTO: <sip:sip.pstnhub.microsoft.com:5061>\r\n\
+            REASON: Q.850;cause=63;text=\"6c1e;Trunk not found\"\r\nCONTENT-LENGTH: 0\r\n\r\n";
+        let (head, _) = heard.split_at(heard.len() - 1);
+        assert_eq!(final_response(head), None, "not whole yet");
+        let phrase = Some("6c1e;Trunk not found".to_owned());
+        assert_eq!(final_response(heard), Some((403, "Forbidden".into(), phrase)));
+        assert_eq!(final_response(b"SIP/2.0 200\r\n\r\n"), Some((200, String::new(), None)));
+        assert_eq!(final_response(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None);
+    }
+
+    /// TDR-OPT-003 TDR-OPT-004 TDR-OPT-007
+    #[test]
+    fn options_goes_out_under_the_fqdn_with_a_contact_and_without_a_user() {
+        let request = options("sip.pstnhub.microsoft.com:5061", "sbc1.example.net:5061");
+        let parsed = sip_core::Message::parse(request.into_bytes().into()).unwrap();
+        let contact = parsed.headers().contact().unwrap();
+        assert_eq!(contact.uri, b"sip:sbc1.example.net:5061;transport=tls");
+        assert_eq!(parsed.headers().from().uri, b"sip:sbc1.example.net:5061");
+    }
+}
