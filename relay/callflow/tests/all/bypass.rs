@@ -142,7 +142,8 @@ fn a_client_that_calls_is_answered_and_heard_where_it_is() {
     assert_eq!(heard_by(&mut world, 1), [CLIENT]);
     hang_up(&mut world, &mut anna, &subscriber);
     world.run_for(ms(100));
-    let ice = only_record(&world).media.expect("media was open").a.ice.expect("ICE was agreed");
+    let ice =
+        only_record(&world).media.as_ref().expect("media was open").a.ice.expect("ICE was agreed");
     assert_eq!((ice.state, ice.selected), (IceState::Selected, Some(at(CLIENT))));
     assert_eq!((ice.checks_received, ice.checks_answered, ice.checks_sent), (1, 1, 0));
 }
@@ -313,7 +314,7 @@ fn checks_that_never_come_are_told_and_what_teams_says_of_it_is_the_cause() {
     world.run_for(ms(100));
     let record = only_record(&world);
     assert_eq!(record.cause, "ice_failed");
-    let ice = record.media.expect("media was open").a.ice.expect("ICE was agreed");
+    let ice = record.media.as_ref().expect("media was open").a.ice.expect("ICE was agreed");
     assert_eq!((ice.state, ice.selected), (IceState::Waiting, None));
 }
 
@@ -342,7 +343,7 @@ fn teams_without_ice_is_heard_as_ever() {
     assert!(stats(&world) > 0);
     hang_up(&mut world, &mut anna, &subscriber);
     world.run_for(ms(100));
-    assert_eq!(only_record(&world).media.expect("media was open").a.ice, None);
+    assert_eq!(only_record(&world).media.as_ref().expect("media was open").a.ice, None);
 }
 
 mod emulated {
@@ -372,7 +373,7 @@ mod emulated {
     }
 
     fn both_ice(world: &World) -> (Option<IceReport>, Option<IceReport>) {
-        let media = only_record(world).media.expect("media was open");
+        let media = only_record(world).media.as_ref().expect("media was open");
         (media.a.ice, media.b.ice)
     }
 

@@ -65,7 +65,7 @@ fn a_key_in_an_info_reaches_teams_as_telephone_event() {
         // 160 ms in reports of 20 ms, and the last one twice more.
         assert_eq!(events_to_teams(&mut world), 10, "{kind}");
         hang_up(&mut world, &mut caller, &anna);
-        let media = world.records[0].media.expect("media was open");
+        let media = world.records[0].media.as_ref().expect("media was open");
         assert_eq!((media.a.keys, media.b.keys, media.b.keys_lost), (1, 0, 0));
     }
 }
@@ -87,7 +87,7 @@ fn a_key_told_by_info_and_as_event_is_pressed_once() {
     world.run_for(secs(1));
     assert_eq!(events_to_teams(&mut world), 4, "those that the carrier has sent");
     hang_up(&mut world, &mut caller, &anna);
-    assert_eq!(world.records[0].media.expect("media was open").a.keys, 1);
+    assert_eq!(world.records[0].media.as_ref().expect("media was open").a.keys, 1);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn events_from_teams_become_info_one_after_the_other_where_the_carrier_takes_it(
         }
         assert_eq!(world.sent_to(Who::Colt, "INFO"), 3);
         hang_up(&mut world, &mut anna, &subscriber);
-        assert_eq!(world.records[0].media.expect("media was open").a.keys, 3);
+        assert_eq!(world.records[0].media.as_ref().expect("media was open").a.keys, 3);
     }
 }
 

@@ -175,7 +175,7 @@ fn the_next_trunk_has_its_media_on_another_address() {
     assert_eq!(world.packets(Who::Sip.media()).len(), 1);
     hang_up(&mut world, &mut anna, &subscriber);
     world.run_for(secs(1));
-    let media = world.records[0].media.expect("media was open");
+    let media = world.records[0].media.as_ref().expect("media was open");
     assert_eq!((media.b.received_packets, media.a.sent_packets), (1, 1));
 }
 

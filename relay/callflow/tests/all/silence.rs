@@ -31,7 +31,7 @@ fn a_call_without_audio_is_told_of_once_a_leg_and_goes_on() {
     world.run_for(secs(600));
     assert_eq!(told(&world).len(), 2);
     hang_up(&mut world, &mut anna, &subscriber);
-    let media = world.records[0].media.expect("media was open");
+    let media = world.records[0].media.as_ref().expect("media was open");
     assert_eq!(media.a.silence.first, silent);
     assert!(media.a.silence.total >= secs(603), "{:?}", media.a.silence);
 }

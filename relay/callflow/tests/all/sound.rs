@@ -55,7 +55,7 @@ pub(crate) fn both_hear_each_other_when_the_carrier_calls() {
     let both = carrier_calls(&mut world);
     both_hear(&mut world, both);
     ends(&mut world, both[1]);
-    let media = world.records[0].media.expect("media was open");
+    let media = world.records[0].media.as_ref().expect("media was open");
     assert!(media.a.received_packets > 100 && media.b.received_packets > 100, "{media:?}");
     assert_eq!((media.a.lost_packets, media.b.lost_packets), (0, 0));
 }
