@@ -55,6 +55,51 @@ impl Audio {
         ensure(right, || format!("{whose}: {heard:.0} Hz with {percent:.0} % instead of {hz} Hz"))
     }
 
+    /// Its first so many seconds.
+    pub(super) fn first(&self, seconds: f64) -> Self {
+        let samples = (seconds * f64::from(self.rate_hz)) as usize;
+        Self { samples: self.samples.iter().copied().take(samples).collect(), ..*self }
+    }
+
+    /// The keys that are pressed in it by tones (ITU-T Q.23): those that two frames in a row hold.
+    pub(super) fn keys(&self) -> String {
+        let frame = (self.rate_hz / 50) as usize;
+        let mut keys = String::new();
+        let (mut last, mut said) = (None, None);
+        for samples in self.samples.chunks_exact(frame.max(1)) {
+            let key = self.key(samples);
+            if key.is_some() && key == last && said != key {
+                keys.extend(key);
+                said = key;
+            }
+            if key.is_none() && last.is_none() {
+                said = None;
+            }
+            last = key;
+        }
+        keys
+    }
+
+    /// The key whose two tones are nearly all that a frame holds.
+    fn key(&self, samples: &[f64]) -> Option<char> {
+        let energy: f64 = samples.iter().map(|sample| sample * sample).sum();
+        let share = |hz: f64| {
+            let turn = |at: usize| 2.0 * PI * hz * at as f64 / f64::from(self.rate_hz);
+            let both = samples.iter().enumerate().fold((0.0, 0.0), |(re, im), (at, sample)| {
+                (re + sample * turn(at).cos(), im + sample * turn(at).sin())
+            });
+            2.0 * (both.0 * both.0 + both.1 * both.1) / (samples.len() as f64 * energy.max(1.0))
+        };
+        let strongest = |tones: &[f64; 4]| {
+            let all = tones.iter().enumerate().map(|(at, hz)| (at, share(*hz)));
+            all.max_by(|a, b| a.1.total_cmp(&b.1))
+        };
+        let ((row, low), (column, high)) = strongest(&ROWS).zip(strongest(&COLUMNS))?;
+        let loud = energy / samples.len() as f64 > LOUD_MIN;
+        let both = low > 0.2 && high > 0.2 && low + high > 0.75;
+        (loud && both).then(|| KEYS.get(row)?.chars().nth(column)).flatten()
+    }
+
     /// The strongest tone of the middle of the piece.
     fn tone(&self) -> Tone {
         let length = prev_power_of_two(self.samples.len()).min(WINDOW_MAX);
@@ -78,6 +123,14 @@ impl Audio {
         Tone { hz: hz(peak), share }
     }
 }
+
+/// In Hz (ITU-T Q.23).
+const ROWS: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
+const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+const KEYS: [&str; 4] = ["123A", "456B", "789C", "*0#D"];
+
+/// Mean square of a frame in which something is said.
+const LOUD_MIN: f64 = 10_000.0;
 
 /// Enough for a resolution below 1 Hz at 48 kHz, small enough to be instant.
 const WINDOW_MAX: usize = 1 << 16;
@@ -142,6 +195,23 @@ pub(super) fn mulaw_tone(hz: u16, seconds: usize) -> Vec<u8> {
     (0..seconds * 8000).map(|at| to_mulaw(((at as f64 * phase).sin() * 16383.0) as i16)).collect()
 }
 
+/// Keys as mu-law bytes: each is held for a tenth of a second, with as much silence behind it.
+pub(super) fn mulaw_keys(keys: &str) -> Vec<u8> {
+    let place = |key: char| {
+        let column = |row: &&str| row.chars().position(|it| it == key);
+        KEYS.iter().zip(ROWS).find_map(|(row, low)| Some((low, *COLUMNS.get(column(row)?)?)))
+    };
+    let sample = |at: usize, (low, high): (f64, f64)| {
+        let turn = |hz: f64| (2.0 * PI * hz * at as f64 / 8000.0).sin();
+        to_mulaw(((turn(low) + turn(high)) * 6000.0) as i16)
+    };
+    let silence = || std::iter::repeat_n(to_mulaw(0), 800);
+    let of_key = |tones| (0..800).map(move |at| sample(at, tones)).chain(silence());
+    // The first half second is for both ends to find each other.
+    let pause = (0..5).flat_map(|_| silence());
+    pause.chain(keys.chars().filter_map(place).flat_map(of_key)).collect()
+}
+
 fn wav(bytes: &[u8]) -> Option<Audio> {
     let number = |at: usize, length: usize| {
         bytes
@@ -180,7 +250,7 @@ fn wav(bytes: &[u8]) -> Option<Audio> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Audio, mulaw, mulaw_tone, to_mulaw, wav};
+    use super::{Audio, mulaw, mulaw_keys, mulaw_tone, to_mulaw, wav};
 
     #[test]
     fn the_right_tone_passes_and_its_neighbour_does_not() {
@@ -188,6 +258,16 @@ mod tests {
         let audio = Audio::from_mulaw([tone.as_slice()]);
         assert!(audio.must_be(700, "test").is_ok());
         assert!(audio.must_be(730, "test").is_err());
+    }
+
+    #[test]
+    fn keys_are_heard_in_order_and_in_no_voice() {
+        let pressed = mulaw_keys("5#08*11D");
+        assert_eq!(Audio::from_mulaw([pressed.as_slice()]).keys(), "5#08*11D");
+        for hz in [440, 700, 941, 1000, 1209] {
+            let tone = mulaw_tone(hz, 2);
+            assert_eq!(Audio::from_mulaw([tone.as_slice()]).keys(), "", "{hz}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn rtp(n: u32) -> Vec<u8> {
 
 /// The file format of libpcap, with Ethernet, IPv4 and UDP in front of each packet; SIPp puts its own
 /// addresses there.
-fn pcap(packets: &[(u32, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn pcap(packets: &[(u32, Vec<u8>)]) -> Vec<u8> {
     let mut file = Vec::new();
     for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1_u32] {
         file.extend(word.to_le_bytes());

@@ -24,7 +24,7 @@ pub(super) const TEAMS: Side = Side {
 pub(super) const CARRIERS: Side = Side {
     name: "carriers",
     network: "192.0.2.0/24",
-    hosts: &[CARRIER, BUSY, SECOND, CALLER, CALLEE, REGISTRAR, SECURE, PBX],
+    hosts: &[CARRIER, BUSY, SECOND, CALLER, CALLEE, REGISTRAR, SECURE, PBX, RINGER],
     gateway: Ipv4Addr::new(192, 0, 2, 254),
 };
 
@@ -99,6 +99,10 @@ pub(super) const PBX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
 pub(super) const PBX_PORT: u16 = 5074;
 pub(super) const PBX_NUMBER: &str = "+4977733";
 
+/// A carrier that is rung by a tone of ours, and has its keys as tones.
+pub(super) const RINGER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+pub(super) const RINGER_NUMBER: &str = "+4966612";
+
 /// A carrier that speaks TLS and SRTP; baresip listens for TLS on the port above.
 pub(super) const SECURE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 pub(super) const SECURE_NAME: &str = "secure.carrier.example";
@@ -111,6 +115,7 @@ pub(super) const SIP_PORT: u16 = 5060;
 pub(super) const USER_MEDIA: &str = "11000-11998";
 pub(super) const CARRIER_MEDIA: &str = "12000-12998";
 pub(super) const SIPP_MEDIA: u16 = 13000;
+pub(super) const SIPP_USER_MEDIA: u16 = 11100;
 
 /// Every UDP port that may carry RTP here; the judge cannot know it from SDP that went through TLS.
 pub(super) const MEDIA_PORTS: std::ops::RangeInclusive<u16> = 11000..=20999;

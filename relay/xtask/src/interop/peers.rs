@@ -1,6 +1,6 @@
 //! The peers that are not user agents of their own: the Kamailio front, SIPp's carriers, the clock of all.
 
-use super::audio::mulaw_tone;
+use super::audio::{mulaw_keys, mulaw_tone};
 use super::baresip::{Agent, Setup};
 use super::lab;
 use super::namespace::on;
@@ -154,7 +154,15 @@ pub(super) fn secure_carrier(folder: &Path, leaf: &Leaf) -> Outcome<Agent> {
     })
 }
 
-/// A carrier played by SIPp from a scenario, for one call.
+/// Where a SIPp is.
+struct Place {
+    side: lab::Side,
+    address: Ipv4Addr,
+    port: u16,
+    media: u16,
+}
+
+/// A far end played by SIPp from a scenario, for one call.
 pub(super) struct Sipp {
     process: Process,
     name: &'static str,
@@ -168,6 +176,14 @@ impl Sipp {
         std::fs::write(&tone, mulaw_tone(lab::SIPP_TONE, 5)).while_(tone.display())?;
         let extra = ["-s", lab::USER_NUMBER, &lab::BORDER_SIP.to_string()].map(str::to_owned);
         Self::start("caller", include_str!("../../peers/caller.xml"), folder, from, &extra)
+    }
+
+    /// Calls the Teams user and presses keys by tones in its speech.
+    pub(super) fn presses(folder: &Path, from: Ipv4Addr, keys: &str) -> Outcome<Self> {
+        let tones = folder.join("tone.ul");
+        std::fs::write(&tones, mulaw_keys(keys)).while_(tones.display())?;
+        let extra = ["-s", lab::USER_NUMBER, &lab::BORDER_SIP.to_string()].map(str::to_owned);
+        Self::start("presses", include_str!("../../peers/caller.xml"), folder, from, &extra)
     }
 
     /// Calls the Teams user and plays this capture.
@@ -206,6 +222,24 @@ impl Sipp {
             until("listening callee", START, listens)?;
         }
         Ok(sipp)
+    }
+
+    /// Plays the Teams user, who calls this number through the front.
+    pub(super) fn user(
+        folder: &Path,
+        name: &'static str,
+        scenario: &str,
+        number: &str,
+    ) -> Outcome<Self> {
+        let place = Place {
+            side: lab::TEAMS,
+            address: lab::USER,
+            port: lab::USER_PORT,
+            media: lab::SIPP_USER_MEDIA,
+        };
+        let front = format!("{}:{}", lab::FRONT, lab::SIP_PORT);
+        let extra = ["-s", number, &front].map(str::to_owned);
+        Self::start_at(name, scenario, folder, &place, &extra)
     }
 
     /// Plays one side of many calls over UDP; a caller dials the number, so many times a second.
@@ -248,12 +282,24 @@ impl Sipp {
         address: Ipv4Addr,
         extra: &[String],
     ) -> Outcome<Self> {
+        let place =
+            Place { side: lab::CARRIERS, address, port: lab::SIP_PORT, media: lab::SIPP_MEDIA };
+        Self::start_at(name, scenario, folder, &place, extra)
+    }
+
+    fn start_at(
+        name: &'static str,
+        scenario: &str,
+        folder: &Path,
+        place: &Place,
+        extra: &[String],
+    ) -> Outcome<Self> {
         let file = folder.join(format!("{name}.xml"));
         let tone = folder.join("tone.ul").display().to_string();
         fill(scenario, &[("TONE", &tone)], &file)?;
-        let (own, media) = (address.to_string(), lab::SIPP_MEDIA.to_string());
-        let port = lab::SIP_PORT.to_string();
-        let mut command = on(&lab::CARRIERS, "sipp");
+        let (own, media) = (place.address.to_string(), place.media.to_string());
+        let port = place.port.to_string();
+        let mut command = on(&place.side, "sipp");
         command.arg("-sf").arg(&file).args(["-i", &own, "-p", &port, "-mi", &own, "-mp", &media]);
         // What is said again later holds.
         command.args(["-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error", "-trace_err"]);

@@ -58,6 +58,18 @@ const CALLS: &[Plain] = &[
     ("keys_by_info_reach_teams_as_events", super::keys::keys_by_info_reach_teams_as_events),
     ("a_held_pbx_hears_our_music", super::keys::a_held_pbx_hears_our_music),
     (
+        "music_from_teams_comes_from_another_source_under_another_key",
+        super::music::music_from_teams_comes_from_another_source_under_another_key,
+    ),
+    (
+        "a_teams_user_hears_our_ringing_and_its_keys_become_tones",
+        super::ringing::a_teams_user_hears_our_ringing_and_its_keys_become_tones,
+    ),
+    (
+        "tones_in_a_carriers_speech_reach_teams_as_keys",
+        super::ringing::tones_in_a_carriers_speech_reach_teams_as_keys,
+    ),
+    (
         "attackers_beside_a_call_hear_and_change_nothing",
         attackers_beside_a_call_hear_and_change_nothing,
     ),

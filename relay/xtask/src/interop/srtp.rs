@@ -44,8 +44,58 @@ pub(super) fn open(packets: &[&[u8]], key: &str, scratch: &Path) -> Outcome<Vec<
     Ok(opened)
 }
 
+/// Seals RTP packets of one SSRC that begin the stream of a master key, for a peer that plays them.
+pub(super) fn seal(packets: &[Vec<u8>], key: &str, scratch: &Path) -> Outcome<Vec<Vec<u8>>> {
+    let roomy: Vec<Vec<u8>> = packets.iter().map(|rtp| [&rtp[..], &[0; TAG]].concat()).collect();
+    let whole: Vec<&[u8]> = roomy.iter().map(Vec::as_slice).collect();
+    // Counter mode opens what it seals.
+    let payloads = open(&whole, key, scratch)?;
+    let master = base64(key).unwrap_or_default();
+    let (key, salt) = master.split_at(16);
+    let mut blocks = [kdf_block(salt, LABEL_AUTHENTICATION); 2];
+    blocks[1][15] ^= 1;
+    let derived = aes(key, &blocks.concat(), scratch)?;
+    let mut sealed: Vec<Vec<u8>> = packets
+        .iter()
+        .zip(payloads)
+        .map(|(rtp, payload)| [rtp.get(..HEADER).unwrap_or_default(), &payload].concat())
+        .collect();
+    // Nothing has wrapped yet: the rollover counter that is authenticated, too, is 0.
+    let tagged: Vec<Vec<u8>> = sealed.iter().map(|it| [&it[..], &[0; 4]].concat()).collect();
+    let tags = tags(derived.get(..20).unwrap_or_default(), &tagged, scratch)?;
+    for (packet, tag) in sealed.iter_mut().zip(tags) {
+        packet.extend(tag);
+    }
+    Ok(sealed)
+}
+
+/// The first octets of the HMAC-SHA1 of each text, by OpenSSL.
+fn tags(key: &[u8], texts: &[Vec<u8>], scratch: &Path) -> Outcome<Vec<Vec<u8>>> {
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut command = Command::new("openssl");
+    command.args(["dgst", "-sha1", "-mac", "HMAC", "-macopt", &format!("hexkey:{hex}")]);
+    for (number, text) in texts.iter().enumerate() {
+        let file = scratch.join(format!("text-{number}"));
+        std::fs::write(&file, text).while_(file.display())?;
+        command.arg(file);
+    }
+    let output = command.stdin(Stdio::null()).output().while_("openssl")?;
+    ensure(output.status.success(), || format!("openssl dgst: {}", output.status))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let tag = |line: &str| {
+        let digits = line.rsplit(' ').next()?.as_bytes().get(..2 * TAG)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let octet = |two: &[u8]| u8::try_from(digit(two[0])? << 4 | digit(two[1])?).ok();
+        digits.chunks_exact(2).map(octet).collect::<Option<Vec<u8>>>()
+    };
+    let tags: Vec<Vec<u8>> = said.lines().filter_map(tag).collect();
+    ensure(tags.len() == texts.len(), || format!("openssl dgst: {} tags", tags.len()))?;
+    Ok(tags)
+}
+
 /// Labels of RFC 3711, 4.3.2.
 const LABEL_KEY: u8 = 0;
+const LABEL_AUTHENTICATION: u8 = 1;
 const LABEL_SALT: u8 = 2;
 
 /// The block that makes a session key or salt: the label stands in the eighth byte of the salt.

@@ -303,6 +303,7 @@ roots = "{root}"
         ("callee", lab::CALLEE, "carriers"),
         ("caller-tcp", lab::CALLER, "carriers-tcp"),
         ("callee-tcp", lab::CALLEE, "carriers-tcp"),
+        ("ringer", lab::RINGER, "carriers"),
     ] {
         text.push_str(&format!(
             r#"
@@ -320,6 +321,9 @@ options_interval = "off"
         // Its RTCP ends with us, so that what tshark reads of ours is of our own measuring.
         if address == lab::SECOND {
             text.push_str("rtcp = \"terminate\"\n");
+        }
+        if address == lab::RINGER {
+            text.push_str("ringback = \"tone\"\ncountry = \"DE\"\ndtmf = \"inband\"\n");
         }
         if address == lab::CARRIER {
             text.push_str("transcode = true\n");
@@ -364,6 +368,11 @@ to = ["secure"]
 from = "teams"
 match = "+4977*"
 to = ["pbx"]
+
+[[route]]
+from = "teams"
+match = "+4966*"
+to = ["ringer"]
 
 [[route]]
 from = "carrier"
