@@ -70,6 +70,8 @@ fn a_tenant_in_maintenance_is_an_alarm_and_a_metric_until_it_is_taken_back() {
     assert_eq!(caller.hears("one"), "SIP/2.0 100 Trying");
     assert_eq!(caller.hears("one"), "SIP/2.0 503 Service Unavailable");
     assert!(running.http("/readyz").contains("200 OK"), "the host itself goes on");
+    let route = ["route", "--tenant", "contoso", "--from", "+4930123450", "--to", "+4989555010"];
+    assert!(running.told(&route).contains("draining"), "{}", running.told(&route));
     let status = running.told(&["drain", "--status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["drains"][0]["tenant"], "contoso");

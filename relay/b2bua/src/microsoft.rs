@@ -19,6 +19,8 @@ const UNSEEN_MAX: Duration = Duration::from_secs(300);
 /// Proxies that are told apart for one FQDN: Microsoft has some dozen. Another one takes the place of the
 /// one that has been silent for the longest.
 const PROXIES_MAX: usize = 64;
+/// A proxy that has been silent for so long has been taken down, or has another name by now.
+const GONE_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Octets of a proxy's name that are kept.
 const NAME_MAX: usize = 128;
 /// Octets of Microsoft's phrase that are kept.
@@ -58,6 +60,7 @@ impl Microsoft {
         let mut name = String::from_utf8_lossy(&host.unwrap_or_default()).into_owned();
         crate::record::clip(&mut name, NAME_MAX);
         let proxies = &mut self.of(trunk, fqdn).proxies;
+        proxies.retain(|proxy| now.saturating_duration_since(proxy.at) <= GONE_AFTER);
         let known = proxies.iter_mut().find(|proxy| proxy.name == name);
         if let Some(proxy) = known {
             (proxy.from, proxy.at) = (from, now);

@@ -4,7 +4,7 @@ use super::Known;
 use super::facts::{
     Answer, Certificate, Daemon, Door, Facts, Name, Reached, Target, Tenant, Trouble, Trunk,
 };
-use crate::admin::FqdnRow;
+use crate::admin::{FqdnRow, RegionRow};
 use serde::Serialize;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -50,6 +50,8 @@ const EXPIRY_WARN: Duration = Duration::from_secs(30 * 86_400);
 const CLOCK_ERROR_MAX: Duration = Duration::from_secs(5);
 /// Microsoft takes our OPTIONS for late beyond this.
 const SLOW: Duration = Duration::from_secs(1);
+/// A region that has asked and does so no more takes us for unhealthy after so long.
+const REGION_LATE: Duration = Duration::from_secs(300);
 /// Teams takes no smaller RSA key (TDR-CRT-002).
 const RSA_BITS_MIN: usize = 2048;
 
@@ -442,18 +444,25 @@ fn seen(row: &FqdnRow, lines: &mut Lines) {
     const FIX: &str = "it cannot connect to us: firewall (TCP in from its networks), dns, port, certificate \
                        and SendSipOptions of the trunk, each on its line";
     let fqdn = &row.fqdn;
-    let regions: Vec<String> = row
-        .regions
-        .iter()
-        .map(|it| {
-            let many = if it.proxies == 1 { "proxy" } else { "proxies" };
-            format!("{} {} s ago ({} {many})", it.region, it.seconds_ago, it.proxies)
-        })
-        .collect();
+    let told = |it: &RegionRow| {
+        let many = if it.proxies == 1 { "proxy" } else { "proxies" };
+        let RegionRow { region, seconds_ago, proxies, from } = it;
+        format!("{region} {seconds_ago} s ago ({proxies} {many}, from {from})")
+    };
+    let regions: Vec<String> = row.regions.iter().map(told).collect();
+    let late = |it: &&RegionRow| it.seconds_ago > REGION_LATE.as_secs();
+    let late: Vec<&str> = row.regions.iter().filter(late).map(|it| it.region.as_str()).collect();
     match (row.unseen_seconds, regions.is_empty()) {
         (Some(seconds), _) => {
             let says = format!("no OPTIONS from Microsoft for {seconds} s, though it takes ours");
             lines.fail(CHECK, fqdn, says, FIX);
+        }
+        (None, false) if !late.is_empty() => {
+            let fix = format!(
+                "calls of users in {} go elsewhere first: do firewall and provider let all of Microsoft's networks in?",
+                late.join(", ")
+            );
+            lines.warn(CHECK, fqdn, format!("OPTIONS from {}", regions.join(", ")), fix);
         }
         (None, false) => lines.pass(CHECK, fqdn, format!("OPTIONS from {}", regions.join(", "))),
         (None, true) if row.up => {

@@ -4,7 +4,7 @@
 use certs::lab::Authority;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,14 @@ impl Running {
 
     /// The same with another text of the host's file.
     pub(crate) fn start_with(name: &str, vary: impl FnOnce(String) -> String) -> Self {
+        Self::start_in(name, |_, _, host| vary(host))
+    }
+
+    /// The same with more files, and certificates of the same authority.
+    pub(crate) fn start_in(
+        name: &str,
+        vary: impl FnOnce(&Path, &Authority, String) -> String,
+    ) -> Self {
         let name = format!("tollgate-reload-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&path);
@@ -49,7 +57,7 @@ impl Running {
         let names = ["sbc1.example.net", "*.sbc1.example.net"];
         authority.leaf(&names).unwrap().write(&path, "wild").unwrap();
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let host = vary(host(metrics, [free_port(), free_port()], ""));
+        let host = vary(&path, &authority, host(metrics, [free_port(), free_port()], ""));
         std::fs::write(path.join("tollgate.toml"), host).unwrap();
         let contoso = tenant("contoso", "+4930123450-+4930123459", 200);
         std::fs::write(path.join("tenants.d/contoso.toml"), contoso).unwrap();

@@ -49,6 +49,14 @@ fn microsoft_asks_from_several_regions_and_each_has_an_age() {
     assert_eq!(told, [("us", 1, 65), ("eu", 2, 5)]);
     assert_eq!(seen[1].from, Who::Sip.address().ip());
     assert!(row(&world, CONTOSO, Some("contoso")).regions.is_empty());
+    // Who has not been heard for a day is gone.
+    world.run_for(secs(86_400));
+    let mut options = crate::options::options(Who::Sip, &format!("sip:{NODE}:5061;transport=tls"));
+    options.headers.set(Name::From, "<sip:sip-du-a-asse.pstnhub.microsoft.com>;tag=as");
+    world.send(Who::Sip, options);
+    world.expect(Who::Sip, "200 OPTIONS");
+    let seen = row(&world, NODE, None).regions;
+    assert_eq!(seen.iter().map(|it| it.region).collect::<Vec<_>>(), ["as"]);
 }
 
 /// TDR-OPT-021

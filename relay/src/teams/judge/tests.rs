@@ -265,6 +265,12 @@ fn microsoft_cannot_be_reached_or_does_not_take_us() {
 fn microsoft_takes_our_options_and_sends_none() {
     let unseen = daemon(|it| it.fqdns[0].unseen_seconds = Some(420));
     only(&unseen, "seen by teams", Verdict::Fail, "firewall");
+    let one_region = daemon(|it| {
+        let us =
+            RegionRow { region: "us".into(), seconds_ago: 900, ..it.fqdns[0].regions[0].clone() };
+        it.fqdns[0].regions.push(us);
+    });
+    only(&one_region, "seen by teams", Verdict::Warn, "users in us");
     let soon = daemon(|it| it.fqdns[0].regions.clear());
     only(&soon, "seen by teams", Verdict::Warn, "wait");
     let down = daemon(|it| {
