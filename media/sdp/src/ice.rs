@@ -361,6 +361,7 @@ mod tests {
 
     const LINES: &str = "a=ice-ufrag:Xk3d\r\na=ice-pwd:0aV5bSx1uDkqPq9mZr2cT7yE\r\n";
 
+    /// TDR-ICE-011
     #[test]
     fn candidates_of_strange_kinds_are_read_and_only_udp_addresses_are_kept() {
         let udp = "1 1 UDP 54001663 52.112.143.212 3480 typ relay raddr 10.0.22.127 rport 3480 MTURNID 12802342406253994546";

@@ -76,6 +76,7 @@ mod tests {
         }
     }
 
+    /// TDR-SRTP-004
     #[test]
     fn behind_the_window_nothing_passes() {
         let mut window = Window::starting(0);

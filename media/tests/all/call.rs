@@ -187,6 +187,7 @@ fn a_restarted_source_is_heard_on_without_reusing_an_index() {
     assert_eq!(call.forward.stats().b.drops[DropReason::Replay as usize], 3);
 }
 
+/// TDR-SRTP-003
 #[test]
 fn no_key_shows_in_debug_output() {
     let mut call = Call::new();

@@ -85,6 +85,7 @@ fn sends(sender: &mut Sender, flow: &Flow, packet: &Packet) {
     assert_eq!(slot.packet(), packet.protected);
 }
 
+/// TDR-SRTP-002
 #[test]
 fn hold_and_resume_with_the_same_key_keep_the_roc() {
     for flow in flows("hold_over_a_rollover") {
@@ -124,7 +125,7 @@ fn packets_while_held_move_the_roc_all_the_same() {
     }
 }
 
-/// TDR-DLG-014.
+/// TDR-DLG-014, TDR-SRTP-002
 #[test]
 fn a_new_key_starts_at_roc_0() {
     for flow in flows("new_key") {

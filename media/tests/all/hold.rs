@@ -96,6 +96,7 @@ fn wrapped_call() -> Call {
     call
 }
 
+/// TDR-SRTP-002
 #[test]
 fn same_key_keeps_roc_and_replay_window() {
     let mut call = wrapped_call();
@@ -115,10 +116,9 @@ fn same_key_keeps_roc_and_replay_window() {
     assert_eq!(call.carrier_sends(&mut rtp(8, 12, 1)), forward_to(Side::A, TEAMS));
 }
 
-/// TDR-DLG-014.
+/// TDR-DLG-014, TDR-SRTP-002
 #[test]
 fn key_change_resets_roc_in_each_direction_by_itself() {
-    // TDR-SRTP-002.
     let mut call = wrapped_call();
     let mut teams = teams_stream();
     teams.crypto.as_mut().unwrap().remote = vec![key(9)];
@@ -161,6 +161,7 @@ fn a_key_that_comes_back_after_plain_rtp_goes_on_where_it_was() {
     assert_eq!(call.carrier_sends(&mut rtp(8, 14, 1)), forward_to(Side::A, TEAMS));
 }
 
+/// TDR-SRTP-002
 #[test]
 fn a_new_ssrc_without_a_re_invite_starts_at_roc_0() {
     let mut call = wrapped_call();

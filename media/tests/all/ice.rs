@@ -147,6 +147,7 @@ impl World {
     }
 }
 
+/// TDR-ICE-002, TDR-ICE-003, TDR-MED-003
 #[test]
 fn nothing_is_sent_before_a_check_and_then_to_where_it_came_from() {
     let mut world = World::new(&with(ice("Xk3d")));
@@ -160,6 +161,7 @@ fn nothing_is_sent_before_a_check_and_then_to_where_it_came_from() {
     assert_eq!((report.checks_received, report.checks_answered, report.checks_sent), (2, 2, 0));
 }
 
+/// TDR-ICE-004, TDR-ICE-007
 #[test]
 fn before_it_is_chosen_the_pair_of_highest_priority_and_after_the_last_that_was() {
     let mut world = World::new(&with(ice("Xk3d")));
@@ -190,6 +192,7 @@ fn the_priority_that_was_signalled_goes_before_that_of_the_check() {
     assert_eq!(world.goes_to().as_deref(), Some(RELAY));
 }
 
+/// TDR-ICE-002, TDR-MED-003
 #[test]
 fn wrong_credentials_are_told_so_and_move_nothing() {
     let mut world = World::new(&with(ice("Xk3d")));
@@ -251,6 +254,7 @@ fn one_source_that_is_believed_is_bounded_too() {
     assert_eq!(world.drops(DropReason::StunRate), u64::from(1000 - answered));
 }
 
+/// TDR-ICE-005, TDR-ICE-006
 #[test]
 fn forks_are_told_apart_and_the_one_that_answers_is_followed() {
     let offered = Order::ExpectChecks(IceOffered { local: ours(), lite: true });
@@ -278,6 +282,7 @@ fn forks_are_told_apart_and_the_one_that_answers_is_followed() {
     assert_eq!(world.ice().restarts, 0);
 }
 
+/// TDR-ICE-005
 #[test]
 fn more_forks_and_addresses_than_there_is_room_for_are_answered_and_the_signalled_one_has_room() {
     let mut world = World { call: Call::unconnected() };
@@ -300,6 +305,7 @@ fn more_forks_and_addresses_than_there_is_room_for_are_answered_and_the_signalle
     assert_eq!(world.goes_to().as_deref(), Some("203.0.113.200:5000"), "a new one is learned");
 }
 
+/// TDR-ICE-010
 #[test]
 fn after_a_restart_the_old_pair_serves_until_the_new_one_works() {
     let mut world = World::new(&with(ice("Xk3d")));
@@ -318,6 +324,7 @@ fn after_a_restart_the_old_pair_serves_until_the_new_one_works() {
     assert_eq!(world.ice().restarts, 1);
 }
 
+/// TDR-ICE-009
 #[test]
 fn the_pair_that_a_final_offer_names_is_taken_and_nothing_restarts() {
     let mut world = World::new(&with(ice("Xk3d")));
@@ -330,6 +337,7 @@ fn the_pair_that_a_final_offer_names_is_taken_and_nothing_restarts() {
     assert_eq!((world.ice().state, world.ice().restarts), (IceState::Selected, 0));
 }
 
+/// TDR-ICE-008
 #[test]
 fn where_both_only_answer_the_signalled_address_holds() {
     let mut world = World::new(&with(Ice { remote_lite: true, ..ice("Xk3d") }));
@@ -340,6 +348,7 @@ fn where_both_only_answer_the_signalled_address_holds() {
     assert_ne!(world.notice(), Some(Notice::Ice(IceTrouble::NeverCompleted)));
 }
 
+/// TDR-ICE-007, TDR-MED-003
 #[test]
 fn srtp_is_believed_by_its_tag_and_moves_media_nowhere() {
     let mut world = World::new(&with(ice("Xk3d")));
@@ -364,6 +373,7 @@ fn plain_media_is_believed_from_checked_pairs_alone() {
     assert_eq!(world.goes_to().as_deref(), Some(CLIENT));
 }
 
+/// TDR-ICE-012
 #[test]
 fn checks_that_never_come_are_told_once_and_silence_until_somebody_acts() {
     let mut world = World::new(&with(ice("Xk3d")));
@@ -377,6 +387,7 @@ fn checks_that_never_come_are_told_once_and_silence_until_somebody_acts() {
     assert_eq!(told, [Notice::Ice(IceTrouble::NeverCompleted), silent.clone(), silent]);
 }
 
+/// TDR-ICE-012
 #[test]
 fn a_held_leg_may_be_silent_and_a_resumed_one_has_its_time() {
     let held = Stream { direction: Direction::Inactive, ..with(ice("Xk3d")) };
@@ -417,6 +428,7 @@ fn a_leg_that_leaves_ice_wants_nothing_more() {
     assert_eq!(world.goes_to().as_deref(), Some(TEAMS));
 }
 
+/// TDR-ICE-001
 #[test]
 fn a_leg_without_ice_answers_nobody() {
     let mut call = Call::new();
@@ -425,6 +437,7 @@ fn a_leg_without_ice_answers_nobody() {
     assert_eq!(call.forward.stats().a.ice, None);
 }
 
+/// TDR-ICE-003
 #[test]
 fn what_is_no_check_changes_a_count_and_nothing_else() {
     let mut dice = Dice(5);

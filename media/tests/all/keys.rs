@@ -203,6 +203,7 @@ fn key(event: u8, ms: u64) -> Key {
     Key { event, held: Duration::from_millis(ms) }
 }
 
+/// TDR-COD-005
 #[test]
 fn at_one_clock_every_report_passes_as_it_is_under_the_other_number() {
     let a = vec![payload(8, "PCMA"), events(101, 8000)];
@@ -289,6 +290,7 @@ fn segments_of_a_long_key_are_one_key() {
     assert!(dialled[0].1.abs_diff(16_000) <= 320, "{dialled:?}");
 }
 
+/// TDR-COD-005
 #[test]
 fn lost_reports_cost_no_key_whichever_they_are() {
     let steps = 10_usize;
@@ -488,6 +490,7 @@ fn keys_become_tones_where_the_trunk_wants_them_and_the_speech_waits() {
     }
 }
 
+/// TDR-COD-005
 #[test]
 fn tones_become_events_and_the_tones_stay_behind() {
     let a = vec![payload(8, "PCMA")];

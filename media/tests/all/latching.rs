@@ -19,9 +19,9 @@ fn unlatched_source_on_plain_rtp_is_dropped_and_hears_nothing() {
     assert_eq!((stats.b.lost_packets, stats.b.received_packets), (0, 1));
 }
 
+/// TDR-MED-005
 #[test]
 fn srtp_is_sent_to_the_signalled_address_until_an_authentic_packet_comes() {
-    // TDR-MED-005.
     let mut call = Call::new();
     assert_eq!(call.carrier_sends(&mut rtp(8, 1, 1)), forward_to(Side::A, TEAMS));
     for n in 0..50 {
@@ -35,6 +35,7 @@ fn srtp_is_sent_to_the_signalled_address_until_an_authentic_packet_comes() {
     assert_eq!(call.carrier_sends(&mut rtp(8, 3, 1)), forward_to(Side::A, "52.114.3.3:3479"));
 }
 
+/// TDR-MED-005
 #[test]
 fn a_late_or_replayed_srtp_packet_does_not_move_the_latch_back() {
     let mut call = Call::new();

@@ -2,12 +2,14 @@
 //! function each, for ordinary tests and for the fuzz targets alike. A law that does not hold panics.
 
 use media::dtls::Association;
+use media::ice::stun::{Class, Key, Writer};
 use media::srtp::{Receiver, Sender};
-use media::{Carriage, Component, Forward, Now, PacketBuf, Side, Terms, Verdict};
+use media::{Carriage, Component, Forward, LatchPolicy, Now, PacketBuf, Side, Terms, Verdict};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use sdp::ice::{Credentials, Ice};
 use sdp::{
-    Certificate, Crypto, Direction, Dtls, Fingerprint, HashFunction, Payload, Role, SrtpKey,
-    Stream, Suite,
+    Certificate, Crypto, Direction, Dtls, Fingerprint, HashFunction, Payload, Protocol, Role,
+    SrtpKey, Stream, Suite,
 };
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 /// Packets of a case that are played: the laws should stay quick.
 const PACKETS_MAX: usize = 48;
 /// The kinds of legs.
-pub(crate) const KINDS: u8 = 9;
+pub(crate) const KINDS: u8 = 15;
 
 /// A call: the first octet says of what kind leg A is, the second leg B, and then come packets, each
 /// with four octets before it: from whom, how made, and the length in two.
@@ -45,10 +47,12 @@ struct Far {
     rtcp: SocketAddr,
     mux: bool,
     sender: Option<Sender>,
+    /// Under the key before, where the key is being changed.
+    old_sender: Option<Sender>,
     rtcp_sender: Option<Sender>,
     sequence: u16,
-    /// The last packet of its own that has come, as it went out.
-    last: Option<(Component, Vec<u8>)>,
+    /// The last packet of its own that has come, as it went out, and whether that was a check.
+    last: Option<(Component, Vec<u8>, bool)>,
 }
 
 struct Call {
@@ -69,8 +73,33 @@ impl Call {
         call.forward.connect(a, b);
         for side in [Side::A, Side::B] {
             call.shake(side);
+            call.settle(side);
         }
         call
+    }
+
+    /// Has a leg that is believed by what has come before believe its far side.
+    fn settle(&mut self, side: Side) {
+        let now = self.now();
+        let far = &mut self.far[side as usize];
+        let said = match far.kind {
+            SYMMETRIC | FAX => far.says(Component::Rtp, false),
+            ICE_SRTP | ICE_PLAIN | ICE_FULL => far.says(Component::Rtcp, false),
+            REKEYED => {
+                let said = far.says(Component::Rtp, true);
+                let from = far.rtp;
+                let mut slot = packet(&said.1);
+                self.forward.packet(now, side, said.0, from, &mut slot);
+                let far = &mut self.far[side as usize];
+                let agreed = Some(far.carriage_under(far.new_key()));
+                let legs = if side == Side::A { (agreed, None) } else { (None, agreed) };
+                self.forward.connect(legs.0, legs.1);
+                self.far[side as usize].says(Component::Rtp, false)
+            }
+            _ => return,
+        };
+        let from = self.far[side as usize].rtp;
+        self.forward.packet(now, side, said.0, from, &mut packet(&said.1));
     }
 
     fn now(&self) -> Now {
@@ -129,7 +158,13 @@ impl Call {
         let component = if how & 2 == 0 { Component::Rtp } else { Component::Rtcp };
         let stranger = how & 4 != 0;
         let far = &mut self.far[side as usize];
-        let secured = (1..=8).contains(&far.kind);
+        let secured = matches!(far.kind, 1..=8 | ICE_SRTP | ICE_FULL | REKEYED);
+        let old_key = how & 8 != 0 && far.kind == REKEYED;
+        // A check may be sent again: who has its key has sent it once. Speech is not believed before one
+        // of ours is answered.
+        let checks =
+            matches!(far.kind, ICE_SRTP | ICE_PLAIN | ICE_FULL) && component == Component::Rtcp;
+        let proves = far.kind != ICE_FULL || checks;
         let from = match (stranger, component) {
             (true, _) => SocketAddr::from(([203, 0, 113, 66], 6666)),
             (false, Component::Rtp) => far.rtp,
@@ -140,35 +175,49 @@ impl Call {
         let (component, octets, authentic) = match made % 4 {
             0 => (component, octets.to_vec(), false),
             1 => {
-                let (component, said) = far.says(component);
-                far.last = Some((component, said.clone()));
-                (component, said, true)
+                let (component, said) = far.says(component, old_key);
+                far.last = Some((component, said.clone(), checks));
+                (component, said, proves)
             }
             2 => {
-                let (component, mut said) = far.says(component);
+                let (component, mut said) = far.says(component, old_key);
                 let before = said.clone();
                 for (place, octet) in octets.chunks(2).filter_map(|two| two.split_first()) {
                     let at = usize::from(*place) % said.len();
                     said[at] ^= octet.first().copied().unwrap_or(1);
                 }
-                let same = said == before;
-                (component, said, same)
+                // What stands behind the code of a check counts for nothing (RFC 8489, 14.5).
+                let covered = said.len() - if checks { 8 } else { 0 };
+                let same = said[..covered] == before[..covered];
+                (component, said, same && proves)
             }
             _ => match &far.last {
-                Some((component, said)) => (*component, said.clone(), false),
+                Some((component, said, check)) => (*component, said.clone(), *check),
                 None => (component, octets.to_vec(), false),
             },
         };
+        // Whoever has checked is the far side, so strangers do not.
+        let checked = authentic && (checks || made % 4 == 3);
+        let from = if checked { far.rtp } else { from };
         let first = octets.first().copied().unwrap_or(0);
         // A handshake is what believed datagrams move.
         let shakes = matches!(first, 20..=63) && !stranger && (6..=8).contains(&far.kind);
         // A source with the right key is believed wherever it is.
-        let refused = if secured { !authentic && !shakes } else { stranger };
+        let refused = if secured { !authentic && !shakes } else { stranger && !checked };
         let before = refused.then(|| state(&self.forward));
         let mut slot = packet(&octets);
         let verdict = self.forward.packet(now, side, component, from, &mut slot);
         if let Some(before) = before {
-            assert!(!matches!(verdict, Verdict::Forward { .. }), "{side:?} {octets:02x?}");
+            match verdict {
+                // Who asks without the key is told so, and nobody else is told anything.
+                Verdict::Forward { side: at, to, .. } if at == side && to == from => {
+                    assert_eq!(slot.packet()[..2], [0x01, 0x11], "{octets:02x?}");
+                }
+                verdict => {
+                    let sent = matches!(verdict, Verdict::Forward { .. });
+                    assert!(!sent, "{side:?} {octets:02x?}");
+                }
+            }
             let after = state(&self.forward);
             assert!(before == after, "{}", difference(&before, &after));
         }
@@ -184,16 +233,44 @@ impl Call {
 
 impl Far {
     fn new(kind: u8, n: u8) -> Self {
-        let mux = matches!(kind, 2 | 4 | 5 | 6 | 8);
+        let mux = matches!(kind, 2 | 4 | 5 | 6 | 8 | ICE_SRTP | ICE_PLAIN | ICE_FULL | REKEYED);
         let rtp = SocketAddr::from(([192, 0, 2, n], 4000));
         let rtcp = if mux { rtp } else { SocketAddr::new(rtp.ip(), 4001) };
         let sender = suite(kind).map(|suite| Sender::new(&key(suite, n + 100), 1));
-        Self { kind, rtp, rtcp, mux, sender, rtcp_sender: None, sequence: 100, last: None }
+        let old_sender = suite(kind).filter(|_| kind == REKEYED);
+        let old_sender = old_sender.map(|suite| Sender::new(&key(suite, n + 150), 2));
+        Self {
+            kind,
+            rtp,
+            rtcp,
+            mux,
+            sender,
+            old_sender,
+            rtcp_sender: None,
+            sequence: 100,
+            last: None,
+        }
+    }
+
+    fn n(&self) -> u8 {
+        if self.rtp.ip().to_string().ends_with('1') { 1 } else { 2 }
+    }
+
+    fn new_key(&self) -> Vec<SrtpKey> {
+        suite(self.kind).map(|suite| key(suite, self.n() + 100)).into_iter().collect()
     }
 
     fn carriage(&self) -> Carriage {
-        let n = self.rtp.ip().to_string().ends_with('1');
-        let n = if n { 1 } else { 2 };
+        let n = self.n();
+        let keys = suite(self.kind).into_iter().flat_map(|suite| match self.kind {
+            REKEYED => vec![key(suite, n + 150)],
+            _ => vec![key(suite, n + 50), key(suite, n + 100)],
+        });
+        self.carriage_under(keys.collect())
+    }
+
+    fn carriage_under(&self, remote: Vec<SrtpKey>) -> Carriage {
+        let n = self.n();
         let payload = |number, encoding: &str| Payload {
             number,
             encoding: encoding.into(),
@@ -206,21 +283,50 @@ impl Far {
             remote_rtcp: Some(self.rtcp),
             rtcp_mux: self.mux,
             direction: Direction::SendRecv,
-            crypto: suite(self.kind).map(|suite| Crypto {
-                local: key(suite, n),
-                remote: vec![key(suite, n + 50), key(suite, n + 100)],
-            }),
-            dtls: (self.kind >= 6).then(our_dtls),
-            payloads: vec![payload(8, "PCMA"), payload(101, "telephone-event")],
+            crypto: suite(self.kind).map(|suite| Crypto { local: key(suite, n), remote }),
+            dtls: (6..=8).contains(&self.kind).then(our_dtls),
+            payloads: match self.kind {
+                FAX => Vec::new(),
+                _ => vec![payload(8, "PCMA"), payload(101, "telephone-event")],
+            },
+            ice: self.ice(),
+            protocol: if self.kind == FAX { Protocol::Udptl } else { Protocol::Rtp },
             ..Stream::default()
         };
-        Carriage { stream, terms: Terms::default() }
+        let latch = match self.kind {
+            SYMMETRIC => LatchPolicy::Symmetric,
+            _ => LatchPolicy::Signalled,
+        };
+        Carriage { stream, terms: Terms::latching(latch) }
+    }
+
+    fn ice(&self) -> Option<Ice> {
+        matches!(self.kind, ICE_SRTP | ICE_PLAIN | ICE_FULL).then(|| Ice {
+            local: our_credentials(),
+            remote: Credentials::new("far1", "0aV5bSx1uDkqPq9mZr2cT7yE").expect("credentials"),
+            lite: self.kind != ICE_FULL,
+            remote_lite: false,
+            ours_first: false,
+            candidates: Vec::new(),
+            concluded: false,
+        })
     }
 
     /// A packet of its own as it goes out: where to, and what.
-    fn says(&mut self, component: Component) -> (Component, Vec<u8>) {
+    fn says(&mut self, component: Component, old_key: bool) -> (Component, Vec<u8>) {
         self.sequence = self.sequence.wrapping_add(1);
         let report = component == Component::Rtcp;
+        match self.kind {
+            ICE_SRTP | ICE_PLAIN | ICE_FULL if report => {
+                return (Component::Rtp, check(self.sequence));
+            }
+            FAX => {
+                let mut datagram = self.sequence.to_be_bytes().to_vec();
+                datagram.extend([3, 0xc0, 1, 0x80, 0, 0]);
+                return (Component::Rtp, datagram);
+            }
+            _ => {}
+        }
         let component = if self.mux { Component::Rtp } else { component };
         let mut octets = Vec::new();
         if report {
@@ -235,7 +341,8 @@ impl Far {
         }
         let mut slot = packet(&octets);
         let apart = self.rtcp_sender.as_mut().filter(|_| report);
-        if let Some(sender) = apart.or(self.sender.as_mut()) {
+        let old = self.old_sender.as_mut().filter(|_| old_key);
+        if let Some(sender) = apart.or(old).or(self.sender.as_mut()) {
             let done =
                 if report { sender.protect_rtcp(&mut slot) } else { sender.protect(&mut slot) };
             done.expect("the far side can say it");
@@ -244,10 +351,22 @@ impl Far {
     }
 }
 
+/// A leg of plain RTP behind NAT, whose source is known.
+const SYMMETRIC: u8 = 9;
+/// Legs whose far side has checked us: with SRTP and without.
+const ICE_SRTP: u8 = 10;
+const ICE_PLAIN: u8 = 11;
+/// One whose far side is being changed from one key to the next: both are heard.
+const REKEYED: u8 = 12;
+const FAX: u8 = 13;
+/// One of plain RTP that we check ourselves, and whose far side has not answered yet.
+const ICE_FULL: u8 = 14;
+
 /// Plain; SDES of each suite, with and without rtcp-mux; DTLS with and without, and one whose
-/// handshake never ends.
+/// handshake never ends; then the legs above.
 const fn suite(kind: u8) -> Option<Suite> {
     match kind {
+        ICE_SRTP | REKEYED => Some(Suite::AesCm128HmacSha1_80),
         1 => Some(Suite::AesCm128HmacSha1_80),
         2 => Some(Suite::AesCm128HmacSha1_32),
         3 => Some(Suite::Aes256CmHmacSha1_80),
@@ -287,7 +406,7 @@ fn state(forward: &Forward) -> Vec<String> {
     let kept = (0..lines.len()).filter(|at| {
         let line = lines[*at];
         let depth = line.len() - line.trim_start().len();
-        let begins = ["stats: ", "watch: ", "received: ", "now: "];
+        let begins = ["stats: ", "watch: ", "received: ", "now: ", "counted: ", "refusals: "];
         match left_out {
             Some(until) if depth > until => return false,
             Some(until) if depth == until && line.trim_start().starts_with(['}', ')', ']']) => {
@@ -310,6 +429,25 @@ fn state(forward: &Forward) -> Vec<String> {
 fn difference(before: &[String], after: &[String]) -> String {
     let differ = before.iter().zip(after).filter(|(one, other)| one != other).take(4);
     differ.map(|(one, other)| format!("{one} became {other}; ")).collect()
+}
+
+fn our_credentials() -> Credentials {
+    Credentials::new("sB1x", "7Gk2mR0yVt4QwLz8cN5hJp3e").expect("credentials")
+}
+
+/// A check of the far side, which chooses the pair.
+fn check(n: u16) -> Vec<u8> {
+    let ours = our_credentials();
+    let mut transaction = [9; 12];
+    transaction[..2].copy_from_slice(&n.to_be_bytes());
+    let mut slot = PacketBuf::new();
+    Writer::new(&mut slot, Class::Request, transaction)
+        .username(ours.ufrag().as_bytes(), b"far1")
+        .priority(1000)
+        .role(true, 7)
+        .use_candidate()
+        .finish(Some(&Key::new(ours.pwd().as_bytes())));
+    slot.packet().to_vec()
 }
 
 fn certificates() -> &'static [Arc<Certificate>; 2] {

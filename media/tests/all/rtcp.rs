@@ -134,6 +134,7 @@ fn rtcp_goes_on_in_hold() {
     assert_eq!(call.teams_reports(&mut slot(&receiver_report(7, &[]))), separate(CARRIER_RTCP));
 }
 
+/// TDR-SRTP-006
 #[test]
 fn bye_app_feedback_and_names_do_not_cross() {
     let mut call = Call::new();
@@ -250,9 +251,9 @@ fn silent_carrier() -> Call {
     call
 }
 
+/// TDR-SRTP-005
 #[test]
 fn teams_gets_sender_reports_of_a_silent_carrier_that_are_right_in_every_field() {
-    // TDR-SRTP-005.
     let mut call = silent_carrier();
     let heard_at = call.ms;
     let (verdict, packet) = call.next_generated();
@@ -277,6 +278,7 @@ fn teams_gets_sender_reports_of_a_silent_carrier_that_are_right_in_every_field()
     assert_eq!(call.generated(), None);
 }
 
+/// TDR-SRTP-005
 #[test]
 fn our_reports_come_at_the_intervals_of_rfc_3550_and_no_two_calls_keep_step() {
     let mut call = silent_carrier();
@@ -292,6 +294,7 @@ fn our_reports_come_at_the_intervals_of_rfc_3550_and_no_two_calls_keep_step() {
     assert!((3900..4300).contains(&mean), "{mean}");
 }
 
+/// TDR-SRTP-005
 #[test]
 fn in_hold_teams_gets_receiver_reports() {
     let mut call = silent_carrier();

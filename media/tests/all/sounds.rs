@@ -152,6 +152,7 @@ fn a_leg_without_g711_is_counted_and_hears_the_other_side() {
     assert_eq!(forward.stats().b.unplayed, 1);
 }
 
+/// TDR-COD-008, TDR-COD-007
 #[test]
 fn a_silent_far_side_is_comfort_noise_at_the_other_until_it_speaks() {
     let noisy = || Terms { comfort_noise: true, ..Terms::default() };

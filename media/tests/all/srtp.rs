@@ -28,6 +28,7 @@ fn rtcp(ssrc: u32) -> PacketBuf {
     slot(&packet)
 }
 
+/// TDR-SRTP-004
 #[test]
 fn forged_packet_moves_nothing() {
     let (mut sender, mut receiver) = pair();
@@ -79,6 +80,7 @@ fn a_packet_cut_anywhere_is_refused() {
     assert!(receiver.unprotect_rtcp(&mut report).is_ok());
 }
 
+/// TDR-SRTP-004
 #[test]
 fn replayed_packet_is_dropped() {
     let (mut sender, mut receiver) = pair();
@@ -241,6 +243,7 @@ fn the_64th_source_is_read_and_the_65th_refused() {
     assert!(receiver.unprotect(&mut packet).is_ok());
 }
 
+/// TDR-SDP-003
 #[test]
 fn two_crypto_lines_with_mki() {
     // TDR-SDP-003: the first line declares an MKI, the second none; which one is used, packets tell.

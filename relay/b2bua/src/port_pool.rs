@@ -221,6 +221,7 @@ mod tests {
         taken.map(|port| port.rtp).collect()
     }
 
+    /// TDR-MED-002: RTP and RTCP of a leg, whatever is multiplexed.
     #[test]
     fn pairs_are_even_and_run_out() {
         let plan = plan(20_001..=20_006, &[None]);
@@ -261,6 +262,7 @@ mod tests {
         assert!(near.count() < 20, "chance alone has two in a hundred so near");
     }
 
+    /// TDR-MED-002
     #[test]
     fn a_trunk_keeps_to_its_ports_and_shares_them_with_those_that_have_none() {
         let plan = plan(20_000..=20_007, &[Some(20_002..=20_005), None]);

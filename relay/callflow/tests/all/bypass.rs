@@ -135,6 +135,7 @@ fn only_record(world: &World) -> &Record {
     world.records.first().expect("one record")
 }
 
+/// TDR-ICE-001, TDR-MED-003, TDR-MED-006
 #[test]
 fn a_client_that_calls_is_answered_and_heard_where_it_is() {
     let mut world = world();
@@ -148,7 +149,7 @@ fn a_client_that_calls_is_answered_and_heard_where_it_is() {
     assert_eq!((ice.checks_received, ice.checks_answered, ice.checks_sent), (1, 1, 0));
 }
 
-/// TDR-EM-001, TDR-EM-007, TDR-EM-008.
+/// TDR-EM-001, TDR-EM-007, TDR-EM-008, TDR-ICE-005, TDR-ICE-006, TDR-ICE-004
 #[test]
 fn clients_that_check_before_they_answer_are_told_apart_and_the_one_that_answers_is_heard() {
     let mut world = world();
@@ -200,6 +201,7 @@ fn the_answer_stays_the_same_from_183_to_200() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-ICE-010
 #[test]
 fn ice_begun_anew_gets_new_credentials_at_the_same_port_and_no_gap() {
     let mut world = world();
@@ -229,6 +231,7 @@ fn ice_begun_anew_gets_new_credentials_at_the_same_port_and_no_gap() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-ICE-009
 #[test]
 fn the_pair_of_the_final_offer_is_taken_and_nothing_begins_anew() {
     let mut world = world();
@@ -253,6 +256,7 @@ fn the_pair_of_the_final_offer_is_taken_and_nothing_begins_anew() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-ICE-012
 #[test]
 fn a_call_that_nothing_comes_on_any_more_ends_and_one_on_hold_does_not() {
     let mut world = world();
@@ -289,6 +293,7 @@ fn a_call_that_nothing_comes_on_any_more_ends_and_one_on_hold_does_not() {
     assert_eq!(only_record(&world).cause, "ice_silent");
 }
 
+/// TDR-ICE-013
 #[test]
 fn checks_that_never_come_are_told_and_what_teams_says_of_it_is_the_cause() {
     let mut world = world();
@@ -318,6 +323,7 @@ fn checks_that_never_come_are_told_and_what_teams_says_of_it_is_the_cause() {
     assert_eq!((ice.state, ice.selected), (IceState::Waiting, None));
 }
 
+/// TDR-ICE-008
 #[test]
 fn another_border_controller_that_only_answers_is_reached_where_its_m_line_says() {
     let mut world = world();
@@ -335,6 +341,7 @@ fn another_border_controller_that_only_answers_is_reached_where_its_m_line_says(
     hang_up(&mut world, &mut callee, &caller);
 }
 
+/// TDR-ICE-014
 #[test]
 fn teams_without_ice_is_heard_as_ever() {
     let mut world = world();

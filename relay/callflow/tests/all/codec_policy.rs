@@ -32,6 +32,7 @@ fn refused(world: &mut World, caller: Party) {
     assert!(refusal.headers.get(Name::Reason).is_some());
 }
 
+/// TDR-COD-001, TDR-COD-002
 #[test]
 fn a_trunk_is_offered_its_own_codecs_in_its_own_order_and_events_stay() {
     for (of_trunk, of_tenant, expected) in [

@@ -49,6 +49,7 @@ fn text(request: &Request) -> String {
     String::from_utf8(request.body().to_vec()).expect("text")
 }
 
+/// TDR-COD-005
 #[test]
 fn a_key_in_an_info_reaches_teams_as_telephone_event() {
     for (kind, written) in [

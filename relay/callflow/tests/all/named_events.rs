@@ -21,6 +21,7 @@ fn teams_is_answered(payloads: &[&str]) -> String {
     body(&answer)
 }
 
+/// TDR-COD-005
 #[test]
 fn a_carrier_without_events_keeps_its_call_and_teams_its_keys() {
     let answer = teams_is_answered(&["8 PCMA/8000"]);
@@ -28,6 +29,7 @@ fn a_carrier_without_events_keeps_its_call_and_teams_its_keys() {
     assert_eq!(line(&answer, "a=fmtp:101"), "a=fmtp:101 0-15");
 }
 
+/// TDR-COD-005
 #[test]
 fn a_carrier_that_numbers_events_its_own_way_is_understood() {
     let answer = teams_is_answered(&["8 PCMA/8000", "96 telephone-event/8000"]);

@@ -94,6 +94,7 @@ fn max_forwards_zero_is_483() {
     });
 }
 
+/// TDR-MED-001
 #[test]
 fn plain_rtp_from_teams_is_488() {
     let mut world = World::new(1);

@@ -16,6 +16,7 @@ fn told(world: &World) -> Vec<(PeerLeg, String, Option<Silence>)> {
     world.events.iter().filter_map(of).collect()
 }
 
+/// TDR-COD-008
 #[test]
 fn a_call_without_audio_is_told_of_once_a_leg_and_goes_on() {
     let mut world = World::new(5);

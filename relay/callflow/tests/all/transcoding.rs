@@ -63,6 +63,7 @@ fn both_hear_each_other_in_their_own_codecs_and_again_after_a_hold() {
     }
 }
 
+/// TDR-COD-009
 #[test]
 fn a_call_that_has_a_codec_in_common_is_not_transcoded() {
     let mut world = World::with(3, |plan| plan.tenants[0].transcode = true);
