@@ -1,5 +1,6 @@
 //! One call's streams: a packet in, a [`Verdict`] out.
 
+mod fax;
 mod ours;
 mod reaching;
 mod reports;
@@ -141,6 +142,8 @@ impl Forward {
         let kind = Kind::of(slot.packet());
         let carried = match (kind, component) {
             _ if slot.len() > PACKET_MAX => Err(DropReason::TooBig),
+            // The number that a datagram of a fax begins with may look like anything.
+            _ if self.legs[side as usize].is_fax() => self.fax(now, side, component, from, slot),
             (Kind::Rtp, Component::Rtp) => self.rtp(now, side, from, slot),
             (Kind::Rtcp, _) => self.rtcp(now, side, component, from, slot),
             (Kind::Stun, _) => self.stun(now, side, component, from, slot),
@@ -276,6 +279,7 @@ impl Forward {
     fn dead_at(&self) -> Option<Instant> {
         let [a, b] = &self.legs;
         let timeout = a.terms.media_timeout.max(b.terms.media_timeout)?;
+        let timeout = timeout.max(a.pauses().max(b.pauses()));
         let alive = a.watch.alive()?.max(b.watch.alive()?);
         Some(self.dead_told.map_or(alive, |told| told.max(alive)) + timeout)
     }
@@ -321,13 +325,13 @@ impl Forward {
         }
         let payload = path.payloads.of(header.payload_type);
         from.reception.count(now.mono, &header, payload.clock_hz);
-        match payload.number.or(payload.becomes.map(|becomes| becomes.number)) {
-            Some(_) => {
+        match payload.number.is_some() || payload.becomes.is_some() || payload.quiet {
+            true => {
                 if let Some(notice) = from.watch.heard(now.mono) {
                     self.notices.push(side, notice);
                 }
             }
-            None => from.watch.has_no_payload_type(),
+            false => from.watch.has_no_payload_type(),
         }
         from.expect_reports(now.mono);
         to.expect_reports(now.mono);
@@ -340,6 +344,7 @@ impl Forward {
             let crossing = &self.crossings[side as usize];
             let ears = (&mut self.notices, side);
             ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?
+                && !payload.quiet
         };
         if !to.speaks() {
             return Ok(Verdict::Consumed);

@@ -18,12 +18,17 @@ use crate::transform::End;
 use crate::watch::Watch;
 use crate::{Component, DropReason, LegStats};
 use reports::RoundTrips;
-use sdp::{Carriage, Crypto, Direction, IceOffered, Stream, Terms, Told};
+use sdp::{Carriage, Crypto, Direction, IceOffered, Protocol, Stream, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How soon a flight is looked at again that has nowhere to go yet.
 const FLIGHT_WAITS: Duration = Duration::from_millis(20);
+
+/// So long neither side of a fax may say anything: a page is printed, or a telephone rings (T.30, T5).
+const FAX_PAUSES: Duration = Duration::from_secs(60);
+/// Datagrams of a fax have no SSRC: they are all of one source.
+const FAX_SSRC: u32 = 0;
 
 /// The state of one leg.
 #[derive(Debug)]
@@ -165,7 +170,7 @@ impl LegMedia {
         let forks = leg.terms.early.as_deref();
         self.forks = forks.map(|early| Box::new(Forks::new(early, self.forks.as_deref())));
         self.terms = leg.terms;
-        if !leg.stream.direction.receives() {
+        if !leg.stream.direction.receives() || leg.stream.protocol == Protocol::Udptl {
             self.reception.pause();
         }
         self.agreed = Some(leg.stream);
@@ -282,11 +287,22 @@ impl LegMedia {
         self.agreed.as_ref().is_some_and(|stream| stream.direction.receives())
     }
 
+    /// Whether a fax is agreed.
+    pub(crate) fn is_fax(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|stream| stream.protocol == Protocol::Udptl)
+    }
+
+    /// How long it may be before nothing means that nobody is there.
+    pub(crate) fn pauses(&self) -> Duration {
+        if self.is_fax() { FAX_PAUSES } else { Duration::ZERO }
+    }
+
     /// Both legs have agreed; something is to come from here if `wanted` by the other.
     pub(crate) fn watch_agreed(&mut self, wanted: bool) {
         let expected = wanted && self.hears();
         let moved = std::mem::take(&mut self.moved);
         self.watch.agreed(expected, self.terms.unroutable, moved);
+        self.watch.takes_turns(self.is_fax());
     }
 
     pub(crate) const fn first_ssrc(&self) -> u32 {
@@ -347,6 +363,11 @@ impl LegMedia {
             Some(agent) => agent.believes(Component::Rtp, from),
             None => self.rtp.admits(now, from, header.ssrc, header.sequence),
         }
+    }
+
+    /// Whether a datagram of a fax is believed.
+    pub(crate) fn admits_fax(&mut self, now: Instant, from: SocketAddr, number: u16) -> bool {
+        self.rtp.admits(now, from, FAX_SSRC, number)
     }
 
     /// Whether plain RTCP is believed.

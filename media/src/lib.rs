@@ -28,6 +28,7 @@ pub mod srtp;
 mod testing;
 mod transcode;
 pub mod transform;
+mod udptl;
 mod watch;
 
 pub use forward::{Forward, Verdict};

@@ -368,14 +368,18 @@ impl Path {
         open: impl FnOnce(&mut Receiver) -> Result<Authentic, DropReason>,
     ) -> Result<Opened, DropReason> {
         let until = self.retiring.flatten().unwrap_or(now + OLD_KEY_HEARD);
-        self.retiring = (now < until).then_some(Some(until));
-        match (opened, self.parked.receivers.last_mut()) {
+        let opened = match (opened, self.parked.receivers.last_mut()) {
             // What comes under the key before is on its way since before: it moves no latch.
             (Err(DropReason::BadTag), Some(before)) if now < until => {
                 open(before).map(|_| Opened::Authentic(Authentic { newest: false }))
             }
             (opened, _) => opened,
+        };
+        // A packet that is refused begins nothing.
+        if opened.is_ok() {
+            self.retiring = (now < until).then_some(Some(until));
         }
+        opened
     }
 
     fn receiver(&mut self, keys: &[SrtpKey]) -> Box<Receiver> {
@@ -420,7 +424,7 @@ fn park<T>(parked: &mut Vec<T>, context: Option<T>) {
 /// What becomes of each payload type of a leg on the other.
 #[derive(Clone, Debug)]
 pub(crate) struct PayloadMap {
-    /// Its number on the other leg, or [`NOWHERE`].
+    /// Its number on the other leg, [`NOWHERE`] or [`QUIET`].
     numbers: [u8; 128],
     /// Those that are speech: a handful.
     speech: Box<[Speech]>,
@@ -443,6 +447,9 @@ pub(crate) struct Becomes {
 
 /// No payload type: they have seven bits.
 const NOWHERE: u8 = 0xff;
+/// Comfort noise where the other leg has agreed none (TDR-COD-007): that the far side is silent is heard
+/// here, and not told there.
+const QUIET: u8 = 0xfe;
 
 /// One payload type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -453,6 +460,8 @@ pub(crate) struct Mapped {
     pub(crate) clock_hz: Option<u32>,
     /// What it has to be turned into first.
     pub(crate) becomes: Option<Becomes>,
+    /// It says that nothing is said, and stays behind.
+    pub(crate) quiet: bool,
 }
 
 impl PayloadMap {
@@ -470,9 +479,12 @@ impl PayloadMap {
             let number = payload.number;
             let taken = to.iter().any(|other| other.number == number);
             let there = counterpart(payload, to).map(|other| other.number);
-            let mapped = there.or((!taken).then_some(number));
+            let mapped = match payload.is_noise() {
+                true => there.unwrap_or(QUIET),
+                false => there.or((!taken).then_some(number)).unwrap_or(NOWHERE),
+            };
             if let Some(place) = numbers.get_mut(usize::from(number)) {
-                *place = mapped.unwrap_or(NOWHERE);
+                *place = mapped;
             }
         }
         let wanted = to.iter().find_map(|it| Some((Codec::of(it)?, it.number)));
@@ -493,7 +505,7 @@ impl PayloadMap {
 
     /// Whether each agreed payload type has the same number on both legs, and nothing is turned.
     fn is_identity(&self) -> bool {
-        (0..).zip(&self.numbers).all(|(from, to)| from == *to)
+        (0..).zip(&self.numbers).all(|(from, to)| from == *to || *to == QUIET)
             && self.speech.iter().all(|speech| speech.becomes.is_none())
     }
 
@@ -502,9 +514,10 @@ impl PayloadMap {
         let number = self.numbers[usize::from(payload_type)];
         let speech = self.speech.iter().find(|speech| speech.number == payload_type);
         Mapped {
-            number: (number != NOWHERE).then_some(number),
+            number: (number <= 127).then_some(number),
             clock_hz: speech.map(|speech| speech.clock_hz),
             becomes: speech.and_then(|speech| speech.becomes),
+            quiet: number == QUIET,
         }
     }
 
@@ -532,9 +545,25 @@ mod tests {
             payload(97, "telephone-event", 8000),
         ];
         let map = PayloadMap::between(&from, &to, false);
-        let same = Mapped { number: Some(8), clock_hz: Some(8000), becomes: None };
+        let same = Mapped { number: Some(8), clock_hz: Some(8000), becomes: None, quiet: false };
         assert_eq!(map.of(8), same);
-        assert_eq!(map.of(101), Mapped { number: Some(97), clock_hz: None, becomes: None });
+        assert_eq!(
+            map.of(101),
+            Mapped { number: Some(97), clock_hz: None, becomes: None, quiet: false }
+        );
+    }
+
+    /// TDR-COD-007
+    #[test]
+    fn comfort_noise_crosses_by_its_number_and_stays_behind_where_there_is_none() {
+        let from = [payload(8, "PCMA", 8000), payload(13, "CN", 8000), payload(118, "CN", 16_000)];
+        let to = [payload(8, "PCMA", 8000), payload(97, "CN", 8000)];
+        let map = PayloadMap::between(&from, &to, false);
+        assert_eq!(map.of(13).number, Some(97));
+        assert_eq!((map.of(118).number, map.of(118).quiet), (None, true));
+        let map = PayloadMap::between(&from, &to[..1], false);
+        assert_eq!((map.of(13).number, map.of(13).quiet), (None, true));
+        assert_eq!(map.of(8).number, Some(8));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Watch {
     on: bool,
     /// Both legs have agreed that something comes.
     expected: bool,
+    /// One side is silent while the other has its turn, and that says nothing.
+    turns: bool,
     /// The far side's SDP names an address that cannot be reached from here.
     unroutable: bool,
     /// When something was heard last, else when it began to be waited for; `None` until the next look.
@@ -73,6 +75,14 @@ impl Watch {
         (self.expected, self.unroutable) = (expected, unroutable);
     }
 
+    /// Whether the sides take turns, as terminals of a fax do. Who then has nothing to say is not silent.
+    pub(crate) const fn takes_turns(&mut self, turns: bool) {
+        if self.turns != turns {
+            self.since = None;
+        }
+        self.turns = turns;
+    }
+
     /// A packet was taken. Says so if that ends a silence.
     pub(crate) fn heard(&mut self, now: Instant) -> Option<Notice> {
         self.since = Some(now);
@@ -110,6 +120,7 @@ impl Watch {
     pub(crate) fn due(&self) -> Option<Instant> {
         match (self.on, self.since, &self.told) {
             (false, ..) | (_, None, _) => None,
+            (true, _, None) if self.turns && self.expected => None,
             (true, _, Some(told)) => Some(told.look_at),
             (true, Some(since), None) => Some(since + SILENCE),
         }
@@ -132,6 +143,7 @@ impl Watch {
         let long = now.saturating_duration_since(since) >= SILENCE;
         let cause = match self.expected {
             false => Silence::Held,
+            true if self.turns => return self.ends(now),
             true if long => self.cause(now),
             true if self.is_held() => return self.ends(now),
             true => return None,

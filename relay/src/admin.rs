@@ -178,10 +178,14 @@ pub struct CallRow {
     pub call_id_in: String,
     pub call_id_out: Option<String>,
     pub media_ports: Option<(u16, u16)>,
-    /// Whether each leg (A, B) is heard: `flows`, or why not; nothing before the answer.
+    /// Whether each leg (A, B) is heard: `flows`, or why not; `fax` while the call is one; nothing before
+    /// the answer.
     #[serde(default)]
     pub audio: Option<(String, String)>,
 }
+
+/// The word for both legs of a fax by T.38, which neither flows nor is silent.
+pub(crate) const FAX: &str = "fax";
 
 impl From<CallView> for CallRow {
     fn from(view: CallView) -> Self {
@@ -199,6 +203,9 @@ impl From<CallView> for CallRow {
             call_id_out: view.call_ids.1,
             media_ports: view.ports,
             audio: view.silent.map(|(a, b)| {
+                if view.fax {
+                    return (FAX.to_owned(), FAX.to_owned());
+                }
                 let word = |silence: Option<sdp::Silence>| {
                     silence.map_or("flows", sdp::Silence::as_str).to_owned()
                 };

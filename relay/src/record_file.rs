@@ -191,6 +191,7 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "cause": record.cause,
         "reason": record.reason,
         "transcoded": record.transcoded.map(|it| [it.from.as_str(), it.to.as_str()]),
+        "fax": record.fax.map(b2bua::record::Fax::as_str),
         "transfers": transfers,
         "dtls": { "a": record.dtls.0, "b": record.dtls.1 },
         "srtp_passthrough": record.passthrough,
@@ -238,6 +239,7 @@ mod tests {
             transfers: Vec::new(),
             dtls: (None, None),
             passthrough: None,
+            fax: None,
             media: None,
         }
     }

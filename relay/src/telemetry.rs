@@ -234,6 +234,7 @@ impl Telemetry {
             }
             Event::Transcoded { .. }
             | Event::TranscodingRefused
+            | Event::Fax { .. }
             | Event::MediaFailed { .. }
             | Event::Handshake { .. }
             | Event::Silence { .. }

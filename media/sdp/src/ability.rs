@@ -17,6 +17,10 @@ pub struct Ability {
     pub behind_nat: bool,
     /// Which telephone events are agreed (RFC 4733).
     pub events: Events,
+    /// The packet time that our descriptions ask for; `None`: what the other leg asks for.
+    pub ptime_ms: Option<u16>,
+    /// A fax by T.38 may take the place of speech, on a leg whose packets are not encrypted.
+    pub fax: bool,
     /// Comfort noise (RFC 3389) is offered, and agreed, whatever the other leg has.
     pub comfort_noise: bool,
 }

@@ -4,18 +4,21 @@
 //! it where an INVITE forks). It speaks for our end only: the pairing of two legs is in
 //! [`crate::pair`]. What it refuses changes nothing in it.
 
+mod turns;
+
 use crate::ability::{Ability, Keying, Security};
 use crate::codec::Codec;
 use crate::codecs::Codecs;
 use crate::companions::{accompany, companions};
 use crate::dtls::{Certificate, Dtls, RemoteDtls, Role, Setup};
+use crate::fax::{self, Fax};
 use crate::ice::{Credentials, IceOffered, IcePolicy, OurIce};
 use crate::pair::{assign_numbers, fitting, matched};
 use crate::remote::{DtlsPreference, Preference, Remote};
 use crate::section::is_parameters;
-use crate::stream::{Crypto, Direction, Payload, Stream};
+use crate::stream::{Crypto, Direction, Payload, Protocol, Stream};
 use crate::suite::{SrtpKey, Suite};
-use crate::write::{Draft, DtlsLines, Slot};
+use crate::write::{Draft, DtlsLines};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,6 +49,8 @@ pub struct Media {
     pub direction: Direction,
     /// Packet time in ms, if written.
     pub ptime_ms: Option<u16>,
+    /// It is a fax by T.38, and there are no payload types.
+    pub fax: Option<Fax>,
 }
 
 /// Why an offer or answer is refused.
@@ -64,6 +69,8 @@ pub enum Refusal {
     NoFingerprint,
     #[error("no codec in common")]
     NoCommonCodec,
+    #[error("no fax by T.38 can be carried here")]
+    NoFax,
     #[error("an answer came without an offer, or an offer while one is open")]
     OutOfTurn,
 }
@@ -85,6 +92,8 @@ pub struct Negotiation {
     old_hold: bool,
     open: Open,
     in_force: Option<Agreed>,
+    /// What was agreed before a fax took its place.
+    speech: Option<Box<Agreed>>,
     /// The one suite that a first offer of ours is of, where only its key will do.
     only: Option<Suite>,
     /// The version of the last description we wrote; one that was refused is not used again.
@@ -138,6 +147,7 @@ impl Negotiation {
             old_hold: false,
             open: Open::Nothing,
             in_force: None,
+            speech: None,
             only: None,
             version: 0,
             refresh: false,
@@ -229,8 +239,11 @@ impl Negotiation {
         self.transcoding = codecs;
     }
 
-    /// Whether an offer of `media` would hold speech that this leg may use.
+    /// Whether an offer of `media` would hold speech that this leg may use, or a fax.
     pub fn can_offer(&self, media: &Media) -> bool {
+        if media.fax.is_some() {
+            return self.can_fax();
+        }
         let more = self.transcodable(media);
         self.codecs.leave_speech(&media.payloads) || self.codecs.leave_speech(&more)
     }
@@ -264,9 +277,10 @@ impl Negotiation {
         if !matches!(self.open, Open::Nothing) {
             return Err(Refusal::OutOfTurn);
         }
-        let mut theirs = Remote::offer(sdp, &self.ability, self.preference())?;
+        let ability = Ability { fax: self.can_fax(), ..self.ability };
+        let mut theirs = Remote::offer(sdp, &ability, self.preference())?;
         self.without_our_keys(&mut theirs)?;
-        if !self.codecs.are_all() {
+        if !self.codecs.are_all() && theirs.media.fax.is_none() {
             theirs.media.payloads = self.codecs.of(&theirs.media.payloads);
             if !theirs.media.payloads.iter().any(Payload::is_speech) {
                 return Err(Refusal::NoCommonCodec);
@@ -297,6 +311,10 @@ impl Negotiation {
     /// rises only on change.
     pub fn make_answer(&mut self, media: &Media) -> Result<(Bytes, Stream), Refusal> {
         let Open::Theirs(theirs) = &self.open else { return Err(Refusal::OutOfTurn) };
+        if theirs.media.fax.is_some() {
+            let theirs = theirs.clone();
+            return self.answer_fax(theirs, media);
+        }
         let payloads: Vec<Payload> = matched(&media.payloads, &theirs.media.payloads)
             .into_iter()
             .map(|(ours, offered)| Payload {
@@ -324,7 +342,12 @@ impl Negotiation {
         };
         let ice = self.ice_for(&theirs);
         let draft = Draft {
-            media: Media { payloads, direction, ptime_ms: media.ptime_ms },
+            media: Media {
+                payloads,
+                direction,
+                ptime_ms: self.ability.ptime_ms.or(media.ptime_ms),
+                fax: None,
+            },
             proto: theirs.proto.clone(),
             slots: theirs.slots.clone(),
             rtcp_mux: theirs.rtcp_mux,
@@ -343,8 +366,7 @@ impl Negotiation {
         let ours = self.issue(draft);
         let body = ours.body.clone();
         self.remember_numbers(&theirs.media.payloads);
-        self.open = Open::Nothing;
-        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answers_us: false });
+        self.agree(Agreed { stream: stream.clone(), ours, theirs, answers_us: false });
         Ok((body, stream))
     }
 
@@ -379,7 +401,7 @@ impl Negotiation {
         };
         let beside = offered.payloads.iter().filter(beside).cloned();
         let payloads = fitting(std::iter::once(speech.clone()).chain(beside).collect());
-        Ok(Media { payloads, direction: agreed.direction, ptime_ms: agreed.ptime_ms })
+        Ok(Media { payloads, fax: None, ..agreed.clone() })
     }
 
     /// Makes an offer of `media`; it is open until [`Self::receive_answer`] or [`Self::rollback`],
@@ -387,6 +409,10 @@ impl Negotiation {
     /// has meant something else on this leg, gets another; without any speech in `media` the offer
     /// is of [`Media::g711`]. What the leg may not use is left out, where that leaves any speech.
     pub fn make_offer(&mut self, media: &Media) -> Bytes {
+        if media.fax.is_some() {
+            let draft = Draft::of_fax(media.clone(), fax::PROTO.to_owned(), self.slots_for(true));
+            return self.offer(draft);
+        }
         let g711 = Media::g711();
         let mut more = self.codecs.of(&self.transcodable(media));
         if !more.iter().any(Payload::is_speech) {
@@ -402,14 +428,15 @@ impl Negotiation {
         });
         let speaks = |payloads: &Vec<Payload>| payloads.iter().any(Payload::is_speech);
         let payloads = offers.find(speaks).unwrap_or_default();
-        let media = Media { payloads, direction: media.direction, ptime_ms: media.ptime_ms };
+        let ptime_ms = self.ability.ptime_ms.or(media.ptime_ms);
+        let media = Media { payloads, ptime_ms, ..media.clone() };
         let holds = media.direction == Direction::Inactive;
-        let draft = match &self.in_force {
+        let draft = match self.speech_agreed() {
             // Profile, suite and the m-lines that were refused stay as they were agreed.
             Some(Agreed { stream, ours, theirs, .. }) => Draft {
                 media,
                 proto: ours.draft.proto.clone(),
-                slots: ours.draft.slots.clone(),
+                slots: self.slots_for(false),
                 rtcp_mux: stream.rtcp_mux || stream.crypto.is_some() || stream.dtls.is_some(),
                 crypto: self.lines(theirs.crypto.iter().map(|crypto| crypto.suite)),
                 dtls: ours.draft.dtls.as_ref().and(self.offer_dtls()),
@@ -433,7 +460,7 @@ impl Negotiation {
                 Draft {
                     media,
                     proto: proto.to_owned(),
-                    slots: vec![Slot::Audio],
+                    slots: self.slots_for(false),
                     rtcp_mux: !plain,
                     crypto: self.lines(offered),
                     dtls,
@@ -444,6 +471,10 @@ impl Negotiation {
                 }
             }
         };
+        self.offer(draft)
+    }
+
+    fn offer(&mut self, draft: Draft) -> Bytes {
         let ours = self.issue(draft);
         let body = ours.body.clone();
         self.open = Open::Ours(ours);
@@ -464,6 +495,9 @@ impl Negotiation {
         let mut theirs = Box::new(Remote::answer(sdp, &ours.draft)?);
         self.without_our_keys(&mut theirs)?;
         let offered = &ours.draft.media;
+        if offered.fax.is_some() {
+            return Ok(self.take_fax(ours, theirs));
+        }
         let accepted = matched(&theirs.media.payloads, &offered.payloads);
         if !accepted.iter().any(|(payload, _)| payload.is_speech()) {
             return Err(Refusal::NoCommonCodec);
@@ -481,8 +515,7 @@ impl Negotiation {
         let media = theirs.media.clone();
         self.remember_numbers(&ours.draft.media.payloads);
         self.remember_numbers(&media.payloads);
-        self.open = Open::Nothing;
-        self.in_force = Some(Agreed { stream: stream.clone(), ours, theirs, answers_us: true });
+        self.agree(Agreed { stream: stream.clone(), ours, theirs, answers_us: true });
         Ok((media, stream))
     }
 
@@ -744,6 +777,7 @@ fn stream(
     let local = |suite: Suite| ours.crypto.iter().find(|(_, key)| key.suite() == suite);
     let keys = theirs.crypto.as_ref().and_then(|theirs| Some((local(theirs.suite)?, theirs)));
     let ice = ours.ice.with(theirs.ice.as_ref(), began.address, began.ours_first(theirs));
+    let fax = theirs.media.fax.is_some();
     Stream {
         remote_rtp: theirs.rtp,
         remote_rtcp: if theirs.rtcp_mux { theirs.rtp } else { theirs.rtcp },
@@ -757,6 +791,7 @@ fn stream(
         payloads,
         ptime_ms: theirs.media.ptime_ms,
         ice,
+        protocol: if fax { Protocol::Udptl } else { Protocol::Rtp },
     }
 }
 

@@ -25,7 +25,7 @@ impl Media {
         };
         let payloads = [8, 0].into_iter().filter_map(static_payload);
         let payloads = payloads.chain([events]).chain(static_payload(13)).collect();
-        Self { payloads, direction: Direction::SendRecv, ptime_ms: Some(20) }
+        Self { payloads, direction: Direction::SendRecv, ptime_ms: Some(20), fax: None }
     }
 
     /// What to offer on the other leg when this was offered on one: everything with its number,
@@ -35,6 +35,9 @@ impl Media {
     /// Redundant audio (RFC 2198) is left out: inside its packets stand payload types of its leg,
     /// which nobody would map.
     pub fn for_other_leg(&self, allow: Option<&[&str]>) -> Result<Self, Refusal> {
+        if self.fax.is_some() {
+            return Ok(self.clone());
+        }
         let allowed = |payload: &Payload| match allow {
             Some(allow) => allow.iter().any(|name| payload.encoding.eq_ignore_ascii_case(name)),
             None => true,
@@ -51,7 +54,14 @@ impl Media {
     /// encodings of both, in the order of the answer, with the numbers of the offer. Comfort noise
     /// stays only where its clock is that of speech that was agreed; so do telephone events
     /// (TDR-COD-006), unless that would leave none: an event at the wrong clock still dials.
+    ///
+    /// A fax is answered by a fax, as the far side of the other leg has it.
     pub fn answer_for(&self, offered: &Self) -> Result<Self, Refusal> {
+        match (&self.fax, &offered.fax) {
+            (None, None) => {}
+            (Some(_), Some(_)) => return Ok(self.clone()),
+            (Some(_), None) | (None, Some(_)) => return Err(Refusal::NoFax),
+        }
         let both = matched(&self.payloads, &offered.payloads);
         let payloads = both
             .into_iter()
@@ -64,7 +74,7 @@ impl Media {
         if !payloads.iter().any(Payload::is_speech) {
             return Err(Refusal::NoCommonCodec);
         }
-        Ok(Self { payloads, direction: self.direction, ptime_ms: self.ptime_ms })
+        Ok(Self { payloads, direction: self.direction, ptime_ms: self.ptime_ms, fax: None })
     }
 }
 
@@ -152,7 +162,7 @@ mod tests {
 
     fn media(payloads: &[(u8, &str)]) -> Media {
         let payloads = payloads.iter().map(|(number, name)| payload(*number, name, None)).collect();
-        Media { payloads, direction: Direction::SendOnly, ptime_ms: Some(30) }
+        Media { payloads, direction: Direction::SendOnly, ptime_ms: Some(30), fax: None }
     }
 
     fn names(media: &Media) -> Vec<String> {

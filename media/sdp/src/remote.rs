@@ -1,11 +1,12 @@
-//! The far side's description, reduced to the one audio stream that we can agree.
+//! The far side's description, reduced to the one stream that we can agree: audio, or a fax.
 
 use crate::ability::{Ability, Security};
 use crate::crypto::CryptoLine;
 use crate::dtls::RemoteDtls;
+use crate::fax::{self, Fax};
 use crate::ice::RemoteIce;
 use crate::offer_answer::{Media, Refusal};
-use crate::section::{MediaDescription, MediaLine, socket};
+use crate::section::{Connection, MediaDescription, MediaLine, socket};
 use crate::stream::{Direction, Payload};
 use crate::suite::{SrtpKey, Suite};
 use crate::text::{SdpError, SessionDescription};
@@ -87,22 +88,47 @@ impl Remote {
                 Err(reason) => refusal = refusal.or(Some(reason)),
             }
         }
-        Err(refusal.unwrap_or(Refusal::NoAudio))
+        // Speech goes first: who offers both may still ask for the fax alone.
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => Self::fax_offered(&sdp, body, ability),
+        }
+    }
+
+    /// The first image of an offer without audio, where it may be carried.
+    fn fax_offered(
+        sdp: &SessionDescription,
+        body: &[u8],
+        ability: &Ability,
+    ) -> Result<Self, Refusal> {
+        let mut images = sdp.media().enumerate().filter(|(_, media)| fax::is_image(media.line()));
+        let (at, media) = images.next().ok_or(Refusal::NoAudio)?;
+        match ability.fax && fax::is_fax(media.line()) {
+            true => Self::read_fax(sdp, body, at, &media),
+            false => Err(Refusal::NoFax),
+        }
     }
 
     /// Reads an answer to `offer`.
     pub(crate) fn answer(body: &[u8], offer: &Draft) -> Result<Self, Refusal> {
         let sdp = SessionDescription::parse(body)?;
-        let ours = offer.slots.iter().position(|slot| matches!(slot, Slot::Audio)).unwrap_or(0);
+        let ours = offer.slots.iter().position(Slot::is_agreed).unwrap_or(0);
+        let (is_ours, refusal): (fn(&MediaLine<'_>) -> bool, _) = match offer.media.fax {
+            Some(_) => (fax::is_fax, Refusal::NoFax),
+            None => (is_audio, Refusal::NoAudio),
+        };
         let in_place =
-            |(at, media): &(usize, MediaDescription<'_>)| *at == ours && is_audio(media.line());
+            |(at, media): &(usize, MediaDescription<'_>)| *at == ours && is_ours(media.line());
         // An answer that lists fewer m-lines than the offer is wrong, but says what it means.
         let (at, media) = sdp
             .media()
             .enumerate()
             .find(in_place)
-            .or_else(|| sdp.media().enumerate().find(|(_, media)| is_audio(media.line())))
-            .ok_or(Refusal::NoAudio)?;
+            .or_else(|| sdp.media().enumerate().find(|(_, media)| is_ours(media.line())))
+            .ok_or(refusal)?;
+        if offer.media.fax.is_some() {
+            return Self::read_fax(&sdp, body, at, &media);
+        }
         let protection = match (&offer.crypto[..], &offer.dtls) {
             ([], None) => secured(&media, Security::Off).map(|_| Protection::None)?,
             ([], Some(_)) => {
@@ -133,9 +159,7 @@ impl Remote {
         protection: Protection,
         offered: &[Payload],
     ) -> Result<Self, Refusal> {
-        let line = media.line_index() + 1;
-        let connection =
-            media.connection().ok_or(SdpError { what: "no c= for an m-line", line })?;
+        let connection = connection(media)?;
         let payloads = media.payloads_with(offered);
         if !payloads.iter().any(Payload::is_speech) {
             return Err(Refusal::NoCommonCodec);
@@ -145,12 +169,7 @@ impl Remote {
             Some((port, address)) => socket(address.unwrap_or(rtp.ip()), port),
             None => socket(rtp.ip(), rtp.port().checked_add(1)?),
         });
-        let direction = if connection.is_hold() { Direction::Inactive } else { media.direction() };
-        let slots = sdp
-            .media()
-            .enumerate()
-            .map(|(n, m)| if n == at { Slot::Audio } else { Slot::refused(m.line()) })
-            .collect();
+        let direction = direction(connection, media);
         let (crypto, dtls) = match protection {
             Protection::None => (None, None),
             Protection::Sdes(crypto) => (Some(crypto), None),
@@ -158,9 +177,9 @@ impl Remote {
         };
         Ok(Self {
             body: Bytes::copy_from_slice(body),
-            media: Media { payloads, direction, ptime_ms: media.ptime_ms() },
+            media: Media { payloads, direction, ptime_ms: media.ptime_ms(), fax: None },
             proto: media.line().proto.to_owned(),
-            slots,
+            slots: slots(sdp, at),
             rtp,
             rtcp,
             rtcp_mux: media.rtcp_mux(),
@@ -169,6 +188,49 @@ impl Remote {
             ice: RemoteIce::read(media.session(), media, rtp),
         })
     }
+
+    fn read_fax(
+        sdp: &SessionDescription,
+        body: &[u8],
+        at: usize,
+        media: &MediaDescription<'_>,
+    ) -> Result<Self, Refusal> {
+        let connection = connection(media)?;
+        let fax = Some(Fax::read(media.section()));
+        let direction = direction(connection, media);
+        Ok(Self {
+            body: Bytes::copy_from_slice(body),
+            media: Media { payloads: Vec::new(), direction, ptime_ms: None, fax },
+            proto: media.line().proto.to_owned(),
+            slots: slots(sdp, at),
+            rtp: connection.socket(media.line().port),
+            rtcp: None,
+            rtcp_mux: false,
+            crypto: None,
+            dtls: None,
+            ice: None,
+        })
+    }
+}
+
+fn connection(media: &MediaDescription<'_>) -> Result<Connection, SdpError> {
+    let line = media.line_index() + 1;
+    media.connection().ok_or(SdpError { what: "no c= for an m-line", line })
+}
+
+fn direction(connection: Connection, media: &MediaDescription<'_>) -> Direction {
+    if connection.is_hold() { Direction::Inactive } else { media.direction() }
+}
+
+/// The m-lines of an answer that takes the one at `taken`. Where the far side groups its lines, that one
+/// keeps its name, though we group none (RFC 5888, 9.1; RFC 9143, 7.3).
+fn slots(sdp: &SessionDescription, taken: usize) -> Vec<Slot> {
+    let groups = sdp.session().attribute("group").next().is_some();
+    let slot = |(at, media): (usize, MediaDescription<'_>)| match at == taken {
+        true => Slot::Agreed { mid: media.mid().filter(|_| groups).map(str::to_owned) },
+        false => Slot::refused(media.line()),
+    };
+    sdp.media().enumerate().map(slot).collect()
 }
 
 /// Whether the m-line is audio that is not refused.

@@ -103,6 +103,11 @@ impl<'a> MediaDescription<'a> {
         self.section.attribute("ptime").filter_map(number).find(|ms| *ms > 0)
     }
 
+    /// `a=mid`: what a group calls the line (RFC 5888, 4).
+    pub fn mid(&self) -> Option<&'a str> {
+        self.section.attribute("mid").filter_map(text).find(|mid| is_token(mid))
+    }
+
     /// Whether `a=rtcp-mux` is written (RFC 5761).
     pub fn rtcp_mux(&self) -> bool {
         self.section.attribute("rtcp-mux").next().is_some()
@@ -349,6 +354,7 @@ mod tests {
         look(&first)
     }
 
+    /// TDR-SDP-001
     #[test]
     fn a_stray_word_among_the_payload_types_is_passed_over() {
         with_first("m=audio 54056 RTP/SAVP 0 8 description 9 +13 300 128 13\r\n", |m| {
@@ -379,6 +385,7 @@ mod tests {
         });
     }
 
+    /// TDR-SDP-007
     #[test]
     fn media_level_wins_and_the_first_of_several_connections() {
         let body = "c=IN IP4 192.0.2.1\na=inactive\n\
@@ -416,6 +423,7 @@ mod tests {
         assert_eq!(Connection::parse(b"ATM NSAP 47"), None);
     }
 
+    /// TDR-COD-004
     #[test]
     fn static_payload_types_need_no_mapping_and_a_mapping_wins() {
         let body = "m=audio 1 RTP/AVP 0 8 9 13 18 3 4 2 77 101 96 97 98\n\
@@ -478,6 +486,7 @@ mod tests {
         }
     }
 
+    /// TDR-SDP-009
     #[test]
     fn the_origin_is_read_even_with_a_huge_session_id() {
         let sdp = SessionDescription::parse(b"o=- 99999999999999999999999 0 IN IP4 127.0.0.1 \n");

@@ -28,6 +28,18 @@ pub struct Stream {
     pub ptime_ms: Option<u16>,
     /// ICE, where both sides take part.
     pub ice: Option<Ice>,
+    /// What its packets are.
+    pub protocol: Protocol,
+}
+
+/// What the packets of a stream are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// RTP or SRTP, with RTCP beside.
+    #[default]
+    Rtp,
+    /// UDPTL: a fax by T.38, with no payload types and no RTCP.
+    Udptl,
 }
 
 /// The direction attribute, seen from whoever holds it (RFC 3264, 5.1).

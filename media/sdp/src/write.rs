@@ -2,6 +2,7 @@
 
 use crate::crypto;
 use crate::dtls::{self, Fingerprint, Setup};
+use crate::fax::{self, Fax};
 use crate::ice::OurIce;
 use crate::offer_answer::{Local, Media};
 use crate::section::MediaLine;
@@ -16,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) struct Draft {
     pub(crate) media: Media,
     pub(crate) proto: String,
-    /// Every m-line in its place; exactly one is `Audio`.
+    /// Every m-line in its place; exactly one is agreed.
     pub(crate) slots: Vec<Slot>,
     pub(crate) rtcp_mux: bool,
     /// The tags and keys of our crypto lines; none for plain RTP.
@@ -42,13 +43,24 @@ pub(crate) struct DtlsLines {
 /// One m-line of a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
-    /// The stream that we agree.
-    Audio,
+    /// The stream that we agree, by the name it has in a group of the far side's.
+    Agreed { mid: Option<String> },
     /// One that is refused with port 0, as the whole line (TDR-SDP-008).
     Refused(String),
 }
 
 impl Slot {
+    pub(crate) const fn is_agreed(&self) -> bool {
+        matches!(self, Self::Agreed { .. })
+    }
+
+    /// Whether a line of this media is refused here.
+    fn is_refused(&self, media: &str) -> bool {
+        let Self::Refused(line) = self else { return false };
+        let named = line.strip_prefix("m=").and_then(|line| line.split(' ').next());
+        named.is_some_and(|it| it.eq_ignore_ascii_case(media))
+    }
+
     /// Refuses an m-line, keeping its transport and formats (RFC 3264, 6).
     pub(crate) fn refused(line: &MediaLine<'_>) -> Self {
         let mut text = format!("m={} 0 {}", line.media, line.proto);
@@ -62,6 +74,51 @@ impl Slot {
 }
 
 impl Draft {
+    /// A description of a fax.
+    pub(crate) const fn of_fax(media: Media, proto: String, slots: Vec<Slot>) -> Self {
+        Self {
+            media,
+            proto,
+            slots,
+            rtcp_mux: false,
+            crypto: Vec::new(),
+            dtls: None,
+            ice: OurIce::None,
+            rtcp_apart: false,
+            nowhere: false,
+        }
+    }
+
+    /// The m-lines of the next offer, of a fax or of speech. Where that is not what is agreed, a line of
+    /// the kind that was refused comes back in its place; without one, the line that is agreed changes
+    /// what it is (RFC 3264, 8.3.3).
+    pub(crate) fn slots_for(&self, fax: bool) -> Vec<Slot> {
+        let mut slots = self.slots.clone();
+        if self.media.fax.is_some() == fax {
+            return slots;
+        }
+        let wanted = if fax { "image" } else { "audio" };
+        let back = slots.iter().position(|slot| slot.is_refused(wanted));
+        let agreed = slots.iter().position(Slot::is_agreed);
+        if let (Some(back), Some(agreed)) = (back, agreed) {
+            slots[agreed] = Slot::Refused(format!("{}\r\n", self.m_line(0)));
+            slots[back] = Slot::Agreed { mid: None };
+        }
+        slots
+    }
+
+    /// The m-line that is agreed, with this port.
+    fn m_line(&self, port: u16) -> String {
+        if self.media.fax.is_some() {
+            return format!("m=image {port} {} {}", self.proto, fax::FORMAT);
+        }
+        let mut line = format!("m=audio {port} {}", self.proto);
+        for payload in &self.media.payloads {
+            line.push_str(&format!(" {}", payload.number));
+        }
+        line
+    }
+
     /// The body under `version`.
     pub(crate) fn write(&self, local: &Local, version: u64) -> Bytes {
         let address = local.address;
@@ -78,11 +135,33 @@ impl Draft {
         body.push_str(self.ice.session_line());
         for slot in &self.slots {
             match slot {
-                Slot::Audio => self.write_audio(local, &mut body),
+                Slot::Agreed { mid } => {
+                    body.push_str(&self.m_line(local.rtp_port));
+                    body.push_str("\r\n");
+                    if let Some(mid) = mid {
+                        body.push_str(&format!("a=mid:{mid}\r\n"));
+                    }
+                    match &self.media.fax {
+                        Some(fax) => self.write_fax(fax, &mut body),
+                        None => self.write_audio(local, &mut body),
+                    }
+                }
                 Slot::Refused(line) => body.push_str(line),
             }
         }
         Bytes::from(body)
+    }
+
+    fn write_fax(&self, fax: &Fax, body: &mut String) {
+        for attribute in fax.attributes() {
+            body.push_str("a=");
+            body.push_str(attribute);
+            body.push_str("\r\n");
+        }
+        // A fax goes both ways; terminals that read more than annex D has are few.
+        if self.media.direction != Direction::SendRecv {
+            body.push_str(&format!("a={}\r\n", attribute(self.media.direction)));
+        }
     }
 
     fn write_audio(&self, local: &Local, body: &mut String) {
@@ -90,11 +169,6 @@ impl Draft {
             let written = body.write_fmt(text);
             debug_assert!(written.is_ok(), "a String takes everything");
         };
-        line(format_args!("m=audio {} {}", local.rtp_port, self.proto));
-        for payload in &self.media.payloads {
-            line(format_args!(" {}", payload.number));
-        }
-        line(format_args!("\r\n"));
         for payload in &self.media.payloads {
             let (number, encoding) = (payload.number, &payload.encoding);
             line(format_args!("a=rtpmap:{number} {encoding}/{}", payload.clock_hz));

@@ -24,9 +24,8 @@ impl LegMedia {
     /// Whether the far side is to have RTCP: with SRTP always (TDR-SRTP-005), where it is ours to make,
     /// and where it has sent some itself. To others we might only do harm.
     fn wants_reports(&self) -> bool {
-        self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some())
-            || self.terminates
-            || self.reports_itself
+        let encrypted = self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some());
+        (encrypted || self.terminates || self.reports_itself) && !self.is_fax()
     }
 
     /// Both legs have agreed on what becomes of RTCP.

@@ -9,6 +9,7 @@
 mod call;
 mod contexts;
 mod dtls;
+mod fax;
 mod forks;
 mod hold;
 mod ice;

@@ -6,7 +6,7 @@ use sdp::{Direction, Silence, Stream};
 use std::time::Duration;
 
 impl Call {
-    fn answered() -> Self {
+    pub(crate) fn answered() -> Self {
         let mut call = Self::new();
         call.forward.order(call.now(), Side::A, &Order::Watch);
         call.noticed();
@@ -14,14 +14,14 @@ impl Call {
     }
 
     /// What is told by now.
-    fn noticed(&mut self) -> Vec<(Side, Notice)> {
+    pub(crate) fn noticed(&mut self) -> Vec<(Side, Notice)> {
         let now = self.now();
         while self.forward.generate(now, &mut PacketBuf::new()).is_some() {}
         std::iter::from_fn(|| self.forward.poll_notice()).collect()
     }
 
     /// What is told until then, and when, as one asks whenever something is due.
-    fn told_until(&mut self, ms: u64) -> Vec<(u64, Side, Notice)> {
+    pub(crate) fn told_until(&mut self, ms: u64) -> Vec<(u64, Side, Notice)> {
         let mut told = Vec::new();
         while self.ms < ms {
             let due = self.forward.next_due().map_or(ms, |due| {
@@ -165,6 +165,7 @@ fn nothing_from_a_side_whose_sdp_names_a_private_address_is_put_down_to_that() {
     assert_eq!(told, [(last + 3000, silent(Silence::NoPackets))]);
 }
 
+/// TDR-COD-008
 #[test]
 fn a_side_that_goes_on_with_rtcp_is_muted_and_when_that_ends_too_gone() {
     let mut call = Call::answered();
@@ -255,6 +256,7 @@ fn a_call_of_which_both_sides_are_dead_is_told_of_and_again() {
     assert_eq!(deaths(&told), [last + 60_000, last + 120_000, last + 180_000]);
 }
 
+/// TDR-COD-008
 #[test]
 fn one_side_that_lives_be_it_by_rtcp_keeps_the_call() {
     let mut call = with_timeout();

@@ -351,6 +351,14 @@ pub enum Event {
         /// What is turned now.
         now: Option<(&'static str, &'static str)>,
     },
+    /// A fax by T.38 has been agreed on both legs of a call, or was refused. Once a call, unless it is
+    /// agreed after all.
+    Fax {
+        /// The call.
+        call: CallId,
+        /// Which.
+        result: crate::record::Fax,
+    },
     /// A call that may be transcoded goes on without, as too many are.
     TranscodingRefused,
     /// A call did not try a target of its route.
@@ -517,6 +525,8 @@ pub struct CallView {
     pub worker: Option<usize>,
     /// Why nothing is heard from the legs (A, B), where nothing is; `None` before the answer.
     pub silent: Option<(Option<Silence>, Option<Silence>)>,
+    /// It is a fax now, by T.38: nothing is heard, and nobody misses it.
+    pub fax: bool,
 }
 
 /// A trunk's target as shown by `tollgate trunks`.

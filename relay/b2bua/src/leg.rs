@@ -1,5 +1,6 @@
 //! One side of a call: its dialog, its offer/answer state, and who we are there.
 
+use crate::call::fax;
 use crate::call::keys::Told;
 use crate::call::numbers::Whose;
 use crate::core::{Core, DialogKey, Farewell};
@@ -261,6 +262,9 @@ fn ability(plan: &Plan, trunk: usize) -> Ability {
             Some(Dtmf::Auto | Dtmf::Rfc4733) | None => Events::Own,
             Some(Dtmf::Info | Dtmf::Inband) => Events::No,
         },
+        // TDR-COD-003
+        ptime_ms: is_teams(plan, trunk).then_some(20),
+        fax: fax::may_fax(plan, trunk),
         comfort_noise: on.is_some_and(|trunk| trunk.terms.comfort_noise),
     }
 }

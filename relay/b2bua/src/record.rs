@@ -47,6 +47,8 @@ pub struct Record {
     /// What its speech was turned from and into, seen from the leg it came in on, if the legs had no
     /// codec in common.
     pub transcoded: Option<sdp::Conversion>,
+    /// What became of a fax by T.38, if one was asked for.
+    pub fax: Option<Fax>,
     /// Transfers of the call, in order: it stays one call (TDR-CC-001).
     pub transfers: Vec<Transfer>,
     /// What came of the last DTLS handshake on either leg: the suite, or how it failed.
@@ -96,6 +98,25 @@ impl Record {
 pub(crate) fn clip(text: &mut String, most: usize) {
     let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
     text.truncate(end.unwrap_or_default());
+}
+
+/// What became of a fax by T.38.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fax {
+    /// Both legs have agreed it.
+    T38,
+    /// One leg cannot have it: the call goes on in audio, or was refused where it asked for nothing else.
+    Refused,
+}
+
+impl Fax {
+    /// The word for it in metrics and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::T38 => "t38",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// One try to reach a target.

@@ -19,6 +19,8 @@ pub enum Reject {
     RateLimit,
     /// The legs have no codec in common.
     NoCommonCodec,
+    /// A fax by T.38 was asked for and nothing else, and a leg cannot have it.
+    NoFax,
     /// SRTP is required and was not offered (TDR-MED-001).
     SrtpRequired,
     /// The session interval is below our minimum (RFC 4028, 6).
@@ -66,7 +68,7 @@ impl Reject {
             | Self::NoMediaPort
             | Self::HookFailed
             | Self::Draining => 503,
-            Self::NoCommonCodec | Self::SrtpRequired => 488,
+            Self::NoCommonCodec | Self::NoFax | Self::SrtpRequired => 488,
             Self::SessionTooShort => 422,
             Self::Loop => 483,
             Self::ForwardLoop => 482,
@@ -84,6 +86,7 @@ impl Reject {
             Self::CallLimit => "call_limit",
             Self::RateLimit => "rate_limit",
             Self::NoCommonCodec => "no_common_codec",
+            Self::NoFax => "no_fax",
             Self::SrtpRequired => "srtp_required",
             Self::SessionTooShort => "session_too_short",
             Self::Loop => "loop",

@@ -55,3 +55,14 @@ fn numbers(payloads: &[&str]) -> String {
 fn maps(payloads: &[&str]) -> String {
     payloads.iter().map(|payload| format!("a=rtpmap:{payload}\r\n")).collect()
 }
+
+/// A fax by T.38 over UDPTL, and nothing else.
+pub fn fax(media: SocketAddr) -> String {
+    format!(
+        "v=0\r\no=- 7310 2 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+         m=image {port} udptl t38\r\na=T38FaxVersion:0\r\na=T38MaxBitRate:14400\r\n\
+         a=T38FaxRateManagement:transferredTCF\r\na=T38FaxUdpEC:t38UDPRedundancy\r\n",
+        ip = media.ip(),
+        port = media.port(),
+    )
+}

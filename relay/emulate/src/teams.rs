@@ -225,7 +225,7 @@ impl Teams {
             payload(13, "CN", 8000, None),
             payload(118, "CN", 16_000, None),
         ];
-        Media { payloads, direction: Direction::SendRecv, ptime_ms: Some(20) }
+        Media { payloads, direction: Direction::SendRecv, ptime_ms: Some(20), fax: None }
     }
 
     pub(crate) fn dress(&self, body: &Bytes, role: Role, dress: &Dress) -> Bytes {

@@ -2,7 +2,7 @@
 
 use super::versions::Diff;
 use super::{ConfigFlag, Exit, complain, print, print_json};
-use crate::admin::{self, AlarmRow, Answer, CallRow, FqdnRow, Request, TargetRow};
+use crate::admin::{self, AlarmRow, Answer, CallRow, FAX, FqdnRow, Request, TargetRow};
 use crate::config;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -192,8 +192,8 @@ fn calls_text(calls: &[CallRow]) -> String {
 /// Whether both legs are heard; who is not, and why.
 fn audio(call: &CallRow) -> String {
     let Some((a, b)) = &call.audio else { return "-".into() };
-    if (a.as_str(), b.as_str()) == (FLOWS, FLOWS) {
-        return FLOWS.into();
+    if a == b && [FLOWS, FAX].contains(&a.as_str()) {
+        return a.clone();
     }
     let out = call.trunk_out.as_deref().unwrap_or("b");
     let silent = [(call.trunk_in.as_str(), a), (out, b)].into_iter().filter(|(_, it)| *it != FLOWS);

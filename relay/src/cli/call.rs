@@ -2,7 +2,7 @@
 
 use super::ask::{FLOWS, answer, as_json, problems_told};
 use super::{ConfigFlag, Exit, print, print_json};
-use crate::admin::{Answer, CallRow, Request};
+use crate::admin::{Answer, CallRow, FAX, Request};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -55,14 +55,27 @@ fn text(call: &CallRow, media: Option<&Value>) -> String {
     };
     let (a, b) = (&media["a"], &media["b"]);
     // What comes in on one leg is what goes out on the other.
-    direction(&mut text, &call.trunk_in, out, (a, b));
-    direction(&mut text, out, &call.trunk_in, (b, a));
+    direction(&mut text, (&call.trunk_in, out), (a, b), word(call));
+    direction(&mut text, (out, &call.trunk_in), (b, a), word(call));
     text
 }
 
+/// What is said of a leg that is not silent.
+fn word(call: &CallRow) -> &'static str {
+    match &call.audio {
+        Some((a, _)) if a == FAX => "fax by T.38",
+        _ => FLOWS,
+    }
+}
+
 /// Lines of a dozen words: they fit a terminal of sixty columns.
-fn direction(text: &mut String, from: &str, to: &str, (came, went): (&Value, &Value)) {
-    let silent = came["silent_now"].as_str().unwrap_or(FLOWS);
+fn direction(
+    text: &mut String,
+    (from, to): (&str, &str),
+    (came, went): (&Value, &Value),
+    flows: &str,
+) {
+    let silent = came["silent_now"].as_str().unwrap_or(flows);
     let _ = writeln!(text, "\n{from} -> {to}: {silent}");
     let n = |value: &Value| match value {
         Value::Null => "-".to_owned(),
@@ -152,5 +165,8 @@ mod tests {
         assert!(shown.contains("dropped: unlatched 9\n") && shown.contains("MOS -,"), "{shown}");
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(text(&call, None).contains("no media is open"));
+        let fax = CallRow { audio: Some((FAX.into(), FAX.into())), ..call };
+        let shown = text(&fax, Some(&measured::live(&CallStats::default())));
+        assert!(shown.contains("colt -> teams: fax by T.38\n"), "{shown}");
     }
 }

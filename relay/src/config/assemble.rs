@@ -425,6 +425,7 @@ fn trunk(
         headers: draft.headers,
         terms: sdp::Terms { music_on_hold, ..draft.terms.clone() },
         ice: draft.ice.as_ref().map(|at| at.value).unwrap_or_default(),
+        fax: draft.fax,
         reliable: draft.reliable,
         follow_redirects: draft.follow_redirects,
         transfer: draft.transfer,

@@ -14,8 +14,8 @@ use super::terms;
 use super::value;
 use b2bua::numbering::Country;
 use b2bua::plan::{
-    Breaker, Cidr, EarlyMedia, Failover, HeaderPolicy, HoldDialect, Reliable, SrtpPolicy,
-    TargetName, TransferPolicy, Transport, TrunkKind,
+    Breaker, Cidr, EarlyMedia, Failover, FaxPolicy, HeaderPolicy, HoldDialect, Reliable,
+    SrtpPolicy, TargetName, TransferPolicy, Transport, TrunkKind,
 };
 use sdp::{IcePolicy, Keying, Suites};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
@@ -63,6 +63,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) numbers: TrunkNumbers,
     pub(crate) terms: sdp::Terms,
     pub(crate) ice: Option<At<IcePolicy>>,
+    pub(crate) fax: FaxPolicy,
     pub(crate) music_on_hold: Option<At<String>>,
     pub(crate) reliable: Reliable,
     pub(crate) early_media: EarlyMedia,
@@ -90,6 +91,7 @@ const ICE: &[(&str, IcePolicy)] =
     &[("off", IcePolicy::Off), ("lite", IcePolicy::Lite), ("full", IcePolicy::Full)];
 /// What a Teams client says something within, muted or not: checks, if nothing else (TDR-ICE-012).
 const ICE_TIMEOUT: Duration = Duration::from_secs(30);
+const FAX: &[(&str, FaxPolicy)] = &[("t38", FaxPolicy::T38), ("audio", FaxPolicy::Audio)];
 const EARLY_MEDIA: &[(&str, EarlyMedia)] =
     &[("open", EarlyMedia::Open), ("authorized", EarlyMedia::Authorized)];
 const HOLD: &[(&str, HoldDialect)] = &[
@@ -183,6 +185,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         numbers: numbers::trunk(table, teams),
         terms: sdp::Terms { ice_timeout, ..terms::read(table, teams) },
         ice,
+        fax: fax(table, teams, srtp),
         hold: hold(table, teams, music_on_hold.is_some()),
         music_on_hold,
         reliable: reliable(table, teams),
@@ -247,6 +250,19 @@ fn ice(table: &mut Reader<'_>, teams: bool) -> Option<At<IcePolicy>> {
     }
     table.idle("bypass", "media bypass is between Teams clients and us");
     table.optional("ice", value::one_of(ICE))
+}
+
+/// Whether a fax goes on by T.38, whose datagrams nothing protects.
+fn fax(table: &mut Reader<'_>, teams: bool, srtp: SrtpPolicy) -> FaxPolicy {
+    if teams {
+        table.idle("fax", "Teams knows no T.38: its calls stay in audio");
+        return FaxPolicy::Audio;
+    }
+    if srtp == SrtpPolicy::Required {
+        table.idle("fax", "T.38 is not encrypted, and srtp is \"required\"");
+        return FaxPolicy::Audio;
+    }
+    table.optional_or("fax", value::one_of(FAX), FaxPolicy::default())
 }
 
 /// How long nothing may come on a leg with ICE that is not held (TDR-ICE-012).

@@ -2,6 +2,7 @@
 
 use ::media::{DropReason, LegStats};
 use b2bua::io::{Event, PeerLeg};
+use b2bua::record::Fax;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use sdp::Silence;
 use std::time::Duration;
@@ -71,6 +72,10 @@ pub(super) fn describe() {
         "Calls that were offered no transcoding, as too many are transcoded"
     );
     describe_counter!(
+        "tollgate_faxes_total",
+        "Calls that asked for a fax by T.38; refused: it stayed in the audio, or the call was refused"
+    );
+    describe_counter!(
         "tollgate_media_transcoded_packets_total",
         "RTP packets sent on in another codec"
     );
@@ -78,6 +83,9 @@ pub(super) fn describe() {
     // A counter that has not risen yet should still be there to alert on.
     counter!("tollgate_media_notices_lost_total").absolute(0);
     counter!("tollgate_transcoding_refused_total").absolute(0);
+    for result in [Fax::T38, Fax::Refused] {
+        counter!("tollgate_faxes_total", "result" => result.as_str()).absolute(0);
+    }
     for reason in DropReason::ALL {
         counter!("tollgate_media_drops_total", "reason" => reason.as_str()).absolute(0);
     }
@@ -89,6 +97,11 @@ pub(super) fn event(event: Event) {
         Event::Transcoded { was, now } => transcoded(was, now),
         Event::TranscodingRefused => {
             counter!("tollgate_transcoding_refused_total").increment(1);
+        }
+        Event::Fax { call, result } => {
+            let result = result.as_str();
+            tracing::info!(call = call.0, result, "fax by T.38");
+            counter!("tollgate_faxes_total", "result" => result).increment(1);
         }
         Event::MediaFailed { call, why } => {
             tracing::warn!(call = call.0, why, "media could not be opened; the call ends");

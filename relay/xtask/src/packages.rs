@@ -25,6 +25,7 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool(KAMAILIO_TLS, "kamailio-tls-modules", "mutual TLS of the Teams front"),
     tool("sipp", "sip-tester", "plays carriers by scenario, with RTP"),
     tool("tshark", "tshark", "judges loss and listens to both legs"),
+    tool("python3", "python3", "plays fax terminals with spandsp, which baresip brings"),
     tool("ip", "iproute2", "sets up the private network"),
     OPENSSL,
     tool("unshare", "util-linux", "opens the private network"),

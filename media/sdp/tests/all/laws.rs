@@ -1,7 +1,9 @@
 //! What holds for every sequence of octets, as a body and as what the far side says in a dialog: one
 //! function each, for ordinary tests and for the fuzz targets alike. A law that does not hold panics.
 
-use sdp::{Ability, Local, Media, Negotiation, Security, SessionDescription, SrtpKey, Suite};
+use sdp::{
+    Ability, Local, Media, Negotiation, Protocol, Security, SessionDescription, SrtpKey, Suite,
+};
 
 /// What is read is written as it came, and every view of it can be taken. Whether it was read.
 pub(crate) fn text(octets: &[u8]) -> bool {
@@ -24,6 +26,7 @@ pub(crate) fn text(octets: &[u8]) -> bool {
 pub(crate) fn dialog(octets: &[u8]) -> usize {
     let Some((first, rest)) = octets.split_first() else { return 0 };
     let ability = [Ability::plain(), Ability::srtp(), Ability::either()][usize::from(first % 3)];
+    let ability = Ability { fax: ability.security != Security::Required, ..ability };
     let mut leg = leg(ability);
     let mut agreed = 0;
     for part in rest.split(|b| *b == PART_END).take(PARTS_MAX) {
@@ -91,7 +94,7 @@ fn future(mut leg: Negotiation, rolled_back: bool) -> String {
     if rolled_back {
         leg.rollback();
     }
-    for offer in [PLAIN, SECURED] {
+    for offer in [PLAIN, SECURED, FAX] {
         text += &format!("{:?} ", leg.receive_offer(offer.as_bytes()));
         text += &format!("{:?} ", leg.make_answer(&Media::g711()));
         text += &format!("{:?} ", leg.receive_answer(offer.as_bytes()));
@@ -108,6 +111,9 @@ const SECURED: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.
     m=audio 4000 RTP/SAVP 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\n\
     a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB\r\n";
 
+const FAX: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.2.5\r\nt=0 0\r\n\
+    m=image 4000 udptl t38\r\na=T38FaxVersion:0\r\n";
+
 /// What is in force is what the ability allows.
 fn sound(leg: &Negotiation, ability: Ability) {
     let Some(stream) = leg.stream() else { return };
@@ -116,5 +122,8 @@ fn sound(leg: &Negotiation, ability: Ability) {
         Security::Required => assert!(stream.crypto.is_some()),
         Security::Preferred => {}
     }
-    assert!(stream.payloads.iter().any(sdp::Payload::is_speech));
+    match stream.protocol {
+        Protocol::Rtp => assert!(stream.payloads.iter().any(sdp::Payload::is_speech)),
+        Protocol::Udptl => assert!(ability.fax && stream.crypto.is_none()),
+    }
 }

@@ -2,6 +2,8 @@
 #[cfg(test)]
 mod dtls;
 #[cfg(test)]
+mod fax;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod laws;

@@ -74,6 +74,8 @@ fn seeds() -> Vec<Vec<u8>> {
         secured(&both, "a=rtcp-mux\r\n").into_bytes(),
         secured(&[crypto(0, SHORT, KEY_A, "")], "a=inactive\r\n").into_bytes(),
         teams[body..].to_vec(),
+        crate::fax::fax("a=sendrecv\r\n").into_bytes(),
+        crate::fax::fax("m=audio 0 RTP/AVP 8\r\n").into_bytes(),
     ]
 }
 

@@ -23,6 +23,7 @@ fn a_plain_offer_is_answered_with_what_the_call_allows_of_it() {
     assert_eq!(leg.stream(), Some(&stream));
 }
 
+/// TDR-SDP-005, TDR-SDP-006, TDR-SDP-001
 #[test]
 fn our_offer_to_teams_is_one_crypto_line_and_multiplexed_rtcp() {
     let mut leg = leg(Ability { one_line: true, ..Ability::srtp() });
@@ -36,6 +37,7 @@ fn our_offer_to_teams_is_one_crypto_line_and_multiplexed_rtcp() {
     );
 }
 
+/// TDR-SDP-006
 #[test]
 fn rtcp_goes_where_both_sides_agreed() {
     // (our ability, offer has mux, attribute) -> (mux, RTCP port)
@@ -90,6 +92,7 @@ fn an_rtcp_port_that_is_not_the_next_one_is_written() {
     assert_eq!(line(&offer, "c="), "c=IN IP6 2001:db8::1");
 }
 
+/// TDR-MED-001
 #[test]
 fn the_profile_decides_what_is_refused() {
     let key = |proto: &str| {
@@ -126,6 +129,7 @@ fn the_profile_decides_what_is_refused() {
     }
 }
 
+/// TDR-SDP-004
 #[test]
 fn an_answer_must_keep_the_security_of_the_offer() {
     let teams = Ability { one_line: true, ..Ability::srtp() };
@@ -151,7 +155,7 @@ fn an_answer_must_keep_the_security_of_the_offer() {
 fn a_stream_at_port_0_or_without_audio_is_no_audio() {
     for body in [
         carrier("").replace("audio 4000", "audio 0"),
-        carrier("").replace("m=audio 4000 RTP/AVP", "m=image 4000 udptl"),
+        carrier("").replace("m=audio 4000 RTP/AVP", "m=video 4000 RTP/AVP"),
         "v=0\r\nc=IN IP4 192.0.2.5\r\n".to_owned(),
         String::new(),
     ] {
@@ -164,6 +168,7 @@ fn a_stream_at_port_0_or_without_audio_is_no_audio() {
     ));
 }
 
+/// TDR-SDP-008
 #[test]
 fn further_streams_are_refused_in_their_place_and_stay_refused() {
     let mut leg = leg(Ability::plain());
@@ -250,6 +255,7 @@ fn a_hold_by_the_zero_address_reads_as_inactive_and_names_nowhere_to_send() {
     }
 }
 
+/// TDR-SDP-009
 #[test]
 fn the_version_rises_only_when_the_body_changes() {
     let mut leg = leg(Ability::plain());
@@ -275,6 +281,7 @@ fn the_version_rises_only_when_the_body_changes() {
     assert_eq!(version(&leg.make_offer(&wants)), "3", "a refused version is not used again");
 }
 
+/// TDR-SDP-009
 #[test]
 fn a_refresh_is_known_and_answered_octet_by_octet() {
     let mut leg = leg(Ability::srtp());
@@ -464,6 +471,7 @@ fn an_answer_without_a_mapping_means_what_we_offered_by_that_number() {
     assert_eq!(numbers(&agreed.payloads), [8, 101]);
 }
 
+/// TDR-SDP-010
 #[test]
 fn a_payload_number_keeps_its_meaning_on_the_leg() {
     let opus = (97, "opus/48000/2");
@@ -492,6 +500,7 @@ fn a_payload_number_keeps_its_meaning_on_the_leg() {
     assert_eq!(offers(&mut leg, &[(8, "PCMA"), opus]), "8 96");
 }
 
+/// TDR-SDP-010
 #[test]
 fn an_offer_never_holds_what_cannot_be_written() {
     let mut wants = media(&[(8, "PCMA"), (8, "PCMU"), (200, "GSM"), (97, "x y"), (98, "a\r\na=b")]);
@@ -507,6 +516,7 @@ fn an_offer_never_holds_what_cannot_be_written() {
     assert_eq!(line(&offer, "m="), "m=audio 20000 RTP/AVP 8 0 101 13");
 }
 
+/// TDR-SRTP-003
 #[test]
 fn no_key_is_shown_by_debug() {
     let mut leg = leg(Ability::srtp());

@@ -20,6 +20,7 @@ fn m_lines(answer: &str) -> Vec<&str> {
     answer.lines().filter(|line| line.starts_with("m=")).collect()
 }
 
+/// TDR-SDP-008
 #[test]
 fn a_bundle_is_declined_and_its_lines_are_refused_each_in_its_place() {
     let (answer, stream) = answered(
@@ -37,6 +38,8 @@ fn a_bundle_is_declined_and_its_lines_are_refused_each_in_its_place() {
     assert_eq!(lines[0], "m=video 0 RTP/AVP 96");
     assert_eq!(lines[1], "m=audio 0 RTP/AVP 8");
     assert!(lines[2].starts_with("m=audio 20000 RTP/AVP 8 101"), "{answer}");
+    // Who groups its lines finds ours by their names all the same (RFC 5888, 9.1).
+    assert!(answer.contains("8 101\r\na=mid:2\r\n"), "{answer}");
     assert_eq!(lines[3], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
     assert_eq!(stream.remote_rtp, Some("192.0.2.5:4000".parse().unwrap()));
 }
@@ -52,6 +55,23 @@ fn of_two_audio_lines_the_first_is_taken_and_an_offer_of_ours_keeps_both_places(
     assert_eq!(m_lines(&ours)[1], "m=audio 0 RTP/AVP 8");
 }
 
+/// TDR-SDP-007: a name without a group is nobody's.
+#[test]
+fn a_line_keeps_its_name_in_what_we_say_where_lines_are_grouped_and_nowhere_else() {
+    let mut grouped = leg(Ability::plain());
+    let (answer, _) =
+        answered(&mut grouped, "m=audio 4000 RTP/AVP 8\r\na=mid:sp\u{f6}k\r\na=mid:a1\r\n");
+    assert_eq!(answer.matches("a=mid:").count(), 1);
+    assert!(answer.contains("m=audio 20000 RTP/AVP 8\r\na=mid:a1\r\n"), "{answer}");
+    let ours = text(&grouped.make_offer(&Media::g711()));
+    assert!(ours.contains("a=mid:a1\r\n"), "{ours}");
+    let mut alone = leg(Ability::plain());
+    let media = alone.receive_offer(carrier("a=mid:1\r\n").as_bytes()).unwrap();
+    let (answer, _) = alone.make_answer(&media).unwrap();
+    assert!(!text(&answer).contains("a=mid"), "{}", text(&answer));
+}
+
+/// TDR-SDP-008
 #[test]
 fn an_offer_whose_audio_is_disabled_has_none() {
     let refused = leg(Ability::plain()).receive_offer(offer("m=audio 0 RTP/AVP 8\r\n").as_bytes());

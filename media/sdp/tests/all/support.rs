@@ -86,5 +86,5 @@ pub(crate) fn media(payloads: &[(u8, &str)]) -> Media {
             }
         })
         .collect();
-    Media { payloads, direction: Direction::SendRecv, ptime_ms: Some(20) }
+    Media { payloads, direction: Direction::SendRecv, ptime_ms: Some(20), fax: None }
 }

@@ -21,6 +21,7 @@ fn teams_offer(more: &str) -> String {
     )
 }
 
+/// TDR-SDP-002, TDR-SRTP-001
 #[test]
 fn the_long_suite_is_chosen_from_any_position_and_its_tag_is_echoed() {
     for (lines, tag, first) in [
@@ -44,6 +45,7 @@ fn the_long_suite_is_chosen_from_any_position_and_its_tag_is_echoed() {
     }
 }
 
+/// TDR-SDP-004
 #[test]
 fn keys_of_the_wrong_length_are_no_srtp() {
     for bad in [("QUFB", 0), ("QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB", 0), ("", 0)] {
@@ -55,6 +57,7 @@ fn keys_of_the_wrong_length_are_no_srtp() {
     }
 }
 
+/// TDR-SDP-003, TDR-SDP-001
 #[test]
 fn two_crypto_lines_in_an_answer_give_two_keys_the_one_without_mki_first() {
     let mut leg = leg(Ability::srtp());
@@ -79,6 +82,7 @@ fn many_crypto_lines_do_not_cost_many_trials() {
     assert_eq!(stream.crypto.unwrap().remote.len(), 4);
 }
 
+/// TDR-SDP-007, TDR-SDP-011, TDR-SDP-001, TDR-COD-001, TDR-COD-002
 #[test]
 fn a_call_from_teams_is_answered_with_what_the_carrier_took() {
     let (mut teams, mut carrier) = (leg(Ability::srtp()), leg(Ability::plain()));
@@ -113,6 +117,7 @@ fn a_call_from_teams_is_answered_with_what_the_carrier_took() {
     assert_eq!(numbers(&carrier_stream, &teams_stream, 100), Some(101));
 }
 
+/// TDR-COD-010, TDR-COD-002
 #[test]
 fn a_call_to_teams_offers_the_carriers_codec_first() {
     let (mut carrier, mut teams) = (leg(Ability::plain()), leg(Ability::srtp()));
@@ -129,6 +134,66 @@ fn a_call_to_teams_offers_the_carriers_codec_first() {
     assert_eq!(stream.crypto, None);
 }
 
+/// TDR-COD-003
+#[test]
+fn teams_is_asked_for_20_ms_whatever_the_carrier_asks_for() {
+    let twenty = Ability { ptime_ms: Some(20), ..Ability::srtp() };
+    let (mut carrier, mut teams) = (leg(Ability::plain()), leg(twenty));
+    let thirty = crate::support::carrier("a=ptime:30\r\n");
+    let from_carrier = carrier.receive_offer(thirty.as_bytes()).unwrap();
+    let offer = teams.make_offer(&from_carrier.for_other_leg(None).unwrap());
+    assert_eq!(lines(&offer, "a=ptime"), ["a=ptime:20"]);
+    let lines_of = [crypto(1, LONG, KEY_B, "|2^31")];
+    let (from_teams, _) =
+        teams.receive_answer(secured(&lines_of, "a=ptime:20\r\n").as_bytes()).unwrap();
+    let (answer, _) = carrier.make_answer(&from_teams.answer_for(&from_carrier).unwrap()).unwrap();
+    assert_eq!(lines(&answer, "a=ptime"), ["a=ptime:20"], "and the carrier for what Teams sends");
+    let mut teams = leg(twenty);
+    let from_teams = teams.receive_offer(teams_offer("").as_bytes()).unwrap();
+    let answer = Media { ptime_ms: Some(30), ..from_teams };
+    assert_eq!(lines(&teams.make_answer(&answer).unwrap().0, "a=ptime"), ["a=ptime:20"]);
+}
+
+/// TDR-SDP-012, TDR-SDP-001
+#[test]
+fn teams_is_told_nothing_that_it_is_not_known_to_take() {
+    const TAKEN: [&str; 12] = [
+        "rtpmap",
+        "fmtp",
+        "ptime",
+        "sendrecv",
+        "crypto",
+        "rtcp",
+        "rtcp-mux",
+        "ice-lite",
+        "ice-ufrag",
+        "ice-pwd",
+        "candidate",
+        "inactive",
+    ];
+    let from_carrier = {
+        let more = "a=silenceSupp:off - - - -\r\na=T38FaxVersion:0\r\na=X-nat:0\r\na=tcap:1 RTP/SAVP\r\n\
+                    a=curr:qos local none\r\na=ssrc:7 cname:x\r\na=extmap:1 urn:x\r\na=maxptime:40\r\n\
+                    b=AS:80\r\n";
+        leg(Ability::plain()).receive_offer(crate::support::carrier(more).as_bytes()).unwrap()
+    };
+    let mut called = leg(Ability { one_line: true, ..Ability::srtp() });
+    let offer = called.make_offer(&from_carrier.for_other_leg(None).unwrap());
+    let mut calling = leg(Ability::srtp());
+    let theirs = calling.receive_offer(teams_offer("a=rtcp-mux\r\n").as_bytes()).unwrap();
+    let (answer, _) = calling.make_answer(&from_carrier.answer_for(&theirs).unwrap()).unwrap();
+    for ours in [offer, answer] {
+        let kinds: String = text(&ours).lines().map(|line| &line[..1]).collect();
+        assert!(kinds.starts_with("vosctma") && !kinds.contains('b'), "{kinds}");
+        assert!(line(&ours, "m=").contains(" RTP/SAVP "));
+        for attribute in lines(&ours, "a=") {
+            let name = attribute[2..].split(':').next().unwrap();
+            assert!(TAKEN.contains(&name), "{attribute}");
+        }
+    }
+}
+
+/// TDR-COD-006
 #[test]
 fn of_events_at_many_clocks_the_one_of_the_speech_is_answered() {
     let body = format!(

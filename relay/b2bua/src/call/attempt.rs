@@ -3,7 +3,7 @@
 
 use super::authorized;
 use super::numbers::{self, Numbers, Whose};
-use super::reliable;
+use super::{fax, reliable};
 use crate::core::{Abandoned, Core, DialogKey, Owner};
 use crate::credentials::{Signed, show_again};
 use crate::headers::{Crossing, Facts, apply_rules};
@@ -182,8 +182,11 @@ impl Invitation {
         }
     }
 
-    /// Whether a leg there may be offered any speech at all.
+    /// Whether a leg there may be offered any speech at all, or a fax, if that is what is asked for.
     pub(super) fn speaks(&self, plan: &Plan, trunk: usize, transcoded: bool) -> bool {
+        if self.offer.fax.is_some() {
+            return fax::may_fax(plan, trunk);
+        }
         let codecs = leg::codecs(plan, trunk, self.whose);
         let more = leg::transcodable(plan, trunk).iter().map(|codec| codec.payload());
         let more: Vec<Payload> = more.collect();

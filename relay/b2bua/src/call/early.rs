@@ -70,6 +70,7 @@ impl Call {
             payloads: stream.payloads.clone(),
             direction: Direction::SendRecv,
             ptime_ms: stream.ptime_ms,
+            fax: None,
         });
         let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
         let media = agreed.unwrap_or_else(|| setup.invitation.offer.clone());

@@ -412,6 +412,7 @@ impl Arrival {
             transfers: Vec::new(),
             dtls: (None, None),
             passthrough: None,
+            fax: None,
             media: None,
         }
     }
@@ -586,6 +587,7 @@ pub(super) fn drained(core: &Core, plan: &Plan, prepared: &Prepared) -> Option<S
 pub(super) const fn reject_of(refusal: &Refusal) -> Reject {
     match refusal {
         Refusal::SrtpRequired => Reject::SrtpRequired,
+        Refusal::NoFax => Reject::NoFax,
         _ => Reject::NoCommonCodec,
     }
 }

@@ -8,6 +8,7 @@ mod destination;
 mod early;
 mod explain;
 mod failover;
+pub(crate) mod fax;
 mod guard;
 pub(crate) mod incoming;
 pub(crate) mod keys;
@@ -195,6 +196,9 @@ impl Call {
         // An offer in our answer waits for its own.
         self.expect_checks(core, PeerLeg::A, self.a.negotiation.ice_offered());
         self.note_transcoding(core, a.as_ref(), b.as_ref());
+        if self.is_fax() {
+            self.note_fax(core, crate::record::Fax::T38);
+        }
         for carriage in [&mut a, &mut b].into_iter().flatten() {
             carriage.terms.transcode = self.transcoding.allowed;
         }
@@ -337,6 +341,7 @@ impl Call {
             ports: self.media.ports.map(|ports| (ports.a.rtp, ports.b.rtp)),
             worker: self.media.ports.map(|ports| ports.worker),
             silent: matches!(self.phase, Phase::Up(_)).then_some(self.media.silent),
+            fax: self.is_fax(),
         }
     }
 }

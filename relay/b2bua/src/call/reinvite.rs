@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::io::PeerLeg;
 use crate::leg::{self, SDP, Unacknowledged};
 use crate::plan::{HoldDialect, HoldPolicy};
+use crate::record::Fax;
 use bytes::Bytes;
 use sdp::{Direction, Media, Refusal};
 use sip_core::transaction::ServerId;
@@ -52,6 +53,9 @@ impl Call {
             return self.accept(core, &ask, answer.map(|(body, _)| body));
         }
         self.rekey_gives_way();
+        if let Err(refusal) = self.turning(which, &offer) {
+            return self.refuse(core, &ask, &refusal);
+        }
         match self.crossing(which, &offer) {
             // Who is at the other end is about to change.
             Some(_) if self.is_being_transferred() => self.refuse_for_now(core, &ask),
@@ -198,6 +202,11 @@ impl Call {
 
     /// What the other leg must be offered, if anything.
     pub(super) fn crossing(&self, which: PeerLeg, offer: &Media) -> Option<Media> {
+        match self.turning(which, offer) {
+            Ok(Some(turned)) => return Some(turned),
+            Ok(None) => {}
+            Err(_) => return None,
+        }
         let other = match which {
             PeerLeg::A => self.b.as_ref()?,
             PeerLeg::B => &self.a,
@@ -241,7 +250,7 @@ impl Call {
         } else {
             offered.payloads.clone()
         };
-        Some(Media { payloads, direction, ptime_ms: offered.ptime_ms })
+        Some(Media { payloads, direction, ptime_ms: offered.ptime_ms, fax: None })
     }
 
     /// The direction that leg `which` has asked of the other one so far.
@@ -268,10 +277,12 @@ impl Call {
             PeerLeg::B => Some(&self.a),
         };
         // What was agreed there, not what its far side once offered.
+        let fax = other.and_then(|leg| leg.negotiation.last_remote()?.fax.clone());
         let agreed = other.and_then(|leg| leg.negotiation.stream()).map(|stream| Media {
             payloads: stream.payloads.clone(),
             direction: offer.direction.reversed(),
             ptime_ms: stream.ptime_ms,
+            fax,
         });
         let answer = agreed.ok_or(Refusal::OutOfTurn).and_then(|agreed| {
             let leg = self.leg(ask.leg).ok_or(Refusal::OutOfTurn)?;
@@ -313,6 +324,9 @@ impl Call {
     pub(super) fn refuse(&mut self, core: &mut Core, ask: &Ask, refusal: &Refusal) -> Fate {
         if let Some(leg) = self.leg(ask.leg) {
             leg.negotiation.rollback();
+        }
+        if *refusal == Refusal::NoFax {
+            self.note_fax(core, Fax::Refused);
         }
         let mut response = self.reply(ask, reject_of(refusal).status());
         let agent = &self.plan.node.fqdn;

@@ -7,6 +7,7 @@ use crate::core::{Core, Owner};
 use crate::credentials::{Signed, show_again};
 use crate::io::{Hop, PeerLeg};
 use crate::leg::{self, SDP};
+use crate::record::Fax;
 use crate::timers::Timer;
 use sdp::{Media, Refusal};
 use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
@@ -225,6 +226,7 @@ impl Call {
         response: &Response,
     ) -> Fate {
         let (on, offered) = (pending.on, pending.out.direction);
+        let faxes = pending.out.fax.is_some();
         let Some(leg) = self.leg(on) else { return Fate::Lives };
         let answer =
             leg.negotiation.receive_answer(&leg::sdp_of(&response.headers, response.body()));
@@ -255,8 +257,12 @@ impl Call {
             let leg = self.leg(on.other()).ok_or(Refusal::OutOfTurn)?;
             leg.negotiation.answer_like(&answer).map(|(body, _)| body)
         });
+        let refused = body.is_err();
         self.accept(core, &ask, body);
-        self.settled(core)
+        match faxes && refused {
+            true => self.speaks_again(core, on),
+            false => self.settled(core),
+        }
     }
 
     /// The other side has agreed to what the asker was refused: it is asked for what holds.
@@ -390,6 +396,9 @@ impl Call {
                 Fate::Lives => self.settled(core),
                 Fate::Done => Fate::Done,
             };
+        }
+        if pending.out.fax.is_some() && matches!(pending.why, Why::Asked(_)) {
+            self.note_fax(core, Fax::Refused);
         }
         let gone = matches!(status, 408 | 481);
         let status = if gone { 481 } else { cause::across(status) };

@@ -142,6 +142,7 @@ impl Call {
             payloads: agreed.payloads.clone(),
             direction: Direction::SendRecv,
             ptime_ms: agreed.ptime_ms,
+            fax: None,
         };
         let (answer, _) = negotiation.answer_like(&answer)?;
         let tag = core.token();

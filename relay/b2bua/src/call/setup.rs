@@ -224,7 +224,8 @@ impl Call {
             let speaks =
                 |setup: &mut Setup| setup.invitation.speaks(&plan, candidate.trunk, transcoded);
             if !self.setup().is_some_and(speaks) {
-                passed_over = Reject::NoCommonCodec;
+                let fax = self.setup().is_some_and(|setup| setup.invitation.offer.fax.is_some());
+                passed_over = if fax { Reject::NoFax } else { Reject::NoCommonCodec };
                 self.skip(core, &name, &candidate, passed_over.as_str());
                 continue;
             }

@@ -38,6 +38,7 @@ impl Call {
             payloads: stream.payloads.clone(),
             direction: Direction::SendRecv,
             ptime_ms: stream.ptime_ms,
+            fax: None,
         });
         early.map_or(super::Fate::Lives, |early| self.carry_early(core, which, &early))
     }
@@ -82,5 +83,5 @@ fn spoken_in_g711(offer: &Media, allowed: impl Fn(&[Payload]) -> Vec<Payload>) -
     let speech = allowed(&offer.payloads).into_iter().find(is_g711)?;
     let beside = offer.payloads.iter().filter(|it| !it.is_speech() && it.clock_hz == 8000);
     let payloads = std::iter::once(speech).chain(beside.cloned()).collect();
-    Some(Media { payloads, direction: Direction::SendRecv, ptime_ms: offer.ptime_ms })
+    Some(Media { payloads, direction: Direction::SendRecv, ptime_ms: offer.ptime_ms, fax: None })
 }

@@ -235,6 +235,7 @@ impl Call {
             payloads: stream.payloads.clone(),
             direction: Direction::SendRecv,
             ptime_ms: stream.ptime_ms,
+            fax: None,
         });
         let max_forwards = self.parties.max_forwards;
         let referred = Some(referred);

@@ -48,7 +48,7 @@ pub use shared::Shared;
 pub use tenant::{HoldPolicy, Model, Tenant, TransferPolicy};
 pub use tenants::Tenants;
 pub use trunk::{
-    EarlyMedia, HoldDialect, Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind,
+    EarlyMedia, FaxPolicy, HoldDialect, Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind,
 };
 
 use std::collections::BTreeMap;

@@ -70,6 +70,16 @@ pub enum HoldDialect {
     Absorb,
 }
 
+/// What becomes of a fax on a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FaxPolicy {
+    /// It may go on by T.38 over UDPTL, where the other leg may, too.
+    #[default]
+    T38,
+    /// It stays in the audio: T.38 is refused with 488.
+    Audio,
+}
+
 /// One address a trunk is reached at, as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetName {
@@ -139,6 +149,8 @@ pub struct Trunk {
     pub header_rules: Vec<HeaderRule>,
     /// The codecs of its legs.
     pub codecs: Codecs,
+    /// What becomes of a fax.
+    pub fax: FaxPolicy,
     /// Whether its calls may be transcoded; `None`: what the other trunk and the tenant say.
     pub transcode: Option<bool>,
     /// What callers are told and hear before it answers; `None`: what the tenant says.

@@ -143,6 +143,12 @@ pub(super) const TRUNK: Table = table(
         )
         .default("auto"),
         key(
+            "fax",
+            Words(&["t38", "audio"]),
+            "Whether a fax of a carrier may go on by T.38 over UDPTL, where the other trunk lets it, too, or stays in the audio.",
+        )
+        .default("t38"),
+        key(
             "transfer",
             Words(&["refer", "none"]),
             "Whether a PBX may transfer its calls by REFER, to numbers of the same tenant.",

@@ -365,6 +365,12 @@ fn keys_that_would_do_nothing() {
         (
             MAIN,
             "cloud = \"commercial\"",
+            "fax = \"t38\"",
+            "tollgate.toml:35: trunk \"teams\": `fax` does nothing here: Teams knows no T.38: its calls stay in audio",
+        ),
+        (
+            MAIN,
+            "cloud = \"commercial\"",
             "ice_timeout = \"40s\"",
             "tollgate.toml:35: trunk \"teams\": `ice_timeout` does nothing here: no leg of this trunk does ICE; media_timeout ends calls of any",
         ),

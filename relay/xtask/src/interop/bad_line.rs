@@ -132,7 +132,8 @@ fn bad_line() -> Vec<u8> {
     pcap(&packets)
 }
 
-fn rtp(n: u32) -> Vec<u8> {
+/// A packet of PCMU.
+pub(super) fn rtp(n: u32) -> Vec<u8> {
     let mut packet = vec![0x80, 0];
     packet.extend((1000 + n as u16).to_be_bytes());
     packet.extend((n * 160).to_be_bytes());

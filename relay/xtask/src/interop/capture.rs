@@ -6,7 +6,7 @@ use super::lab;
 use super::namespace::on;
 use super::process::Process;
 use super::srtp;
-use crate::fail::{Outcome, While, ensure};
+use crate::fail::{Fail, Outcome, While, ensure};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -177,6 +177,13 @@ impl Trace {
             .iter()
             .filter(move |p| *p.from.ip() == from && *p.to.ip() == to)
             .filter_map(Packet::sip)
+    }
+
+    /// The capture of one side.
+    pub(super) fn file(&self, side: &str) -> Outcome<&Path> {
+        let is = |file: &&PathBuf| file.file_stem().is_some_and(|stem| stem == side);
+        let file = self.files.iter().find(is).ok_or_else(|| Fail::new("no such capture"))?;
+        Ok(file.as_path())
     }
 
     /// tshark's table of RTP streams.

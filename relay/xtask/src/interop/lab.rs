@@ -52,6 +52,8 @@ pub(super) const FRONT_NAMES: [(&str, Ipv4Addr); 3] = [
 pub(super) const USER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 pub(super) const USER_PORT: u16 = 5072;
 pub(super) const USER_NUMBER: &str = "+4930123450";
+/// The same user, whom carriers reach by media bypass under this one.
+pub(super) const BYPASS_NUMBER: &str = "+4930123451";
 
 /// What begins every address of a side: none may be seen on the other.
 pub(super) const TEAMS_PREFIX: &str = "198.51.100.";
@@ -60,6 +62,8 @@ pub(super) const CARRIERS_PREFIX: &str = "192.0.2.";
 /// Tollgate.
 pub(super) const BORDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub(super) const BORDER_TLS: SocketAddrV4 = SocketAddrV4::new(BORDER, 5061);
+/// Media bypass has a listener of its own.
+pub(super) const BORDER_BYPASS: SocketAddrV4 = SocketAddrV4::new(BORDER, 5063);
 pub(super) const BORDER_SECURE: SocketAddrV4 = SocketAddrV4::new(BORDER, 5062);
 pub(super) const BORDER_SIP: SocketAddrV4 = SocketAddrV4::new(BORDER, 5060);
 pub(super) const BORDER_METRICS: SocketAddrV4 = SocketAddrV4::new(BORDER, 9464);
@@ -116,6 +120,8 @@ pub(super) const USER_MEDIA: &str = "11000-11998";
 pub(super) const CARRIER_MEDIA: &str = "12000-12998";
 pub(super) const SIPP_MEDIA: u16 = 13000;
 pub(super) const SIPP_USER_MEDIA: u16 = 11100;
+/// Where SIPp's fax terminals are.
+pub(super) const FAX_MEDIA: u16 = 13100;
 
 /// Every UDP port that may carry RTP here; the judge cannot know it from SDP that went through TLS.
 pub(super) const MEDIA_PORTS: std::ops::RangeInclusive<u16> = 11000..=20999;

@@ -1,13 +1,15 @@
 //! Calls between real third-party peers, through the real binary, in a private network.
 //!
 //! baresip plays the carrier's subscriber and the Teams user, Kamailio the Teams front with its three
-//! names and mutual TLS, SIPp further carriers, OpenSSL the strangers; tshark judges.
+//! names and mutual TLS, SIPp further carriers, spandsp fax terminals, OpenSSL the strangers; tshark judges.
 
 mod attackers;
 mod audio;
 mod bad_line;
 mod baresip;
+mod bypass;
 mod capture;
+mod fax;
 mod keys;
 mod lab;
 pub(crate) mod matrix;
@@ -23,6 +25,7 @@ mod scenarios;
 mod sipp;
 mod srtp;
 mod strangers;
+mod streams;
 mod surprises;
 mod tollgate;
 mod verdicts;

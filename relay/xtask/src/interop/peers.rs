@@ -20,7 +20,8 @@ pub(super) fn front(folder: &Path, leaf: &Leaf, root: &Path) -> Outcome<Process>
     std::fs::create_dir_all(&folder).while_(folder.display())?;
     let modules = packages::kamailio_modules().ok_or_else(|| Fail::new("no Kamailio modules"))?;
     let user = format!("sip:{}@{}:{}", lab::USER_NUMBER, lab::USER, lab::USER_PORT);
-    let border = format!("sip:{};transport=tls", lab::BORDER_TLS);
+    let [border, bypass] =
+        [lab::BORDER_TLS, lab::BORDER_BYPASS].map(|at| format!("sip:{at};transport=tls"));
     let values = [
         ("FRONT", &*lab::FRONT.to_string()),
         ("FRONT2", &*lab::FRONT_NAMES[1].1.to_string()),
@@ -28,6 +29,7 @@ pub(super) fn front(folder: &Path, leaf: &Leaf, root: &Path) -> Outcome<Process>
         ("BASE", lab::BASE_FQDN),
         ("TENANT", lab::TENANT_FQDN),
         ("BORDER", &*border),
+        ("BYPASS", &*bypass),
         ("USER", &*user),
         ("MODULES", &*modules.display().to_string()),
         ("FOLDER", &*folder.display().to_string()),
@@ -38,7 +40,8 @@ pub(super) fn front(folder: &Path, leaf: &Leaf, root: &Path) -> Outcome<Process>
     let configuration = folder.join("front.cfg");
     fill(include_str!("../../peers/front.cfg"), &values, &configuration)?;
     fill(include_str!("../../peers/front.tls"), &values, &folder.join("front.tls"))?;
-    let list = format!("1 {border} 0 0 socket=tls:{}:5061\n", lab::FRONT);
+    let entry = |border| format!("1 {border} 0 0 socket=tls:{}:5061\n", lab::FRONT);
+    let list = [border.as_str(), bypass.as_str()].map(entry).concat();
     std::fs::write(folder.join("front.list"), list).while_("front.list")?;
     let mut command = on(&lab::TEAMS, "kamailio");
     command.args(["-DD", "-E", "-f"]).arg(&configuration);
@@ -55,9 +58,18 @@ const START: Duration = Duration::from_secs(10);
 
 /// The Teams user: SRTP or nothing, RTCP on the RTP port.
 pub(super) fn user(folder: &Path) -> Outcome<Agent> {
+    user_with(folder, "", &[])
+}
+
+/// The same as a client under media bypass: it checks its way to us (RFC 8445).
+pub(super) fn bypass_user(folder: &Path) -> Outcome<Agent> {
+    user_with(folder, ";medianat=ice", &["stun", "ice"])
+}
+
+fn user_with(folder: &Path, more: &str, modules: &[&str]) -> Outcome<Agent> {
     let account = format!(
         "<sip:{}@sip.pstnhub.microsoft.com>;regint=0;answermode=auto;audio_codecs=PCMU;\
-         mediaenc=srtp-mand;outbound=\"sip:{}:{};transport=udp\"",
+         mediaenc=srtp-mand{more};outbound=\"sip:{}:{};transport=udp\"",
         lab::USER_NUMBER,
         lab::FRONT,
         lab::SIP_PORT
@@ -71,7 +83,7 @@ pub(super) fn user(folder: &Path) -> Outcome<Agent> {
         tone_hz: lab::USER_TONE,
         rtcp_mux: true,
         rtp: lab::USER_MEDIA,
-        modules: &[],
+        modules,
         certificate: None,
         folder: folder.to_owned(),
     })
@@ -242,6 +254,21 @@ impl Sipp {
         Self::start_at(name, scenario, folder, &place, &extra)
     }
 
+    /// Plays one side of a call with a fax in it, which takes its time.
+    pub(super) fn faxes(
+        folder: &Path,
+        name: &'static str,
+        scenario: &str,
+        address: Ipv4Addr,
+        number: Option<&str>,
+    ) -> Outcome<Self> {
+        let mut extra = ["-timeout", "120s"].map(str::to_owned).to_vec();
+        if let Some(number) = number {
+            extra.extend(["-s", number, &lab::BORDER_SIP.to_string()].map(str::to_owned));
+        }
+        Self::start(name, scenario, folder, address, &extra)
+    }
+
     /// Plays one side of many calls over UDP; a caller dials the number, so many times a second.
     pub(super) fn load(
         folder: &Path,
@@ -266,13 +293,20 @@ impl Sipp {
     }
 
     /// Waits until all its calls went through the scenario, step by step.
-    pub(super) fn completes(mut self) -> Outcome {
-        let status = self.process.ended(CALL)?;
-        ensure(status.success(), || {
-            let errors = std::fs::read_to_string(self.folder.join(format!("{}.errors", self.name)));
-            let errors = errors.unwrap_or_default();
-            format!("SIPp's {} left its scenario: {status}\n{errors:.2000}", self.name)
-        })
+    pub(super) fn completes(self) -> Outcome {
+        self.ends_within(CALL)
+    }
+
+    /// The same for one that takes longer.
+    pub(super) fn ends_within(mut self, patience: Duration) -> Outcome {
+        let status = self.process.ended(patience)?;
+        ensure(status.success(), || self.left(status))
+    }
+
+    fn left(&self, status: std::process::ExitStatus) -> String {
+        let errors = std::fs::read_to_string(self.folder.join(format!("{}.errors", self.name)));
+        let errors = errors.unwrap_or_default();
+        format!("SIPp's {} left its scenario: {status}\n{errors:.2000}", self.name)
     }
 
     fn start(

@@ -57,6 +57,12 @@ const CALLS: &[Plain] = &[
     ("carrier_wants_us_to_register", carrier_wants_us_to_register),
     ("keys_by_info_reach_teams_as_events", super::keys::keys_by_info_reach_teams_as_events),
     ("a_held_pbx_hears_our_music", super::keys::a_held_pbx_hears_our_music),
+    ("carrier_calls_teams_by_bypass", super::bypass::carrier_calls_teams_by_bypass),
+    ("teams_calls_carrier_by_bypass", super::bypass::teams_calls_carrier_by_bypass),
+    ("a_page_crosses_by_t38", super::fax::a_page_crosses_by_t38),
+    ("a_fax_towards_teams_stays_in_audio", super::fax::a_fax_towards_teams_stays_in_audio),
+    ("of_several_m_lines_one_is_taken", super::streams::of_several_m_lines_one_is_taken),
+    ("clearmode_crosses_as_it_came", super::streams::clearmode_crosses_as_it_came),
     (
         "music_from_teams_comes_from_another_source_under_another_key",
         super::music::music_from_teams_comes_from_another_source_under_another_key,

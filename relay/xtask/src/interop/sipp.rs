@@ -4,15 +4,17 @@
 //!
 //! | line | means |
 //! |---|---|
-//! | `> METHOD [sdp]` | sends a request of the caller, with a description |
+//! | `> METHOD [sdp]` | sends a request of the caller, with a description: one of [`DESCRIPTIONS`] |
 //! | `> INFO key 5` | tells a key |
 //! | `> STATUS [sdp] [for METHOD]` | answers the last request, or the one of this method before it |
 //! | `< METHOD`, `< STATUS` | waits for it; with a `?` behind, it may also stay away |
+//! | `< ... fax` | waits for it, and writes where the fax goes into `SCENARIO.port` |
 //! | `< ... again` | waits for a repeat; over UDP SIPp takes repeats in by itself, so there it waits a while |
 //! | `... \| Name: value` | with this header |
 //! | `... \| ~expression` | only if the message matches |
 //! | `... \| credentials` | only if it proves that it knows [`USER`] and [`SECRET`] |
 //! | `pause 300` | milliseconds |
+//! | `play` | plays the capture that is at hand |
 
 use super::surprises::Over;
 use std::fmt::Write as _;
@@ -46,11 +48,14 @@ pub(super) fn xml(name: &str, role: Role, over: Over, ladder: &str) -> String {
     if writer.doors > 0 {
         text.push_str("  <Reference variables=\"proven\"/>\n");
     }
+    if text.contains(REMEMBER_FAX) {
+        text.push_str("  <Reference variables=\"faxes,fax\"/>\n");
+    }
     if writer.reliable {
         text.push_str("  <Reference variables=\"rseq\"/>\n");
     }
     text.push_str("</scenario>\n");
-    text
+    text.replace("@NAME@", name)
 }
 
 struct Writer {
@@ -74,6 +79,8 @@ struct Writer {
     /// Checks of credentials: SIPp jumps over the end of the world to their labels.
     doors: u32,
     registers: bool,
+    /// The next message names the port of a fax, which is kept.
+    faxes: bool,
 }
 
 impl Writer {
@@ -92,6 +99,7 @@ impl Writer {
             variables: 0,
             doors: 0,
             registers: false,
+            faxes: false,
         }
     }
 
@@ -101,18 +109,23 @@ impl Writer {
         let headers: Vec<&str> = parts.collect();
         let words: Vec<&str> = head.split_whitespace().collect();
         match words.as_slice() {
+            ["play"] => self.steps.push_str(PLAY),
             ["pause", time] => {
                 let _ = writeln!(self.steps, "  <pause milliseconds=\"{time}\"/>");
             }
             ["<", _, "again"] if self.over == Over::Udp => {
                 let _ = writeln!(self.steps, "  <pause milliseconds=\"{REPEATS}\"/>");
             }
+            ["<", what, "fax"] => {
+                self.faxes = true;
+                self.receive(what, &headers);
+            }
             ["<", what] | ["<", what, "again"] => self.receive(what, &headers),
             [">", status, rest @ ..] if status.parse::<u16>().is_ok() => {
                 self.answer(status, rest, &headers);
             }
             [">", "INFO", "key", key] => self.tell(key),
-            [">", method, rest @ ..] => self.request(method, rest.contains(&"sdp"), &headers),
+            [">", method, rest @ ..] => self.request(method, described(rest), &headers),
             _ => {
                 // SIPp refuses it and says where.
                 let _ = writeln!(self.steps, "  <unreadable line=\"{line}\"/>");
@@ -144,7 +157,8 @@ impl Writer {
         let checks: Vec<&str> = checks.iter().filter_map(|it| it.strip_prefix('~')).collect();
         let checks_rseq = checks.iter().any(|check| check.contains("RSeq"));
         self.reliable |= checks_rseq;
-        if !checks.is_empty() || self.invited || asks {
+        let faxes = std::mem::take(&mut self.faxes);
+        if !checks.is_empty() || self.invited || asks || faxes {
             self.steps.push_str("<action>");
             if asks {
                 let _ = write!(
@@ -162,6 +176,9 @@ impl Writer {
             }
             if self.invited {
                 self.steps.push_str(REMEMBER);
+            }
+            if faxes {
+                self.steps.push_str(REMEMBER_FAX);
             }
             if checks_rseq {
                 self.steps.push_str(REMEMBER_RSEQ);
@@ -186,7 +203,7 @@ impl Writer {
         self.role == Role::Callee && self.refused
     }
 
-    fn request(&mut self, method: &str, sdp: bool, headers: &[&str]) {
+    fn request(&mut self, method: &str, sdp: Option<&str>, headers: &[&str]) {
         match method {
             "INVITE" => {
                 self.cseq += 1;
@@ -224,7 +241,7 @@ impl Writer {
 
     /// A key by INFO.
     fn tell(&mut self, key: &str) {
-        self.request("INFO", false, &[]);
+        self.request("INFO", None, &[]);
         let without = "      Content-Length: 0\n\n  ]]></send>\n";
         self.steps.truncate(self.steps.len() - without.len());
         let _ = write!(
@@ -256,17 +273,22 @@ impl Writer {
              {contact}\n",
             if routes { "" } else { "      [last_Record-Route:]\n" }
         );
-        self.finish(headers, rest.contains(&"sdp"));
+        self.finish(headers, described(rest));
     }
 
-    fn finish(&mut self, headers: &[&str], sdp: bool) {
+    fn finish(&mut self, headers: &[&str], sdp: Option<&str>) {
         for header in headers {
             let _ = writeln!(self.steps, "      {header}");
         }
-        if sdp {
-            self.steps.push_str(DESCRIPTION);
-        } else {
-            self.steps.push_str("      Content-Length: 0\n\n");
+        match sdp {
+            Some(media) => {
+                self.steps.push_str(DESCRIPTION);
+                for line in media.lines() {
+                    let _ = writeln!(self.steps, "      {}", line.trim());
+                }
+                self.steps.push('\n');
+            }
+            None => self.steps.push_str("      Content-Length: 0\n\n"),
         }
         self.steps.push_str("  ]]></send>\n");
     }
@@ -283,7 +305,19 @@ const REMEMBER: &str = "<ereg regexp=\".*\" search_in=\"hdr\" header=\"Via:\" as
 const REMEMBER_RSEQ: &str =
     "<ereg regexp=\"[0-9]+\" search_in=\"hdr\" header=\"RSeq:\" assign_to=\"rseq\"/>";
 
-/// PCMU, and keys by telephone-event.
+/// The file is the scenario's own.
+const PLAY: &str = "  <nop><action><exec play_pcap_audio=\"@TONE@\"/></action></nop>\n";
+
+/// Where a fax goes.
+const REMEMBER_FAX: &str = "<ereg regexp=\"m=image ([0-9]+) udptl t38\" search_in=\"msg\" check_it=\"true\" assign_to=\"faxes,fax\"/>\
+     <exec command=\"echo [$fax] &gt; @NAME@.port\"/>";
+
+/// The description that one of these words means.
+fn described(words: &[&str]) -> Option<&'static str> {
+    DESCRIPTIONS.iter().find(|(name, _)| words.contains(name)).map(|(_, lines)| *lines)
+}
+
+/// How every description begins.
 const DESCRIPTION: &str = "      Content-Type: application/sdp
       Content-Length: [len]
 
@@ -292,13 +326,45 @@ const DESCRIPTION: &str = "      Content-Type: application/sdp
       s=-
       c=IN IP[media_ip_type] [media_ip]
       t=0 0
-      m=audio [media_port] RTP/AVP 0 101
-      a=rtpmap:0 PCMU/8000
-      a=rtpmap:101 telephone-event/8000
-      a=fmtp:101 0-16
-      a=ptime:20
-
 ";
+
+/// What may be described, by the word for it.
+const DESCRIPTIONS: &[(&str, &str)] = &[
+    (
+        "sdp",
+        "m=audio [media_port] RTP/AVP 0 101
+         a=rtpmap:0 PCMU/8000
+         a=rtpmap:101 telephone-event/8000
+         a=fmtp:101 0-16
+         a=ptime:20",
+    ),
+    (
+        "fax",
+        "m=image 13100 udptl t38
+         a=T38FaxVersion:0
+         a=T38MaxBitRate:14400
+         a=T38FaxRateManagement:transferredTCF
+         a=T38FaxMaxBuffer:1024
+         a=T38FaxMaxDatagram:238
+         a=T38FaxUdpEC:t38UDPRedundancy",
+    ),
+    // Of a telephone with a camera and a browser in it.
+    (
+        "several",
+        "a=group:BUNDLE 0 1 2 3
+         m=video 13200 RTP/AVP 96
+         a=mid:0
+         a=rtpmap:96 H264/90000
+         m=audio 0 RTP/AVP 8
+         a=mid:1
+         m=audio [media_port] RTP/AVP 0 101
+         a=mid:2
+         a=rtpmap:101 telephone-event/8000
+         m=application 13202 UDP/DTLS/SCTP webrtc-datachannel
+         a=mid:3",
+    ),
+    ("clearmode", "m=audio [media_port] RTP/AVP 97\na=rtpmap:97 CLEARMODE/8000\na=ptime:20"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -203,6 +203,7 @@ fn host(folder: &Path, teams: &Authority, own: &Leaf) -> String {
     let (base, border) = (lab::BASE_FQDN, lab::BORDER);
     let (chain, key, root) = (own.chain.display(), own.key.display(), teams.root.display());
     let (tls, sip, metrics) = (lab::BORDER_TLS, lab::BORDER_SIP, lab::BORDER_METRICS);
+    let bypass = lab::BORDER_BYPASS;
     let (media, sources) = (lab::BORDER_MEDIA, lab::TEAMS.network);
     let (secure, secure_carrier, secure_name) = (lab::BORDER_SECURE, lab::SECURE, lab::SECURE_NAME);
     let (pbx, pbx_user) = (lab::PBX, sipp::USER);
@@ -242,6 +243,12 @@ key = "{key}"
 name = "teams"
 transport = "tls"
 bind = "{tls}"
+certificate = "own"
+
+[[listener]]
+name = "bypass"
+transport = "tls"
+bind = "{bypass}"
 certificate = "own"
 
 [[listener]]
@@ -293,6 +300,14 @@ kind = "teams"
 listener = "teams"
 sources = ["{sources}"]
 roots = "{root}"
+
+[[trunk]]
+name = "bypass"
+kind = "teams"
+listener = "bypass"
+bypass = true
+sources = ["{sources}"]
+roots = "{root}"
 "#
     );
     for (name, address, listener) in [
@@ -339,11 +354,11 @@ options_interval = "off"
 }
 
 fn tenant() -> String {
-    let (fqdn, number) = (lab::TENANT_FQDN, lab::USER_NUMBER);
+    let (fqdn, number, bypass) = (lab::TENANT_FQDN, lab::USER_NUMBER, lab::BYPASS_NUMBER);
     let (over_udp, over_tcp) = (lab::OVER_UDP, lab::OVER_TCP);
     format!(
         r#"fqdns = ["{fqdn}"]
-numbers = ["{number}-{number}", "{over_udp}", "{over_tcp}"]
+numbers = ["{number}-{number}", "{bypass}", "{over_udp}", "{over_tcp}"]
 
 [limits]
 calls = 10
@@ -383,6 +398,11 @@ to = ["callee"]
 from = "carrier"
 match = "{over_tcp}"
 to = ["callee-tcp"]
+
+[[route]]
+from = "carrier"
+match = "{bypass}"
+to = ["bypass"]
 
 [[route]]
 from = "carrier"
