@@ -6,6 +6,7 @@ use b2bua::plan::{Model, Pattern};
 use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, NODE, PSTN};
 use callflow::script::{carrier_calls_teams, connect, hang_up, teams_calls_carrier, uri_of};
 use callflow::{Party, Who, World, ms, secs};
+use emulate::{Behaviour, Progress, Script};
 use sip_core::{Method, Name};
 
 /// Calls to 112 go out.
@@ -213,4 +214,29 @@ fn the_trunk_of_a_tenant_in_maintenance_is_quiet_and_the_hosts_own_is_not() {
     world.forget(Who::Sip);
     world.resume(Some("contoso"));
     assert_eq!(contact(&mut world), format!("sip:{CONTOSO}:5061;transport=tls"));
+}
+
+/// TDR-FO-016
+#[test]
+fn a_dozen_calls_that_ring_and_talk_outlive_a_drain_and_none_of_them_is_dropped() {
+    let mut world = World::new(1);
+    let talks = |progress| {
+        let (ring_after, answer_after, talk) = (ms(200), Some(secs(2)), Some(secs(10)));
+        Script::always(Behaviour::Answer { ring_after, progress, answer_after, talk })
+    };
+    world.emulate(talks(Progress::Forks), talks(Progress::EarlyMedia));
+    for _ in 0..6 {
+        world.teams_dials(CONTOSO, ANNA, PSTN);
+        world.run_for(ms(400));
+        world.carrier_dials(Who::Colt, PSTN, ANNA);
+        world.run_for(ms(400));
+    }
+    world.begin_drain(None, Some(secs(60)));
+    assert_eq!(world.core().drains(world.time())[0].calls, 12);
+    world.teams_dials(CONTOSO, ANNA, PSTN);
+    world.carrier_dials(Who::Colt, PSTN, BORIS);
+    assert!(world.run_until(secs(30), |world| world.drained), "long before the deadline");
+    world.run_for(secs(1));
+    let of = |cause: &str| world.records.iter().filter(|record| record.cause == cause).count();
+    assert_eq!((of("callee_hangup"), of("draining")), (12, 2), "{:?}", world.records.len());
 }
