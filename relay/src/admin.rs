@@ -6,6 +6,7 @@ use crate::alarms::Alarm;
 use crate::config::{Difference, Kept};
 use crate::explained::{RouteAnswer, RouteQuestion};
 use crate::replay::Replayed;
+use crate::trace::Traced;
 use b2bua::io::{CallView, DrainView, FqdnView, RegionView, TargetView};
 use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
@@ -53,6 +54,14 @@ pub enum Request {
     },
     /// Who takes no new calls.
     Drains,
+    /// The SIP of a tenant's calls, from this message on.
+    Trace {
+        /// The tenant.
+        tenant: String,
+        /// The number that was answered last; without it, what comes from now on.
+        #[serde(default)]
+        since: Option<u64>,
+    },
     /// The alarms that stand.
     Alarms,
     /// Where a call would go, and why.
@@ -115,6 +124,15 @@ pub enum Answer {
     Drains {
         /// One row for the host, and for each tenant.
         drains: Vec<DrainRow>,
+    },
+    /// To [`Request::Trace`].
+    Trace {
+        /// Messages, in the order that they were seen in.
+        messages: Vec<Traced>,
+        /// What to ask from next.
+        next: u64,
+        /// Messages before these that were not kept.
+        lost: u64,
     },
     /// To [`Request::Alarms`].
     Alarms {

@@ -26,6 +26,7 @@ pub const WORDS: &[(&str, &str)] = &[
     (TRUNK_RESTING, "calls failed at a target one after the other, and it gets none for a while"),
     (DNS_STALE, "a name of a target does not resolve"),
     (HOOK_FAILING, "a tenant's routing hook does not answer, or not as it should"),
+    (TENANT_NOT_AT_TEAMS, "Microsoft has no tenant with the FQDN that a tenant's calls to it bear"),
     (MEDIA_PORTS_GONE, "every media port that a trunk may use is in use, and calls are refused"),
     (
         MEDIA_SETUP,
@@ -61,6 +62,9 @@ pub const TRUNK_RESTING: &str = "trunk_resting";
 pub const DNS_STALE: &str = "dns_stale";
 /// A tenant's routing hook does not answer, or not as it should.
 pub const HOOK_FAILING: &str = "hook_failing";
+
+/// Microsoft knows a tenant's FQDN not, or not yet.
+pub const TENANT_NOT_AT_TEAMS: &str = "tenant_not_at_teams";
 
 /// Alarms that stand at once: each tenant of a full host may have one, and some are left for the rest.
 const ALARMS_MAX: usize = 25_000;

@@ -219,6 +219,7 @@ impl Daemon {
             readiness: Arc::clone(&readiness),
             drained: over,
             looked: None,
+            tracer: crate::trace::Tracer::default(),
         };
         let inbox = Inbox { sip, media, names: located, hooks, orders: order };
         let shard = signalling.handle().spawn(shard.run(inbox));

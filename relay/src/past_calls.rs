@@ -1,6 +1,7 @@
 //! The calls of the last day, as their records tell: what the fraud guard had counted before a restart.
 
 use crate::config::Records;
+use crate::replay::backwards::Backwards;
 use b2bua::fraud::PastCall;
 use serde_json::Value;
 use std::fs::File;
@@ -76,6 +77,35 @@ fn counted(line: &[u8], now: SystemTime) -> Option<PastCall> {
         talk,
     };
     (call.answered_ago.saturating_sub(talk) <= DAY).then_some(call)
+}
+
+/// The record of the call that has this number, the newest if a restart has begun to count anew; the
+/// number is looked for in the newest [`OCTETS_MAX`] octets.
+pub(crate) fn find(records: &Records, call: u64) -> io::Result<Option<Value>> {
+    let wanted = format!("\"call\":{call},");
+    let mut left = OCTETS_MAX;
+    for number in 0..records.files_max {
+        let file = match File::open(numbered(&records.file, number)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        };
+        let mut lines = Backwards::new(file)?;
+        while let Some(line) = lines.next()? {
+            left = left.saturating_sub(line.len() as u64);
+            let line = String::from_utf8_lossy(&line);
+            if line.contains(&wanted)
+                && let Ok(record) = serde_json::from_str::<Value>(&line)
+                && record["call"].as_u64() == Some(call)
+            {
+                return Ok(Some(record));
+            }
+            if left == 0 {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The file of records that has this number; the newest has 0.

@@ -3,7 +3,8 @@
 
 use crate::clock;
 use crate::measured;
-use b2bua::record::{Record, Transfer};
+use b2bua::codes::Microsoft;
+use b2bua::record::{Record, TeamsLeg, Transfer};
 use serde_json::{Value, json};
 use std::fmt::{Display, Write as _};
 use std::fs::{File, OpenOptions};
@@ -175,7 +176,9 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "call": record.call,
         "direction": crate::telemetry::direction_word(record.direction),
         "tenant": record.tenant,
+        "fqdn": record.fqdn,
         "started": humantime::format_rfc3339_millis(record.started).to_string(),
+        "ringing_ms": record.ringing.map(|ringing| ringing.as_millis() as u64),
         "setup_ms": record.setup.map(|setup| setup.as_millis() as u64),
         "talk_ms": record.talk.as_millis() as u64,
         "from": record.from,
@@ -190,6 +193,8 @@ pub(crate) fn to_json(record: &Record) -> Value {
         "status": record.status,
         "cause": record.cause,
         "reason": record.reason,
+        "microsoft": record.microsoft.as_ref().map(microsoft),
+        "teams": teams(&record.teams),
         "transcoded": record.transcoded.map(|it| [it.from.as_str(), it.to.as_str()]),
         "fax": record.fax.map(b2bua::record::Fax::as_str),
         "transfers": transfers,
@@ -199,11 +204,32 @@ pub(crate) fn to_json(record: &Record) -> Value {
     })
 }
 
+fn microsoft(said: &Microsoft) -> Value {
+    json!({
+        "status": said.status,
+        "q850": said.cause,
+        "code": said.sub_code,
+        "guid": said.guid,
+        "phrase": said.phrase,
+    })
+}
+
+fn teams(leg: &TeamsLeg) -> Value {
+    json!({
+        "address": leg.address.map(|address| address.to_string()),
+        "agent": leg.agent,
+        "forks": leg.forks,
+        "media": leg.media,
+        "codec": leg.codec,
+    })
+}
+
 fn transfer(transfer: &Transfer) -> Value {
     json!({
         "by": transfer.by,
         "leg": transfer.leg,
         "to": transfer.to,
+        "id": transfer.id,
         "after_ms": transfer.after.as_millis() as u64,
         "outcome": transfer.outcome,
     })
@@ -220,6 +246,10 @@ mod tests {
             call,
             direction: RouteFrom::Teams,
             tenant: Some("contoso".into()),
+            fqdn: None,
+            ringing: None,
+            microsoft: None,
+            teams: TeamsLeg::default(),
             started: UNIX_EPOCH + Duration::from_millis(951_782_400_007),
             setup: Some(Duration::from_millis(1200)),
             talk: Duration::from_secs(5),

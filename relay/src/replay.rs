@@ -1,7 +1,7 @@
 //! `tollgate diff --replay`: the recorded calls of the last day, put to the configuration in force and to
 //! the one on disk.
 
-mod backwards;
+pub(crate) mod backwards;
 #[cfg(test)]
 mod tests;
 

@@ -10,9 +10,11 @@ use crate::looks::Looks;
 use crate::readiness::Readiness;
 use crate::record_file::RecordWriter;
 use crate::telemetry::{self, Telemetry};
+use crate::trace::{Seen, Tracer};
 use crate::transport::{self, Transports};
-use b2bua::io::{CallId, CallView, MediaPort, MediaPorts, PeerLeg};
+use b2bua::io::{CallId, CallView, Hop, MediaPort, MediaPorts, PeerLeg};
 use b2bua::{B2bua, Input, Output, Plan};
+use bytes::Bytes;
 use media::Side;
 use media_engine::{Engine, LegPorts, MediaId};
 use std::pin::pin;
@@ -71,6 +73,8 @@ pub(crate) struct Shard {
     pub(crate) drained: mpsc::Sender<()>,
     /// When it was last looked at how Microsoft sees us.
     pub(crate) looked: Option<std::time::Instant>,
+    /// Who looks at a tenant's SIP.
+    pub(crate) tracer: Tracer,
 }
 
 impl Shard {
@@ -148,6 +152,13 @@ impl Shard {
                     let waited = now.mono.saturating_duration_since(at);
                     self.b2bua.handle_input(now, Input::Waited(waited));
                 }
+                if self.tracer.is_on() {
+                    self.saw(
+                        true,
+                        &Hop::Flow { flow: flow.clone(), otherwise: None },
+                        message.to_bytes(),
+                    );
+                }
                 Input::Message { flow, message }
             }
             transport::Event::SendFailed { client, why } => Input::SendFailed { client, why },
@@ -201,6 +212,7 @@ impl Shard {
                             },
                         }
                     }
+                    Request::Trace { tenant, since } => self.trace(now.mono, &tenant, since),
                     Request::Trunks => {
                         let targets = self.b2bua.targets(now.mono);
                         let targets = targets.into_iter().map(TargetRow::from).collect();
@@ -287,6 +299,29 @@ impl Shard {
         teams.drains(alarms, &drains);
     }
 
+    fn trace(&mut self, now: std::time::Instant, tenant: &str, since: Option<u64>) -> Answer {
+        let refused = |why: String| Answer::Refused { problems: vec![why] };
+        if !self.b2bua.has_tenant(tenant) {
+            return refused(format!("there is no tenant {tenant}"));
+        }
+        match self.tracer.ask(now, tenant, since) {
+            Some((messages, next, lost)) => Answer::Trace { messages, next, lost },
+            None => refused("as many tenants as can be are traced already".to_owned()),
+        }
+    }
+
+    /// A message crosses while somebody looks.
+    fn saw(&mut self, came: bool, hop: &Hop, octets: Bytes) {
+        let (trunk, listener, transport, remote) = match hop {
+            Hop::Flow { flow, .. } => (&flow.trunk, &flow.listener, flow.transport, flow.remote),
+            Hop::Target(to) => (&to.trunk, &to.listener, to.transport, to.address),
+        };
+        let Some(local) = self.b2bua.advertised(listener) else { return };
+        let (trunk, transport) = (trunk.to_string(), transport.param());
+        let at = clock::now().wall;
+        self.tracer.saw(Seen { at, came, trunk, transport, local, remote, octets });
+    }
+
     fn explain(&mut self, question: RouteQuestion) -> Answer {
         let explained = question.inquiry().and_then(|inquiry| {
             let explained = self.b2bua.explain(clock::now(), &inquiry)?;
@@ -301,6 +336,8 @@ impl Shard {
     fn refresh(&mut self) {
         let now = clock::now().mono;
         self.looks.give_up(now);
+        self.tracer.forget(now);
+        telemetry::connections(self.transports.open_flows());
         let (ports, trunks) = (self.b2bua.media_ports_in_use(), self.b2bua.trunk_calls());
         self.telemetry.refresh(now, ports, trunks);
         self.telemetry.without_ports(self.b2bua.trunks_without_ports(now));
@@ -322,7 +359,12 @@ impl Shard {
     fn drain(&mut self) -> bool {
         while let Some(output) = self.b2bua.poll_output() {
             match output {
-                Output::Send { hop, bytes, client } => self.transports.send(hop, bytes, client),
+                Output::Send { hop, bytes, client } => {
+                    if self.tracer.is_on() {
+                        self.saw(false, &hop, bytes.clone());
+                    }
+                    self.transports.send(hop, bytes, client);
+                }
                 Output::CloseFlow(flow) => self.transports.close(flow),
                 Output::OpenMedia { call, ports, seed } => self.open_media(call, ports, seed),
                 Output::ConnectMedia { call, worker, a, b } => {
@@ -351,7 +393,12 @@ impl Shard {
                     }
                 }
                 Output::Record(record) => {
-                    self.telemetry.record(&record);
+                    self.telemetry.record(clock::now().mono, &record);
+                    if self.tracer.is_on()
+                        && let Some(tenant) = &record.tenant
+                    {
+                        self.tracer.learn(&record.call_id_in, tenant);
+                    }
                     if let Some(records) = &self.records {
                         records.write(record);
                     }
@@ -361,6 +408,10 @@ impl Shard {
                 Output::Drained => drop(self.drained.try_send(())),
                 Output::Stopped => return true,
             }
+        }
+        if self.tracer.is_on() {
+            let Self { tracer, b2bua, .. } = self;
+            tracer.settle(clock::now().mono, |call_id| b2bua.tenant_of(call_id));
         }
         false
     }

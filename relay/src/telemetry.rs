@@ -3,6 +3,7 @@
 //! Names and labels are an interface (docs/operations/metrics.md); labels are bounded by the
 //! configuration, never a number or a Call-ID.
 
+mod calls;
 pub(crate) mod media;
 pub(crate) mod teams;
 
@@ -22,13 +23,14 @@ use std::time::{Duration, Instant};
 /// Installs the recorder; the handle renders what `/metrics` shows.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
     let mut builder = PrometheusBuilder::new();
-    for (name, buckets) in media::BUCKETS {
+    for (name, buckets) in media::BUCKETS.iter().chain(calls::BUCKETS) {
         builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
     }
     let handle = builder.install_recorder()?;
     describe();
     media::describe();
     teams::describe();
+    calls::describe();
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }
@@ -76,6 +78,10 @@ fn describe() {
     describe_gauge!(
         "tollgate_certificate_expiry_timestamp_seconds",
         "When each certificate expires, in seconds since 1970"
+    );
+    describe_gauge!(
+        "tollgate_sip_connections_open",
+        "TCP and TLS connections for SIP that are open or being opened, both ways"
     );
     describe_gauge!("tollgate_registration_up", "1 while the trunk has us registered");
     describe_counter!(
@@ -135,6 +141,7 @@ pub struct Telemetry {
     hooks: hook::Health,
     /// Gauges of how Microsoft sees us, and of who drains.
     pub(crate) teams: teams::Shown,
+    ratios: calls::Ratios,
 }
 
 type OptionsKey = (String, String, &'static str);
@@ -240,6 +247,21 @@ impl Telemetry {
             | Event::Silence { .. }
             | Event::IceTrouble { .. }
             | Event::PassThrough { .. } => media::event(event),
+            Event::LocalMedia { tenant, result } => {
+                if result == "lmo_path_unknown" {
+                    tracing::warn!(
+                        tenant,
+                        result,
+                        "Teams names a way of media that leads to no SBC of the tenant; the address outside is used"
+                    );
+                }
+                counter!("tollgate_local_media_total", "tenant" => tenant, "result" => result)
+                    .increment(1);
+            }
+            Event::Preempted { call, tenant } => {
+                tracing::warn!(call = call.0, tenant, "a call gives way to an emergency call");
+                counter!("tollgate_preempted_total", "tenant" => tenant).increment(1);
+            }
             Event::Discarded { reason } => {
                 counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
             }
@@ -317,6 +339,7 @@ impl Telemetry {
             }
         }
         self.trunks = trunks.into_iter().map(|(name, _)| name).collect();
+        self.ratios.show(now);
         for ((trunk, target, direction), at) in &self.options {
             let age = now.saturating_duration_since(*at).as_secs_f64();
             gauge!(
@@ -329,8 +352,10 @@ impl Telemetry {
         gauge!("tollgate_media_ports_in_use").set(media_ports_in_use as f64);
     }
 
-    /// The media counters of a call that is over.
-    pub fn record(&self, record: &Record) {
+    /// A call is over.
+    pub fn record(&mut self, now: Instant, record: &Record) {
+        self.ratios.record(now, record);
+        calls::known_at_teams(&self.alarms, record);
         let Some(media) = &record.media else { return };
         let out = record.attempts.last().map(|attempt| attempt.trunk.clone());
         for (trunk, leg) in [(Some(record.trunk_in.clone()), media.a), (out, media.b)] {
@@ -338,6 +363,12 @@ impl Telemetry {
             media::leg(&trunk, &leg);
         }
     }
+}
+
+/// TCP and TLS connections that are open or being opened.
+pub(crate) fn connections(open: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "connections fit in 53 bits")]
+    gauge!("tollgate_sip_connections_open").set(open as f64);
 }
 
 /// How long an age may be out of date.

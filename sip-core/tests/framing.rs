@@ -127,6 +127,7 @@ fn what_is_not_sip_loses_the_stream_without_an_answer() {
     assert!(error.response.is_none());
 }
 
+/// TDR-LIM-001.
 #[test]
 fn head_without_end_is_lost_at_its_bound() {
     let mut framer = Framer::new();

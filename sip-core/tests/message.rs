@@ -335,6 +335,7 @@ fn line_that_only_lf_or_cr_ends_cannot_hide_a_header() {
     }
 }
 
+/// TDR-LIM-001.
 #[test]
 fn limits_hold_on_both_sides() {
     let long = |len: usize| with_lines(&format!("X: {}", "x".repeat(len - 5)));

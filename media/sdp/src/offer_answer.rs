@@ -23,7 +23,8 @@ use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What our end of a leg has: fixed for the life of the dialog (TDR-DLG-012).
+/// What our end of a leg has: fixed for the life of the dialog (TDR-DLG-012), but for a Teams user who is
+/// elsewhere than was thought.
 #[derive(Clone, Debug)]
 pub struct Local {
     /// The address we advertise.
@@ -218,6 +219,13 @@ impl Negotiation {
             self.local.keys.retain(|known| known.suite() != key.suite());
             self.local.keys.push(key);
         }
+    }
+
+    /// From now on our descriptions name this address and these ports: the leg's media has moved there
+    /// (TDR-LMO-003).
+    pub fn relocate(&mut self, address: IpAddr, rtp_port: u16, rtcp_port: u16) {
+        (self.local.address, self.local.rtp_port) = (address, rtp_port);
+        self.local.rtcp_port = rtcp_port;
     }
 
     /// The key that the far side protects with, by its last description: none if it named several, or

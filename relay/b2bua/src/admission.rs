@@ -84,6 +84,14 @@ impl Admission {
         allows(self.tenants.get(&tenant.name), now, &of_tenant(tenant), side, who)
     }
 
+    /// Whether it is a bound of the tenant's own that a new call would meet.
+    pub(crate) fn tenant_is_full(&self, now: Instant, plan: &Plan, entry: Entry) -> bool {
+        let Some(tenant) = plan.tenants.get(entry.tenant) else { return false };
+        let side = (from_side(entry.from), FROM);
+        let usage = self.tenants.get(&tenant.name);
+        allows(usage, now, &of_tenant(tenant), side, String::new).is_err()
+    }
+
     /// Takes a new call in, or says which bound forbids it.
     pub(crate) fn begin(&mut self, now: Instant, plan: &Plan, entry: Entry) -> Result<(), Full> {
         self.would_allow(now, plan, entry)?;

@@ -1,6 +1,7 @@
 //! One shard of the back-to-back user agent: every message, timer and answer finds its owner here.
 
 mod asked;
+mod preempt;
 mod requests;
 
 use crate::breaker::Breakers;
@@ -66,6 +67,7 @@ impl B2bua {
             admission: crate::admission::Admission::default(),
             transcoded: crate::transcoded::Transcoded::default(),
             fraud: crate::fraud::Fraud::new(now.mono),
+            callbacks: crate::callback::Callbacks::default(),
             overload: Overload::default(),
             names: HashMap::new(),
             endpoints: Endpoints::default(),
@@ -80,6 +82,7 @@ impl B2bua {
             forks: 0,
             drains: Drains::default(),
             microsoft: Microsoft::default(),
+            preempting: Vec::new(),
             stopping: false,
             plan,
         };
@@ -218,6 +221,18 @@ impl B2bua {
         self.calls.values().map(|call| call.view(now)).collect()
     }
 
+    /// The tenant whose call has a leg with this Call-ID.
+    pub fn tenant_of(&self, call_id: &[u8]) -> Option<String> {
+        let found = self.calls.values().find(|call| call.has_call_id(call_id));
+        found.map(|call| call.tenant_name().to_owned())
+    }
+
+    /// What far sides are told of a listener.
+    pub fn advertised(&self, listener: &str) -> Option<std::net::SocketAddr> {
+        let listeners = &self.core.plan.listeners;
+        listeners.iter().find(|one| one.name == listener).map(|one| one.advertise)
+    }
+
     /// What would become of a call that an operator imagines; nothing comes of it. Otherwise why it cannot
     /// be asked.
     pub fn explain(&mut self, now: Now, inquiry: &Inquiry) -> Result<Explanation, String> {
@@ -307,8 +322,14 @@ pub struct Held {
 impl B2bua {
     /// Moves what the transaction layer has to say: events to their owners, messages to the outputs.
     fn settle(&mut self) {
-        while let Some(event) = self.core.layer.poll_event() {
-            self.transaction(event);
+        loop {
+            while let Some(event) = self.core.layer.poll_event() {
+                self.transaction(event);
+            }
+            if self.core.preempting.is_empty() {
+                break;
+            }
+            self.make_way();
         }
         while let Some(transmit) = self.core.layer.poll_transmit() {
             let (hop, bytes, client) = (transmit.hop, transmit.bytes, transmit.client);
@@ -460,7 +481,9 @@ impl B2bua {
                     self.with(id, |call, core| call.cancel(core, server, &request));
                 }
             }
-            Transaction::Response { client, hop, response } => {
+            Transaction::Response { client, hop, mut response } => {
+                let plan = Arc::clone(&self.core.plan);
+                crate::lmo::without_ours(&plan, &mut response.headers);
                 self.response(client, hop, &response);
             }
             Transaction::Timeout { client } => self.lost(client, TIMEOUT),

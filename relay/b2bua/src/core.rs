@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::breaker::Breakers;
+use crate::callback::Callbacks;
 use crate::credentials::Signable;
 use crate::drain::Drains;
 use crate::endpoint::Endpoints;
@@ -10,7 +11,7 @@ use crate::io::{CallId, Event, FlowId, Hop, MediaPort, Now, Output, PeerLeg, Tar
 use crate::locate::{Located, Sought};
 use crate::microsoft::Microsoft;
 use crate::overload::Overload;
-use crate::plan::{Plan, TrunkKind};
+use crate::plan::{MediaPlace, Plan, TrunkKind};
 use crate::port_pool::PortPool;
 use crate::registrar::Registrars;
 use crate::registration::{RegistrationId, Registrations};
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     pub(crate) admission: Admission,
     pub(crate) transcoded: Transcoded,
     pub(crate) fraud: Fraud,
+    /// Who has called for help under which number.
+    pub(crate) callbacks: Callbacks,
     pub(crate) overload: Overload,
     /// Where names are: the last good answers of DNS.
     pub(crate) names: HashMap<Sought, Arc<Located>>,
@@ -75,6 +78,8 @@ pub(crate) struct Core {
     pub(crate) drains: Drains,
     /// What Microsoft makes of us.
     pub(crate) microsoft: Microsoft,
+    /// Calls for help that wait for somebody to give way on a trunk.
+    pub(crate) preempting: Vec<(CallId, String)>,
     pub(crate) stopping: bool,
 }
 
@@ -148,7 +153,17 @@ pub(crate) struct Farewell {
 impl Core {
     /// A pair of media ports for a leg on `trunk`.
     pub(crate) fn take_ports(&mut self, plan: &Plan, trunk: usize) -> Option<MediaPort> {
-        self.ports.take(self.now.mono, &mut self.rng, plan, trunk)
+        self.take_ports_at(plan, trunk, MediaPlace::Inside)
+    }
+
+    /// The same for one whose far side is known to be there.
+    pub(crate) fn take_ports_at(
+        &mut self,
+        plan: &Plan,
+        trunk: usize,
+        place: MediaPlace,
+    ) -> Option<MediaPort> {
+        self.ports.take(self.now.mono, &mut self.rng, plan, (trunk, place))
     }
 
     /// Nobody has these ports any more.

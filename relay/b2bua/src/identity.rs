@@ -34,6 +34,9 @@ pub(crate) struct Identity {
     transport: Transport,
     kind: TrunkKind,
     transfer: TransferPolicy,
+    /// The name of ours that Microsoft reaches an SBC behind us by, where `host` is that SBC's
+    /// (TDR-LMO-004).
+    proxy: Option<String>,
 }
 
 impl Identity {
@@ -54,7 +57,11 @@ impl Identity {
             TrunkKind::Carrier => of.map(|trunk| trunk.transfer),
         };
         let transfer = transfer.unwrap_or_default();
-        Self { host, port: advertise.port(), transport, kind, transfer }
+        let proxy = tenant().filter(|tenant| {
+            kind == TrunkKind::Teams && crate::lmo::behind(tenant, &host).is_some()
+        });
+        let proxy = proxy.map(|it| it.own_fqdns().next().unwrap_or(&plan.node.fqdn).clone());
+        Self { host, port: advertise.port(), transport, kind, transfer, proxy }
     }
 
     /// A name for tests.
@@ -62,7 +69,7 @@ impl Identity {
     pub(crate) fn named(host: &str, port: u16) -> Self {
         let (transport, kind) = (Transport::Tls, TrunkKind::Teams);
         let transfer = TransferPolicy::None;
-        Self { host: host.to_owned(), port, transport, kind, transfer }
+        Self { host: host.to_owned(), port, transport, kind, transfer, proxy: None }
     }
 
     /// `host:port`.
@@ -74,13 +81,21 @@ impl Identity {
     pub(crate) fn via(&self, branch: &str) -> Bytes {
         let rport = if self.transport.reliable() { "" } else { ";rport" };
         let transport = self.transport.via();
-        format!("SIP/2.0/{transport} {};branch={branch}{rport}", self.sent_by()).into()
+        let host = self.proxy.as_ref().unwrap_or(&self.host);
+        format!("SIP/2.0/{transport} {host}:{};branch={branch}{rport}", self.port).into()
     }
 
     /// Our Contact: no user part and no `@` where `user` is empty (TDR-OPT-003).
     pub(crate) fn contact(&self, user: &str) -> Bytes {
         let at = if user.is_empty() { "" } else { "@" };
         format!("<sip:{user}{at}{};transport={}>", self.sent_by(), self.transport.param()).into()
+    }
+
+    /// How requests of the dialog come by us to the SBC that we speak for (TDR-LMO-004).
+    pub(crate) fn record_route(&self) -> Option<Bytes> {
+        let proxy = self.proxy.as_ref()?;
+        let transport = self.transport.param();
+        Some(format!("<sip:{proxy}:{};transport={transport};lr>", self.port).into())
     }
 
     /// The methods we take there.

@@ -489,6 +489,20 @@ pub enum Event {
         /// What is wrong.
         trouble: IceTrouble,
     },
+    /// Local Media Optimization has chosen the media address of a leg, or could not.
+    LocalMedia {
+        /// The tenant.
+        tenant: String,
+        /// `inside`, `outside`, `moved_inside`, `moved_outside`, `lmo_path_unknown`, `no_media_port`.
+        result: &'static str,
+    },
+    /// A call gives way to one for help.
+    Preempted {
+        /// The call.
+        call: CallId,
+        /// Its tenant.
+        tenant: String,
+    },
     /// A message that was well formed but led nowhere.
     Discarded {
         /// Why: a word.

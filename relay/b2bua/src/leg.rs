@@ -7,7 +7,7 @@ use crate::core::{Core, DialogKey, Farewell};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, Hop, MediaPort, Target};
 use crate::nat;
-use crate::plan::{HoldDialect, Plan, Ringback, SrtpPolicy, TrunkKind};
+use crate::plan::{HoldDialect, Plan, ReasonPolicy, Ringback, SrtpPolicy, TrunkKind};
 use crate::session::Session;
 use bytes::Bytes;
 use rand_core::RngCore;
@@ -170,6 +170,7 @@ impl Leg {
     /// Ends the dialog from our side.
     pub(crate) fn bye(&mut self, core: &mut Core, plan: &Plan, reason: Option<&str>) {
         let Some(hop) = self.hop(core, plan) else { return };
+        let reason = reason.filter(|_| is_told_reasons(plan, self.trunk));
         match self.unacknowledged {
             Some(Unacknowledged { server, opening: true, .. }) => {
                 let (dialog, identity) = (self.dialog.clone(), self.identity.clone());
@@ -203,6 +204,11 @@ pub(crate) fn terms(plan: &Plan, trunk: usize, _whose: Whose) -> Terms {
 /// Whether the trunk leads to Teams.
 pub(crate) fn is_teams(plan: &Plan, trunk: usize) -> bool {
     plan.trunks.get(trunk).is_some_and(|trunk| trunk.kind == TrunkKind::Teams)
+}
+
+/// Whether the trunk is told why a call ends (TDR-ERR-002).
+pub(crate) fn is_told_reasons(plan: &Plan, trunk: usize) -> bool {
+    plan.trunks.get(trunk).is_none_or(|trunk| trunk.headers.reason != ReasonPolicy::Drop)
 }
 
 /// A fresh offer/answer state for a leg on `trunk` whose ports are `port`: the key is drawn here, so that none is ever used for two dialogs (TDR-SRTP-003).

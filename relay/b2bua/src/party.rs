@@ -42,6 +42,11 @@ impl Called {
         Self { user: number.clone(), number }
     }
 
+    /// A party by its user part.
+    pub(crate) fn by_user(user: &str) -> Self {
+        Self { user: user.to_owned(), number: number_in(user) }
+    }
+
     /// The same party with its number in E.164 with `+` and nothing between the digits, which
     /// Teams insists on (TDR-OUT-001). Parameters stay as they are (TDR-OUT-014).
     pub(crate) fn with_plus(mut self) -> Self {

@@ -4,7 +4,7 @@
 //! one that is still in use.
 
 use crate::io::MediaPort;
-use crate::plan::Plan;
+use crate::plan::{MediaPlace, Plan};
 use rand_core::RngCore;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -26,6 +26,8 @@ pub(crate) struct PortPool {
     next_worker: usize,
     /// Trunks that wanted a pair and got none since they last had one.
     wanting: BTreeSet<String>,
+    /// What a call has given up for the one that is about to begin, and its worker.
+    given: Option<(usize, Vec<MediaPort>)>,
 }
 
 /// The pairs of one address that are not free.
@@ -46,11 +48,16 @@ impl PortPool {
             workers: workers.max(1),
             next_worker: 0,
             wanting: BTreeSet::new(),
+            given: None,
         }
     }
 
     /// The worker that owns the next call.
     pub(crate) fn worker(&mut self) -> usize {
+        // There the ports are closed before they are opened.
+        if let Some((worker, _)) = &self.given {
+            return *worker;
+        }
         let worker = self.next_worker;
         self.next_worker = (worker + 1) % self.workers;
         worker
@@ -63,12 +70,19 @@ impl PortPool {
         now: Instant,
         rng: &mut impl RngCore,
         plan: &Plan,
-        trunk: usize,
+        (trunk, place): (usize, MediaPlace),
     ) -> Option<MediaPort> {
-        let (home, ports) = plan.media_of(trunk)?;
+        let (home, ports) = plan.media_at(trunk, place)?;
         let name = || plan.trunks.get(trunk).map(|trunk| trunk.name.clone());
         self.rest(now);
         let Some(rtp) = self.draw(rng, home.bind, &ports) else {
+            let fits = |port: &mut MediaPort| port.bind == home.bind && ports.contains(&port.rtp);
+            let given =
+                self.given.as_mut().and_then(|(_, given)| given.extract_if(.., fits).next());
+            if let Some(MediaPort { rtp, .. }) = given {
+                let dscp = plan.dscp_of(trunk);
+                return Some(MediaPort { bind: home.bind, advertise: home.advertise, rtp, dscp });
+            }
             self.wanting.extend(name());
             return None;
         };
@@ -89,6 +103,37 @@ impl PortPool {
         let pairs = self.of(port.bind);
         pairs.in_use = pairs.in_use.saturating_sub(1);
         pairs.resting.push_back((now + QUARANTINE, port.rtp));
+    }
+
+    /// Whether there are so many free pairs for legs on `trunk`.
+    pub(crate) fn has_pairs(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        trunk: usize,
+        count: usize,
+    ) -> bool {
+        self.rest(now);
+        let Some((home, ports)) = plan.media_of(trunk) else { return false };
+        let free = pairs_of(&ports).filter(|pair| !self.is_taken(home.bind, pair * 2));
+        free.take(count).count() == count
+    }
+
+    /// The worker that what was given so far is of.
+    pub(crate) fn given_by(&self) -> Option<usize> {
+        self.given.as_ref().map(|(worker, _)| *worker)
+    }
+
+    /// A call gives up its pairs for the one that begins now, which its worker is to have as well.
+    pub(crate) fn give(&mut self, worker: usize, pairs: [MediaPort; 2]) {
+        self.given.get_or_insert((worker, Vec::new())).1.extend(pairs);
+    }
+
+    /// The call has begun: what it did not take of the pairs that were given rests.
+    pub(crate) fn take_back(&mut self, now: Instant) {
+        for pair in self.given.take().into_iter().flat_map(|(_, pairs)| pairs) {
+            self.release(now, pair);
+        }
     }
 
     /// Ports (not pairs) in use now.
@@ -188,6 +233,8 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
+    const OUT: MediaPlace = MediaPlace::Outside;
+
     /// Virtual time zero.
     #[expect(clippy::disallowed_methods, reason = "a test needs one instant to count from")]
     fn zero() -> Instant {
@@ -217,7 +264,7 @@ mod tests {
 
     fn all(pool: &mut PortPool, plan: &Plan, trunk: usize) -> Vec<u16> {
         let (mut rng, now) = (rng(), zero());
-        let taken = std::iter::from_fn(|| pool.take(now, &mut rng, plan, trunk));
+        let taken = std::iter::from_fn(|| pool.take(now, &mut rng, plan, (trunk, OUT)));
         taken.map(|port| port.rtp).collect()
     }
 
@@ -230,7 +277,11 @@ mod tests {
         ports.sort_unstable();
         assert_eq!(ports, [20_002, 20_004], "20006 has no RTCP port beside it");
         assert_eq!(pool.in_use(), 4);
-        assert_eq!(pool.take(zero(), &mut rng(), &plan, 1), None, "there is no second trunk");
+        assert_eq!(
+            pool.take(zero(), &mut rng(), &plan, (1, OUT)),
+            None,
+            "there is no second trunk"
+        );
         let top = self::plan(65_533..=65_535, &[None]);
         assert_eq!(all(&mut PortPool::new(1), &top, 0), [65_534]);
     }
@@ -240,20 +291,20 @@ mod tests {
         let now = zero();
         let plan = plan(20_000..=20_001, &[None]);
         let mut pool = PortPool::new(1);
-        let port = pool.take(now, &mut rng(), &plan, 0).unwrap();
+        let port = pool.take(now, &mut rng(), &plan, (0, OUT)).unwrap();
         pool.release(now, port);
         assert_eq!(pool.in_use(), 0);
-        assert_eq!(pool.take(now + QUARANTINE / 2, &mut rng(), &plan, 0), None);
+        assert_eq!(pool.take(now + QUARANTINE / 2, &mut rng(), &plan, (0, OUT)), None);
         assert_eq!(pool.wanting(now + QUARANTINE / 2, &plan), ["trunk0"]);
         assert_eq!(pool.wanting(now + QUARANTINE, &plan), [""; 0]);
-        assert_eq!(pool.take(now + QUARANTINE, &mut rng(), &plan, 0), Some(port));
+        assert_eq!(pool.take(now + QUARANTINE, &mut rng(), &plan, (0, OUT)), Some(port));
     }
 
     #[test]
     fn the_next_port_is_not_beside_the_last() {
         let plan = plan(20_000..=29_999, &[None]);
         let (mut pool, mut rng, now) = (PortPool::new(1), rng(), zero());
-        let mut take = || i32::from(pool.take(now, &mut rng, &plan, 0).unwrap().rtp);
+        let mut take = || i32::from(pool.take(now, &mut rng, &plan, (0, OUT)).unwrap().rtp);
         let mut last = take();
         let near = (0..200).filter(|_| {
             let port = take();

@@ -1,8 +1,10 @@
 //! What remains of a call: one record, written when both legs and the media are done.
 
+use crate::codes::Microsoft;
 use crate::plan::{Plan, RouteFrom, Tenant};
 use crate::routing::Trace;
 use sdp::CallStats;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 /// The record of one call. Field names are the JSON names.
@@ -14,8 +16,12 @@ pub struct Record {
     pub direction: RouteFrom,
     /// The tenant's name, if one was found.
     pub tenant: Option<String>,
+    /// The tenant's FQDN on the Teams leg, if one was found.
+    pub fqdn: Option<String>,
     /// When the INVITE came.
     pub started: SystemTime,
+    /// From the INVITE to the first sign that it rings, or to the answer: post-dial delay.
+    pub ringing: Option<Duration>,
     /// From the INVITE to the 200, if it was answered.
     pub setup: Option<Duration>,
     /// From the 200 to the end; zero if it was not answered.
@@ -44,6 +50,10 @@ pub struct Record {
     pub cause: String,
     /// Microsoft's correlation id and phrase from the Reason header of the Teams leg, if any (TDR-ERR-001).
     pub reason: Option<String>,
+    /// The same taken apart, with the code that it stands for.
+    pub microsoft: Option<Microsoft>,
+    /// What is known of the far side of the Teams leg (TDR-MON-004).
+    pub teams: TeamsLeg,
     /// What its speech was turned from and into, seen from the leg it came in on, if the legs had no
     /// codec in common.
     pub transcoded: Option<sdp::Conversion>,
@@ -58,6 +68,21 @@ pub struct Record {
     pub passthrough: Option<String>,
     /// What the media's packets did, if any was open: known at the end.
     pub media: Option<Box<CallStats>>,
+}
+
+/// The far side of the Teams leg.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TeamsLeg {
+    /// The host of Microsoft's that its INVITE came from, or that answered ours last.
+    pub address: Option<IpAddr>,
+    /// What it calls itself: version and region (TDR-IN-014).
+    pub agent: Option<String>,
+    /// Early dialogs of our INVITE.
+    pub forks: usize,
+    /// Who its media came from by its description: `processor`, `relay` or `client`.
+    pub media: Option<&'static str>,
+    /// The codec that was agreed last.
+    pub codec: Option<String>,
 }
 
 /// Octets of one text in a record: names, numbers and Call-IDs in use are well below this, and a
@@ -86,7 +111,8 @@ impl Record {
         let texts = [&mut self.from, &mut self.to, &mut self.call_id_in, &mut self.route];
         let more = [&mut self.cause].into_iter().chain(&mut self.call_id_out);
         let outcomes = self.attempts.iter_mut().map(|attempt| &mut attempt.outcome);
-        let texts = texts.into_iter().chain(more).chain(&mut self.reason);
+        let agent = [&mut self.teams.agent, &mut self.teams.codec].into_iter().flatten();
+        let texts = texts.into_iter().chain(more).chain(&mut self.reason).chain(agent);
         for text in texts.chain(outcomes).chain(&mut self.decision) {
             clip(text, TEXT_MAX);
         }
@@ -139,6 +165,8 @@ pub struct Transfer {
     pub leg: &'static str,
     /// The URI to be called, or the one who called.
     pub to: String,
+    /// Microsoft's id of the transferor's call (`x-ti` of Referred-By; TDR-XFR-022).
+    pub id: Option<String>,
     /// When, from the beginning of the call on.
     pub after: Duration,
     /// What came of it: a status, `timeout`, `refused`, `cancelled`.

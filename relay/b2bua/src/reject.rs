@@ -75,6 +75,34 @@ impl Reject {
             Self::Privacy => 500,
         }
     }
+    /// The reason phrase of the response (TDR-ERR-003).
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::NoRoute => "No Route For This Number",
+            Self::UnknownTenant => "Unknown Trunk FQDN Or Number",
+            Self::TenantInvalid => "Tenant Not Configured",
+            Self::TenantSuspended => "Tenant Suspended",
+            Self::TrunkDown => "No Trunk Available",
+            Self::CallLimit => "Call Limit Reached",
+            Self::RateLimit => "Call Rate Limit Reached",
+            Self::NoCommonCodec => "No Common Codec",
+            Self::NoFax => "No Fax Here",
+            Self::SrtpRequired => "SRTP Required",
+            Self::SessionTooShort => "Session Interval Too Small",
+            Self::Loop => "Too Many Hops",
+            Self::Overload => "Overloaded",
+            Self::NoMediaPort => "No Media Port Free",
+            Self::Draining => "Shutting Down",
+            Self::FraudGuard => "Fraud Guard",
+            Self::ForwardLoop => "Diverted Too Often",
+            Self::Blocked => "Number Blocked",
+            Self::CallerNotAllowed => "Caller Number Not Allowed",
+            Self::HookRejected => "Rejected By Policy",
+            Self::HookFailed => "Policy Not Available",
+            Self::Privacy => "Privacy Not Possible",
+        }
+    }
+
     /// The word for it in metrics, logs and records.
     pub const fn as_str(self) -> &'static str {
         match self {

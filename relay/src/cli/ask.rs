@@ -116,6 +116,7 @@ impl Flags {
                 | Answer::Differs { .. }
                 | Answer::Replayed(_)
                 | Answer::Generations { .. }
+                | Answer::Trace { .. }
                 | Answer::Failed { .. },
             ) => {}
         }
@@ -159,7 +160,10 @@ pub(super) fn as_json(answer: Answer) -> serde_json::Value {
             json!({ "ok": problems.is_empty(), "generation": generation, "problems": problems })
         }
         Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
-        answer @ (Answer::Differs { .. } | Answer::Replayed(_) | Answer::Generations { .. }) => {
+        answer @ (Answer::Differs { .. }
+        | Answer::Replayed(_)
+        | Answer::Trace { .. }
+        | Answer::Generations { .. }) => {
             json!(answer)
         }
         Answer::Route(answer) => json!(answer),

@@ -1,15 +1,18 @@
-//! `tollgate call ID`: one call, with what comes from each side and what the other gets of it.
+//! `tollgate call ID`: one call, with what comes from each side and what the other gets of it; one that is
+//! over as its record tells, with what Microsoft's code means and what to do about it.
 
 use super::ask::{FLOWS, answer, as_json, problems_told};
-use super::{ConfigFlag, Exit, print, print_json};
+use super::{ConfigFlag, Exit, complain, print, print_json};
 use crate::admin::{Answer, CallRow, FAX, Request};
+use crate::{config, past_calls};
+use b2bua::codes;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// Show one call: both directions as measured now, and why one is not heard
+/// Show one call: both directions as measured now, and why one is not heard; or how it ended, and why
 #[derive(Debug, clap::Args)]
 pub(crate) struct Call {
-    /// Its number in `tollgate calls`
+    /// Its number in `tollgate calls`, or in its record
     call: u64,
     #[command(flatten)]
     config: ConfigFlag,
@@ -20,7 +23,19 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn run(self) -> Exit {
-        let answer = match answer(self.config, Request::Call { call: self.call }) {
+        let records = config::records(&self.config.clone().path());
+        let over = || match past_calls::find(&records, self.call) {
+            Ok(record) => record,
+            Err(error) => {
+                complain(&format!("{} cannot be read: {error}", records.file.display()));
+                None
+            }
+        };
+        let answer = match answer(self.config.clone(), Request::Call { call: self.call }) {
+            Ok(answer @ Answer::Refused { .. }) => match over() {
+                Some(record) => return told(&record, self.json),
+                None => answer,
+            },
             Ok(answer) => answer,
             Err(exit) => return exit,
         };
@@ -36,6 +51,86 @@ impl Call {
         }
         exit
     }
+}
+
+/// A call that is over.
+fn told(record: &Value, json: bool) -> Exit {
+    match json {
+        true => print_json(&explained(record)),
+        false => print(&over(record)),
+    }
+    Exit::Done
+}
+
+/// The row of the table that Microsoft's words in a record stand for.
+fn meaning(record: &Value) -> Option<&'static codes::Meaning> {
+    let said = &record["microsoft"];
+    let status = said["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+    let code = said["code"].as_u64().and_then(|code| u32::try_from(code).ok());
+    codes::meaning(status, code)
+}
+
+/// The record, with the meaning of Microsoft's code beside it.
+fn explained(record: &Value) -> Value {
+    let mut record = record.clone();
+    if let Some(found) = meaning(&record) {
+        record["microsoft"]["means"] = found.means.into();
+        record["microsoft"]["action"] = found.action.into();
+    }
+    serde_json::json!({ "record": record })
+}
+
+fn over(record: &Value) -> String {
+    let word = |value: &Value| match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut text = String::new();
+    let mut line = |words: &str| {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{words}");
+    };
+    line(&format!(
+        "call {}  over, {} ({}), {}",
+        record["call"],
+        word(&record["cause"]),
+        record["status"],
+        word(&record["direction"])
+    ));
+    line(&format!("  {} calls {}", word(&record["from"]), word(&record["to"])));
+    line(&format!("  tenant {}, {}", word(&record["tenant"]), word(&record["fqdn"])));
+    line(&format!("  began {}", word(&record["started"])));
+    line(&format!(
+        "  rang after {} ms, answered after {} ms, talked {} ms",
+        word(&record["ringing_ms"]),
+        word(&record["setup_ms"]),
+        word(&record["talk_ms"])
+    ));
+    line(&format!("  {}", word(&record["route"])));
+    for attempt in record["attempts"].as_array().into_iter().flatten() {
+        line(&format!(
+            "  {} {}: {}",
+            word(&attempt["trunk"]),
+            word(&attempt["target"]),
+            word(&attempt["outcome"])
+        ));
+    }
+    let said = &record["microsoft"];
+    if !said.is_null() {
+        line(&format!(
+            "\nMicrosoft: {} {}, code {}",
+            word(&said["status"]),
+            word(&said["phrase"]),
+            word(&said["code"])
+        ));
+        line(&format!("  id {}, of which Microsoft's support asks", word(&said["guid"])));
+        if let Some(found) = meaning(record) {
+            line(&format!("  means {}", found.means));
+            line(&format!("  do    {}", found.action));
+        }
+    }
+    text
 }
 
 fn text(call: &CallRow, media: Option<&Value>) -> String {
@@ -132,6 +227,34 @@ mod tests {
     use super::*;
     use crate::measured;
     use media::CallStats;
+
+    /// TDR-ERR-001, TDR-MON-004: the code of a call that Microsoft refused leads to what is to be done.
+    #[test]
+    fn who_is_on_duty_reads_what_a_code_means_and_what_to_do() {
+        let record = serde_json::json!({
+            "call": 7, "cause": "forbidden", "status": 403, "direction": "from_carrier",
+            "from": "+498912345", "to": "+4930123450", "tenant": "contoso",
+            "fqdn": "contoso.sbc1.example.net", "route": "contoso: carrier * -> teams",
+            "attempts": [{ "trunk": "teams", "target": "sip.pstnhub.microsoft.com:5061", "outcome": "403" }],
+            "microsoft": {
+                "status": 403, "q850": 63, "code": 510_532,
+                "guid": "23b8c1e9-3924-56de-3eb1-3b9046685257", "phrase": "No trunk config was found",
+            },
+        });
+        let shown = over(&record);
+        for part in [
+            "over, forbidden (403)",
+            "code 510532",
+            "23b8c1e9-3924",
+            "means no tenant",
+            "do    the Teams admin",
+        ] {
+            assert!(shown.contains(part), "{part} is not in\n{shown}");
+        }
+        assert!(explained(&record)["record"]["microsoft"]["action"].is_string());
+        let answered = serde_json::json!({ "call": 8, "cause": "caller_hangup", "status": 200 });
+        assert!(!over(&answered).contains("Microsoft"));
+    }
 
     #[test]
     fn a_call_fits_a_narrow_terminal_and_says_who_is_not_heard() {

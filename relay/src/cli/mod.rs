@@ -15,6 +15,7 @@ mod schema;
 mod sip;
 mod teams;
 mod tenants;
+mod trace;
 mod versions;
 
 use crate::config;
@@ -41,6 +42,7 @@ enum Verb {
     Calls(ask::Calls),
     Call(call::Call),
     Trunks(ask::Trunks),
+    Trace(trace::Trace),
     Route(route::Route),
     Alarms(ask::Alarms),
     Reload(ask::Reload),
@@ -62,6 +64,7 @@ impl Verb {
             Self::Calls(calls) => calls.run(),
             Self::Call(call) => call.run(),
             Self::Trunks(trunks) => trunks.run(),
+            Self::Trace(trace) => trace.run(),
             Self::Route(route) => route.run(),
             Self::Alarms(alarms) => alarms.run(),
             Self::Reload(reload) => reload.run(),

@@ -8,7 +8,7 @@ use super::problem::Problems;
 use super::route::{self, Tables};
 use super::tenant::TenantDraft;
 use super::trunk::TrunkDraft;
-use super::{Certificate, accounts, hook, music, naming, overlap, rates, tls_check};
+use super::{Certificate, accounts, hook, music, naming, overlap, rates, sbc, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
     Ceiling, Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant,
@@ -33,6 +33,8 @@ pub(crate) struct Assembled {
 pub(crate) struct Linked {
     pub(crate) listener_of_trunk: Vec<Option<usize>>,
     pub(crate) media_of_trunk: Vec<Option<usize>>,
+    /// The address for users inside, where a trunk names one.
+    pub(crate) inside_of_trunk: Vec<Option<usize>>,
     pub(crate) certificate_of_listener: Vec<Option<usize>>,
     pub(crate) rates: Option<Vec<Rates>>,
 }
@@ -78,7 +80,11 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
                 draft,
                 host,
                 music?,
-                (linked.listener_of_trunk[index]?, linked.media_of_trunk[index]?),
+                (
+                    linked.listener_of_trunk[index]?,
+                    linked.media_of_trunk[index]?,
+                    linked.inside_of_trunk[index],
+                ),
                 transport?,
                 named,
                 accounts?,
@@ -152,7 +158,9 @@ impl<'a> Ground<'a> {
             Some(draft) => Some(Arc::new(hook::load(self.directory, draft, problems)?)),
             None => None,
         };
-        Some(Tenant { hook, ..tenant(draft, self.tables.host, routes, fraud)? })
+        let sbcs = sbc::link(&draft.sbcs, &self.tables, problems);
+        let tenant = tenant(draft, self.tables.host, routes, fraud)?;
+        Some(Tenant { hook, sbcs: sbcs?, ..tenant })
     }
 }
 
@@ -198,6 +206,10 @@ fn link(directory: &Path, host: &HostDraft, problems: &Problems) -> Linked {
         linked
             .listener_of_trunk
             .push(listener.and_then(|name| listeners.find(name, &trunk.whose, problems)));
+        let inside = trunk.media_inside.as_ref();
+        linked
+            .inside_of_trunk
+            .push(inside.and_then(|name| media.find(name, &trunk.whose, problems)));
         linked.media_of_trunk.push(match &trunk.media {
             Some(name) => media.find(name, &trunk.whose, problems),
             None => (!host.media.is_empty()).then_some(0),
@@ -393,7 +405,7 @@ fn trunk(
     draft: &TrunkDraft,
     host: &HostDraft,
     music_on_hold: Option<sdp::Sound>,
-    (listener, media): (usize, usize),
+    (listener, media, inside): (usize, usize, Option<usize>),
     transport: Transport,
     roots: Roots,
     accounts: Accounts,
@@ -413,6 +425,7 @@ fn trunk(
         options_interval: draft.options_interval,
         session_timer: draft.session_timer,
         media,
+        inside,
         ports: draft.ports.as_ref().map(|at| at.value.clone()),
         dscp: draft.dscp,
         limits: draft.limits.all,
@@ -452,7 +465,9 @@ fn tenant(
     Some(Tenant {
         name: draft.name.clone(),
         model: draft.model,
-        fqdns: draft.fqdns.iter().map(|at| at.value.clone()).collect(),
+        fqdns: draft.names().map(|at| at.value.clone()).collect(),
+        // Their trunks are looked up where it is known to be read.
+        sbcs: Vec::new(),
         numbers: draft.numbers.iter().map(|at| at.value).collect(),
         limits: draft.limits.all,
         limits_from_teams: draft.limits.sides[0],
@@ -466,6 +481,8 @@ fn tenant(
         hold: draft.hold,
         transfer: draft.transfer,
         emergency: route::emergency_numbers(draft, host),
+        help: draft.help.clone(),
+        busy_when_full: draft.limits.busy_when_full,
         block: draft.rules.block.clone(),
         rewrite: draft.rules.rewrite.clone(),
         header_rules: draft.rules.header_rules.clone(),

@@ -40,6 +40,8 @@ pub(super) const FROM: [&str; 2] = ["from_teams", "from_carrier"];
 pub(crate) struct LimitsDraft {
     pub(crate) all: Limits,
     pub(crate) sides: [Limits; 2],
+    /// A tenant's only.
+    pub(crate) busy_when_full: bool,
 }
 
 /// `[limits]`, of a trunk or a tenant.
@@ -47,8 +49,18 @@ pub(super) fn limits(sides: [&str; 2]) -> impl Fn(&mut Reader<'_>) -> LimitsDraf
     move |table| LimitsDraft {
         all: bounds(table),
         sides: sides.map(|side| table.section(side, bounds).unwrap_or_default()),
+        busy_when_full: match sides {
+            FROM => table.optional_or("when_full", value::one_of(WHEN_FULL), false),
+            _ => {
+                table.idle("when_full", "a trunk that is full gives way to the next of the route");
+                false
+            }
+        },
     }
 }
+
+/// Whether a caller beyond a tenant's bounds finds it busy.
+const WHEN_FULL: &[(&str, bool)] = &[("unavailable", false), ("busy", true)];
 
 fn bounds(table: &mut Reader<'_>) -> Limits {
     let mut bound = |key| table.optional(key, value::whole(1..=BOUND_MAX)).map(|at| at.value);

@@ -17,6 +17,7 @@ mod generations;
 mod guard;
 mod header_rules;
 mod headers;
+mod help;
 mod hook;
 mod host;
 mod hostside;
@@ -33,6 +34,7 @@ mod refusals;
 mod registrar;
 mod rollback;
 mod route;
+mod sbc;
 pub(crate) mod schema;
 mod settle;
 mod source;
@@ -219,6 +221,15 @@ pub fn admin_socket(path: &Path) -> PathBuf {
     let problems = Problems::default();
     let host = Source::read(&layout.host, &problems).map(|source| host::read(&source, &problems));
     layout.directory.join(host.map_or_else(|| host::ADMIN_SOCKET.into(), |host| host.socket))
+}
+
+/// Where the daemon of this configuration keeps its records, right or wrong as the rest of it may be.
+pub(crate) fn records(path: &Path) -> Records {
+    let layout = Layout::of(path);
+    let problems = Problems::default();
+    let host = Source::read(&layout.host, &problems).map(|source| host::read(&source, &problems));
+    let records = host.and_then(|host| host.records).unwrap_or_default();
+    Records { file: layout.directory.join(&records.file), ..records }
 }
 
 /// Reads the configuration under `path`, a directory or the `tollgate.toml` in it: all of it holds,

@@ -168,7 +168,7 @@ pub(crate) fn caller_fits(of: &CallerId, otherwise: Option<&CallerId>) -> Result
 }
 
 /// A number in E.164.
-fn number(value: &DeValue<'_>) -> Result<Box<str>, Wrong> {
+pub(super) fn number(value: &DeValue<'_>) -> Result<Box<str>, Wrong> {
     let range = value::number_range(value)?;
     match range.first == range.last {
         true => Ok(range.to_string().into()),

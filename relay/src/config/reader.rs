@@ -348,7 +348,11 @@ impl<'a> Reader<'a> {
 
     /// Reports something that holds and is hardly meant.
     pub(crate) fn warning(&self, place: Place, said: &str, hint: Option<String>) {
-        self.file.problems.warning(place, format!("{}: {said}", self.whose), hint);
+        let message = match self.whose.as_str() {
+            "" => said.to_owned(),
+            whose => format!("{whose}: {said}"),
+        };
+        self.file.problems.warning(place, message, hint);
     }
 
     fn find(&mut self, key: &str) -> Option<(Place, &'a DeValue<'a>)> {

@@ -9,7 +9,7 @@ use super::reader::{Reader, Wrong};
 use super::tenant::TenantDraft;
 use super::value;
 use b2bua::plan::{
-    CallerId, Failover, Patterns, Route, RouteFrom, Schedule, Span, Step, Steps, TrunkKind,
+    CallerId, Failover, Patterns, Pidf, Route, RouteFrom, Schedule, Span, Step, Steps, TrunkKind,
 };
 use b2bua::routing;
 use jiff::tz::TimeZone;
@@ -45,6 +45,7 @@ pub(crate) struct RouteDraft {
     least_cost: Option<At<String>>,
     failover: Option<Failover>,
     answer_timeout: Option<Duration>,
+    pidf: Option<Pidf>,
     /// Whether every value holds.
     whole: bool,
 }
@@ -58,6 +59,9 @@ enum StepDraft {
 
 const FROM: &[(&str, RouteFrom)] = &[("teams", RouteFrom::Teams), ("carrier", RouteFrom::Carrier)];
 
+const PIDF: &[(&str, Pidf)] =
+    &[("passthrough", Pidf::Passthrough), ("strip", Pidf::Strip), ("elin", Pidf::Elin)];
+
 /// Reads one route.
 pub(crate) fn read(table: &mut Reader<'_>) -> RouteDraft {
     let from = table.required("from", value::one_of(FROM));
@@ -70,6 +74,13 @@ pub(crate) fn read(table: &mut Reader<'_>) -> RouteDraft {
         table.error(emergency.place, said, Some("from = \"teams\"".to_owned()));
     }
     let emergency = emergency.is_some_and(|at| at.value);
+    let pidf = table.optional("pidf", value::one_of(PIDF));
+    if let Some(pidf) = &pidf
+        && !emergency
+    {
+        let said = "`pidf` does nothing here: the route is not for emergency numbers";
+        table.error(pidf.place, said, Some("emergency = true".to_owned()));
+    }
     let called = table.patterns("match").map(|at| at.value);
     let called = match table.has("match") {
         true => called,
@@ -115,6 +126,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> RouteDraft {
         least_cost,
         failover: guard::failover(table),
         answer_timeout: guard::answer_timeout(table),
+        pidf: pidf.map(|at| at.value),
     }
 }
 
@@ -248,6 +260,9 @@ impl Linker<'_> {
         }
         if let Some(failover) = &draft.failover {
             route.rare_mut().failover = Some(failover.clone());
+        }
+        if let Some(pidf) = draft.pidf {
+            route.rare_mut().pidf = Some(pidf);
         }
         if let Some(timeout) = draft.answer_timeout {
             route.rare_mut().answer_timeout = Some(timeout);

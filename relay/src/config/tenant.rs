@@ -1,15 +1,17 @@
 //! `tenants.d/NAME.toml`: what a tenant's file may say.
 
 use super::guard::{self, FraudDraft, LimitsDraft};
+use super::help;
 use super::hook::{self, HookDraft};
 use super::numbers::{self, TenantNumbers};
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, read_file};
 use super::route::{self, RouteDraft};
+use super::sbc::{self, SbcDraft};
 use super::source::Source;
 use super::{teams, value};
 use b2bua::numbering::Country;
-use b2bua::plan::{HoldPolicy, Model, NumberRange, TransferPolicy};
+use b2bua::plan::{Help, HoldPolicy, Model, NumberRange, TransferPolicy};
 use jiff::tz::TimeZone;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -28,6 +30,7 @@ pub(crate) struct TenantDraft {
     pub(crate) name: String,
     pub(crate) model: Model,
     pub(crate) fqdns: Vec<At<String>>,
+    pub(crate) sbcs: Vec<SbcDraft>,
     pub(crate) numbers: Vec<At<NumberRange>>,
     pub(crate) limits: LimitsDraft,
     pub(crate) fraud: Vec<FraudDraft>,
@@ -40,6 +43,7 @@ pub(crate) struct TenantDraft {
     /// `None`: those of its country.
     pub(crate) emergency: Option<Vec<At<String>>>,
     pub(crate) progress_after: Option<Duration>,
+    pub(crate) help: Help,
     pub(crate) timezone: Option<TimeZone>,
     pub(crate) hook: Option<HookDraft>,
     pub(crate) damaged: bool,
@@ -47,6 +51,13 @@ pub(crate) struct TenantDraft {
 
 /// Microsoft gives up after 10 s, or as long as an admin has said.
 const PROGRESS_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+
+impl TenantDraft {
+    /// The names that Teams has for the tenant: its own, then those of SBCs behind us.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &At<String>> {
+        self.fqdns.iter().chain(self.sbcs.iter().filter_map(|sbc| sbc.fqdn.as_ref()))
+    }
+}
 
 /// Who does a transfer, in a tenant and in a carrier trunk.
 pub(super) const TRANSFER: &[(&str, TransferPolicy)] =
@@ -82,6 +93,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     let model = top.optional_or("model", value::one_of(MODEL), Model::default());
     let owned = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
     let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled);
+    let help = help::read(top, &owned);
     let limits = top.section("limits", guard::limits(guard::FROM)).unwrap_or_default();
     let fraud = top.each("fraud", "fraud", "class", guard::fraud);
     let suspended = top.optional_or("suspended", value::flag, false);
@@ -91,6 +103,11 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
     let hold = top.optional_or("hold", value::one_of(HOLD), HoldPolicy::default());
     let transfer = top.optional_or("transfer", value::one_of(TRANSFER), TransferPolicy::default());
     let rules = numbers::tenant(top);
+    let sbcs = top.each("sbc", "sbc", "fqdn", sbc::read);
+    if sbcs.len() > sbc::SBCS_MAX {
+        let said = format!("{} tables [[sbc]]; {} are the most", sbcs.len(), sbc::SBCS_MAX);
+        top.error(top.place(), &said, None);
+    }
     let routes = top.each("route", "route", "match", route::read);
     for route in &routes {
         route.caller_fits(&rules.caller.value, top);
@@ -105,6 +122,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         name,
         model,
         fqdns: fqdns.unwrap_or_default(),
+        sbcs,
         numbers: owned,
         limits,
         fraud,
@@ -116,6 +134,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         transfer,
         emergency,
         progress_after: progress.and_then(|at| at.value),
+        help,
         timezone,
         hook: top.section("hook", hook::read),
         damaged: false,

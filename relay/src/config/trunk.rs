@@ -52,6 +52,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) options_interval: Option<Duration>,
     pub(crate) session_timer: Option<Terms>,
     pub(crate) media: Option<At<String>>,
+    pub(crate) media_inside: Option<At<String>>,
     pub(crate) ports: Option<At<RangeInclusive<u16>>>,
     pub(crate) dscp: Option<u8>,
     pub(crate) limits: LimitsDraft,
@@ -174,6 +175,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         options_interval: options_interval(table, teams),
         session_timer: session_timer(table),
         media: table.optional("media", value::name),
+        media_inside: media_inside(table, teams),
         ports: table.optional("ports", value::port_range),
         dscp: table.optional("dscp", value::dscp).map(|at| at.value),
         limits: table.section("limits", guard::limits(guard::WAYS)).unwrap_or_default(),
@@ -283,6 +285,15 @@ fn transfer(table: &mut Reader<'_>, teams: bool) -> TransferPolicy {
         return TransferPolicy::default();
     }
     table.optional_or("transfer", value::one_of(super::tenant::TRANSFER), TransferPolicy::default())
+}
+
+/// The media address for users inside the corporate network.
+fn media_inside(table: &mut Reader<'_>, teams: bool) -> Option<At<String>> {
+    if !teams {
+        table.idle("media_inside", "only Teams says whether its users are inside");
+        return None;
+    }
+    table.optional("media_inside", value::name)
 }
 
 /// Where its numbers are dialled.

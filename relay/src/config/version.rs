@@ -96,14 +96,15 @@ impl Version {
         bound(&mut warnings);
         let tenant = tenant.filter(|_| errors.is_empty()).map(Arc::new);
         let lines = |places: &mut dyn Iterator<Item = Place>| places.map(|at| at.line).collect();
+        let fqdn_lines: Vec<u32> = lines(&mut draft.names().map(|at| at.place));
+        let names: Vec<String> = draft.names().map(|at| at.value.clone()).collect();
         let claims = Claims {
-            fqdn_lines: lines(&mut draft.fqdns.iter().map(|at| at.place)),
+            fqdn_lines,
             number_lines: lines(&mut draft.numbers.iter().map(|at| at.place)),
             damaged: draft.damaged,
-            readable: tenant.is_none().then(|| {
-                let fqdns = draft.fqdns.into_iter().map(|at| at.value).collect();
-                Box::new((fqdns, draft.numbers.into_iter().map(|at| at.value).collect()))
-            }),
+            readable: tenant
+                .is_none()
+                .then(|| Box::new((names, draft.numbers.into_iter().map(|at| at.value).collect()))),
         };
         Self { path: path.to_owned(), text: Some(text), sum, tenant, errors, warnings, claims }
     }
@@ -180,7 +181,7 @@ fn bound(problems: &mut Vec<Problem>) {
 fn itself(draft: &TenantDraft, problems: &Problems) {
     let name = &draft.name;
     let mut seen: HashMap<&str, Place> = HashMap::new();
-    for fqdn in &draft.fqdns {
+    for fqdn in draft.names() {
         if let Some(first) = seen.insert(&fqdn.value, fqdn.place) {
             let message = format!(
                 "FQDN \"{}\" of tenant \"{name}\" is already that of tenant \"{name}\" at {}",

@@ -9,7 +9,7 @@ const CHUNK: u64 = 1 << 18;
 const LINE_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
-pub(super) struct Backwards {
+pub(crate) struct Backwards {
     file: File,
     /// What begins here has been read.
     at: u64,
@@ -19,13 +19,13 @@ pub(super) struct Backwards {
 
 impl Backwards {
     /// The lines that the file has now; what is appended later is not among them.
-    pub(super) fn new(file: File) -> io::Result<Self> {
+    pub(crate) fn new(file: File) -> io::Result<Self> {
         let at = file.metadata()?.len();
         Ok(Self { file, at, rest: Vec::new() })
     }
 
     /// The line before, without its end; empty ones are passed over.
-    pub(super) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = self.rest.iter().rposition(|octet| *octet == b'\n') {
                 let line = self.rest.split_off(end + 1);

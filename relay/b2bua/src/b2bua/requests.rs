@@ -47,7 +47,9 @@ impl B2bua {
                 self.next_call += 1;
                 let new = Box::new(NewCall { id, server, flow, request });
                 let room = self.may_ask();
+                self.make_room(&new.flow, &new.request);
                 let begun = incoming::invite(&mut self.core, new, room);
+                self.core.ports.take_back(self.core.now.mono);
                 self.begun(id, begun);
             }
             Method::Options => self.options(server, &flow, &request),

@@ -270,6 +270,9 @@ impl Invitation {
         let mut request = Request::new(Method::Invite, uri);
         let headers = &mut request.headers;
         headers.push(Name::Via, identity.via(&branch));
+        if let Some(route) = identity.record_route() {
+            headers.push(Name::RecordRoute, route);
+        }
         headers.push(Name::MaxForwards, self.max_forwards.to_string());
         let mut from = caller.from(identity);
         from.extend_from_slice(format!(";tag={tag}").as_bytes());
@@ -279,6 +282,10 @@ impl Invitation {
         headers.push(Name::CSeq, "1 INVITE");
         if let Some(trunk) = plan.trunks.get(candidate.trunk) {
             crossing.write(headers, caller, &called.user, (trunk, identity));
+        }
+        let tenant = self.whose.tenant.and_then(|tenant| plan.tenants.get(tenant));
+        if tenant.is_some_and(|it| it.sbcs.iter().any(|sbc| sbc.trunk == candidate.trunk)) {
+            crossing.write_place(headers);
         }
         if let Some(by) = self.referred.as_ref().and_then(|referred| referred.by.as_ref()) {
             headers.set(Name::ReferredBy, by.clone());
@@ -306,6 +313,11 @@ impl Attempt {
     /// Our end of ICE as its offer names it.
     pub(super) fn ice_offered(&self) -> Option<IceOffered> {
         self.negotiation.ice_offered()
+    }
+
+    /// How many early dialogs it has had.
+    pub(super) const fn forks(&self) -> usize {
+        self.forks.len() + self.parted.len()
     }
 
     /// Where requests of its dialogs may go for want of a better place.

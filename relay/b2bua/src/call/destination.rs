@@ -115,8 +115,18 @@ impl Call {
         }
         let Numbers { called, caller, crossing } = numbers;
         let (at, draw) = (core.now.wall, core.rng.next_u64());
-        let question =
-            Question { tenant, from, via, called, emergency, caller, crossing, at, draw };
+        let question = Question {
+            tenant,
+            from,
+            via,
+            called,
+            emergency,
+            caller,
+            crossing,
+            at,
+            draw,
+            behind: None,
+        };
         let ruled = ruling::again(&newest, question, &mut trace);
         let why = match &ruled {
             Ok(ruling) => &ruling.decision.why,

@@ -140,6 +140,7 @@ pub(crate) fn explain(core: &mut Core, inquiry: &Inquiry) -> Result<Explanation,
         crossing: numbers.crossing,
         at,
         draw: core.rng.next_u64(),
+        behind: None,
     };
     let ruled = whose(&plan, &question)
         .and_then(|()| ruling::rule(Bounds::of(core), &plan, question, &mut trace));

@@ -16,9 +16,10 @@ use crate::headers::Crossing;
 use crate::identity::Identity;
 use crate::io::{CallId, Event, Flow, Hop, MediaPort, Now, Output, PeerLeg};
 use crate::leg::{self, Leg};
+use crate::lmo::{self, Verdict};
 use crate::party::{Called, Caller};
-use crate::plan::{Plan, RouteFrom, TargetName, TrunkKind};
-use crate::record::Record;
+use crate::plan::{MediaPlace, Plan, RouteFrom, TargetName, Tenant, TrunkKind};
+use crate::record::{Record, TeamsLeg};
 use crate::registrar::Way;
 use crate::reject::Reject;
 use crate::routing::{self, Trace};
@@ -175,7 +176,10 @@ impl Arrival {
                 let tenant = self.plan.numbers.tenant(number).ok_or_else(|| {
                     unknown(absent.number(number), format!("no tenant has the number {number}"))
                 })?;
-                let fqdn = self.plan.tenants.get(tenant).and_then(|tenant| tenant.fqdns.first());
+                let of = self.plan.tenants.get(tenant);
+                // An SBC behind us calls under its own name (TDR-LMO-004).
+                let sbc = of.and_then(|of| of.sbcs.iter().find(|sbc| sbc.trunk == self.trunk));
+                let fqdn = sbc.map(|sbc| &sbc.fqdn).or(of.and_then(|of| of.fqdns.first()));
                 Ok((tenant, fqdn.unwrap_or(&self.plan.node.fqdn).clone()))
             }
         }
@@ -200,14 +204,59 @@ impl Arrival {
         Ok(Whom { tenant, fqdn, numbers, emergency })
     }
 
+    /// The trunk of the SBC behind us that Teams calls.
+    fn behind(&self, tenant: &Tenant) -> Option<usize> {
+        let host = lmo::host_of(&self.new.request);
+        lmo::behind(tenant, &host).filter(|_| self.direction == RouteFrom::Teams)
+    }
+
+    /// Where the caller's media is to be reached.
+    fn place(&self, core: &mut Core, tenant: usize, crossing: &Crossing) -> MediaPlace {
+        let optimised = self.plan.trunks.get(self.trunk).is_some_and(|it| it.inside.is_some());
+        let (true, Some(said), Some(tenant)) =
+            (optimised, crossing.place(), self.plan.tenants.get(tenant))
+        else {
+            return MediaPlace::Outside;
+        };
+        let (place, result) = match said.at_setup(&self.plan, tenant) {
+            Verdict::At(MediaPlace::Inside) => (MediaPlace::Inside, "inside"),
+            Verdict::At(MediaPlace::Outside) => (MediaPlace::Outside, "outside"),
+            Verdict::Unknown => (MediaPlace::Outside, "lmo_path_unknown"),
+        };
+        core.emit(Event::LocalMedia { tenant: tenant.name.clone(), result });
+        place
+    }
+
+    /// Whether somebody who has answered a call for help calls back: then who had called is called,
+    /// whatever number stood for the place (TDR-EMG-005).
+    fn calls_back(
+        &self,
+        core: &Core,
+        tenant: usize,
+        numbers: &mut Numbers,
+        trace: &mut Trace,
+    ) -> bool {
+        let Some(tenant) = self.plan.tenants.get(tenant) else { return false };
+        let elin = numbers.called.clone().with_plus().number;
+        let user = core.callbacks.user(core.now.mono, &tenant.name, &elin);
+        let Some(user) = user else { return false };
+        trace.note(format!("called {elin} -> {user} (calls back to an ELIN)"));
+        numbers.called = Called::by_user(user);
+        true
+    }
+
     /// Whose call it is and what it asks for, before anybody is asked where it goes.
     fn prepare(&self, core: &mut Core, trace: &mut Trace) -> Result<(Prepared, String), Refused> {
         if core.stopping {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
         }
-        let Whom { tenant, fqdn, numbers, emergency } = self.whom(trace)?;
-        if self.direction == RouteFrom::Teams {
-            core.microsoft.called(core.now.mono, &self.new.flow.trunk, &fqdn);
+        let Whom { tenant, fqdn, mut numbers, mut emergency } = self.whom(trace)?;
+        match self.direction {
+            RouteFrom::Teams => {
+                core.microsoft.called(core.now.mono, &self.new.flow.trunk, &fqdn);
+            }
+            // Nothing holds it back either, as it is the other half of a call for help.
+            RouteFrom::Carrier => emergency = self.calls_back(core, tenant, &mut numbers, trace),
         }
         if self.max_forwards == 0 {
             return Err(Refused::new(Reject::Loop, "Max-Forwards ran out", Some(tenant)));
@@ -222,6 +271,7 @@ impl Arrival {
             crossing: numbers.crossing,
             at: core.now.wall,
             draw: core.rng.next_u64(),
+            behind: self.plan.tenants.get(tenant).and_then(|tenant| self.behind(tenant)),
         };
         let mut prepared = ruling::prepare(&self.plan, question, trace)?;
         if let Some(why) = drained(core, &self.plan, &prepared) {
@@ -268,7 +318,7 @@ impl Arrival {
         let tenant = prepared.question.tenant;
         let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
         let ruling = ruling::settle(Bounds::of(core), &self.plan, prepared, advice, trace)?;
-        let Ruling { called, caller, crossing, decision, classes } = ruling;
+        let Ruling { called, caller, crossing, decision, classes, elin } = ruling;
         let whose =
             Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };
         let way = (&*decision.trunks, fqdn.as_str());
@@ -284,7 +334,8 @@ impl Arrival {
         }
         // The ports come first: the offer cannot be read into a leg that has no address.
         let trunk_b = first.trunk;
-        let Some(port_a) = core.take_ports(&self.plan, self.trunk) else {
+        let place = self.place(core, tenant, &crossing);
+        let Some(port_a) = core.take_ports_at(&self.plan, self.trunk, place) else {
             return Err(refused(Reject::NoMediaPort, "no media port is free"));
         };
         let undo = |core: &mut Core| core.release_ports(port_a);
@@ -301,6 +352,7 @@ impl Arrival {
         }
         let mut record = self.record();
         record.tenant = self.plan.tenants.get(tenant).map(|tenant| tenant.name.clone());
+        record.fqdn = Some(fqdn.clone());
         record.route = decision.why;
         let invitation = Invitation {
             caller: caller.clone(),
@@ -338,6 +390,7 @@ impl Arrival {
             trace: Box::new(std::mem::take(trace)),
             transcoding: super::transcoding::Transcoding::default(),
             tolls: (None, None),
+            elin: elin.map(Box::new),
         };
         if !call.open_media(core, worker, port_a, trunk_b) {
             undo(core);
@@ -345,6 +398,7 @@ impl Arrival {
             core.admission.end(&core.plan, &call.record.trunk_in, of);
             return Err(refused(Reject::NoMediaPort, "no media port is free"));
         }
+        call.lend_elin(core);
         let toll = call.begin_toll(core, classes);
         call.takes_toll(core, PeerLeg::B, toll);
         Ok(call)
@@ -388,12 +442,23 @@ impl Arrival {
         Ok((leg, offer))
     }
 
+    /// Who has sent it, where that is Microsoft.
+    fn teams(&self) -> TeamsLeg {
+        if self.direction != RouteFrom::Teams {
+            return TeamsLeg::default();
+        }
+        let agent = self.new.request.headers.get(Name::UserAgent).map(text);
+        TeamsLeg { address: Some(self.new.flow.remote.ip()), agent, ..TeamsLeg::default() }
+    }
+
     fn record(&self) -> Record {
         Record {
             call: self.new.id.0,
             direction: self.direction,
             tenant: None,
+            fqdn: None,
             started: self.at.wall,
+            ringing: None,
             setup: None,
             talk: Duration::ZERO,
             from: self.caller.user.clone(),
@@ -408,6 +473,8 @@ impl Arrival {
             status: 0,
             cause: String::new(),
             reason: None,
+            microsoft: None,
+            teams: self.teams(),
             transcoded: None,
             transfers: Vec::new(),
             dtls: (None, None),
@@ -423,7 +490,13 @@ impl Arrival {
         let status = refused.status.unwrap_or_else(|| refused.reject.status());
         let mut response = Response::to(&self.new.request, status, Some(core.token().as_bytes()));
         response.headers.push(Name::Server, crate::identity::PRODUCT);
-        response.headers.push(Name::Reason, crate::cause::reason_of(status));
+        if leg::is_told_reasons(&self.plan, self.trunk) {
+            response.headers.push(Name::Reason, crate::cause::reason_of(status));
+        }
+        // Microsoft shows its admins what we say (TDR-ERR-003).
+        if status == refused.reject.status() {
+            response.reason = refused.reject.phrase().into();
+        }
         if refused.reject == Reject::SessionTooShort
             && let Some(terms) = self.plan.trunks.get(self.trunk).and_then(|t| t.session_timer)
         {

@@ -10,11 +10,14 @@ mod explain;
 mod failover;
 pub(crate) mod fax;
 mod guard;
+mod help;
 pub(crate) mod incoming;
 pub(crate) mod keys;
 mod noticed;
 pub(crate) mod numbers;
 mod offerless;
+mod place;
+mod preempted;
 mod progress;
 mod redirect;
 mod referral;
@@ -48,7 +51,7 @@ use crate::headers::Crossing;
 use crate::io::{CallId, CallView, Flow, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
-use crate::plan::{Plan, RouteFrom};
+use crate::plan::{MediaPlace, Plan, RouteFrom};
 use crate::record::Record;
 use crate::routing::Trace;
 use bytes::Bytes;
@@ -95,6 +98,8 @@ pub(crate) struct Call {
     transcoding: transcoding::Transcoding,
     /// What the legs count for at the fraud guard.
     tolls: (Option<Toll>, Option<Toll>),
+    /// The number that its caller is shown under and can be called back at.
+    elin: Option<Box<help::Elin>>,
 }
 
 /// Who called whom: a transfer calls another in the name of the one who stays.
@@ -135,6 +140,8 @@ struct Media {
     rekeys: [u8; 2],
     /// Whether leg A, and leg B, is to be told one once nothing else is under way there.
     owes_key: [bool; 2],
+    /// The far side of a leg is there, which its ports do not follow yet.
+    moves: Option<(PeerLeg, MediaPlace)>,
 }
 
 /// A request of the far side within a dialog, which waits for its response.
@@ -184,6 +191,12 @@ impl Call {
     /// TDR-IN-016).
     fn response(leg: &Leg, request: &Request, status: u16) -> Response {
         let mut response = Response::to(request, status, Some(&leg.dialog.id().local_tag));
+        if let Some(route) = leg.identity.record_route()
+            && request.method == Method::Invite
+            && (101..300).contains(&status)
+        {
+            response.headers.push_front(Name::RecordRoute, route);
+        }
         response.headers.push(Name::Contact, leg.contact.clone());
         response.headers.push(Name::Allow, leg.identity.allow());
         response.headers.push(Name::Supported, crate::identity::EXTENSIONS);
@@ -316,6 +329,17 @@ impl Call {
             }
             _ => Self::response(&self.a, &ask.request, status),
         }
+    }
+
+    /// Whether one of its legs, or one that is being called, has this Call-ID.
+    pub(crate) fn has_call_id(&self, call_id: &[u8]) -> bool {
+        let legs = [Some(&self.a), self.b.as_ref(), self.transfers.former_leg()];
+        let attempts = match &self.phase {
+            Phase::Setup(setup) => setup.attempt.as_ref(),
+            Phase::Up(_) | Phase::Ending => self.transfers.attempt(),
+        };
+        legs.into_iter().flatten().any(|leg| leg.dialog.id().call_id == call_id)
+            || attempts.is_some_and(|attempt| attempt.key().0 == call_id)
     }
 
     /// The call for the operator.

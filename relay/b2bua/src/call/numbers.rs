@@ -287,7 +287,12 @@ pub(crate) fn show(
             }
         }
         CallerPolicy::Own => {
+            // Whoever calls somebody of the tenant who has diverted the call is no number of the tenant's,
+            // and Microsoft says who it was (TDR-PRI-005).
+            let diverted = whose.from == RouteFrom::Teams
+                && numbers.crossing.forwarded_by().is_some_and(owned);
             let own = match hidden {
+                _ if diverted => true,
                 // Who hides and is not vouched for shows no number of anybody's.
                 true => {
                     numbers.crossing.vouched().next().is_none()

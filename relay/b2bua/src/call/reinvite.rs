@@ -48,6 +48,10 @@ impl Call {
                 return self.refuse(core, &ask, &refusal);
             }
         };
+        self.note_place(which, &ask.request.headers);
+        // Its answer names the address already.
+        self.follow_place(core, which);
+        let Some(leg) = self.leg(which) else { return Fate::Lives };
         if leg.negotiation.is_refresh() {
             let answer = leg.negotiation.answer_refresh();
             return self.accept(core, &ask, answer.map(|(body, _)| body));
@@ -195,7 +199,10 @@ impl Call {
             None => Fate::Lives,
         };
         match crossed {
-            Fate::Lives => self.rekey_owed(core),
+            Fate::Lives => match self.rekey_owed(core) {
+                Fate::Lives => self.follow_user(core),
+                Fate::Done => Fate::Done,
+            },
             Fate::Done => Fate::Done,
         }
     }

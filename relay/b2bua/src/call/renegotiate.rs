@@ -47,6 +47,8 @@ pub(super) enum Why {
     Refresh,
     /// Nobody: it tells a new key of ours.
     Rekey,
+    /// Nobody: it tells another address of ours.
+    Moved,
 }
 
 /// A re-INVITE of theirs that has not been answered yet.
@@ -86,7 +88,7 @@ impl Renegotiation {
     fn asker(self) -> Option<Asker> {
         match self.why {
             Why::Asked(asker) => Some(*asker),
-            Why::Told | Why::Lapsed | Why::Refresh | Why::Rekey => None,
+            Why::Told | Why::Lapsed | Why::Refresh | Why::Rekey | Why::Moved => None,
         }
     }
 }
@@ -143,7 +145,7 @@ impl Call {
             return match why {
                 Why::Asked(asker) => self.refuse(core, &asker.ask, &Refusal::OutOfTurn),
                 Why::Refresh => self.refresh_refused(core, on, 503),
-                Why::Told | Why::Lapsed | Why::Rekey => Fate::Lives,
+                Why::Told | Why::Lapsed | Why::Rekey | Why::Moved => Fate::Lives,
             };
         };
         let mut invite = leg.request(core, Method::Invite);
@@ -234,7 +236,7 @@ impl Call {
             leg.negotiation.rollback();
         }
         self.session_accepted(core, on, response);
-        let told = !matches!(pending.why, Why::Refresh | Why::Rekey);
+        let told = !matches!(pending.why, Why::Refresh | Why::Rekey | Why::Moved);
         if let Phase::Up(up) = &mut self.phase
             && told
         {

@@ -305,9 +305,19 @@ impl Call {
                 by,
                 leg: if which == PeerLeg::A { "a" } else { "b" },
                 to,
+                id: None,
                 after: core.now.mono.saturating_duration_since(self.began),
                 outcome: outcome.to_owned(),
             });
+        }
+    }
+}
+
+impl Call {
+    /// Names the transfer that was noted last, if it has not been.
+    pub(super) fn note_transfer_id(&mut self, id: Option<String>) {
+        if let Some(transfer) = self.record.transfers.last_mut() {
+            transfer.id = transfer.id.take().or(id);
         }
     }
 }

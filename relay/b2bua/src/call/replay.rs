@@ -6,6 +6,7 @@
 use super::numbers::{self, Numbers, Whose};
 use super::ruling::{self, Bounds, Question};
 use crate::admission::Admission;
+use crate::callback::Callbacks;
 use crate::fraud::Fraud;
 use crate::headers::Crossing;
 use crate::party::{Called, Caller, number_in};
@@ -99,13 +100,15 @@ pub struct Replay {
     now: Instant,
     admission: Admission,
     fraud: Fraud,
+    callbacks: Callbacks,
 }
 
 impl Replay {
     /// Compares the plan in force with one that may take its place.
     pub fn new(in_force: Plan, candidate: Plan, now: Instant) -> Self {
         let (admission, fraud) = (Admission::default(), Fraud::new(now));
-        Self { in_force, candidate, now, admission, fraud }
+        let callbacks = Callbacks::default();
+        Self { in_force, candidate, now, admission, fraud, callbacks }
     }
 
     /// Where the plan in force sends this call, and where the other.
@@ -159,8 +162,18 @@ impl Replay {
         };
         let Numbers { called, caller, crossing } = numbers;
         let PastInvite { at, draw, .. } = *invite;
-        let question =
-            Question { tenant, from, via, called, emergency, caller, crossing, at, draw };
+        let question = Question {
+            tenant,
+            from,
+            via,
+            called,
+            emergency,
+            caller,
+            crossing,
+            at,
+            draw,
+            behind: None,
+        };
         let to = self.ruled(plan, question, &mut trace);
         let of = plan.tenants.get(tenant);
         let first = |tenant: &Tenant| tenant.fqdns.first().cloned();
@@ -177,7 +190,8 @@ impl Replay {
         question: Question,
         trace: &mut Trace,
     ) -> Result<Vec<String>, Refusal> {
-        let bounds = Bounds { now: self.now, admission: &self.admission, fraud: &self.fraud };
+        let (now, callbacks) = (self.now, &self.callbacks);
+        let bounds = Bounds { now, admission: &self.admission, fraud: &self.fraud, callbacks };
         let ruling = ruling::rule(bounds, plan, question, trace)
             .map_err(|refused| refusal(refused.reject, refused.why))?;
         let decision = ruling.decision;

@@ -31,6 +31,8 @@ impl Call {
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
         let carried = attempt.carried().is_some();
         let progress = attempt.progress(core, &plan, from, response);
+        let forks = &mut self.record.teams.forks;
+        *forks = attempt.forks().max(*forks);
         // RFC 6228: a fork has ended; it rings nobody.
         if response.status == 199 {
             attempt.forget(response);
@@ -38,6 +40,9 @@ impl Call {
             return Fate::Lives;
         }
         let (trunk, status) = (attempt.trunk, response.status);
+        let rang = core.now.mono.saturating_duration_since(self.began);
+        self.record.ringing.get_or_insert(rang);
+        self.note_place(PeerLeg::B, &response.headers);
         match (progress, leg::ringback(&plan, trunk, self.whose())) {
             (Progress::Ignored, _) => {}
             (_, Ringback::Tone) => self.ring_aloud(core, trunk),

@@ -2,13 +2,15 @@
 //! which numbers and where to. An INVITE and the operator's question (`tollgate route`) go this one way.
 
 use super::guard;
+use super::help::{self, Elin};
 use super::numbers::{self, Numbers, Whose};
 use crate::admission::{Admission, Entry, Full};
+use crate::callback::Callbacks;
 use crate::core::Core;
 use crate::fraud::Fraud;
 use crate::headers::Crossing;
 use crate::party::{Called, Caller};
-use crate::plan::{Plan, RouteFrom};
+use crate::plan::{Pidf, Plan, RouteFrom};
 use crate::reject::Reject;
 use crate::routing::{self, Decision, Query, Trace};
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub(crate) struct Question {
     pub(crate) at: SystemTime,
     /// What shares by weight are drawn by.
     pub(crate) draw: u64,
+    /// The trunk of an SBC behind us that it names: no route is asked (TDR-IN-004).
+    pub(crate) behind: Option<usize>,
 }
 
 /// Where it goes, and under which numbers.
@@ -46,6 +50,8 @@ pub(crate) struct Ruling {
     pub(crate) decision: Decision,
     /// What it counts for at the fraud guard.
     pub(crate) classes: Vec<Arc<str>>,
+    /// The number that stands for where an emergency caller is, if one is shown.
+    pub(crate) elin: Option<Elin>,
 }
 
 /// Why an INVITE makes no call.
@@ -94,11 +100,17 @@ pub(crate) struct Bounds<'a> {
     pub(crate) now: Instant,
     pub(crate) admission: &'a Admission,
     pub(crate) fraud: &'a Fraud,
+    pub(crate) callbacks: &'a Callbacks,
 }
 
 impl<'a> Bounds<'a> {
     pub(crate) const fn of(core: &'a Core) -> Self {
-        Self { now: core.now.mono, admission: &core.admission, fraud: &core.fraud }
+        Self {
+            now: core.now.mono,
+            admission: &core.admission,
+            fraud: &core.fraud,
+            callbacks: &core.callbacks,
+        }
     }
 }
 
@@ -188,12 +200,13 @@ pub(crate) fn settle(
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
     let Prepared { question, number, emergency } = prepared;
-    let Question { tenant, from, via, called, caller, crossing, at, draw, .. } = question;
+    let Question { tenant, from, via, called, caller, crossing, at, draw, behind, .. } = question;
     let refused = |(reject, why): (Reject, String)| Refused::new(reject, why, Some(tenant));
     let mut numbers = Numbers { called, caller, crossing };
     let mut number = number;
-    let decision = match advice {
-        Advice::Table(hook) => {
+    let decision = match (advice, behind) {
+        (_, Some(trunk)) => routing::to_sbc(plan, tenant, trunk, emergency),
+        (Advice::Table(hook), None) => {
             let calling = numbers.caller.number();
             let query = Query {
                 tenant,
@@ -211,7 +224,7 @@ pub(crate) fn settle(
             }
             decision
         }
-        Advice::To { route, trunks, called, caller } => {
+        (Advice::To { route, trunks, called, caller }, None) => {
             number = called.clone().unwrap_or(number);
             numbers::by_hook(plan, tenant, (called, caller), &mut numbers, trace)
                 .map_err(refused)?;
@@ -232,10 +245,24 @@ pub(crate) fn settle(
         trace.note(format!("{number} counts for {} at the fraud guard", classes.join(", ")));
     }
     let entry = Entry { trunk: via, tenant, from, emergency: decision.emergency };
-    bounds.admission.would_allow(bounds.now, plan, entry).map_err(full)?;
-    let numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
+    bounds.admission.would_allow(bounds.now, plan, entry).map_err(|reached| {
+        let busy = plan.tenants.get(tenant).is_some_and(|tenant| tenant.busy_when_full)
+            && bounds.admission.tenant_is_full(bounds.now, plan, entry);
+        Refused { status: busy.then_some(486), ..full(reached) }
+    })?;
+    let mut numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
+    let elin = match decision.emergency && from == RouteFrom::Teams {
+        true => {
+            let asked = help::Asked { now: bounds.now, callbacks: bounds.callbacks };
+            let pidf = pidf(plan, tenant, &decision);
+            help::show(asked, plan, (tenant, pidf), &mut numbers, trace)
+        }
+        false => None,
+    };
+    let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
+    numbers::foretell(plan, &decision.trunks, whose, &numbers, trace);
     let Numbers { called, caller, crossing } = numbers;
-    Ok(Ruling { called, caller, crossing, decision, classes })
+    Ok(Ruling { called, caller, crossing, decision, classes, elin })
 }
 
 /// Where a call goes that a leg of another asks for (REFER). What it counts for, and what bounds it, is the
@@ -252,11 +279,20 @@ pub(crate) fn again(plan: &Plan, question: Question, trace: &mut Trace) -> Resul
         .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
     let numbers = Numbers { called, caller, crossing };
     let numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
+    let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
+    numbers::foretell(plan, &decision.trunks, whose, &numbers, trace);
     let Numbers { called, caller, crossing } = numbers;
-    Ok(Ruling { called, caller, crossing, decision, classes: Vec::new() })
+    Ok(Ruling { called, caller, crossing, decision, classes: Vec::new(), elin: None })
 }
 
-/// The numbers with what is shown of the caller; how each trunk is told them is noted.
+/// What the route of an emergency call says of the caller's location.
+fn pidf(plan: &Plan, tenant: usize, decision: &Decision) -> Option<Pidf> {
+    let tenant = plan.tenants.get(tenant)?;
+    let route = tenant.routes.get(decision.route?)?;
+    route.rare.as_ref()?.pidf.filter(|_| decision.emergency)
+}
+
+/// The numbers with what is shown of the caller.
 fn shown(
     plan: &Plan,
     (tenant, from): (usize, RouteFrom),
@@ -265,12 +301,12 @@ fn shown(
     trace: &mut Trace,
 ) -> Result<Numbers, Refused> {
     let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
-    numbers.crossing = numbers.crossing.for_emergency(decision.emergency);
+    let crossing = numbers.crossing.for_emergency(decision.emergency);
+    numbers.crossing = crossing.located(pidf(plan, tenant, decision));
     let route = plan.tenants.get(tenant).zip(decision.route);
     let route = route.and_then(|(tenant, route)| tenant.routes.get(route)?.rare.as_ref());
     let of_route = route.map(|rare| &rare.caller);
     numbers::show(plan, whose, of_route, &mut numbers, trace)
         .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
-    numbers::foretell(plan, &decision.trunks, whose, &numbers, trace);
     Ok(numbers)
 }

@@ -7,13 +7,14 @@ use super::{Call, Fate, Phase, Up};
 use crate::admission::Full;
 use crate::breaker::Failure;
 use crate::cause;
+use crate::codes::Microsoft;
 use crate::core::Core;
 use crate::credentials::Signed;
 use crate::headers::Returned;
 use crate::identity::Identity;
 use crate::io::{Event, Hop, MediaPort, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
-use crate::plan::{Plan, RouteFrom, Trunk, TrunkKind};
+use crate::plan::{MediaPlace, Plan, RouteFrom, Trunk, TrunkKind};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
@@ -40,6 +41,8 @@ pub(super) struct Setup {
     pub(super) invitation: Invitation,
     /// An emergency call is held back by no limit (TDR-EMG-002).
     pub(super) emergency: bool,
+    /// An ordinary call had to give way to it already.
+    pub(super) pushed: bool,
     /// What the route says of targets that fail.
     pub(super) terms: RouteTerms,
     /// The target that is tried, if it may come to rest.
@@ -79,6 +82,7 @@ impl Setup {
             request,
             invitation,
             emergency,
+            pushed: false,
             terms,
             watched: None,
             waiting: candidates.into(),
@@ -109,9 +113,33 @@ impl Setup {
     }
 }
 
+/// Who is at an address of media that Teams has named: its processors have ranges and ports of their own,
+/// its relays other ports there, and clients are anywhere (TDR-MED-002, TDR-MED-003).
+fn teams_media(address: std::net::SocketAddr) -> &'static str {
+    let of_microsoft = match address.ip() {
+        std::net::IpAddr::V4(ip) => {
+            let ip = u32::from(ip);
+            [[52, 112, 0, 0], [52, 120, 0, 0]]
+                .iter()
+                .any(|block| ip >> 18 == u32::from_be_bytes(*block) >> 18)
+        }
+        std::net::IpAddr::V6(_) => false,
+    };
+    match (of_microsoft, address.port()) {
+        (true, 3478..=3481 | 49_152..=53_247) => "processor",
+        (true, _) => "relay",
+        (false, _) => "client",
+    }
+}
+
 /// Whether ports are among those that a leg on `trunk` has: marked as its packets are, too.
 pub(super) fn is_at_home(plan: &Plan, trunk: usize, port: MediaPort) -> bool {
-    plan.media_of(trunk).is_some_and(|(home, ports)| {
+    is_at(plan, trunk, MediaPlace::Inside, port) || is_at(plan, trunk, MediaPlace::Outside, port)
+}
+
+/// Whether they are those of a leg whose far side is there.
+pub(super) fn is_at(plan: &Plan, trunk: usize, place: MediaPlace, port: MediaPort) -> bool {
+    plan.media_at(trunk, place).is_some_and(|(home, ports)| {
         (home.bind, home.advertise) == (port.bind, port.advertise)
             && ports.contains(&port.rtp)
             && ports.contains(&(port.rtp + 1))
@@ -177,7 +205,7 @@ impl Call {
 
     /// Sends the INVITE to the next target; where none is left, or the time for it is over, the
     /// call fails.
-    pub(super) fn try_next(&mut self, core: &mut Core) -> Fate {
+    pub(crate) fn try_next(&mut self, core: &mut Core) -> Fate {
         let plan = Arc::clone(&self.plan);
         let mut passed_over = Reject::TrunkDown;
         // The target before it has it no more, though it may be of the same trunk.
@@ -192,12 +220,19 @@ impl Call {
             let Some(trunk) = plan.trunks.get(candidate.trunk) else { continue };
             let name = trunk.name.clone();
             let emergency = self.setup().is_some_and(|setup| setup.emergency);
-            if let Err(full) = core.admission.would_carry(core.now.mono, trunk)
-                && !emergency
-            {
-                passed_over = full.reject;
-                self.skip(core, &name, &candidate, full.reject.as_str());
-                continue;
+            if let Err(full) = core.admission.would_carry(core.now.mono, trunk) {
+                if !emergency {
+                    passed_over = full.reject;
+                    self.skip(core, &name, &candidate, full.reject.as_str());
+                    continue;
+                }
+                if full.reject == Reject::CallLimit && self.pushes(core, &name) {
+                    // Whoever gives way hangs up first.
+                    if let Some(setup) = self.setup() {
+                        setup.waiting.push_front(candidate);
+                    }
+                    return Fate::Lives;
+                }
             }
             let redirected = self.redirected_classes(core, &candidate, emergency);
             let classes = match redirected {
@@ -378,6 +413,9 @@ impl Call {
         {
             setup.returned = Returned::of(of, response);
         }
+        if leg::is_teams(&plan, trunk) {
+            self.note_teams(hop, response);
+        }
         self.target_answered_so(core, trunk, response.status);
         if let Some(of) = plan.trunks.get(trunk).filter(|_| response.status >= 200) {
             let names = (of.name.as_str(), self.fqdn.as_str());
@@ -389,7 +427,7 @@ impl Call {
             200..=299 => self.answered(core, hop, response),
             status => {
                 let teams = leg::is_teams(&plan, trunk);
-                self.note_reason(teams, &response.headers);
+                self.note_reason(teams, &response.headers, Some(status));
                 if self.follow(core, response) {
                     self.target_gone(core, status, &status.to_string());
                     return self.try_next(core);
@@ -504,7 +542,8 @@ impl Call {
     /// Cancels the INVITE that is out.
     pub(super) fn abandon(&mut self, core: &mut Core, reason: Option<String>) {
         if let Some(attempt) = self.setup().and_then(|setup| setup.attempt.take()) {
-            attempt.abandon(core, reason);
+            let told = leg::is_told_reasons(&self.plan, attempt.trunk);
+            attempt.abandon(core, reason.filter(|_| told));
         }
     }
 
@@ -535,8 +574,9 @@ impl Call {
             (self.a.carriage(&plan, self.whose()), b.carriage(&plan, self.whose()));
         self.b = Some(b);
         self.connect(core, media_a, media_b);
+        self.note_place(PeerLeg::B, &response.headers);
         self.answer_call(core, body);
-        Fate::Lives
+        self.follow_user(core)
     }
 
     /// Our description for leg A: the one it has already, or one made from leg B's answer.
@@ -576,7 +616,9 @@ impl Call {
         self.outcome("200");
         self.toll_runs(core, PeerLeg::B);
         self.record.status = 200;
-        self.record.setup = Some(core.now.mono.saturating_duration_since(self.began));
+        let setup = core.now.mono.saturating_duration_since(self.began);
+        self.record.setup = Some(setup);
+        self.record.ringing.get_or_insert(setup);
         self.phase = Phase::Up(Up {
             answered: core.now.mono,
             ours: None,
@@ -590,10 +632,26 @@ impl Call {
 
     /// Refuses leg A's INVITE and ends the call.
     pub(super) fn fail(&mut self, core: &mut Core, status: u16, word: &str) -> Fate {
+        self.fail_with(core, status, word, None)
+    }
+
+    fn fail_with(
+        &mut self,
+        core: &mut Core,
+        status: u16,
+        word: &str,
+        phrase: Option<&'static str>,
+    ) -> Fate {
         if let Phase::Setup(setup) = &self.phase {
             let mut response = Self::response(&self.a, &setup.request, status);
             response.headers.remove(Name::Contact);
-            response.headers.push(Name::Reason, setup.returned.reason(status));
+            let to = self.plan.trunks.get(self.a.trunk);
+            if let Some(reason) = setup.returned.reason(status, to) {
+                response.headers.push(Name::Reason, reason);
+            }
+            if let Some(phrase) = phrase {
+                response.reason = phrase.into();
+            }
             let server = setup.server;
             core.servers.remove(&server);
             core.respond(server, response);
@@ -610,7 +668,7 @@ impl Call {
     /// Refuses leg A's INVITE for a reason of ours.
     pub(super) fn reject(&mut self, core: &mut Core, reason: Reject) -> Fate {
         core.emit(Event::Rejected { tenant: Some(self.tenant.clone()), reason });
-        self.fail(core, reason.status(), reason.as_str())
+        self.fail_with(core, reason.status(), reason.as_str(), Some(reason.phrase()))
     }
 
     /// The caller gives up: CANCEL, or a BYE in the early dialog.
@@ -619,16 +677,47 @@ impl Call {
             return Fate::Lives;
         }
         let teams = leg::is_teams(&self.plan, self.a.trunk);
-        self.note_reason(teams, &cancel.headers);
+        self.note_reason(teams, &cancel.headers, None);
         self.abandon(core, cause::crossing(&cancel.headers));
         self.outcome("cancelled");
         self.fail(core, 487, "cancelled")
     }
 
-    /// Keeps Microsoft's words about the end of the call (TDR-ERR-001).
-    pub(super) fn note_reason(&mut self, teams: bool, headers: &sip_core::Headers) {
-        if teams && let Some(words) = cause::text(headers) {
+    /// Keeps Microsoft's words about the end of the call, in a response with this status or in a
+    /// request (TDR-ERR-001).
+    pub(super) fn note_reason(
+        &mut self,
+        teams: bool,
+        headers: &sip_core::Headers,
+        status: Option<u16>,
+    ) {
+        if !teams {
+            return;
+        }
+        if let Some(words) = cause::text(headers) {
             self.record.reason = Some(words);
         }
+        if let Some(said) = Microsoft::of(headers, status) {
+            self.record.microsoft = Some(said);
+        }
+    }
+
+    /// Keeps who of Microsoft's has answered (TDR-IN-014, TDR-MON-004).
+    fn note_teams(&mut self, hop: &Hop, response: &Response) {
+        let agent = [Name::Server, Name::UserAgent];
+        let agent = agent.into_iter().find_map(|name| response.headers.get(name));
+        let teams = &mut self.record.teams;
+        teams.address = Some(hop.endpoint().address.ip());
+        teams.agent = agent.map(super::text).or_else(|| teams.agent.take());
+    }
+
+    /// Keeps what the Teams leg has come to.
+    pub(super) fn note_teams_leg(&mut self) {
+        let legs = [Some(&self.a), self.b.as_ref()];
+        let leg = legs.into_iter().flatten().find(|leg| leg::is_teams(&self.plan, leg.trunk));
+        let Some(stream) = leg.and_then(|leg| leg.negotiation.stream()) else { return };
+        let speech = stream.payloads.iter().find(|payload| payload.is_speech());
+        self.record.teams.codec = speech.map(|payload| payload.encoding.clone());
+        self.record.teams.media = stream.remote_rtp.map(teams_media);
     }
 }

@@ -25,7 +25,7 @@ impl Call {
             PeerLeg::A => self.a.trunk,
             PeerLeg::B => self.b.as_ref().map_or(self.a.trunk, |leg| leg.trunk),
         };
-        self.note_reason(leg::is_teams(&self.plan, trunk), &request.headers);
+        self.note_reason(leg::is_teams(&self.plan, trunk), &request.headers, None);
         match (&self.phase, which) {
             // RFC 3261, 15: the caller may end an early dialog with BYE; its INVITE gets 487.
             (Phase::Setup(_), PeerLeg::A) => self.cancelled(core, request),
@@ -118,12 +118,14 @@ impl Call {
             self.record.talk = core.now.mono.saturating_duration_since(up.answered);
         }
         self.record.cause = word.to_owned();
+        self.note_teams_leg();
         self.phase = Phase::Ending;
         core.dialogs.remove(&self.a.key());
         if let Some(b) = &self.b {
             core.dialogs.remove(&b.key());
         }
         self.end_transcoding(core);
+        self.keep_elin(core);
         self.toll_is_over(core, PeerLeg::A);
         self.toll_is_over(core, PeerLeg::B);
         self.count_out(core, None);

@@ -24,7 +24,7 @@ use crate::timers::Timer;
 use sdp::{Carriage, Direction, Media, Order, Sound, Terms};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
-use sip_core::{Name, Response};
+use sip_core::{Name, NameAddr, Response};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +52,8 @@ struct Transfer {
     invitation: Invitation,
     /// The target, for the record.
     to: String,
+    /// Microsoft's id of the transferor's call, for the record.
+    id: Option<String>,
     waiting: VecDeque<Candidate>,
     attempt: Option<Attempt>,
     /// The trunk that carries the attempt, unless that carries the one who stays: counted in its limit.
@@ -112,6 +114,16 @@ impl Transfers {
         self.pending.as_ref().is_some_and(|transfer| transfer.which == which && transfer.left)
     }
 
+    /// The INVITE to a target that is out.
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        self.pending.as_ref()?.attempt.as_ref()
+    }
+
+    /// The leg that has given its place away and has not said good-bye.
+    pub(super) fn former_leg(&self) -> Option<&leg::Leg> {
+        self.former.as_ref().map(|former| &former.leg)
+    }
+
     /// Who takes the place of this leg has asked for nothing.
     pub(super) fn forget_referral_of(&mut self, which: PeerLeg) {
         self.referral.take_if(|referral| referral.by == Referrer::Leg(which));
@@ -158,6 +170,7 @@ impl Call {
                 destination.referred,
             ),
             to: super::text(&refer.target),
+            id: refer.referred_by.as_deref().and_then(correlation_id),
             waiting: destination.candidates.into(),
             attempt: None,
             carried_by: None,
@@ -454,6 +467,7 @@ impl Call {
         };
         let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
         self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), "200");
+        self.note_transfer_id(transfer.id.take());
         self.media_moves(core, &mut transfer);
         if let Some(Elsewhere { other, .. }) = transfer.elsewhere.take() {
             core.release_ports(other);
@@ -504,6 +518,7 @@ impl Call {
         self.media_stays(core, &mut transfer);
         let which = transfer.which;
         self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), outcome);
+        self.note_transfer_id(transfer.id.take());
         if transfer.left {
             let reason = cause::reason_of(cause::across(status));
             self.transfers.referral = None;
@@ -554,6 +569,7 @@ impl Call {
             self.media_stays(core, &mut transfer);
             let to = std::mem::take(&mut transfer.to);
             self.note_transfer(core, "refer", transfer.which, to, "cancelled");
+            self.note_transfer_id(transfer.id.take());
             if let Some(attempt) = transfer.attempt {
                 attempt.abandon(core, None);
             }
@@ -583,3 +599,13 @@ impl Call {
         self.transfer_failed(core, 408, "no_answer")
     }
 }
+
+/// `x-ti` of Referred-By: what Microsoft calls the call of who transfers (TDR-XFR-022).
+fn correlation_id(referred_by: &[u8]) -> Option<String> {
+    let address = NameAddr::parse(referred_by).ok()?;
+    let id = address.uri().ok()?.param("x-ti")?;
+    (id.len() <= CORRELATION_ID_MAX).then(|| super::text(id))
+}
+
+/// Octets of an id: a GUID has 36.
+const CORRELATION_ID_MAX: usize = 64;

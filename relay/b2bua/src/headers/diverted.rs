@@ -56,6 +56,12 @@ impl Diversions {
         self.list.last().filter(|one| !one.private).map(|one| one.party.user.as_str())
     }
 
+    /// The number of who diverted last, for who may know it.
+    pub(crate) fn last_number(&self) -> Option<&str> {
+        let last = self.list.last().filter(|one| one.party.is_telephone())?;
+        Some(last.party.user.as_str())
+    }
+
     pub(crate) fn are_too_many(&self) -> bool {
         let times = self.list.iter().fold(0_u32, |sum, one| sum.saturating_add(one.times));
         self.too_many || times > DIVERSIONS_MAX

@@ -20,6 +20,10 @@ impl Locations {
         Self(parts.take(LOCATIONS_MAX).collect())
     }
 
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|part| &part[..])
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

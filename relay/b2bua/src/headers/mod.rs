@@ -6,6 +6,7 @@
 
 mod asserted;
 mod carried;
+mod civic;
 mod diverted;
 mod history;
 mod location;
@@ -20,22 +21,27 @@ mod tests;
 pub(crate) use returned::Returned;
 pub(crate) use rules::{Facts, apply as apply_rules};
 
-pub use policy::{Forwarding, Geolocation, HeaderPolicy, PrivacyId, Trust};
+pub use policy::{
+    DivertedIdentity, Forwarding, Geolocation, HeaderPolicy, PrivacyId, ReasonPolicy, Trust,
+};
 pub use rules::{
     HeaderAction, HeaderRule, NoHeaderRule, Template, header_expression, may_be_changed,
 };
 
 use crate::identity::Identity;
+use crate::lmo::Said;
 use crate::party::Caller;
-use crate::plan::{Trunk, TrunkKind};
+use crate::plan::{Pidf, Trunk, TrunkKind};
 use crate::reject::Reject;
 use asserted::{Asserted, End};
 use bytes::Bytes;
 use carried::{Carried, Passage};
+use civic::Civic;
 use diverted::Diversions;
 use location::Locations;
+use named::Named;
 use privacy::Privacy;
-use sip_core::{Headers, Request};
+use sip_core::{Headers, Name, Request};
 
 /// What an INVITE says beside who calls whom.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +51,14 @@ pub(crate) struct Crossing {
     privacy: Privacy,
     asserted: Asserted,
     diversions: Diversions,
+    /// Who forwards the call, as Teams names them beside or without History-Info.
+    referred_by: Option<Named>,
     carried: Carried,
     locations: Locations,
+    /// What an emergency route says of them.
+    pidf: Option<Pidf>,
+    /// What Teams says of where its user is, for an SBC behind us.
+    place: Option<Said>,
 }
 
 impl Crossing {
@@ -62,8 +74,15 @@ impl Crossing {
             privacy,
             asserted,
             diversions: Diversions::of(headers, privacy),
+            referred_by: headers
+                .get(Name::ReferredBy)
+                .filter(|_| trunk.kind == TrunkKind::Teams)
+                .and_then(Named::parse)
+                .filter(Named::is_telephone),
             carried: Carried::of(headers),
             locations: Locations::of(request),
+            pidf: None,
+            place: Said::of(headers).filter(|_| trunk.kind == TrunkKind::Teams),
         }
     }
 
@@ -71,6 +90,22 @@ impl Crossing {
     /// (TDR-EMG-002).
     pub(crate) fn for_emergency(self, emergency: bool) -> Self {
         Self { emergency, ..self }
+    }
+
+    /// The same on a route that says what becomes of the location.
+    pub(crate) fn located(self, pidf: Option<Pidf>) -> Self {
+        Self { pidf, ..self }
+    }
+
+    /// What the location of the caller says in words.
+    pub(crate) fn civic(&self) -> Civic {
+        Civic::of(self.locations.parts())
+    }
+
+    /// This number is who calls, to everybody: whoever answers a call for help has to call back.
+    pub(crate) fn reveal(&mut self, number: &str) {
+        self.privacy = Privacy::default();
+        self.asserted = Asserted::of_number(number);
     }
 
     /// Whether nobody may be told who calls.
@@ -81,6 +116,12 @@ impl Crossing {
     /// The number of who diverted the call last, if that may be told.
     pub(crate) fn diverted_by(&self) -> Option<&str> {
         self.diversions.last()
+    }
+
+    /// The number of who forwarded the call last, as far as it is known at all (TDR-FWD-001).
+    pub(crate) fn forwarded_by(&self) -> Option<&str> {
+        let referred = || self.referred_by.as_ref().map(|named| named.user.as_str());
+        self.diversions.last_number().or_else(referred)
     }
 
     /// Why no call can be made of it.
@@ -98,7 +139,8 @@ impl Crossing {
 
     /// Changes every number of the calling side that `change` has another one for.
     pub(crate) fn renumber(&mut self, change: &dyn Fn(&str) -> Option<String>) {
-        self.asserted.parties_mut().chain(self.diversions.parties_mut()).for_each(|party| {
+        let named = self.asserted.parties_mut().chain(self.diversions.parties_mut());
+        named.chain(&mut self.referred_by).for_each(|party| {
             if let Some(user) = change(&party.user) {
                 party.is_now(user);
             }
@@ -159,7 +201,12 @@ impl Crossing {
         let peer = (if self.emergency { Trust::Trusted } else { trust(trunk) }, us);
         // TDR-PRI-006: Microsoft reads no asserted identity.
         if !teams {
-            self.asserted.write(headers, self.privacy, caller.is_anonymous(), peer);
+            let diverter = self.forwarded_by().filter(|_| {
+                !self.emergency && trunk.headers.diverted == DivertedIdentity::Diverter
+            });
+            let asserted = diverter.map(Asserted::of_number);
+            let asserted = asserted.as_ref().unwrap_or(&self.asserted);
+            asserted.write(headers, self.privacy, caller.is_anonymous(), peer);
         }
         let forwarding = trunk.headers.forwarding;
         if teams || forwarding.history_info() {
@@ -169,6 +216,18 @@ impl Crossing {
             self.diversions.write(headers, peer);
         }
         self.carried.write(headers, self.passage(trunk));
+    }
+
+    /// Writes where the Teams user is, for an SBC behind us that optimises media.
+    pub(crate) fn write_place(&self, headers: &mut Headers) {
+        if let Some(place) = &self.place {
+            place.write(headers);
+        }
+    }
+
+    /// What Teams says of where its user is.
+    pub(crate) const fn place(&self) -> Option<&Said> {
+        self.place.as_ref()
     }
 
     /// The body for `to`: the SDP, and the location beside it where that crosses.
@@ -182,10 +241,11 @@ impl Crossing {
 
     fn passage(&self, to: &Trunk) -> Passage {
         let teams = to.kind == TrunkKind::Teams;
-        let location = match to.headers.geolocation {
-            Geolocation::Emergency => self.emergency,
-            Geolocation::Pass => true,
-            Geolocation::Strip => false,
+        let location = match (self.pidf, to.headers.geolocation) {
+            (Some(pidf), _) if self.emergency => pidf == Pidf::Passthrough,
+            (_, Geolocation::Emergency) => self.emergency,
+            (_, Geolocation::Pass) => true,
+            (_, Geolocation::Strip) => false,
         };
         Passage { carriers: !teams && !self.from_teams, location: location && !teams }
     }

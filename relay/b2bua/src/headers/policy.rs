@@ -12,6 +12,10 @@ pub struct HeaderPolicy {
     pub forwarding: Forwarding,
     /// Whether it is told where the caller is. Teams never is (TDR-EMG-007).
     pub geolocation: Geolocation,
+    /// What it is told in Reason of why a call fails or ends.
+    pub reason: ReasonPolicy,
+    /// Whom P-Asserted-Identity names where a call was diverted.
+    pub diverted: DivertedIdentity,
 }
 
 /// Whether a trunk's assertions are believed, and whether it is told identities the caller
@@ -35,6 +39,29 @@ pub enum PrivacyId {
     IfAnonymous,
     /// Nothing.
     Strip,
+}
+
+/// What a carrier is told in Reason (TDR-ERR-002): its key `reason`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReasonPolicy {
+    /// The Q.850 cause that goes with the status: Microsoft says 34 of a busy user.
+    #[default]
+    Derive,
+    /// The cause that the far side has given.
+    Pass,
+    /// Nothing.
+    Drop,
+}
+
+/// Whom P-Asserted-Identity names in a call that was diverted (TDR-FWD-004): the key
+/// `identity_diverted`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DivertedIdentity {
+    /// Who calls, as ever.
+    #[default]
+    Caller,
+    /// Who diverted it last, for carriers that want a number that they have given out.
+    Diverter,
 }
 
 /// How a carrier is told who diverted a call (RFC 5806, 7044, 7544).

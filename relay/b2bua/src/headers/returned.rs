@@ -5,7 +5,7 @@ use super::carried::{Carried, Passage};
 use super::privacy::Privacy;
 use crate::cause;
 use crate::identity::Identity;
-use crate::plan::{Trunk, TrunkKind};
+use crate::plan::{ReasonPolicy, Trunk, TrunkKind};
 use sip_core::{Headers, Name, Response};
 
 /// The last thing a target has said.
@@ -17,6 +17,8 @@ pub(crate) struct Returned {
     asserted: Asserted,
     carried: Carried,
     reason: Option<String>,
+    /// The same with the Q.850 cause, whoever gave it.
+    passed: Option<String>,
 }
 
 impl Returned {
@@ -33,6 +35,7 @@ impl Returned {
             asserted,
             carried: Carried::of(headers),
             reason: cause::returning(headers, from_teams),
+            passed: cause::returning(headers, false),
         }
     }
 
@@ -47,17 +50,27 @@ impl Returned {
         }
         let passage = Passage { carriers: !teams && !self.from_teams, location: false };
         self.carried.write(headers, passage);
+        let reason = match trunk.headers.reason {
+            ReasonPolicy::Derive => &self.reason,
+            ReasonPolicy::Pass => &self.passed,
+            ReasonPolicy::Drop => &None,
+        };
         if self.status < 200
-            && let Some(reason) = &self.reason
+            && let Some(reason) = reason
         {
             headers.push(Name::Reason, reason.clone());
         }
     }
 
-    /// The Reason for a final response of ours with `status`: what the far side said of the same
-    /// status, else what the status says (RFC 6432; TDR-ERR-002).
-    pub(crate) fn reason(&self, status: u16) -> String {
-        match &self.reason {
+    /// The Reason for a final response of ours with `status` to this trunk: what the far side said of
+    /// the same status, else what the status says (RFC 6432; TDR-ERR-002).
+    pub(crate) fn reason(&self, status: u16, to: Option<&Trunk>) -> Option<String> {
+        let said = match to.map(|trunk| trunk.headers.reason).unwrap_or_default() {
+            ReasonPolicy::Derive => &self.reason,
+            ReasonPolicy::Pass => &self.passed,
+            ReasonPolicy::Drop => return None,
+        };
+        Some(match said {
             Some(reason) if self.status == status => {
                 if reason.contains("Q.850") {
                     reason.clone()
@@ -66,6 +79,6 @@ impl Returned {
                 }
             }
             _ => cause::reason_of(status),
-        }
+        })
     }
 }

@@ -11,6 +11,7 @@ mod class;
 pub mod classes;
 mod failover;
 mod fqdns;
+mod help;
 mod hook;
 mod limits;
 mod listener;
@@ -26,8 +27,8 @@ mod tenants;
 mod trunk;
 
 pub use crate::headers::{
-    Forwarding, Geolocation, HeaderAction, HeaderPolicy, HeaderRule, NoHeaderRule, PrivacyId,
-    Template, Trust, header_expression, may_be_changed,
+    DivertedIdentity, Forwarding, Geolocation, HeaderAction, HeaderPolicy, HeaderRule,
+    NoHeaderRule, PrivacyId, ReasonPolicy, Template, Trust, header_expression, may_be_changed,
 };
 pub use absent::Absent;
 pub use calling::{Block, CallerId, CallerPolicy, CallerPrivacy, Ringback};
@@ -35,6 +36,7 @@ pub use cidr::Cidr;
 pub use class::{Ceiling, Class, Home, Prefixes};
 pub use failover::{Breaker, Failover, NoStatus};
 pub use fqdns::Fqdns;
+pub use help::{CALL_BACK, Help, Location, Pidf};
 pub use hook::{Fallback, Hook};
 pub use limits::Limits;
 pub use listener::{Listener, MediaAddress, Transport};
@@ -45,10 +47,11 @@ pub use rewrite::{Change, Party, Rewrite, RulePlace, Subject, Way, can_be_number
 pub use route::{PRIORITY_DEFAULT, Rare, Route, RouteFrom, Step, Steps};
 pub use schedule::{NoSpan, Schedule, Span, local, weekday};
 pub use shared::Shared;
-pub use tenant::{HoldPolicy, Model, Tenant, TransferPolicy};
+pub use tenant::{HoldPolicy, Model, Sbc, Tenant, TransferPolicy};
 pub use tenants::Tenants;
 pub use trunk::{
-    EarlyMedia, FaxPolicy, HoldDialect, Reliable, Roots, SrtpPolicy, TargetName, Trunk, TrunkKind,
+    EarlyMedia, FaxPolicy, HoldDialect, MediaPlace, Reliable, Roots, SrtpPolicy, TargetName, Trunk,
+    TrunkKind,
 };
 
 use std::collections::BTreeMap;
@@ -119,9 +122,23 @@ impl Plan {
         }
         best.map(|(_, index)| index)
     }
-    /// The media address of a trunk, and which of its ports are for that trunk.
+    /// The media address of a trunk, and which of its ports are for that trunk: for a leg of which
+    /// nobody knows where its far side is. Teams users are inside until they say otherwise
+    /// (TDR-LMO-003).
     pub fn media_of(&self, trunk: usize) -> Option<(&MediaAddress, RangeInclusive<u16>)> {
+        self.media_at(trunk, MediaPlace::Inside)
+    }
+    /// The same where that is known.
+    pub fn media_at(
+        &self,
+        trunk: usize,
+        place: MediaPlace,
+    ) -> Option<(&MediaAddress, RangeInclusive<u16>)> {
         let trunk = self.trunks.get(trunk)?;
+        if let (MediaPlace::Inside, Some(inside)) = (place, trunk.inside) {
+            let address = self.media.get(inside)?;
+            return Some((address, address.ports.clone()));
+        }
         let address = self.media.get(trunk.media)?;
         Some((address, trunk.ports.clone().unwrap_or_else(|| address.ports.clone())))
     }

@@ -1,6 +1,6 @@
 //! `[[route]]`: which calls of a tenant go where.
 
-use super::{CallerId, Failover, Patterns, Schedule};
+use super::{CallerId, Failover, Patterns, Pidf, Schedule};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -67,6 +67,8 @@ pub struct Rare {
     pub failover: Option<Failover>,
     /// How long a target may say nothing before the next one is tried; `None`: as each trunk has it.
     pub answer_timeout: Option<Duration>,
+    /// What becomes of the location of emergency callers; `None`: as each trunk has it.
+    pub pidf: Option<Pidf>,
 }
 
 impl Default for Route {

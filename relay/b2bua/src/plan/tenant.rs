@@ -1,7 +1,7 @@
 //! `tenants.d/NAME.toml`: whose calls cross this host, and how.
 
 use super::{
-    Block, CallerId, CallerPrivacy, Ceiling, HeaderRule, Hook, Limits, NumberRange, Rewrite,
+    Block, CallerId, CallerPrivacy, Ceiling, HeaderRule, Help, Hook, Limits, NumberRange, Rewrite,
     Ringback, Route,
 };
 use crate::numbering::Country;
@@ -18,6 +18,8 @@ pub struct Tenant {
     pub model: Model,
     /// Its SBC FQDNs in lower case; the first is the one in Contact towards Teams for calls from carriers.
     pub fqdns: Vec<String>,
+    /// SBCs of its own behind this one, whose FQDNs stand behind its own.
+    pub sbcs: Vec<Sbc>,
     /// Its numbers.
     pub numbers: Vec<NumberRange>,
     /// Bounds on calls, whoever makes them.
@@ -26,6 +28,8 @@ pub struct Tenant {
     pub limits_from_teams: Limits,
     /// Bounds on calls from carriers.
     pub limits_from_carrier: Limits,
+    /// A call beyond these bounds finds it busy, rather than unavailable.
+    pub busy_when_full: bool,
     /// What it may use of destinations that cost.
     pub fraud: Vec<Ceiling>,
     /// It makes and takes no calls but to emergency numbers.
@@ -60,6 +64,8 @@ pub struct Tenant {
     pub transfer: TransferPolicy,
     /// Emergency numbers of this tenant, digits as dialled.
     pub emergency: Vec<String>,
+    /// What it says of calls to them.
+    pub help: Help,
     /// Who is asked where a call goes before the routes are.
     pub hook: Option<Arc<Hook>>,
 }
@@ -73,6 +79,23 @@ pub enum Model {
     /// The tenant's own: each has been set up as a trunk in its Teams tenant, and is asked under by
     /// OPTIONS of its own (TDR-MT-011).
     Classic,
+}
+
+/// An SBC behind this one, which Teams knows by a name of its own and reaches through us (Local Media
+/// Optimization; TDR-IN-004).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sbc {
+    /// Its FQDN in lower case.
+    pub fqdn: String,
+    /// The trunk that leads to it.
+    pub trunk: usize,
+}
+
+impl Tenant {
+    /// Its FQDNs that are names of this host.
+    pub fn own_fqdns(&self) -> impl Iterator<Item = &String> {
+        self.fqdns.iter().filter(|fqdn| self.sbcs.iter().all(|sbc| sbc.fqdn != **fqdn))
+    }
 }
 
 /// How a hold from the carrier reaches Teams.

@@ -133,6 +133,8 @@ pub struct Trunk {
     pub session_timer: Option<Terms>,
     /// The media address.
     pub media: usize,
+    /// The media address for Teams users inside the corporate network (Local Media Optimization).
+    pub inside: Option<usize>,
     /// Which of its ports; `None`: all.
     pub ports: Option<RangeInclusive<u16>>,
     /// What its packets are marked with; `None`: what those of the media address are.
@@ -194,6 +196,15 @@ impl Trunk {
     pub fn is_symmetric(&self) -> bool {
         self.terms.latch == sdp::LatchPolicy::Symmetric
     }
+}
+
+/// From where a leg's far side reaches its media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaPlace {
+    /// From everywhere.
+    Outside,
+    /// From inside the corporate network.
+    Inside,
 }
 
 /// Where accepted roots come from.

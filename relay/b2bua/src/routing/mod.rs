@@ -98,6 +98,13 @@ pub(crate) fn by_hook(plan: &Plan, tenant: usize, route: usize, trunks: Vec<usiz
     Decision { route: Some(route), trunks, emergency: false, why }
 }
 
+/// The decision for a call that names an SBC behind this one.
+pub(crate) fn to_sbc(plan: &Plan, tenant: usize, trunk: usize, emergency: bool) -> Decision {
+    let tenant = plan.tenants.get(tenant).map_or("?", |tenant| tenant.name.as_str());
+    let why = format!("{tenant}: SBC behind us -> {}", trunk_name(plan, trunk));
+    Decision { route: None, trunks: vec![trunk], emergency, why }
+}
+
 /// The route that matches, and why those before it do not.
 struct Search<'a> {
     plan: &'a Plan,

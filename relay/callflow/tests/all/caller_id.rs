@@ -1,7 +1,10 @@
 //! Whose number a carrier is shown: what tenant and route allow, the same in every header.
 
 use b2bua::Plan;
-use b2bua::plan::{CallerId, CallerPolicy, CallerPrivacy, Patterns, Rare, Route, RouteFrom, Trust};
+use b2bua::plan::{
+    CallerId, CallerPolicy, CallerPrivacy, DivertedIdentity, Patterns, Rare, Route, RouteFrom,
+    Trust,
+};
 use callflow::plan::{ANNA, BORIS, COLT, CONTOSO, PSTN, TEAMS};
 use callflow::script::{connect, hang_up, uri_of};
 use callflow::{Party, Who, World};
@@ -64,6 +67,7 @@ fn is_shown(callee: &Party, number: &str, not: &str) {
     assert!(!whole(callee).contains(not), "{}", whole(callee));
 }
 
+/// TDR-PRI-005.
 #[test]
 fn a_number_that_is_not_the_tenants_is_refused_where_only_own_ones_are_shown() {
     let mut world = world(|plan| plan.tenants[0].caller = shows(CallerPolicy::Own, None));
@@ -81,6 +85,7 @@ fn a_number_that_is_not_the_tenants_is_refused_where_only_own_ones_are_shown() {
     play(&mut world, anna, subscriber);
 }
 
+/// TDR-PRI-004, TDR-PRI-005.
 #[test]
 fn a_number_stands_in_for_callers_who_are_not_the_tenants_or_for_all() {
     for (policy, from, shown) in [
@@ -178,6 +183,7 @@ fn who_hides_and_is_vouched_for_with_a_strange_number_gets_that_of_the_desk() {
     }
 }
 
+/// TDR-EMG-002: no screening holds a call for help back.
 #[test]
 fn an_emergency_call_shows_the_real_number_whatever_the_tenant_says() {
     for policy in [CallerPolicy::Own, CallerPolicy::Substitute, CallerPolicy::Anonymous] {
@@ -222,5 +228,52 @@ fn callers_from_a_carrier_are_hidden_from_teams_only_by_a_route_for_them() {
         let hidden = from == "sip:anonymous@anonymous.invalid";
         assert_eq!(hidden, of_route, "{from}");
         play(&mut world, caller, anna);
+    }
+}
+
+/// TDR-PRI-004, TDR-PRI-005: who calls a number of the tenant's that is forwarded is no number of the
+/// tenant's, and is shown all the same, where Teams says who forwarded.
+#[test]
+fn a_forwarded_caller_is_shown_where_only_own_numbers_are() {
+    let history = format!(
+        "<sip:{ANNA}@sip.pstnhub.microsoft.com;user=phone?Reason=SIP%3Bcause%3D302>;index=1,\
+         <sip:{PSTN}@sip.pstnhub.microsoft.com;user=phone>;index=1.1"
+    );
+    let by = |number: &str| format!("<sip:{number}@sip.pstnhub.microsoft.com;user=phone>");
+    let (anna, boris) = (by(ANNA), by(BORIS));
+    for (headers, shown) in [
+        (vec![(Name::HistoryInfo, history.as_str())], STRANGER),
+        (vec![(Name::ReferredBy, anna.as_str())], STRANGER),
+        // Somebody else's number proves nothing.
+        (vec![(Name::ReferredBy, boris.as_str())], DESK),
+        (vec![], DESK),
+    ] {
+        let mut world = world(|plan| plan.tenants[0].caller = shows(CallerPolicy::Own, Some(DESK)));
+        let caller = teams_calls(&mut world, STRANGER, PSTN, &headers);
+        let subscriber = Party::called(&mut world, Who::Colt);
+        let from = uri_of(subscriber.invite.headers.get(Name::From).unwrap());
+        assert_eq!(from, format!("sip:{shown}@{OURS};user=phone"));
+        play(&mut world, caller, subscriber);
+    }
+}
+
+/// TDR-FWD-004: a carrier that wants a number it has given out is vouched for who forwarded, and told
+/// who really calls.
+#[test]
+fn a_carrier_is_vouched_for_who_forwarded_where_it_says_so() {
+    for policy in [DivertedIdentity::Caller, DivertedIdentity::Diverter] {
+        let mut world = world(|plan| plan.trunks[COLT].headers.diverted = policy);
+        let by = format!("<sip:{ANNA}@sip.pstnhub.microsoft.com;user=phone>");
+        let asserted = format!("<tel:{STRANGER}>");
+        let headers =
+            [(Name::ReferredBy, by.as_str()), (Name::PAssertedIdentity, asserted.as_str())];
+        let caller = teams_calls(&mut world, STRANGER, PSTN, &headers);
+        let subscriber = Party::called(&mut world, Who::Colt);
+        let got = &subscriber.invite.headers;
+        let told = value(got, Name::PAssertedIdentity);
+        assert_eq!(told.contains(ANNA), policy == DivertedIdentity::Diverter, "{told}");
+        assert_eq!(told.contains(STRANGER), policy == DivertedIdentity::Caller, "{told}");
+        assert!(value(got, Name::From).contains(STRANGER));
+        play(&mut world, caller, subscriber);
     }
 }

@@ -50,6 +50,7 @@ fn is_told(callee: &Party) -> bool {
     true
 }
 
+/// TDR-EMG-001, TDR-EMG-003, TDR-EMG-004, TDR-EMG-008.
 #[test]
 fn an_emergency_caller_is_found_whatever_stands_first_in_the_body() {
     for first in [false, true] {
@@ -76,6 +77,7 @@ fn where_somebody_is_who_calls_nobody_for_help_is_not_told() {
     }
 }
 
+/// TDR-EMG-007.
 #[test]
 fn teams_which_takes_no_second_part_is_never_sent_a_location() {
     let mut world = emergency(Geolocation::Pass);
@@ -89,6 +91,7 @@ fn teams_which_takes_no_second_part_is_never_sent_a_location() {
     hang_up(&mut world, &mut anna, &caller);
 }
 
+/// TDR-EMG-002.
 #[test]
 fn an_emergency_call_goes_out_however_often_it_was_forwarded_and_whatever_it_hides() {
     let mut world = emergency(Geolocation::Emergency);

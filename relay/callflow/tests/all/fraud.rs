@@ -74,6 +74,7 @@ fn stages(world: &World) -> Vec<Stage> {
     stages
 }
 
+/// TDR-SEC-004.
 #[test]
 fn an_alarm_comes_before_the_block_and_an_hour_later_calls_go_out_again() {
     let hourly = Ceiling { calls_per_hour: Some(5), ..ceiling("premium") };
@@ -149,6 +150,7 @@ fn a_new_ceiling_counts_what_went_out_under_the_old_one_and_none_blocks_nothing(
     gets_through(&mut world, PREMIUM);
 }
 
+/// TDR-EMG-002.
 #[test]
 fn an_emergency_call_is_no_matter_of_cost() {
     let none = Ceiling { calls_per_day: Some(0), ..ceiling("international") };

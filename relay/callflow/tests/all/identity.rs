@@ -67,6 +67,7 @@ fn whole(request: &Request) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
+/// TDR-PRI-001, TDR-PRI-003.
 #[test]
 fn private_caller_is_named_to_a_trusted_carrier_with_the_wish_to_stay_private() {
     let mut world = World::new(1);
@@ -87,6 +88,7 @@ fn private_caller_is_named_to_a_trusted_carrier_with_the_wish_to_stay_private() 
     play(&mut world, (anna, subscriber));
 }
 
+/// TDR-PRI-003.
 #[test]
 fn private_caller_is_not_named_to_an_untrusted_carrier() {
     let mut world = World::with(1, |plan| {
@@ -122,6 +124,7 @@ fn an_untrusted_carrier_is_told_an_identity_only_if_the_caller_says_so() {
     }
 }
 
+/// TDR-PRI-002.
 #[test]
 fn privacy_that_teams_sends_with_every_identity_need_not_hide_everybody() {
     let anonymous = (Name::From, "<sip:anonymous@anonymous.invalid>");
@@ -143,6 +146,7 @@ fn privacy_that_teams_sends_with_every_identity_need_not_hide_everybody() {
     }
 }
 
+/// TDR-PRI-006.
 #[test]
 fn a_carrier_that_vouches_for_another_number_has_it_shown_by_teams() {
     let mut world = World::new(1);
@@ -159,6 +163,7 @@ fn a_carrier_that_vouches_for_another_number_has_it_shown_by_teams() {
     play(&mut world, (caller, anna));
 }
 
+/// TDR-PRI-006.
 #[test]
 fn a_private_caller_of_a_carrier_is_not_named_to_teams_however_it_is_asked() {
     let rpid = Name::Other("Remote-Party-ID");
@@ -283,6 +288,7 @@ fn what_concerns_one_network_alone_does_not_reach_the_other() {
     }
 }
 
+/// TDR-ERR-002.
 #[test]
 fn the_cause_a_carrier_gives_reaches_teams_and_microsofts_does_not_reach_the_carrier() {
     let busy = "Q.850;cause=34;text=\"4f;busy\", Preemption;cause=5;text=\"x\", X.25;cause=1";

@@ -44,6 +44,7 @@ fn an_emergency_call_gets_through(world: &mut World) {
     hang_up(world, &mut anna, &centre);
 }
 
+/// TDR-SEC-004.
 #[test]
 fn a_burst_gets_through_and_then_as_many_as_the_rate_says() {
     let mut world = World::with(1, |plan| plan.tenants[0].limits = rate(1, 3));
@@ -66,6 +67,7 @@ fn a_burst_gets_through_and_then_as_many_as_the_rate_says() {
     }
 }
 
+/// TDR-SEC-004.
 #[test]
 fn a_bound_on_one_direction_leaves_the_other_alone() {
     let mut world = World::with(1, |plan| plan.tenants[0].limits_from_teams = calls(1));
@@ -103,6 +105,7 @@ fn an_outgoing_trunk_at_its_rate_is_passed_over_and_says_so() {
     gets_through(&mut world);
 }
 
+/// TDR-EMG-002.
 #[test]
 fn all_trunks_at_their_rate_are_503_but_not_for_an_emergency() {
     let mut world = World::with(1, |plan| {
@@ -145,6 +148,7 @@ fn counters_outlive_a_reload_and_follow_its_bounds() {
     assert_eq!(world.core().trunk_calls()[COLT].1, [0, 0]);
 }
 
+/// TDR-EMG-002, TDR-SEC-004.
 #[test]
 fn a_suspended_tenant_is_refused_both_ways_and_its_calls_go_on() {
     let mut world = World::with(1, with_emergency);
@@ -166,6 +170,7 @@ fn a_suspended_tenant_is_refused_both_ways_and_its_calls_go_on() {
     gets_through(&mut world);
 }
 
+/// TDR-EMG-002.
 #[test]
 fn an_emergency_call_passes_every_bound_and_counts() {
     let mut world = World::with(1, |plan| {
@@ -174,7 +179,7 @@ fn an_emergency_call_passes_every_bound_and_counts() {
         plan.tenants[0].limits = rate(1, 1);
         plan.tenants[0].limits_from_teams = calls(1);
         plan.trunks[TEAMS].limits_in = calls(1);
-        plan.trunks[COLT].limits = calls(1);
+        plan.trunks[COLT].limits = rate(1, 1);
     });
     let (mut anna, pstn) = teams_calls_carrier(&mut world);
     is_refused(&mut world, 503, "overload");
@@ -204,6 +209,7 @@ fn a_tenant_and_a_trunk_that_are_gone_keep_no_counters() {
 
 /// Anna hands the call on to a number outside: it stays one call of the tenant, and takes a place on the
 /// trunk and of the rate.
+/// TDR-CC-001.
 #[test]
 fn a_transfer_takes_of_the_trunk_and_of_the_rate_what_a_call_takes() {
     let mut world = World::with(1, |plan| {
@@ -236,4 +242,35 @@ fn a_transfer_takes_of_the_trunk_and_of_the_rate_what_a_call_takes() {
     anna.answer(&mut world, &notify, 200, |_| {});
     refers(&mut world, &mut anna, "503 REFER");
     hang_up(&mut world, &mut caller, &anna);
+}
+
+/// TDR-CC-001: a tenant that has all the calls it may have hands them on all the same; each stays one.
+#[test]
+fn a_tenant_at_its_bound_can_still_transfer_its_calls() {
+    let mut world = World::with(1, |plan| {
+        plan.tenants[0].limits = calls(1);
+        plan.tenants[0].limits_from_carrier = calls(1);
+    });
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let mut refer = anna.request(&mut world, Method::Refer);
+    let target = "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:6b65a6a4";
+    refer.headers.push(Name::ReferTo, format!("<{target}>"));
+    let by = "<sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:47378190;x-ti=17fc695a-07a0-ca6e>";
+    refer.headers.push(Name::ReferredBy, by);
+    world.send(anna.who, refer);
+    anna.hears(&mut world, "202 REFER");
+    let notify = anna.gets(&mut world, "NOTIFY");
+    anna.answer(&mut world, &notify, 200, |_| {});
+    let boris = Party::called(&mut world, Who::Sip);
+    boris.reply(&mut world, 200);
+    boris.gets(&mut world, "ACK");
+    let notify = anna.gets(&mut world, "NOTIFY");
+    anna.answer(&mut world, &notify, 200, |_| {});
+    anna.hangs_up(&mut world);
+    is_refused(&mut world, 503, "call_limit");
+    hang_up(&mut world, &mut caller, &boris);
+    world.run_for(secs(1));
+    let transfer = &world.records.last().unwrap().transfers[0];
+    assert_eq!(transfer.id.as_deref(), Some("17fc695a-07a0-ca6e"), "what Microsoft calls it");
+    gets_through(&mut world);
 }

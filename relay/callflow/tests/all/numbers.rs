@@ -70,6 +70,7 @@ fn play(world: &mut World, mut caller: Party, mut callee: Party) {
     hang_up(world, &mut callee, &caller);
 }
 
+/// TDR-PRI-008.
 #[test]
 fn a_carrier_with_national_numbers_calls_teams_in_e164() {
     for dialled in ["03010001234", "00493010001234", "493010001234", ANNA] {
@@ -140,6 +141,7 @@ fn the_next_trunk_has_numbers_in_its_own_way() {
     play(&mut world, anna, subscriber);
 }
 
+/// TDR-EMG-001.
 #[test]
 fn emergency_and_service_numbers_and_names_reach_the_carrier_as_dialled() {
     let vary = |plan: &mut Plan| {
@@ -207,6 +209,7 @@ fn a_carriers_prefix_is_taken_off_before_the_tenant_is_sought() {
     play(&mut world, caller, anna);
 }
 
+/// TDR-SEC-004, TDR-EMG-002.
 #[test]
 fn blocked_numbers_are_refused_and_emergency_calls_are_not() {
     let vary = |plan: &mut Plan| {

@@ -1,6 +1,6 @@
 //! `[limits]`, `[[fraud]]`, `[[class]]`, `failover` and `[trunk.breaker]`.
 
-use super::Kind::{self, List, Number, Shaped, Table as One, Whole};
+use super::Kind::{self, List, Number, Shaped, Table as One, Whole, Words};
 use super::shapes::{DURATION, NAME};
 use super::{Table, key, table};
 
@@ -31,6 +31,12 @@ pub(super) const TENANT_LIMITS: Table = table(
         key("burst", BOUND, BURST),
         key("from_teams", One(&SIDE), "Bounds on calls from Teams."),
         key("from_carrier", One(&SIDE), "Bounds on calls from carriers."),
+        key(
+            "when_full",
+            Words(&["unavailable", "busy"]),
+            "What a caller beyond these bounds is told: 503, so that another SBC may try, or 486.",
+        )
+        .default("unavailable"),
     ],
 );
 

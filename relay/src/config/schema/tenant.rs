@@ -34,6 +34,22 @@ pub(super) const TENANT: Table = table(
             "Numbers that are emergency calls here, as dialled in Teams; those of its country if left out.",
         ),
         key(
+            "emergency_caller",
+            rules::NUMBER,
+            "Shown for emergency callers who have no number of their own.",
+        ),
+        key(
+            "emergency_call_back",
+            DURATION,
+            "How long a number of a location leads to who has called under it, from the end of the call; 10m to 7 days.",
+        )
+        .default("1h"),
+        key(
+            "location",
+            Several(&LOCATION),
+            "Places of emergency callers, with the numbers that stand for them (docs/operations/emergency.md).",
+        ),
+        key(
             "hold",
             Words(&["inactive", "absorb"]),
             "How a hold by the carrier reaches Teams: told, or not told at all.",
@@ -80,11 +96,44 @@ pub(super) const TENANT: Table = table(
             "What callers are told and hear before the callee answers: early media and what its side says, the first of that alone, a tone of their own side, or one of ours.",
         )
         .default("pass"),
+        key(
+            "sbc",
+            Several(&SBC),
+            "SBCs behind this one that Teams reaches through it (Local Media Optimization).",
+        ),
         key("rewrite", Several(&rules::TENANT_REWRITE), "Changes of numbers of its calls."),
         key("header", Several(&rules::TENANT_HEADER), "Changes of header lines of its calls."),
         key("route", Several(&ROUTE), "Routes are tried from the top; the first that matches decides."),
     ],
 );
+
+const SBC: Table = table(
+    "An SBC behind this one, with telephone lines of its own.",
+    &[
+        key("fqdn", FQDN, "The name that Teams knows it by.").required(),
+        key("trunk", NAME, "The trunk that leads to it.").required(),
+    ],
+);
+
+const LOCATION: Table = table(
+    "A place that emergency callers may be at.",
+    &[
+        key("name", Text, "What operators call it.").required(),
+        key("elin", List(&rules::NUMBER), "The numbers that stand for it, of the tenant's own.")
+            .required(),
+        key(
+            "civic",
+            One(&CIVIC),
+            "What the civic address of a caller there says, element by element; without it the place is for callers who are in no other.",
+        ),
+    ],
+);
+
+const CIVIC: Table = Table {
+    about: "Elements of a civic address (RFC 5139) and their text, such as A3 = \"Redmond\".",
+    keys: &[],
+    every: Some(Text),
+};
 
 const HOOK: Table = table(
     "A service that is asked where each call goes (docs/operations/hook.md).",
@@ -136,6 +185,11 @@ const ROUTE: Table = table(
             "Trunks in order: the next one is tried if one fails; a table shares by weight.",
         ),
         key("emergency", Flag, "Whether it is for emergency numbers.").default("false"),
+        key(
+            "pidf",
+            Words(&["passthrough", "strip", "elin"]),
+            "What becomes of the location of emergency callers: told, not told, or a number that stands for it; what each trunk says if left out.",
+        ),
         key("name", Text, "A label for operators."),
         key("calling", OneOrMore(&PATTERN), "The calling number; any if left out."),
         key("via", OneOrMore(&NAME), "The trunks it takes calls from; all if left out."),

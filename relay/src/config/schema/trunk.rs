@@ -99,6 +99,11 @@ pub(super) const TRUNK: Table = table(
         )
         .default("30s"),
         key("media", NAME, "The media address of its calls; the first if left out."),
+        key(
+            "media_inside",
+            NAME,
+            "For Teams with Local Media Optimization: the media address for users inside the corporate network.",
+        ),
         key("ports", PORTS, "Which ports of that address its calls get; all of them if left out."),
         key("dscp", Whole(0, 63), "What its audio is marked with; what that of its media address is if left out."),
         key(
@@ -190,6 +195,18 @@ pub(super) const TRUNK: Table = table(
             "Whether it is told where the caller is: for emergency calls, always, never.",
         )
         .default("emergency"),
+        key(
+            "identity_diverted",
+            Words(&["caller", "diverter"]),
+            "Whom P-Asserted-Identity names in a call that was diverted: who calls, or who diverted it last.",
+        )
+        .default("caller"),
+        key(
+            "reason",
+            Words(&["derive", "pass", "drop"]),
+            "What it is told in Reason: the cause that goes with the status, the far side's, nothing.",
+        )
+        .default("derive"),
         key(
             "format",
             Words(&["e164", "plain", "international", "national"]),

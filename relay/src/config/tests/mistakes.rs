@@ -35,7 +35,7 @@ fn keys_and_words_that_are_not_known() {
             TENANT,
             "calls = 200",
             "colour = 1\ncalls = 200",
-            "tenants.d/contoso.toml:4: [limits]: unknown key `colour`\nhint: known here: burst, calls, calls_per_second, from_carrier, from_teams",
+            "tenants.d/contoso.toml:4: [limits]: unknown key `colour`\nhint: known here: burst, calls, calls_per_second, from_carrier, from_teams, when_full",
         ),
         (
             MAIN,

@@ -1,0 +1,115 @@
+//! `tollgate trace TENANT`: the SIP of a tenant's calls while it crosses, without keys and secrets.
+
+use super::ask::{answer, problems_told};
+use super::{ConfigFlag, Exit, complain, print, print_json};
+use crate::admin::{Answer, Request};
+use crate::trace::Traced;
+use crate::{clock, pcap};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Show the SIP of a tenant's calls from now on, on all their legs; keys and secrets are written over
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trace {
+    /// The tenant: the name of its file
+    tenant: String,
+    /// How long, such as 60s or 5m; until interrupted if left out
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+    /// Write a capture for Wireshark, tshark or sngrep to this file instead
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Print one JSON object a message
+    #[arg(long, conflicts_with = "write")]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFlag,
+}
+
+/// How often the daemon is asked.
+const PACE: Duration = Duration::from_millis(250);
+/// A capture holds who called whom.
+const MODE: u32 = 0o600;
+
+impl Trace {
+    pub(crate) fn run(self) -> Exit {
+        let mut capture = match self.write.as_deref().map(begin).transpose() {
+            Ok(capture) => capture,
+            Err(error) => {
+                let file = self.write.as_deref().unwrap_or_else(|| Path::new("")).display();
+                complain(&format!("{file} cannot be written: {error}"));
+                return Exit::No;
+            }
+        };
+        let began = clock::now().mono;
+        let (mut since, mut shown) = (None, 0_u64);
+        loop {
+            let over = self
+                .time
+                .is_some_and(|time| clock::now().mono.saturating_duration_since(began) >= time);
+            let request = Request::Trace { tenant: self.tenant.clone(), since };
+            let (messages, next, lost) = match answer(self.config.clone(), request) {
+                Ok(Answer::Trace { messages, next, lost }) => (messages, next, lost),
+                Ok(Answer::Refused { problems }) => {
+                    problems_told(&problems);
+                    return Exit::No;
+                }
+                Ok(_) => return Exit::No,
+                Err(exit) => return exit,
+            };
+            if since.is_none() {
+                complain(&format!("tracing {}; calls that are up are seen as well", self.tenant));
+            }
+            if lost > 0 {
+                complain(&format!("{lost} messages were lost: more than this can show"));
+            }
+            let more = !messages.is_empty();
+            shown += messages.len() as u64;
+            since = Some(next);
+            for message in &messages {
+                let shown = match &mut capture {
+                    Some(file) => pcap::message(file, message),
+                    None => {
+                        show(message, self.json);
+                        Ok(())
+                    }
+                };
+                if let Err(error) = shown {
+                    complain(&format!("cannot be written: {error}"));
+                    return Exit::No;
+                }
+            }
+            if over {
+                complain(&format!("{shown} messages"));
+                return Exit::Done;
+            }
+            if !more {
+                clock::pause(PACE);
+            }
+        }
+    }
+}
+
+fn begin(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let mut file = options.create(true).write(true).truncate(true).mode(MODE).open(path)?;
+    pcap::head(&mut file)?;
+    file.flush()?;
+    Ok(file)
+}
+
+fn show(message: &Traced, json: bool) {
+    if json {
+        return print_json(&serde_json::json!(message));
+    }
+    let at = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(message.at_us));
+    let Traced { trunk, transport, local, remote, text, .. } = message;
+    let way = match message.came {
+        true => format!("{remote} -> {local}"),
+        false => format!("{local} -> {remote}"),
+    };
+    print(&format!("--- {at}  {trunk}  {way}  {transport}\n{}\n\n", text.trim_end()));
+}

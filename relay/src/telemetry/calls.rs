@@ -1,0 +1,293 @@
+//! What became of calls, by the tenant's FQDN: attempts and how they ended, the codes that each side was
+//! given, what Microsoft said of it (TDR-MON-001, TDR-MON-002).
+
+use super::direction_word;
+use crate::alarms::{Alarms, Subject, TENANT_NOT_AT_TEAMS};
+use b2bua::codes::meaning;
+use b2bua::plan::RouteFrom;
+use b2bua::record::Record;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Attempts count for the ratios for so long.
+const WINDOW: Duration = Duration::from_secs(3600);
+/// They are counted together that came within so much of it.
+const SLOT: Duration = Duration::from_secs(300);
+/// FQDNs whose ratios are kept: those of a host with ten thousand tenants, both ways.
+const KEYS_MAX: usize = 20_000;
+
+/// What each means.
+pub(super) fn describe() {
+    describe_counter!(
+        "tollgate_attempts_total",
+        "Calls that are over, by the FQDN of their Teams leg, direction and result"
+    );
+    describe_gauge!(
+        "tollgate_answer_seizure_ratio",
+        "Of the attempts of the last hour, the share that was answered (ASR)"
+    );
+    describe_gauge!(
+        "tollgate_network_effectiveness_ratio",
+        "Of the attempts of the last hour, the share that reached somebody: answered, busy, no answer, declined (NER)"
+    );
+    describe_histogram!(
+        "tollgate_post_dial_delay_seconds",
+        "From the INVITE to the first sign that it rings, or to the answer"
+    );
+    describe_counter!(
+        "tollgate_sip_final_responses_total",
+        "Final responses to INVITEs: received from a trunk, or sent to it"
+    );
+    describe_counter!(
+        "tollgate_microsoft_codes_total",
+        "What Microsoft said when calls failed or ended, by its own code; other: one that is not known"
+    );
+    describe_counter!(
+        "tollgate_local_media_total",
+        "Legs with Local Media Optimization, by where their media address is"
+    );
+    describe_counter!(
+        "tollgate_preempted_total",
+        "Calls that gave way to an emergency call where there was no room, by tenant"
+    );
+}
+
+/// The upper bounds of what the histogram tells apart: from the blink of an eye to a caller who has gone.
+pub(super) const BUCKETS: &[(&str, &[f64])] =
+    &[("tollgate_post_dial_delay_seconds", &[0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])];
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Answered,
+    Busy,
+    NoAnswer,
+    Declined,
+    Cancelled,
+    Failed,
+}
+
+impl Outcome {
+    fn of(record: &Record) -> Self {
+        let rang = record.ringing.is_some();
+        match record.status {
+            200..=299 => Self::Answered,
+            486 | 600 => Self::Busy,
+            603 => Self::Declined,
+            408 | 480 | 487 if rang => Self::NoAnswer,
+            487 => Self::Cancelled,
+            _ => Self::Failed,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the network did what it could (TDR-MON-002).
+    const fn is_effective(self) -> bool {
+        matches!(self, Self::Answered | Self::Busy | Self::NoAnswer | Self::Declined)
+    }
+}
+
+/// An FQDN and a direction.
+type Key = (String, &'static str);
+
+/// The attempts of the last hour.
+#[derive(Debug, Default)]
+pub(super) struct Ratios {
+    of: HashMap<Key, VecDeque<Slot>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    since: Instant,
+    attempts: u32,
+    answered: u32,
+    effective: u32,
+}
+
+impl Ratios {
+    fn count(&mut self, now: Instant, key: Key, outcome: Outcome) {
+        if self.of.len() >= KEYS_MAX && !self.of.contains_key(&key) {
+            return;
+        }
+        let slots = self.of.entry(key).or_default();
+        let current = slots.back().filter(|slot| now.saturating_duration_since(slot.since) < SLOT);
+        if current.is_none() {
+            slots.push_back(Slot { since: now, attempts: 0, answered: 0, effective: 0 });
+        }
+        if let Some(slot) = slots.back_mut() {
+            slot.attempts += 1;
+            slot.answered += u32::from(outcome == Outcome::Answered);
+            slot.effective += u32::from(outcome.is_effective());
+        }
+    }
+
+    /// ASR and NER of each; none of who has made no attempt within the hour, who is forgotten.
+    fn shares(&mut self, now: Instant) -> Vec<(Key, Option<(f64, f64)>)> {
+        let mut shares = Vec::new();
+        self.of.retain(|key, slots| {
+            slots.retain(|slot| now.saturating_duration_since(slot.since) < WINDOW);
+            let sum = |count: fn(&Slot) -> u32| slots.iter().map(count).map(f64::from).sum::<f64>();
+            let attempts = sum(|slot| slot.attempts);
+            let share = (attempts > 0.0).then(|| {
+                (sum(|slot| slot.answered) / attempts, sum(|slot| slot.effective) / attempts)
+            });
+            shares.push((key.clone(), share));
+            share.is_some()
+        });
+        shares
+    }
+
+    /// Shows them.
+    pub(super) fn show(&mut self, now: Instant) {
+        for ((fqdn, direction), share) in self.shares(now) {
+            let (asr, ner) = share.unwrap_or((f64::NAN, f64::NAN));
+            let labels = [("fqdn", fqdn), ("direction", direction.to_owned())];
+            gauge!("tollgate_answer_seizure_ratio", &labels).set(asr);
+            gauge!("tollgate_network_effectiveness_ratio", &labels).set(ner);
+        }
+    }
+
+    /// A call is over.
+    pub(super) fn record(&mut self, now: Instant, record: &Record) {
+        codes(record);
+        let Some(fqdn) = record.fqdn.clone() else { return };
+        let (direction, outcome) = (direction_word(record.direction), Outcome::of(record));
+        counter!(
+            "tollgate_attempts_total",
+            "fqdn" => fqdn.clone(), "direction" => direction, "result" => outcome.word()
+        )
+        .increment(1);
+        if let Some(ringing) = record.ringing {
+            histogram!(
+                "tollgate_post_dial_delay_seconds",
+                "fqdn" => fqdn.clone(), "direction" => direction
+            )
+            .record(ringing.as_secs_f64());
+        }
+        self.count(now, (fqdn, direction), outcome);
+    }
+}
+
+/// Raises an alarm for a tenant whose FQDN Microsoft does not have, and clears it once a call gets through
+/// there (TDR-MT-013).
+pub(super) fn known_at_teams(alarms: &Alarms, record: &Record) {
+    let Some(tenant) = &record.tenant else { return };
+    let unknown = record.microsoft.as_ref().and_then(|said| said.sub_code) == Some(NO_TRUNK_CONFIG);
+    let reached = record.direction == RouteFrom::Carrier && Outcome::of(record).is_effective();
+    let fqdn = record.fqdn.as_deref().unwrap_or_default();
+    let text = format!(
+        "Microsoft answers 403 (510532): no tenant there has {fqdn}; the Teams admin adds and verifies it as a domain, with a licensed user on it"
+    );
+    if unknown || reached {
+        let text = unknown.then_some(text.as_str());
+        alarms.set(TENANT_NOT_AT_TEAMS, Subject::Tenant(tenant.clone()), text);
+    }
+}
+
+/// "No trunk config was found".
+const NO_TRUNK_CONFIG: u32 = 510_532;
+
+/// The final responses of both sides, and what Microsoft said.
+fn codes(record: &Record) {
+    let response = |trunk: &str, direction: &'static str, code: String| {
+        counter!(
+            "tollgate_sip_final_responses_total",
+            "trunk" => trunk.to_owned(), "direction" => direction, "code" => code
+        )
+        .increment(1);
+    };
+    if (200..700).contains(&record.status) {
+        response(&record.trunk_in, "sent", record.status.to_string());
+    }
+    for attempt in &record.attempts {
+        let status = attempt.outcome.parse::<u16>();
+        if status.is_ok_and(|status| (200..700).contains(&status)) {
+            response(&attempt.trunk, "received", attempt.outcome.clone());
+        }
+    }
+    let Some(said) = &record.microsoft else { return };
+    let code = match said.sub_code {
+        Some(code) if meaning(said.status, Some(code)).is_some() => code.to_string(),
+        Some(_) => "other".to_owned(),
+        None => "none".to_owned(),
+    };
+    let tenant = record.tenant.clone().unwrap_or_default();
+    counter!("tollgate_microsoft_codes_total", "tenant" => tenant, "code" => code).increment(1);
+    if said.status.is_some() {
+        let teams_called = record.direction == RouteFrom::Carrier;
+        tracing::info!(
+            call = record.call,
+            tenant = record.tenant,
+            status = said.status,
+            code = said.sub_code,
+            guid = said.guid,
+            phrase = said.phrase,
+            meaning = said.meaning().map(|it| it.means),
+            teams_called,
+            "Microsoft refused a call"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Virtual time zero.
+    #[expect(clippy::disallowed_methods, reason = "a test needs one instant to count from")]
+    fn zero() -> Instant {
+        Instant::now()
+    }
+
+    fn key() -> Key {
+        ("contoso.sbc1.example.net".to_owned(), "from_carrier")
+    }
+
+    /// TDR-MON-002: NER counts who was reached, ASR who answered, and both forget after an hour.
+    #[test]
+    fn a_busy_user_is_no_fault_of_the_network() {
+        let (now, mut ratios) = (zero(), Ratios::default());
+        for outcome in [
+            Outcome::Answered,
+            Outcome::Busy,
+            Outcome::NoAnswer,
+            Outcome::Declined,
+            Outcome::Cancelled,
+            Outcome::Failed,
+            Outcome::Failed,
+            Outcome::Failed,
+        ] {
+            ratios.count(now, key(), outcome);
+        }
+        assert_eq!(ratios.shares(now), [(key(), Some((0.125, 0.5)))]);
+        let later = now + WINDOW / 2;
+        ratios.count(later, key(), Outcome::Answered);
+        let (_, share) = ratios.shares(later).remove(0);
+        assert!(share.is_some_and(|(asr, _)| (asr - 2.0 / 9.0).abs() < 1e-9));
+        assert_eq!(ratios.shares(now + WINDOW), [(key(), Some((1.0, 1.0)))]);
+        assert_eq!(ratios.shares(later + WINDOW), [(key(), None)], "shown as unknown once");
+        assert_eq!(ratios.shares(later + WINDOW), []);
+    }
+
+    #[test]
+    fn a_day_of_attempts_takes_no_more_room_than_an_hour() {
+        let (now, mut ratios) = (zero(), Ratios::default());
+        for minute in 0..1440 {
+            let now = now + Duration::from_secs(60 * minute);
+            ratios.count(now, key(), Outcome::Answered);
+            ratios.shares(now);
+        }
+        assert!(ratios.of[&key()].len() <= 13);
+    }
+}
