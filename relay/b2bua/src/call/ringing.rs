@@ -167,13 +167,13 @@ impl Call {
 
     /// Tells a caller who was told that it rings that there is early media again: what it has described.
     fn plays_again(&mut self, core: &mut Core) {
-        let reliable = self.is_described_reliably();
+        let reliable = self.reliable.is_some();
         let body = self.a.negotiation.last_local().cloned();
         let Phase::Setup(setup) = &mut self.phase else { return };
         let passes = setup.passes;
         if std::mem::take(&mut setup.rang_over) {
             setup.ringing = Some(183);
-            // Once it was acknowledged it is not said again (RFC 3261, 13.2.1).
+            // What is acknowledged is not said again (RFC 3261, 13.2.1).
             self.inform(core, 183, body.filter(|_| !reliable), passes);
         }
     }

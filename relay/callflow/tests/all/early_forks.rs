@@ -327,3 +327,38 @@ fn of_all_that_the_callee_says_the_first_alone_or_everything_is_told() {
         hang_up(&mut world, &mut anna, &subscriber);
     }
 }
+
+/// TDR-EM-007.
+#[test]
+fn keys_pressed_in_early_media_cross_both_ways() {
+    let mut world = plain_teams(|_| {});
+    let mut anna = teams_calls(&mut world);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    let (at, user) = (Who::Colt.media(), Who::Sip.media());
+    says(&mut world, &subscriber, 183, at, None);
+    let early = anna.hears(&mut world, "183 INVITE");
+    let (inside, outside) = (ours(&subscriber.invite), ours(&early));
+    for (from, to, heard) in [(user, outside, at), (at, inside, user)] {
+        sends(&mut world, (from, to), heard, 5);
+        let since = u32::try_from(world.elapsed().as_millis() * 8).unwrap_or(0);
+        for n in 1..=6_u8 {
+            let sequence = u16::try_from(world.elapsed().as_millis() / 20).unwrap_or(0);
+            let mut packet = vec![0x80, if n == 1 { 101 | 0x80 } else { 101 }];
+            packet.extend(sequence.to_be_bytes());
+            packet.extend(since.to_be_bytes());
+            packet.extend([0, 0, 0, from.port() as u8]);
+            packet.extend([5, if n > 3 { 0x8a } else { 0x0a }, n.min(4) / 2, 0]);
+            world.send_packet(from, to, packet);
+            world.run_for(ms(20));
+        }
+        world.run_for(ms(20));
+        let told = world.packets(heard);
+        let events = told.iter().filter(|(_, packet)| packet.len() == 16 && packet[12] == 5);
+        assert!(events.count() >= 4, "{from} presses a key");
+    }
+    says(&mut world, &subscriber, 200, at, None);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    subscriber.gets(&mut world, "ACK");
+    hang_up(&mut world, &mut anna, &subscriber);
+}

@@ -207,7 +207,7 @@ fn teams_says_that_it_forwards_the_call_and_the_carrier_is_told_so() {
     hang_up(&mut world, &mut clara, &caller);
 }
 
-/// TDR-EM-010.
+/// TDR-EM-010; and it rings by 180 alone, as with Local Media Optimization (TDR-EM-006).
 #[test]
 fn teams_may_look_for_its_user_for_minutes_after_its_100() {
     let mut world = World::new(1);

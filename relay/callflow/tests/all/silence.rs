@@ -1,9 +1,10 @@
 //! Nobody is heard: what is told of it, and what ends the call.
 
+use crate::reinvite::{agrees, crosses};
 use b2bua::io::{Event, PeerLeg};
 use callflow::plan::{COLT, CONTOSO, PSTN, TEAMS};
-use callflow::script::{hang_up, teams_calls_carrier};
-use callflow::{Party, Who, World, ms, secs};
+use callflow::script::{hang_up, teams_calls_carrier, usual_sdp};
+use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sdp::Silence;
 use sip_core::Name;
 
@@ -82,4 +83,26 @@ fn of_two_trunks_that_end_dead_calls_the_more_patient_decides() {
     assert_eq!(world.sent_to(Who::Colt, "BYE"), 0);
     world.run_for(secs(2));
     subscriber.is_hung_up(&mut world);
+}
+
+/// TDR-HLD-004.
+#[test]
+fn a_held_call_is_ended_by_no_silence_and_teams_gets_its_reports_all_the_while() {
+    let mut world = World::with(5, |plan| {
+        for trunk in plan.trunks.iter_mut() {
+            (trunk.terms.media_timeout, trunk.session_timer) = (Some(secs(60)), None);
+        }
+    });
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    let held = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
+    let asked = crosses(&mut world, &mut anna, &subscriber, held);
+    let held = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
+    agrees(&mut world, &mut anna, &subscriber, &asked, held);
+    world.packets(Who::Sip.media());
+    world.run_for(secs(3600));
+    assert_eq!(world.sent_to(Who::Sip, "BYE") + world.sent_to(Who::Colt, "BYE"), 0);
+    let reports = world.packets(Who::Sip.media());
+    assert!(reports.len() > 3600 / 7, "{} reports in an hour", reports.len());
+    assert!(reports.iter().all(|(_, packet)| (200..=201).contains(&packet[1])), "nothing else");
+    hang_up(&mut world, &mut anna, &subscriber);
 }

@@ -88,7 +88,14 @@ fn told(trace: &Trace, direction: &str) -> Outcome<f64> {
 
 /// Three seconds of a tone as SRTP of one source, as SIPp plays it.
 fn played(folder: &Path, hz: u16, key: &str, first: u16) -> Outcome<Vec<u8>> {
-    let tone = mulaw_tone(hz, 3);
+    let sealed = srtp::seal(&tone_packets(hz, 3, first), key, folder)?;
+    let timed = (0..).zip(sealed).map(|(n, packet)| (n * 20_000, packet));
+    Ok(pcap(&timed.collect::<Vec<_>>()))
+}
+
+/// A tone as RTP of one source, which is named by its frequency.
+pub(super) fn tone_packets(hz: u16, seconds: usize, first: u16) -> Vec<Vec<u8>> {
+    let tone = mulaw_tone(hz, seconds);
     let rtp = |(n, payload): (u16, &[u8])| {
         let mut packet = vec![0x80, 0];
         packet.extend((first + n).to_be_bytes());
@@ -97,8 +104,5 @@ fn played(folder: &Path, hz: u16, key: &str, first: u16) -> Outcome<Vec<u8>> {
         packet.extend(payload);
         packet
     };
-    let packets: Vec<Vec<u8>> = (0..).zip(tone.chunks_exact(160)).map(rtp).collect();
-    let sealed = srtp::seal(&packets, key, folder)?;
-    let timed = (0..).zip(sealed).map(|(n, packet)| (n * 20_000, packet));
-    Ok(pcap(&timed.collect::<Vec<_>>()))
+    (0..).zip(tone.chunks_exact(160)).map(rtp).collect()
 }

@@ -1,12 +1,14 @@
 //! What is heard before the answer, and keys as tones in the speech, with real peers.
 
+use super::bad_line::pcap;
 use super::capture::Capture;
+use super::music::tone_packets;
 use super::peers::{self, Sipp};
 use super::scenarios::{now, through_the_front, wait};
 use super::sipp::{self, Role};
 use super::surprises::Over;
 use super::{Lab, lab};
-use crate::fail::{Outcome, ensure};
+use crate::fail::{Outcome, While, ensure};
 use std::time::Duration;
 
 /// What is pressed.
@@ -73,4 +75,49 @@ pub(super) fn tones_in_a_carriers_speech_reach_teams_as_keys(lab: &mut Lab) -> O
     let record = lab.tollgate.record(lab.calls)?;
     let keys = record["media"]["a"]["keys"].as_u64();
     ensure(keys == Some(PRESSED.len() as u64), || format!("the record counts {keys:?} keys"))
+}
+
+/// What the forks play, in Hz.
+const MOBILE: u16 = 700;
+const DESK: u16 = lab::CARRIER_TONE;
+
+/// SIPp is both forks of a carrier, which have described early media: the mobile sends, then, when that is silent,
+/// the desk, and answers.
+///
+/// TDR-EM-007, TDR-EM-021, TDR-EM-022.
+pub(super) fn of_two_forks_the_one_that_sends_is_heard(lab: &mut Lab) -> Outcome {
+    let folder = lab.scratch("forks")?;
+    let mut scenario = include_str!("../../peers/forks.xml").to_owned();
+    for (name, hz, seconds) in [("MOBILE", MOBILE, 3), ("DESK", DESK, 5)] {
+        let file = folder.join(format!("{name}.pcap"));
+        let packets = (0..).zip(tone_packets(hz, seconds, 1));
+        let packets: Vec<_> = packets.map(|(n, packet)| (n * 20_000, packet)).collect();
+        std::fs::write(&file, pcap(&packets)).while_(file.display())?;
+        scenario = scenario.replace(&format!("@{name}@"), &file.display().to_string());
+    }
+    let capture = Capture::start(&folder)?;
+    let carrier = Sipp::plays(&folder, "forks", &scenario, lab::CARRIER, Over::Udp, None)?;
+    let mut user = peers::user(&folder)?;
+    user.command("dial", &through_the_front(lab::CARRIER_NUMBER))?;
+    lab.calls += 1;
+    user.wait_for("CALL_PROGRESS")?;
+    wait(Duration::from_secs(9));
+    let silent = now()?;
+    user.wait_for("CALL_ESTABLISHED")?;
+    let answered = now()?;
+    wait(Duration::from_secs(2));
+    user.command("hangup", "")?;
+    user.wait_for("CALL_CLOSED")?;
+    carrier.completes()?;
+    lab.tollgate.is_empty_again()?;
+    let trace = capture.stop()?;
+    let to_user = |since| trace.sealed_audio(lab::BORDER, lab::USER, since);
+    to_user(0.0)?.first(2.0).must_be(MOBILE, "what the caller hears first")?;
+    to_user(silent)?.first(1.5).must_be(DESK, "what it hears when the mobile has stopped")?;
+    to_user(answered)?.must_be(DESK, "what it hears after the answer")?;
+    let heard = trace.rtp(lab::BORDER, lab::USER).count();
+    // Three seconds of the one, then the other from its second or third packet on to the end of the call.
+    ensure((300..400).contains(&heard), || format!("{heard} packets to the caller"))?;
+    let progress = trace.sip(lab::FRONT, lab::USER).filter(|it| it.starts_with("SIP/2.0 183 "));
+    ensure(progress.count() == 1, || "the caller was told of more than one description".to_owned())
 }

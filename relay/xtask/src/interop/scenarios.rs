@@ -68,6 +68,10 @@ const CALLS: &[Plain] = &[
         super::music::music_from_teams_comes_from_another_source_under_another_key,
     ),
     (
+        "of_two_forks_the_one_that_sends_is_heard",
+        super::ringing::of_two_forks_the_one_that_sends_is_heard,
+    ),
+    (
         "a_teams_user_hears_our_ringing_and_its_keys_become_tones",
         super::ringing::a_teams_user_hears_our_ringing_and_its_keys_become_tones,
     ),
