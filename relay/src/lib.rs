@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 mod demo;
 mod dns;
+mod emulation;
 pub mod explained;
 mod hook;
 mod http;

@@ -79,8 +79,7 @@ impl World {
             local: who.address(),
             health: Health::Up,
         });
-        let tenants = [CONTOSO, FABRIKAM, NODE]
-            .map(|fqdn| Tenant { fqdn: fqdn.into(), address: Who::Sip.ours() });
+        let tenants = [CONTOSO, FABRIKAM, NODE].map(|fqdn| Tenant::new(fqdn, Who::Sip.ours()));
         let mut teams = Teams::new(endpoints.into(), tenants.into(), teams);
         vary_teams(&mut teams);
         let media = Ipv4Addr::new(52, 115, 0, 9).into();

@@ -2,22 +2,26 @@
 
 use crate::agenda::Agenda;
 use crate::call::{Call, State};
-use crate::core::{Asked, Core};
+use crate::chain::Link;
+use crate::core::{Asked, Core, Wanted};
+use crate::deed::Deeds;
 use crate::io::{CallId, Event, Input, Output};
 use crate::judge::Heard;
 use crate::ladder::Step;
+use crate::location::Pidf;
 use crate::options::{self, Probes};
 use crate::persona::{Persona, user_of};
 use crate::reinvite::Wish;
 use crate::sound::MediaPlan;
 use crate::strict::{self, Violation};
 use crate::teams::{Health, Teams};
-use crate::{Behaviour, Carrier, Hop, gate, placing, taking};
+use crate::{Behaviour, Carrier, Hop, gate, placing, strict_transfer, taking};
 use bytes::Bytes;
 use media::Now;
 use rand_chacha::ChaCha20Rng;
+use sdp::Direction;
 use sip_core::transaction::{self, ClientId, ServerId};
-use sip_core::{Message, Method, Request, Response};
+use sip_core::{Message, Method, Name, Request, Response};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -27,8 +31,10 @@ const MAX_KEPT: usize = 10_000;
 
 /// One side of the border: a carrier, or Teams.
 pub struct Agent {
-    core: Core,
-    calls: BTreeMap<CallId, Call>,
+    pub(crate) core: Core,
+    pub(crate) calls: BTreeMap<CallId, Call>,
+    /// Calls of Teams that wait for, or are joined with, another of its calls.
+    pub(crate) links: Vec<Link>,
     agenda: Agenda<CallId>,
     probes: Probes,
     last_call: u64,
@@ -51,6 +57,21 @@ pub struct Dial {
     pub talk: Option<Duration>,
     /// The call of this agent whose place it takes (RFC 3891).
     pub replaces: Option<CallId>,
+    /// Whether the caller's number is withheld.
+    pub anonymous: bool,
+    /// For Teams: the user who forwards the call, and pays for it.
+    pub on_behalf_of: Option<String>,
+    /// For Teams: an emergency call, with the caller's location at this place of the body.
+    pub location: Option<Pidf>,
+    /// The direction it begins with, if not both ways (TDR-HLD-008).
+    pub direction: Option<Direction>,
+    /// For Teams: the host of the Request-URI, if it is not the trunk: a border controller behind it
+    /// (TDR-IN-004).
+    pub host: Option<String>,
+    /// Further headers of the INVITE.
+    pub headers: Vec<(String, String)>,
+    /// What it does once it is up.
+    pub deeds: Deeds,
 }
 
 /// Why a call cannot be placed.
@@ -82,6 +103,7 @@ impl Agent {
         Self {
             core: Core::new(persona, media, rng),
             calls: BTreeMap::new(),
+            links: Vec::new(),
             agenda: Agenda::new(),
             probes: Probes::new(),
             last_call: 0,
@@ -99,6 +121,7 @@ impl Agent {
                     });
                 }
             }
+            Input::Shown { flow, names } => self.core.show(flow, names),
             Input::SendFailed { client } => self.core.layer.transport_failed(now.mono, client),
         }
         self.settle(now);
@@ -128,15 +151,25 @@ impl Agent {
 
     /// Places a call.
     pub fn call(&mut self, now: Now, dial: &Dial) -> Result<CallId, Unable> {
-        let id = self.fresh_id();
         let named = |id: CallId| self.calls.get(&id)?.named().ok_or(()).ok();
         let replaces = match dial.replaces {
             Some(id) => Some(named(id).ok_or(Unable::NotUp)?),
             None => None,
         };
+        let id = self.call_for(now, dial, replaces)?;
+        self.settle(now);
+        Ok(id)
+    }
+
+    pub(crate) fn call_for(
+        &mut self,
+        now: Now,
+        dial: &Dial,
+        replaces: Option<String>,
+    ) -> Result<CallId, Unable> {
+        let id = self.fresh_id();
         let call = placing::place(&mut self.core, now, id, dial, replaces)?;
         self.keep(id, call);
-        self.settle(now);
         Ok(id)
     }
 
@@ -154,6 +187,18 @@ impl Agent {
     /// Takes a call off hold; whether it is in a state for that.
     pub fn resume(&mut self, now: Now, call: CallId) -> bool {
         self.change(now, call, Wish::Resume)
+    }
+
+    /// Puts a call on hold with music from another source (TDR-HLD-003); whether it is in a state for
+    /// that.
+    pub fn music(&mut self, now: Now, call: CallId) -> bool {
+        self.change(now, call, Wish::Music)
+    }
+
+    /// Lets media of a call go on from another source, as a conference does that takes it over;
+    /// whether it is in a state for that.
+    pub fn relocate(&mut self, now: Now, call: CallId) -> bool {
+        self.change(now, call, Wish::Move)
     }
 
     /// Begins ICE anew on a call; whether it is in a state for that.
@@ -181,9 +226,22 @@ impl Agent {
         to: &str,
         consulted: Option<CallId>,
     ) -> bool {
-        let done = self.with(call, |core, call| call.refer(core, now, to, consulted));
+        let done = self.with(call, |core, call| call.refer(core, now, to, consulted, false));
         self.settle(now);
         done.unwrap_or(false)
+    }
+
+    /// The same, and hangs up soon after the 202, as Microsoft does on a blind transfer.
+    pub fn transfer_hastily(&mut self, now: Now, call: CallId, to: &str) -> bool {
+        let done = self.with(call, |core, call| call.refer(core, now, to, None, true));
+        self.settle(now);
+        done.unwrap_or(false)
+    }
+
+    /// Another client of the same user takes a call's place: INVITE with Replaces.
+    pub fn replace(&mut self, now: Now, call: CallId) {
+        self.core.wanted.push_back(Wanted::Replace { of: call });
+        self.settle(now);
     }
 
     /// Ends a call, whatever its state: BYE if it is up, CANCEL if we called, 603 if we are called.
@@ -192,10 +250,30 @@ impl Agent {
         self.settle(now);
     }
 
-    /// Sets how an endpoint of Teams is from now on.
+    /// Ends all calls.
+    pub fn hang_up_all(&mut self, now: Now) {
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.with(call, |core, call| call.hang_up(core, now));
+        }
+        self.settle(now);
+    }
+
+    /// Sets the headers that INVITEs and their answers carry from now on ([`crate::Manner::headers`]).
+    pub fn set_headers(&mut self, headers: Vec<(String, String)>) {
+        if let Persona::Teams(teams) = &mut self.core.persona {
+            teams.manner.headers = headers;
+        }
+    }
+
+    /// Sets how an endpoint of Teams is from now on; the first label of its name will do.
     pub fn set_health(&mut self, fqdn: &str, health: Health) {
         if let Persona::Teams(teams) = &mut self.core.persona {
-            let named = teams.endpoints.iter_mut().filter(|e| e.fqdn.eq_ignore_ascii_case(fqdn));
+            let is_it = |e: &&mut crate::Endpoint| {
+                let label = e.fqdn.split('.').next().unwrap_or_default();
+                e.fqdn.eq_ignore_ascii_case(fqdn) || label.eq_ignore_ascii_case(fqdn)
+            };
+            let named = teams.endpoints.iter_mut().filter(is_it);
             named.for_each(|endpoint| endpoint.health = health);
         }
     }
@@ -237,6 +315,16 @@ impl Agent {
         self.core.layer.len()
     }
 
+    /// Takes the messages so far out, so that a side that runs for long does not keep them.
+    pub fn take_steps(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.core.steps.list)
+    }
+
+    /// Takes the violations so far out.
+    pub fn take_violations(&mut self) -> Vec<Violation> {
+        std::mem::take(&mut self.core.violations)
+    }
+
     /// The messages so far.
     pub fn steps(&self) -> &[Step] {
         self.core.steps()
@@ -270,7 +358,11 @@ impl Agent {
         }
     }
 
-    fn with<T>(&mut self, id: CallId, act: impl FnOnce(&mut Core, &mut Call) -> T) -> Option<T> {
+    pub(crate) fn with<T>(
+        &mut self,
+        id: CallId,
+        act: impl FnOnce(&mut Core, &mut Call) -> T,
+    ) -> Option<T> {
         let call = self.calls.get_mut(&id)?;
         let result = act(&mut self.core, call);
         self.agenda.set(id, call.due());
@@ -296,8 +388,14 @@ impl Agent {
 
     /// Lets the transactions' events have their effect, until nothing moves.
     fn settle(&mut self, now: Now) {
-        while let Some(event) = self.core.layer.poll_event() {
-            self.event(now, event);
+        loop {
+            while let Some(event) = self.core.layer.poll_event() {
+                self.event(now, event);
+            }
+            if self.core.wanted.is_empty() && self.core.news.is_empty() {
+                break;
+            }
+            self.follow(now);
         }
         self.core.transmit(now.mono);
     }
@@ -337,16 +435,20 @@ impl Agent {
             self.core.dialogs.get(&(dialog.call_id, dialog.local_tag)).copied()
         };
         let seen = id.and_then(|id| self.calls.get(&id));
-        let faults = strict::request(&self.core.persona, hop, &request, seen);
+        let mut faults = strict::request(&self.core, hop, &request, seen);
+        faults.extend(strict_transfer::invite(&self.core, &request));
         let message = Message::Request(request.clone());
         self.core.blame(now.mono, &faults, &message);
-        if let Some((status, text)) = strict::refusal(&self.core.persona, &faults) {
+        if let Some((status, said)) = strict::refusal(&self.core.persona, &faults) {
             if request.method == Method::Options {
                 let host = request.headers.contact().map(|c| crate::persona::host_of(&c));
                 let host = host.unwrap_or_default();
                 self.core.emit(Event::OptionsReceived { host, status });
             }
-            return self.core.answer(now.mono, server, &request, status, Some(text));
+            return self.core.answer(now.mono, server, &request, status, Some(said));
+        }
+        if self.is_too_short(&request) {
+            return self.core.answer(now.mono, server, &request, 422, None);
         }
         let in_dialog = request.headers.to().tag().is_some();
         if (id.is_some() || !in_dialog) && gate::stops(&mut self.core, now, server, &request) {
@@ -362,6 +464,7 @@ impl Agent {
             (Method::Invite, false, _) => {
                 let id = self.fresh_id();
                 if let Some(call) = taking::take(&mut self.core, now, id, server, hop, &request) {
+                    strict_transfer::use_up(&mut self.core, &request);
                     self.keep(id, call);
                 }
             }
@@ -392,6 +495,16 @@ impl Agent {
         }
     }
 
+    /// Whether an INVITE names a session interval below Microsoft's least (TDR-DLG-032).
+    fn is_too_short(&self, request: &Request) -> bool {
+        let Persona::Teams(teams) = &self.core.persona else { return false };
+        let Some(value) = request.headers.get(Name::SessionExpires) else { return false };
+        let digits = value.split(|octet| !octet.is_ascii_digit()).next().unwrap_or_default();
+        let interval = std::str::from_utf8(digits).ok().and_then(|it| it.parse::<u32>().ok());
+        request.method == Method::Invite
+            && interval.is_some_and(|interval| interval < teams.manner.min_se_s)
+    }
+
     fn is_draining(&self, local: SocketAddr) -> bool {
         match &self.core.persona {
             Persona::Carrier(_) => false,
@@ -404,8 +517,10 @@ impl Agent {
     fn response(&mut self, now: Now, client: ClientId, response: &Response) {
         let Some(asked) = self.core.asked.get(&client).cloned() else { return };
         let call = match &asked {
-            Asked::Invite(id) | Asked::Reinvite(id) | Asked::Update(id) => self.calls.get_mut(id),
-            Asked::Bye | Asked::Prack | Asked::Refer(_) | Asked::Options { .. } => None,
+            Asked::Invite(id) | Asked::Reinvite(id) | Asked::Update(id) | Asked::Refer(id) => {
+                self.calls.get_mut(id)
+            }
+            Asked::Bye | Asked::Prack | Asked::Options { .. } => None,
         };
         let faults = strict::response(&self.core.persona, response, call);
         self.core.blame(now.mono, &faults, &Message::Response(response.clone()));
@@ -425,6 +540,9 @@ impl Agent {
             Asked::Options { host } => options::answered(&mut self.core, host, response),
             Asked::Refer(id) if response.status >= 300 => {
                 self.with(id, |_, call| call.refer_refused());
+            }
+            Asked::Refer(id) if response.status >= 200 => {
+                self.with(id, |_, call| call.refer_accepted(now));
             }
             Asked::Bye | Asked::Prack | Asked::Refer(_) => {}
         }

@@ -1,11 +1,13 @@
 //! One call of an agent, from INVITE to BYE.
 
 use crate::Hop;
-use crate::core::{Asked, Core};
+use crate::core::{Asked, Core, Wanted};
+use crate::deed::{AGAIN, Deed, Deeds, schedule};
 use crate::io::{CallId, Event};
 use crate::mp_sdp::Role;
 use crate::placing::Calling;
 use crate::reinvite::{Change, Wish};
+use crate::script::Fork;
 use crate::sound::Sound;
 use crate::taking::Incoming;
 use crate::teams::Dress;
@@ -19,6 +21,7 @@ use sip_core::transaction::{ClientId, ServerId};
 use sip_core::usage::prack;
 use sip_core::usage::session_timer::SessionTimer;
 use sip_core::{Dialog, Headers, Method, Name, Request, Response};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 pub(crate) struct Call {
@@ -44,6 +47,11 @@ pub(crate) struct Call {
     pub(crate) early: Option<Dialog>,
     /// The reliable responses to an INVITE that we got.
     pub(crate) reliable: Option<prack::Uas>,
+    /// What it does once it is up.
+    pub(crate) deeds: Deeds,
+    /// The user at our end, and the one at the far end.
+    pub(crate) ours: String,
+    pub(crate) theirs: String,
 }
 
 /// What the far side has said so far, to find out whether it keeps to it.
@@ -55,6 +63,8 @@ pub(crate) struct Seen {
     pub(crate) to_tag: Option<Bytes>,
     /// Its last description.
     pub(crate) sdp: Option<Bytes>,
+    /// It says that it understands REFER.
+    pub(crate) allows_refer: bool,
 }
 
 pub(crate) enum State {
@@ -77,6 +87,10 @@ pub(crate) struct Up {
     pub(crate) transfer: Option<Transfer>,
     /// Whether the dialog's Call-ID is ours.
     pub(crate) owner: bool,
+    /// What is still to be done.
+    pub(crate) deeds: VecDeque<(Instant, Deed)>,
+    /// When to repeat our description.
+    pub(crate) refresh_at: Option<Instant>,
 }
 
 impl Up {
@@ -87,7 +101,16 @@ impl Up {
         owner: bool,
     ) -> Self {
         let hang_up_at = talk.map(|talk| now.mono + talk);
-        Self { dialog, hang_up_at, change: None, retry: None, transfer: None, owner }
+        Self {
+            dialog,
+            hang_up_at,
+            change: None,
+            retry: None,
+            transfer: None,
+            owner,
+            deeds: VecDeque::new(),
+            refresh_at: None,
+        }
     }
 }
 
@@ -126,7 +149,7 @@ impl Call {
             call_id,
             tag,
             negotiation,
-            dress: Dress::new(&mut core.rng),
+            dress: core.persona.new_dress(&mut core.rng),
             sound,
             flows: None,
             on_hold: false,
@@ -134,19 +157,23 @@ impl Call {
             session: SessionTimer::new(core.persona.abilities().and_then(|it| it.session)),
             early: None,
             reliable: None,
+            deeds: Deeds::new(),
+            ours: String::new(),
+            theirs: String::new(),
         })
     }
 
     /// When to call [`Self::run`].
     pub(crate) fn due(&self) -> Option<Instant> {
         let own = match &self.state {
-            State::Calling(calling) => calling.cancel_at,
+            State::Calling(calling) => calling.cancel_at.into_iter().chain(calling.patience).min(),
             State::Incoming(incoming) => {
                 let repeat = self.reliable.as_ref().and_then(prack::Uas::due);
                 incoming.acts.front().map(|(at, _)| *at).into_iter().chain(repeat).min()
             }
             State::Up(up) => {
                 let own = up.hang_up_at.into_iter().chain(up.retry.map(|(at, _)| at));
+                let own = own.chain(up.deeds.front().map(|(at, _)| *at)).chain(up.refresh_at);
                 own.chain(self.session.poll_timeout()).min()
             }
             State::Over => None,
@@ -158,6 +185,11 @@ impl Call {
     pub(crate) fn run(&mut self, core: &mut Core, now: Now) {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now.mono);
         match &mut self.state {
+            State::Calling(calling) if due(calling.patience) => {
+                calling.patience = None;
+                core.blame_for_patience(now.mono);
+                self.hang_up(core, now);
+            }
             State::Calling(calling) if due(calling.cancel_at) => self.hang_up(core, now),
             State::Incoming(_) => {
                 self.repeat(core, now);
@@ -169,17 +201,76 @@ impl Call {
                     self.change(core, now, wish);
                 }
                 self.keep_session(core, now);
+                self.do_deeds(core, now);
             }
             _ => {}
         }
         self.sound.run(now, &mut core.outputs);
     }
 
+    /// What is to be done from the answer on.
+    pub(crate) fn begin_deeds(&mut self, core: &Core, now: Now) {
+        let State::Up(up) = &mut self.state else { return };
+        up.deeds = schedule(now.mono, &self.deeds);
+        up.refresh_at = core.persona.refresh_every().map(|every| now.mono + every);
+    }
+
+    fn do_deeds(&mut self, core: &mut Core, now: Now) {
+        let State::Up(up) = &mut self.state else { return };
+        if up.refresh_at.is_some_and(|at| at <= now.mono) {
+            up.refresh_at = core.persona.refresh_every().map(|every| now.mono + every);
+            self.change(core, now, Wish::Refresh);
+        }
+        let State::Up(up) = &mut self.state else { return };
+        let due = up.deeds.front().is_some_and(|(at, _)| *at <= now.mono);
+        let Some((_, deed)) = due.then(|| up.deeds.pop_front()).flatten() else { return };
+        let done = match &deed {
+            Deed::Hold => self.change(core, now, Wish::Hold),
+            Deed::Music => self.change(core, now, Wish::Music),
+            Deed::Resume => self.change(core, now, Wish::Resume),
+            Deed::Refresh => self.change(core, now, Wish::Refresh),
+            Deed::Move => self.change(core, now, Wish::Move),
+            Deed::Restart => self.change(core, now, Wish::Restart),
+            Deed::Transfer { to, hasty } => self.refer(core, now, to, None, *hasty),
+            Deed::Replace => {
+                core.wanted.push_back(Wanted::Replace { of: self.id });
+                true
+            }
+            Deed::HangUp => {
+                self.hang_up(core, now);
+                true
+            }
+        };
+        if let (false, State::Up(up)) = (done, &mut self.state) {
+            up.deeds.push_front((now.mono + AGAIN, deed));
+        }
+    }
+
+    /// Rings for a call that waits for another.
+    pub(crate) fn ring(&mut self, core: &mut Core, now: Now) {
+        if matches!(&self.state, State::Incoming(incoming) if !incoming.rung) {
+            self.signal(core, now, 180, Fork::Winner);
+        }
+    }
+
+    /// CANCEL for a client that was slower (TDR-DLG-042), BYE if it was not.
+    pub(crate) fn answered_elsewhere(&mut self, core: &mut Core, now: Now) {
+        match &mut self.state {
+            State::Calling(calling) => {
+                (calling.cancel_at, calling.patience) = (None, None);
+                calling.cancelled = true;
+                let reason = "SIP;cause=200;text=\"Call completed elsewhere\"";
+                core.layer.cancel(now.mono, calling.client, Some(reason.into()));
+            }
+            _ => self.hang_up(core, now),
+        }
+    }
+
     /// Ends the call, whatever its state: BYE, CANCEL or 603.
     pub(crate) fn hang_up(&mut self, core: &mut Core, now: Now) {
         match &mut self.state {
             State::Calling(calling) => {
-                calling.cancel_at = None;
+                (calling.cancel_at, calling.patience) = (None, None);
                 calling.cancelled = true;
                 let reason = core.farewell();
                 core.layer.cancel(now.mono, calling.client, Some(reason.into()));
@@ -244,6 +335,7 @@ impl Call {
     /// Our answer to an INVITE, with our description.
     pub(crate) fn reply(
         &self,
+        core: &Core,
         request: &Request,
         status: u16,
         tag: &[u8],
@@ -251,6 +343,7 @@ impl Call {
     ) -> Response {
         let mut response = Response::to(request, status, Some(tag));
         response.headers.push(Name::Contact, self.contact.clone());
+        core.persona.extend(&mut response.headers);
         if !body.is_empty() {
             response.set_body("application/sdp", body.clone());
         }
@@ -266,7 +359,7 @@ impl Call {
         request: &Request,
         body: &Bytes,
     ) {
-        let mut response = self.reply(request, 200, &self.tag, body);
+        let mut response = self.reply(core, request, 200, &self.tag, body);
         self.session.answer(now.mono, &request.headers, &mut response.headers);
         core.respond(now.mono, server, response);
     }

@@ -71,6 +71,8 @@ impl Carrier {
             from: format!("<sip:{from}@{};user=phone>", self.local),
             to: format!("<sip:{to}@{sbc};user=phone>"),
             contact: self.contact(&hop, from),
+            further: Vec::new(),
+            routed: false,
             hop,
         }
     }

@@ -1,9 +1,11 @@
 //! What all calls of an agent share: its personality, transactions, randomness, ports and outputs.
 
+use crate::deed::Forward;
 use crate::io::{CallId, Event, Output};
 use crate::ladder::Steps;
 use crate::persona::Persona;
 use crate::sound::{MediaPlan, Sound};
+use crate::strict::Said;
 use crate::strict::{Fault, Violation};
 use crate::{Hop, ladder};
 use bytes::Bytes;
@@ -12,11 +14,15 @@ use rand_core::RngCore;
 use sip_core::auth::Guard;
 use sip_core::transaction::{ClientId, Layer, ServerId};
 use sip_core::{Message, Name, Request, Response};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
 /// Transactions held at once: enough for some thousand calls in setup.
 const TRANSACTIONS_MAX: usize = 20_000;
+/// Transfers whose words are remembered: those of calls that are up, and some.
+const REFERRED_MAX: usize = 1000;
+/// Connections whose certificate is remembered; the oldest go first.
+const SHOWN_MAX: usize = 4000;
 /// Violations that are kept; one is enough to fail a test.
 const MAX_VIOLATIONS: usize = 1000;
 
@@ -33,11 +39,39 @@ pub(crate) struct Core {
     pub(crate) dialogs: HashMap<(Bytes, Bytes), CallId>,
     /// Media port to call: RTP and RTCP.
     pub(crate) ports: HashMap<u16, CallId>,
-    free: VecDeque<u16>,
+    pub(crate) free: VecDeque<u16>,
+    /// What calls want that only the agent can do.
+    pub(crate) wanted: VecDeque<Wanted>,
+    /// Events that the agent itself has not looked at yet.
+    pub(crate) news: VecDeque<Event>,
+    /// Transfers that were asked for: what comes of them is called by these words.
+    pub(crate) referred: VecDeque<Referred>,
+    /// The names in the certificate that the far side of a connection has shown.
+    pub(crate) shown: BTreeMap<u64, Vec<String>>,
     pub(crate) steps: Steps,
     pub(crate) violations: Vec<Violation>,
     /// Who may come in, once somebody was asked.
     pub(crate) guard: Option<Guard>,
+}
+
+/// What a call wants that only the agent can do.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// Call this number as well.
+    Forward { of: CallId, forward: Forward },
+    /// A client takes the place of this call.
+    Replace { of: CallId },
+}
+
+/// A transfer that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Referred {
+    /// The URI in Refer-To.
+    pub(crate) target: Bytes,
+    /// Referred-By, to come back octet by octet.
+    pub(crate) by: Bytes,
+    /// A call has come of it.
+    pub(crate) used: bool,
 }
 
 /// What a request of ours was for.
@@ -65,6 +99,10 @@ impl Core {
             ports: HashMap::new(),
             free: plan.rtp_ports.iter().copied().filter(|port| *port < u16::MAX).collect(),
             plan,
+            wanted: VecDeque::new(),
+            news: VecDeque::new(),
+            referred: VecDeque::new(),
+            shown: BTreeMap::new(),
             steps: Steps::default(),
             violations: Vec::new(),
             guard: None,
@@ -72,23 +110,53 @@ impl Core {
     }
 
     pub(crate) fn emit(&mut self, event: Event) {
+        self.news.push_back(event.clone());
         self.outputs.push_back(Output::Event(event));
     }
 
     /// Takes a pair of ports; the one longest free, so that packets of the last call are no strays
     /// of the next.
     pub(crate) fn open_sound(&mut self, call: CallId) -> Option<Sound> {
-        let port = self.free.pop_front()?;
-        self.ports.insert(port, call);
-        self.ports.insert(port + 1, call);
+        let port = self.further_port(call)?;
         Some(Sound::new(port, &self.plan, &mut self.rng))
     }
 
     pub(crate) fn close_sound(&mut self, sound: &mut Sound) {
         sound.stop();
-        if self.ports.remove(&sound.rtp_port).is_some() {
-            self.ports.remove(&(sound.rtp_port + 1));
-            self.free.push_back(sound.rtp_port);
+        self.give_back(sound.rtp_port);
+        if let Some(port) = sound.moving_to.take() {
+            self.give_back(port);
+        }
+    }
+
+    /// Takes a pair of ports for a call that has one.
+    pub(crate) fn further_port(&mut self, call: CallId) -> Option<u16> {
+        let port = self.free.pop_front()?;
+        self.ports.insert(port, call);
+        self.ports.insert(port + 1, call);
+        Some(port)
+    }
+
+    pub(crate) fn give_back(&mut self, port: u16) {
+        if self.ports.remove(&port).is_some() {
+            self.ports.remove(&(port + 1));
+            self.free.push_back(port);
+        }
+    }
+
+    /// The far side of a connection has shown a certificate with these names.
+    pub(crate) fn show(&mut self, flow: u64, names: Vec<String>) {
+        self.shown.insert(flow, names);
+        if self.shown.len() > SHOWN_MAX {
+            self.shown.pop_first();
+        }
+    }
+
+    /// Remembers a transfer that is asked for.
+    pub(crate) fn refers(&mut self, target: Bytes, by: Bytes) {
+        self.referred.push_back(Referred { target, by, used: false });
+        if self.referred.len() > REFERRED_MAX {
+            self.referred.pop_front();
         }
     }
 
@@ -158,7 +226,7 @@ impl Core {
         server: ServerId,
         request: &Request,
         status: u16,
-        text: Option<&str>,
+        text: Option<Said>,
     ) {
         let tag = self.token();
         let tag = self.persona.tags_answer(request).then_some(tag.as_bytes());
@@ -176,8 +244,14 @@ impl Core {
         }
     }
 
+    pub(crate) fn blame_for_patience(&mut self, now: Instant) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            self.violations.push(Violation::nothing_heard(now));
+        }
+    }
+
     pub(crate) fn blame(&mut self, now: Instant, faults: &[Fault], message: &Message) {
-        let room = MAX_VIOLATIONS - self.violations.len();
+        let room = MAX_VIOLATIONS.saturating_sub(self.violations.len());
         let found = faults.iter().take(room).map(|fault| Violation::new(now, fault, message));
         self.violations.extend(found);
     }

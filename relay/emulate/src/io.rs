@@ -29,6 +29,13 @@ pub enum Input {
         /// The datagram.
         octets: Bytes,
     },
+    /// The far side of a connection has shown a certificate.
+    Shown {
+        /// The connection, as in [`Hop::flow`].
+        flow: u64,
+        /// The DNS names in it.
+        names: Vec<String>,
+    },
     /// A request could not be sent.
     SendFailed {
         /// The transaction that [`Output::Send`] named.
@@ -71,6 +78,16 @@ pub enum Event {
         /// The user part of From.
         from: String,
         /// The user part of the Request-URI.
+        to: String,
+    },
+    /// A call was placed that nobody asked for: a number that a user's calls go to, or a client that
+    /// takes the place of another.
+    Placed {
+        /// The call.
+        call: CallId,
+        /// The calling number.
+        from: String,
+        /// The called number.
         to: String,
     },
     /// The far side of our call rings (180).

@@ -11,8 +11,8 @@ use sip_core::transaction::ServerId;
 use sip_core::{Request, Response};
 use std::time::Instant;
 
-/// Whom an endpoint of Teams probes: indices of endpoint and tenant.
-type Probe = (usize, usize);
+/// Whom which of Teams' proxies probes: indices of endpoint, tenant and region.
+type Probe = (usize, usize, usize);
 
 /// When to send OPTIONS next.
 #[derive(Debug)]
@@ -45,11 +45,13 @@ impl Probes {
         if let Persona::Teams(teams) = &core.persona {
             let endpoint = teams.endpoints.iter().position(|e| e.local == hop.local);
             let tenant = teams.tenants.iter().position(|t| t.fqdn == host);
-            if let Some(probe) = endpoint.zip(tenant)
-                && !self.known.contains(&probe)
-            {
-                self.known.push(probe);
-                self.agenda.set(probe, Some(now.mono));
+            for region in 0..teams.manner.regions.len() {
+                if let Some((endpoint, tenant)) = endpoint.zip(tenant)
+                    && !self.known.contains(&(endpoint, tenant, region))
+                {
+                    self.known.push((endpoint, tenant, region));
+                    self.agenda.set((endpoint, tenant, region), Some(now.mono));
+                }
             }
         }
         core.emit(Event::OptionsReceived { host, status: 200 });
@@ -60,15 +62,19 @@ impl Probes {
         while let Some(probe) = self.agenda.pop_due(now.mono) {
             let (token, tag) = (core.token(), core.token());
             let Persona::Teams(teams) = &core.persona else { return };
-            let (Some(endpoint), Some(tenant)) =
-                (teams.endpoints.get(probe.0), teams.tenants.get(probe.1))
-            else {
+            let (Some(endpoint), Some(tenant), Some(region)) = (
+                teams.endpoints.get(probe.0),
+                teams.tenants.get(probe.1),
+                teams.manner.regions.get(probe.2),
+            ) else {
                 continue;
             };
-            let (request, hop) =
-                (Teams::options(tenant, &token, &tag), teams.hop_to(tenant, endpoint.local));
+            let request = Teams::options(tenant, region, &token, &tag);
+            let hop = teams.hop_to(tenant, endpoint.local);
             let (host, up) = (tenant.fqdn.clone(), endpoint.health == Health::Up);
-            self.agenda.set(probe, Some(now.mono + teams.options_every));
+            // Each region has a pace of its own (TDR-OPT-021).
+            let pace = teams.options_every + teams.options_every / 10 * probe.2 as u32;
+            self.agenda.set(probe, Some(now.mono + pace));
             if up {
                 core.request(now.mono, &hop, request, Asked::Options { host });
             }

@@ -2,15 +2,21 @@
 
 use crate::abilities::Abilities;
 use crate::carrier::Carrier;
+use crate::deed::{Deeds, Forward};
+use crate::manner::Style;
 use crate::mp_sdp::Role;
-use crate::script::Behaviour;
+use crate::script::{Behaviour, Script};
+use crate::strict::Said;
 use crate::teams::{Dress, Teams};
 use crate::{Dial, Hop, Transport};
 use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_core::RngCore;
 use sdp::{Ability, Certificate, Direction, IcePolicy, Media, SrtpKey};
-use sip_core::{Method, Name, NameAddr, Request, Response, Uri};
+use sip_core::{Headers, Method, Name, NameAddr, Request, Response, Uri};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) enum Persona {
@@ -25,6 +31,10 @@ pub(crate) struct Opening {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) contact: String,
+    /// Headers that say who calls, beyond From.
+    pub(crate) further: Vec<(String, String)>,
+    /// Whether it comes with a Record-Route that is not usual.
+    pub(crate) routed: bool,
 }
 
 impl Persona {
@@ -39,7 +49,7 @@ impl Persona {
     pub(crate) fn ability(&self) -> Ability {
         match self {
             Self::Carrier(carrier) => carrier.ability,
-            Self::Teams(_) => Ability { one_line: true, ..Ability::srtp() },
+            Self::Teams(_) => Ability::srtp(),
         }
     }
 
@@ -87,26 +97,87 @@ impl Persona {
         }
     }
 
-    pub(crate) fn behaviour(&self, number: &[u8]) -> Behaviour {
+    fn script(&self) -> &Script {
         match self {
-            Self::Carrier(carrier) => carrier.script.find(number),
-            Self::Teams(teams) => teams.script.find(number),
+            Self::Carrier(carrier) => &carrier.script,
+            Self::Teams(teams) => &teams.script,
+        }
+    }
+
+    pub(crate) fn behaviour(&self, number: &[u8]) -> Behaviour {
+        self.script().find(number)
+    }
+
+    pub(crate) fn deeds(&self, number: &[u8]) -> Deeds {
+        self.script().find_deeds(number)
+    }
+
+    /// Where this user's calls go; a carrier forwards nothing itself.
+    pub(crate) fn forward(&self, number: &[u8]) -> Option<Forward> {
+        matches!(self, Self::Teams(_)).then(|| self.script().find_forward(number)).flatten()
+    }
+
+    /// How the next call is written.
+    pub(crate) fn style(&self, rng: &mut ChaCha20Rng) -> Style {
+        match self {
+            Self::Teams(teams) if teams.manner.varied => Style::new(true, rng.next_u32()),
+            _ => Style::default(),
+        }
+    }
+
+    pub(crate) fn new_dress(&self, rng: &mut ChaCha20Rng) -> Dress {
+        Dress::new(rng)
+    }
+
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Carrier(_) => None,
+            Self::Teams(teams) => teams.manner.patience,
+        }
+    }
+
+    pub(crate) fn refresh_every(&self) -> Option<Duration> {
+        match self {
+            Self::Carrier(_) => None,
+            Self::Teams(teams) => teams.manner.refresh_every,
+        }
+    }
+
+    /// Adds what this side says in each INVITE and in its answers to INVITE.
+    pub(crate) fn extend(&self, headers: &mut Headers) {
+        if let Self::Teams(teams) = self {
+            for (name, value) in &teams.manner.headers {
+                headers.push_named(name, value.clone());
+            }
         }
     }
 
     /// `token` is fresh random in hexadecimal, `guid` too.
-    pub(crate) fn opening(&self, dial: &Dial, token: &str, guid: &str) -> Option<Opening> {
+    pub(crate) fn opening(
+        &self,
+        dial: &Dial,
+        token: &str,
+        guid: &str,
+        style: Style,
+    ) -> Option<Opening> {
         match self {
             Self::Carrier(carrier) => Some(carrier.opening(dial)),
-            Self::Teams(teams) => teams.opening(dial, token, guid),
+            Self::Teams(teams) => teams.opening(dial, token, guid, style),
         }
     }
 
     /// Our Contact in answers to an INVITE that came on `hop`.
-    pub(crate) fn contact(&self, hop: &Hop, user: &str, token: &str, guid: &str) -> String {
+    pub(crate) fn contact(
+        &self,
+        hop: &Hop,
+        user: &str,
+        token: &str,
+        guid: &str,
+        style: Style,
+    ) -> String {
         match self {
             Self::Carrier(carrier) => carrier.contact(hop, user),
-            Self::Teams(_) => Teams::contact(token, guid),
+            Self::Teams(_) => Teams::contact(token, guid, style),
         }
     }
 
@@ -156,10 +227,10 @@ impl Persona {
     }
 
     /// Says why a request was refused, in a Reason header.
-    pub(crate) fn explain(&self, response: &mut Response, guid: &str, text: Option<&str>) {
+    pub(crate) fn explain(&self, response: &mut Response, guid: &str, said: Option<Said>) {
         match self {
             Self::Carrier(_) => {}
-            Self::Teams(_) => Teams::explain(response, guid, text),
+            Self::Teams(teams) => teams.explain(response, guid, said),
         }
     }
 
@@ -176,6 +247,14 @@ impl Persona {
         match self {
             Self::Carrier(_) => body.clone(),
             Self::Teams(teams) => teams.dress(body, role, dress),
+        }
+    }
+
+    /// The far side's answer to our description `ours`, as our negotiation knows it.
+    pub(crate) fn understand(&self, ours: Option<&Bytes>, answer: &Bytes) -> Bytes {
+        match (self, ours) {
+            (Self::Teams(_), Some(ours)) => crate::mp_sdp::understand(ours, answer),
+            _ => answer.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::call::{Call, State, Up};
 use crate::core::{Asked, Core};
 use crate::io::{CallId, Event};
 use crate::mp_sdp::Role;
-use crate::{Dial, Unable, reliable};
+use crate::{Dial, Unable, location, reliable};
 use bytes::Bytes;
 use media::Now;
 use sip_core::transaction::ClientId;
@@ -18,6 +18,8 @@ pub(crate) struct Calling {
     invite: Request,
     pub(crate) cancel_at: Option<Instant>,
     pub(crate) cancelled: bool,
+    /// When the far side must have said more than 100 (TDR-FO-012).
+    pub(crate) patience: Option<Instant>,
     talk: Option<Duration>,
     early: bool,
     reliable: Uac,
@@ -34,11 +36,16 @@ pub(crate) fn place(
     replaces: Option<String>,
 ) -> Result<Call, Unable> {
     let (call_id, guid) = (core.token(), core.guid());
-    let opening = core.persona.opening(dial, &call_id, &guid).ok_or(Unable::UnknownTenant)?;
+    let style = core.persona.style(&mut core.rng);
+    let opening = core.persona.opening(dial, &call_id, &guid, style);
+    let opening = opening.ok_or(Unable::UnknownTenant)?;
     let call_id = Bytes::from(call_id);
     let mut call = Call::open(core, id, opening.hop, opening.contact, call_id, State::Over)
         .ok_or(Unable::NoPort)?;
     call.seen.host = dial.tenant.to_ascii_lowercase();
+    call.dress.style = style;
+    call.deeds.clone_from(&dial.deeds);
+    (call.ours, call.theirs) = (dial.from.clone(), dial.to.clone());
 
     let mut invite = Request::new(Method::Invite, opening.uri);
     let headers = &mut invite.headers;
@@ -53,11 +60,32 @@ pub(crate) fn place(
         headers.push(Name::Replaces, replaces);
         headers.push(Name::Require, "replaces");
     }
+    for (name, value) in &opening.further {
+        headers.push_named(name, value.clone());
+    }
+    core.persona.extend(headers);
+    for (name, value) in &dial.headers {
+        headers.push_named(name, value.clone());
+    }
+    if opening.routed {
+        headers.push(Name::RecordRoute, crate::Teams::route());
+    }
     reliable::announce(core, headers);
     call.session.offer(headers);
     if !core.persona.abilities().is_some_and(|abilities| abilities.offerless) {
-        let offer = call.negotiation.make_offer(&core.persona.offers());
-        invite.set_body("application/sdp", core.persona.dress(&offer, Role::Offer, &call.dress));
+        let mut media = core.persona.offers();
+        media.direction = dial.direction.unwrap_or(media.direction);
+        let offer = call.negotiation.make_offer(&media);
+        call.dress.remember(&offer);
+        let offer = core.persona.dress(&offer, Role::Offer, &call.dress);
+        match dial.location {
+            None => invite.set_body("application/sdp", offer),
+            Some(order) => {
+                invite.headers.push(Name::Geolocation, location::geolocation());
+                invite.headers.push(Name::Priority, "emergency");
+                invite.set_body(location::content_type(), location::body(&offer, order));
+            }
+        }
         call.sound.expect_checks(call.negotiation.ice_offered().as_ref());
     }
 
@@ -67,6 +95,7 @@ pub(crate) fn place(
         invite,
         cancel_at: dial.cancel_after.map(|after| now.mono + after),
         cancelled: false,
+        patience: core.persona.patience().map(|patience| now.mono + patience),
         talk: dial.talk,
         early: false,
         reliable: Uac::default(),
@@ -89,7 +118,10 @@ impl Call {
         }
         match (&mut self.state, response.status) {
             (State::Calling(_), 100) => {}
-            (State::Calling(_), 101..=199) => self.provisional(core, now, response),
+            (State::Calling(calling), 101..=199) => {
+                calling.patience = None;
+                self.provisional(core, now, response);
+            }
             (State::Calling(_), 200..=299) => self.accepted(core, now, client, response),
             (State::Calling(_), status) => {
                 self.over(core, Event::Refused { call: self.id, status });
@@ -134,7 +166,8 @@ impl Call {
         if response.body().is_empty() {
             return;
         }
-        let Ok((_, stream)) = self.negotiation.receive_answer(response.body()) else { return };
+        let body = core.persona.understand(self.negotiation.last_local(), response.body());
+        let Ok((_, stream)) = self.negotiation.receive_answer(&body) else { return };
         self.agree(core, now, &stream, Role::Offer, true);
         if let State::Calling(calling) = &mut self.state
             && !std::mem::replace(&mut calling.early, true)
@@ -154,19 +187,17 @@ impl Call {
         let theirs = self.asks_for_offer();
         let ours = theirs.then(|| self.answer_theirs(core, now, response.body())).flatten();
         self.acknowledge(core, now, client, &dialog, cseq, ours);
+        let body = core.persona.understand(self.negotiation.last_local(), response.body());
         let answer = match theirs || response.body().is_empty() {
             // The 183 may have said it all.
             true => self.negotiation.stream().cloned().ok_or(488),
-            false => self
-                .negotiation
-                .receive_answer(response.body())
-                .map(|agreed| agreed.1)
-                .map_err(|_| 488),
+            false => self.negotiation.receive_answer(&body).map(|agreed| agreed.1).map_err(|_| 488),
         };
         match answer {
             Ok(stream) if !cancelled => {
                 self.state = State::Up(Up::new(now, dialog, talk, true));
                 self.session.accepted(now.mono, &response.headers);
+                self.begin_deeds(core, now);
                 core.emit(Event::Answered { call: self.id });
                 self.agree(core, now, &stream, Role::Offer, true);
             }

@@ -21,6 +21,16 @@ pub(crate) enum Wish {
     Refresh,
     /// ICE anew, as when a call moves to another client (TDR-XFR-050).
     Restart,
+    /// On hold with music from another source (TDR-HLD-003).
+    Music,
+    /// From another source, both ways.
+    Move,
+}
+
+impl Wish {
+    const fn moves(self) -> bool {
+        matches!(self, Self::Music | Self::Move)
+    }
 }
 
 /// A re-INVITE under way.
@@ -57,6 +67,9 @@ impl Way {
     /// One that this agent can, by chance.
     fn choose(core: &mut Core, wish: Wish) -> Self {
         let Some(abilities) = core.persona.abilities() else { return Self::Reinvite };
+        if wish.moves() {
+            return Self::Reinvite;
+        }
         let (update, offerless) = (abilities.update, abilities.offerless);
         if !update && !offerless {
             return Self::Reinvite;
@@ -74,15 +87,19 @@ impl Way {
 impl Call {
     /// Sends a re-INVITE; whether the call is in a state for one.
     pub(crate) fn change(&mut self, core: &mut Core, now: Now, wish: Wish) -> bool {
-        let State::Up(up) = &mut self.state else { return false };
-        if up.change.is_some() {
+        if !matches!(&self.state, State::Up(up) if up.change.is_none()) {
             return false;
         }
+        if wish.moves() && !self.begin_move(core) {
+            return false;
+        }
+        let State::Up(up) = &mut self.state else { return false };
         let way = Way::choose(core, wish);
         let last = self.negotiation.last_local_media().cloned();
         let direction = match wish {
             Wish::Hold => core.persona.hold(),
-            Wish::Resume => Direction::SendRecv,
+            Wish::Resume | Wish::Move => Direction::SendRecv,
+            Wish::Music => Direction::SendOnly,
             Wish::Refresh | Wish::Restart => {
                 last.as_ref().map_or(Direction::SendRecv, |media| media.direction)
             }
@@ -92,6 +109,9 @@ impl Call {
         up.change = Some(Change { wish, way, cseq: request.headers.cseq().number });
         let next = up.dialog.next_hop();
         request.headers.push(Name::Contact, self.contact.clone());
+        if way.method() == Method::Invite {
+            core.persona.extend(&mut request.headers);
+        }
         self.session.offer(&mut request.headers);
         if wish == Wish::Restart {
             self.negotiation.restart_ice(Credentials::generate(&mut core.rng));
@@ -146,11 +166,15 @@ impl Call {
             Way::Update => {}
             Way::BareUpdate => return core.emit(Event::Refreshed { call: self.id }),
         }
-        match self.negotiation.receive_answer(response.body()) {
+        let body = core.persona.understand(self.negotiation.last_local(), response.body());
+        match self.negotiation.receive_answer(&body) {
             Ok((_, stream)) => {
+                if change.wish.moves() {
+                    self.end_move(core);
+                }
                 match change.wish {
-                    Wish::Hold => self.on_hold = true,
-                    Wish::Resume => self.on_hold = false,
+                    Wish::Hold | Wish::Music => self.on_hold = true,
+                    Wish::Resume | Wish::Move => self.on_hold = false,
                     Wish::Refresh | Wish::Restart => {
                         core.emit(Event::Refreshed { call: self.id });
                     }
@@ -163,6 +187,9 @@ impl Call {
 
     fn change_refused(&mut self, core: &mut Core, now: Now, change: Change, status: u16) {
         self.negotiation.rollback();
+        if change.wish.moves() {
+            self.undo_move(core);
+        }
         self.session.refused(now.mono);
         let State::Up(up) = &mut self.state else { return };
         match status {

@@ -1,5 +1,7 @@
 //! What an agent does with the calls it gets, by called number.
 
+use crate::deed::{Deeds, Forward};
+use crate::failure::Failure;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,13 @@ pub enum Behaviour {
     Refuse {
         /// With this status.
         status: u16,
+        /// When, from the INVITE on.
+        after: Duration,
+    },
+    /// Refuse as Microsoft does, in its words.
+    Fail {
+        /// What it says.
+        failure: &'static Failure,
         /// When, from the INVITE on.
         after: Duration,
     },
@@ -68,12 +77,16 @@ pub struct Script {
     pub by_prefix: Vec<(String, Behaviour)>,
     /// For all other numbers.
     pub otherwise: Behaviour,
+    /// What calls to these prefixes do once they are up.
+    pub deeds: Vec<(String, Deeds)>,
+    /// Where calls to these prefixes go, beside or in place of what they do.
+    pub forwards: Vec<(String, Forward)>,
 }
 
 impl Script {
     /// The same for every number.
     pub const fn always(otherwise: Behaviour) -> Self {
-        Self { by_prefix: Vec::new(), otherwise }
+        Self { by_prefix: Vec::new(), otherwise, deeds: Vec::new(), forwards: Vec::new() }
     }
 
     /// Adds a prefix.
@@ -83,13 +96,39 @@ impl Script {
         self
     }
 
-    pub(crate) fn find(&self, number: &[u8]) -> Behaviour {
-        self.by_prefix
-            .iter()
-            .filter(|(prefix, _)| number.starts_with(prefix.as_bytes()))
-            .max_by_key(|(prefix, _)| prefix.len())
-            .map_or(self.otherwise, |(_, behaviour)| *behaviour)
+    /// Adds what calls to a prefix do once they are up.
+    #[must_use]
+    pub fn then(mut self, prefix: &str, deeds: Deeds) -> Self {
+        self.deeds.push((prefix.to_owned(), deeds));
+        self
     }
+
+    /// Adds where calls to a prefix go.
+    #[must_use]
+    pub fn forwarding(mut self, prefix: &str, forward: Forward) -> Self {
+        self.forwards.push((prefix.to_owned(), forward));
+        self
+    }
+
+    pub(crate) fn find(&self, number: &[u8]) -> Behaviour {
+        longest(&self.by_prefix, number).copied().unwrap_or(self.otherwise)
+    }
+
+    pub(crate) fn find_deeds(&self, number: &[u8]) -> Deeds {
+        longest(&self.deeds, number).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn find_forward(&self, number: &[u8]) -> Option<Forward> {
+        longest(&self.forwards, number).cloned()
+    }
+}
+
+fn longest<'a, T>(by_prefix: &'a [(String, T)], number: &[u8]) -> Option<&'a T> {
+    by_prefix
+        .iter()
+        .filter(|(prefix, _)| number.starts_with(prefix.as_bytes()))
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map(|(_, found)| found)
 }
 
 /// One answer to give.
@@ -105,6 +144,9 @@ pub(crate) enum Act {
     Refuse {
         status: u16,
     },
+    Fail(&'static Failure),
+    /// Call the number that it goes to as well.
+    Forward,
 }
 
 /// Which To tag: that of the dialog to come, or of a client that will not answer.
@@ -116,12 +158,27 @@ pub(crate) enum Fork {
 }
 
 /// The answers to an INVITE that came at `start`, in order of time.
-pub(crate) fn acts(behaviour: Behaviour, start: Instant) -> VecDeque<(Instant, Act)> {
+pub(crate) fn acts(
+    behaviour: Behaviour,
+    forward: Option<&Forward>,
+    start: Instant,
+) -> VecDeque<(Instant, Act)> {
     let mut acts = VecDeque::new();
+    if let Some(forward) = forward.filter(|forward| !forward.rings_too) {
+        // Its own clients ring until then, if that is not at once.
+        if !forward.after.is_zero() {
+            acts.push_back((start, Act::Ring(Fork::Winner)));
+        }
+        acts.push_back((start + forward.after, Act::Forward));
+        return acts;
+    }
     match behaviour {
         Behaviour::Silent => {}
         Behaviour::Refuse { status, after } => {
             acts.push_back((start + after, Act::Refuse { status }));
+        }
+        Behaviour::Fail { failure, after } => {
+            acts.push_back((start + after, Act::Fail(failure)));
         }
         Behaviour::Answer { ring_after, progress, answer_after, talk } => {
             let ring = start + ring_after;
@@ -141,6 +198,11 @@ pub(crate) fn acts(behaviour: Behaviour, start: Instant) -> VecDeque<(Instant, A
                 acts.push_back(((start + answer_after).max(ring), Act::Answer { talk }));
             }
         }
+    }
+    if let Some(forward) = forward {
+        let at = start + forward.after;
+        let place = acts.iter().position(|(due, _)| *due > at).unwrap_or(acts.len());
+        acts.insert(place, (at, Act::Forward));
     }
     acts
 }

@@ -43,6 +43,8 @@ const REPORT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Sound {
     pub(crate) rtp_port: u16,
+    /// Where media goes on from as soon as the far side has agreed.
+    pub(crate) moving_to: Option<u16>,
     plays_hz: u32,
     expects_hz: u32,
     agreed: Option<Agreed>,
@@ -87,10 +89,24 @@ struct Source {
     octets: u64,
 }
 
+impl Source {
+    fn new(rng: &mut ChaCha20Rng) -> Self {
+        Self {
+            ssrc: rng.next_u32(),
+            sequence: rng.next_u32() as u16,
+            first_timestamp: rng.next_u32(),
+            clock: 0,
+            last: None,
+            octets: 0,
+        }
+    }
+}
+
 impl Sound {
     pub(crate) fn new(rtp_port: u16, plan: &MediaPlan, rng: &mut ChaCha20Rng) -> Self {
         Self {
             rtp_port,
+            moving_to: None,
             plays_hz: plan.plays_hz,
             expects_hz: plan.expects_hz,
             agreed: None,
@@ -101,14 +117,7 @@ impl Sound {
             shakes_hands: false,
             shakes_with: None,
             first_ssrc: rng.next_u32(),
-            source: Source {
-                ssrc: rng.next_u32(),
-                sequence: rng.next_u32() as u16,
-                first_timestamp: rng.next_u32(),
-                clock: 0,
-                last: None,
-                octets: 0,
-            },
+            source: Source::new(rng),
             next_packet: None,
             next_report: None,
             whole: Judge::default(),
@@ -116,6 +125,16 @@ impl Sound {
             sent: 0,
             slot: PacketBuf::new(),
         }
+    }
+
+    /// Goes on from where it is to move to, as another source; whether there was such a place.
+    pub(crate) fn take_move(&mut self, rng: &mut ChaCha20Rng) -> bool {
+        let Some(port) = self.moving_to.take() else { return false };
+        self.rtp_port = port;
+        self.first_ssrc = rng.next_u32();
+        self.source = Source::new(rng);
+        self.sender = None;
+        true
     }
 
     /// The stream in force from now on. `key` is what we protect with where it is not the one that
@@ -355,7 +374,8 @@ impl Sound {
         if let (Kind::Stun, Some(agent)) = (Kind::of(octets), &mut self.ice) {
             self.slot.set_len(octets.len());
             self.slot.packet_mut().copy_from_slice(octets);
-            let component = if port == self.rtp_port { Component::Rtp } else { Component::Rtcp };
+            let even = port == self.rtp_port || self.moving_to == Some(port);
+            let component = if even { Component::Rtp } else { Component::Rtcp };
             if let Ok(Some(_)) = agent.packet(now.mono, component, from, &mut self.slot) {
                 let octets = Bytes::copy_from_slice(self.slot.packet());
                 out.extend([Output::SendPacket { from_port: port, to: from, octets }]);
@@ -394,7 +414,7 @@ impl Sound {
         }
         self.slot.set_len(octets.len());
         self.slot.packet_mut().copy_from_slice(octets);
-        let on_rtcp_port = port != self.rtp_port;
+        let on_rtcp_port = port != self.rtp_port && self.moving_to != Some(port);
         if rtcp::is_rtcp(octets) {
             let expected = if on_rtcp_port { agreed.remote_rtcp } else { agreed.remote_rtp };
             if expected != Some(from) || on_rtcp_port == agreed.rtcp_mux {

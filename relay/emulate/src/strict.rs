@@ -2,7 +2,8 @@
 //! it breaks.
 
 use crate::call::Call;
-use crate::persona::{Persona, host_of};
+use crate::core::Core;
+use crate::persona::{Persona, host_of, user_of};
 use crate::teams::Teams;
 use crate::{Carrier, Hop};
 use crate::{strict_headers, strict_sdp};
@@ -30,7 +31,14 @@ pub struct Violation {
 pub(crate) struct Fault {
     pub(crate) rule: &'static str,
     pub(crate) what: String,
-    pub(crate) refuse: Option<(u16, &'static str)>,
+    pub(crate) refuse: Option<(u16, Said)>,
+}
+
+/// What Microsoft says in a Reason header, and its own number for it (0: none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) phrase: &'static str,
+    pub(crate) sub_code: u32,
 }
 
 impl Fault {
@@ -38,8 +46,19 @@ impl Fault {
         Self { rule, what: what.into(), refuse: None }
     }
 
-    pub(crate) fn refused(rule: &'static str, status: u16, text: &'static str) -> Self {
-        Self { rule, what: text.to_owned(), refuse: Some((status, text)) }
+    pub(crate) fn refused(
+        rule: &'static str,
+        status: u16,
+        sub_code: u32,
+        phrase: &'static str,
+    ) -> Self {
+        let refuse = Some((status, Said { phrase, sub_code }));
+        Self { rule, what: phrase.to_owned(), refuse }
+    }
+
+    /// The same, told in other words than Microsoft's.
+    pub(crate) fn because(self, what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..self }
     }
 }
 
@@ -62,6 +81,13 @@ impl Violation {
     }
 }
 
+impl Violation {
+    pub(crate) fn nothing_heard(at: Instant) -> Self {
+        let what = "no answer but 100 within the failover time".to_owned();
+        Self { at, rule: "TDR-FO-012", what, message: "INVITE".to_owned() }
+    }
+}
+
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {} in {}", self.rule, self.what, self.message)
@@ -69,7 +95,7 @@ impl std::fmt::Display for Violation {
 }
 
 /// The answer to a request with these faults, if it is refused.
-pub(crate) fn refusal(persona: &Persona, faults: &[Fault]) -> Option<(u16, &'static str)> {
+pub(crate) fn refusal(persona: &Persona, faults: &[Fault]) -> Option<(u16, Said)> {
     match persona {
         Persona::Teams(teams) if teams.strict => faults.iter().find_map(|fault| fault.refuse),
         _ => None,
@@ -78,22 +104,23 @@ pub(crate) fn refusal(persona: &Persona, faults: &[Fault]) -> Option<(u16, &'sta
 
 /// What is wrong with a request; `call` is the one it belongs to.
 pub(crate) fn request(
-    persona: &Persona,
+    core: &Core,
     hop: &Hop,
     request: &Request,
     call: Option<&Call>,
 ) -> Vec<Fault> {
-    let teams = match persona {
+    let teams = match &core.persona {
         Persona::Teams(teams) => teams,
-        Persona::Carrier(carrier) => return leaks(carrier, &request.headers, request.body()),
+        Persona::Carrier(carrier) => return to_carrier(carrier, request),
     };
     if !METHODS.contains(&request.method) {
-        return vec![Fault::refused("TDR-DLG-001", 405, "Method is not supported")];
+        return vec![Fault::refused("TDR-DLG-001", 405, 0, "Method is not supported")];
     }
     let mut faults = Vec::new();
     everywhere(&request.headers, &mut faults);
     if matches!(request.method, Method::Invite | Method::Options) {
-        identity(teams, &request.headers, &mut faults);
+        let shown = hop.flow.and_then(|flow| core.shown.get(&flow));
+        identity(teams, &request.headers, shown, &mut faults);
     }
     match (&request.method, call) {
         (Method::Options, _) => probe(request, &mut faults),
@@ -108,10 +135,38 @@ pub(crate) fn request(
         }
         _ => {}
     }
+    if request.method == Method::Notify {
+        strict_headers::progress(request, &mut faults);
+    }
     if let Some(call) = call {
         target(call, request, &mut faults);
+        same_tenant(call, request, &mut faults);
     }
     faults
+}
+
+/// What is wrong with a request to a carrier.
+fn to_carrier(carrier: &Carrier, request: &Request) -> Vec<Fault> {
+    let mut faults = leaks(carrier, &request.headers, request.body());
+    if request.method == Method::Refer {
+        faults.push(Fault::noted("TDR-XFR-020", "REFER to a carrier"));
+    }
+    for name in [Name::SessionExpires, Name::MinSe] {
+        let what = format!("{} twice", name.as_str());
+        expect(request.headers.all(name).count() < 2, "TDR-DLG-030", &what, &mut faults);
+    }
+    faults
+}
+
+/// A request in a dialog comes from the tenant that the dialog is of (TDR-MT-003).
+fn same_tenant(call: &Call, request: &Request, faults: &mut Vec<Fault>) {
+    let Some(contact) = request.headers.contact() else { return };
+    let host = host_of(&contact);
+    if request.method == Method::Invite && host != call.seen.host {
+        let what = format!("Contact {host} in a call of {}", call.seen.host);
+        let fault = Fault::refused("TDR-MT-003", 403, 510_532, "No trunk config was found");
+        faults.push(fault.because(what));
+    }
 }
 
 /// What is wrong with an ACK.
@@ -142,6 +197,15 @@ pub(crate) fn response(
         everywhere(headers, &mut faults);
     }
     let dialog = method == Method::Invite && (101..300).contains(&response.status);
+    if method == Method::Refer && (200..300).contains(&response.status) {
+        expect(response.status == 202, "TDR-XFR-011", "REFER is accepted by 202", &mut faults);
+        expect(headers.contact().is_some(), "TDR-XFR-011", "no Contact", &mut faults);
+    }
+    if method == Method::Refer && response.status == 405 {
+        let what = "REFER is in Allow and is refused with 405";
+        let allowed = call.as_ref().is_some_and(|call| call.seen.allows_refer);
+        expect(!allowed, "TDR-XFR-001", what, &mut faults);
+    }
     let Some(call) = call.filter(|_| dialog) else {
         if method == Method::Options && response.status == 200 {
             expect(headers.contact().is_some(), "TDR-OPT-020", "no Contact", &mut faults);
@@ -151,6 +215,7 @@ pub(crate) fn response(
     let tag = headers.to().tag().map(Bytes::copy_from_slice);
     let known = call.seen.to_tag.get_or_insert_with(|| tag.clone().unwrap_or_default());
     expect(tag.as_ref() == Some(known), "TDR-EM-005", "a second To tag", &mut faults);
+    call.seen.allows_refer |= headers.has_token(Name::Allow, "REFER");
     if let Persona::Teams(teams) = persona {
         expect(!headers.has_token(Name::Require, "100rel"), "TDR-EM-024", "100rel", &mut faults);
         answer_identity(teams, headers, &call.seen.host, &mut faults);
@@ -203,27 +268,38 @@ fn everywhere(headers: &Headers, faults: &mut Vec<Fault>) {
         }
     }
     if headers.get(Name::Require).is_some_and(|require| !require.eq_ignore_ascii_case(b"timer")) {
-        faults.push(Fault::refused("TDR-OUT-011", 420, "Require is not supported"));
+        faults.push(Fault::refused("TDR-OUT-011", 420, 560_420, "Require is not supported"));
     }
     expect(!headers.has_token(Name::Supported, "100rel"), "TDR-OUT-011", "100rel", faults);
     strict_headers::unwanted(headers, faults);
 }
 
 /// Who asks: Contact and Record-Route (TDR-OPT-003, TDR-OUT-003, TDR-OUT-007).
-fn identity(teams: &Teams, headers: &Headers, faults: &mut Vec<Fault>) {
+fn identity(
+    teams: &Teams,
+    headers: &Headers,
+    shown: Option<&Vec<String>>,
+    faults: &mut Vec<Fault>,
+) {
     let contact = headers.contact();
     let route = headers.list(Name::RecordRoute).next().and_then(|r| NameAddr::parse(r).ok());
     if contact.is_none() {
         let text = "Record-Route and Contact headers are missing";
-        return faults.push(Fault::refused("TDR-OPT-003", 400, text));
+        return faults.push(Fault::refused("TDR-OPT-003", 400, 0, text));
     }
     for address in contact.iter().chain(&route) {
         let host = host_of(address);
         if is_address(&host) {
             let text = "An address in Contact or Record-Route";
-            faults.push(Fault::refused("TDR-OPT-003", 403, text));
-        } else if teams.tenant(host.as_bytes()).is_none() {
-            faults.push(Fault::refused("TDR-OUT-003", 403, "No trunk config was found"));
+            faults.push(Fault::refused("TDR-OPT-003", 403, 0, text));
+            continue;
+        }
+        let unknown = Fault::refused("TDR-OUT-003", 403, 510_532, "No trunk config was found");
+        if teams.tenant(host.as_bytes()).is_none() {
+            faults.push(unknown.because(format!("{host} is registered in no tenant")));
+        } else if shown.is_some_and(|names| !covered(names, &host)) {
+            let what = format!("the certificate of this connection does not cover {host}");
+            faults.push(Fault { rule: "TDR-CON-005", ..unknown.because(what) });
         }
     }
     expect(route.is_none(), "TDR-OUT-007", "Record-Route", faults);
@@ -232,6 +308,15 @@ fn identity(teams: &Teams, headers: &Headers, faults: &mut Vec<Fault>) {
     }
     let via = String::from_utf8_lossy(headers.top_via().host).into_owned();
     expect(!is_address(&via), "TDR-OUT-006", "an address in Via", faults);
+}
+
+/// Whether a certificate with these names is one of `host`; a wildcard stands for one label
+/// (TDR-CRT-004).
+pub(crate) fn covered(names: &[String], host: &str) -> bool {
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, of)| of.eq_ignore_ascii_case(parent)),
+        None => name.eq_ignore_ascii_case(host),
+    })
 }
 
 /// Contact names the trunk's port and TLS (TDR-OUT-002, TDR-IN-015).
@@ -251,7 +336,9 @@ fn answer_identity(teams: &Teams, headers: &Headers, host: &str, faults: &mut Ve
         Some(contact) => {
             let ours = host_of(&contact);
             if ours != host {
-                faults.push(Fault::noted("TDR-IN-015", format!("Contact {ours}, not {host}")));
+                let other = teams.tenant(ours.as_bytes()).is_some();
+                let rule = if other { "TDR-MT-003" } else { "TDR-IN-015" };
+                faults.push(Fault::noted(rule, format!("Contact {ours}, not {host}")));
             }
             contact_form(teams, &contact, faults);
         }
@@ -276,7 +363,19 @@ fn called(teams: &Teams, hop: &Hop, request: &Request, faults: &mut Vec<Fault>) 
         return;
     }
     if !uri.user.is_some_and(|user| user.starts_with(b"+")) {
-        faults.push(Fault::refused("TDR-OUT-001", 404, "Number is not in E.164 form"));
+        let fault =
+            Fault::refused("TDR-OUT-001", 404, 511_404, "Number was not found in the tenant");
+        faults.push(fault.because("number is not in E.164 form"));
+    } else if let Some(tenant) = request.headers.contact().and_then(|contact| {
+        let host = host_of(&contact);
+        teams.tenant(host.as_bytes())
+    }) {
+        let number = user_of(&request.uri);
+        if !tenant.has(&number) {
+            let what = format!("{number} is no number of the tenant {}", tenant.fqdn);
+            let text = "Number was not found in the tenant";
+            faults.push(Fault::refused("TDR-OUT-003", 404, 511_404, text).because(what));
+        }
     }
     let phone = uri.param("user") == Some(b"phone");
     expect(phone, "TDR-OUT-001", "no user=phone in the Request-URI", faults);
@@ -293,15 +392,15 @@ fn called(teams: &Teams, hop: &Hop, request: &Request, faults: &mut Vec<Fault>) 
 fn invite(bypass: bool, request: &Request, before: Option<&Bytes>, faults: &mut Vec<Fault>) {
     let headers = &request.headers;
     if headers.get(Name::Replaces).is_some() {
-        faults.push(Fault::refused("TDR-OUT-008", 420, "Replaces is not supported"));
+        faults.push(Fault::refused("TDR-OUT-008", 420, 560_420, "Replaces is not supported"));
     }
     expect(headers.has_token(Name::Allow, "NOTIFY"), "TDR-OUT-012", "no NOTIFY in Allow", faults);
     if request.body().is_empty() {
-        return faults.push(Fault::refused("TDR-OUT-009", 488, "INVITE without SDP"));
+        return faults.push(Fault::refused("TDR-OUT-009", 488, 531_000, "INVITE without SDP"));
     }
     let sdp = headers.get(Name::ContentType).unwrap_or_default();
     if !sdp.to_ascii_lowercase().starts_with(b"application/sdp") {
-        return faults.push(Fault::refused("TDR-OUT-010", 415, "Body is no SDP"));
+        return faults.push(Fault::refused("TDR-OUT-010", 415, 540_415, "Body is no SDP"));
     }
     strict_sdp::offer(bypass, request.body(), before, faults);
 }

@@ -2,7 +2,7 @@
 
 use crate::persona::host_of;
 use crate::strict::{Fault, expect};
-use sip_core::{Headers, Name, NameAddr};
+use sip_core::{Headers, Name, NameAddr, Request};
 
 /// Headers that mean nothing to Teams, or tell it what is not for it, and the rule for each.
 const UNWANTED: &[(Name, &str)] = &[
@@ -30,6 +30,8 @@ pub(crate) fn caller(headers: &Headers, faults: &mut Vec<Fault>) {
     let nobody = user.eq_ignore_ascii_case(b"anonymous");
     let right = !nobody || host_of(&from) == "anonymous.invalid";
     expect(right, "TDR-OUT-015", "From is anonymous at a host, which is shown as digits", faults);
+    let national = user.first().is_some_and(u8::is_ascii_digit);
+    expect(!national, "TDR-PRI-008", "the calling number has no +", faults);
     let contact = headers.contact().map(|contact| host_of(&contact)).unwrap_or_default();
     for entry in headers.list(Name::HistoryInfo) {
         let Ok(entry) = NameAddr::parse(entry) else {
@@ -42,4 +44,19 @@ pub(crate) fn caller(headers: &Headers, faults: &mut Vec<Fault>) {
         let indexed = entry.param("index").is_some_and(|index| index.starts_with(b"1"));
         expect(indexed, "TDR-FWD-001", "History-Info without index", faults);
     }
+}
+
+/// What is wrong with a NOTIFY that tells of a transfer (TDR-XFR-011, TDR-XFR-016).
+pub(crate) fn progress(notify: &Request, faults: &mut Vec<Fault>) {
+    let headers = &notify.headers;
+    let value = |name| headers.get(name).unwrap_or_default().to_ascii_lowercase();
+    let refer = value(Name::Event).starts_with(b"refer");
+    expect(refer, "TDR-XFR-011", "NOTIFY without Event: refer", faults);
+    let state = value(Name::SubscriptionState);
+    let final_word = notify.body().get(8..9).is_some_and(|class| class > &b"1"[..]);
+    let right =
+        if final_word { state.starts_with(b"terminated") } else { state.starts_with(b"active") };
+    expect(right, "TDR-XFR-016", "Subscription-State does not fit what is told", faults);
+    let fragment = value(Name::ContentType).starts_with(b"message/sipfrag");
+    expect(fragment, "TDR-XFR-011", "NOTIFY without a message/sipfrag", faults);
 }

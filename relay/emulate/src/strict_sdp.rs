@@ -10,17 +10,17 @@ use std::net::SocketAddr;
 /// Checks an offer; `before` is the far side's last description in this dialog.
 pub(crate) fn offer(bypass: bool, body: &[u8], before: Option<&Bytes>, faults: &mut Vec<Fault>) {
     let Ok(sdp) = SessionDescription::parse(body) else {
-        return faults.push(Fault::refused("TDR-SDP-001", 488, "SDP cannot be read"));
+        return faults.push(Fault::refused("TDR-SDP-001", 488, 531_000, "SDP cannot be read"));
     };
     let Some(audio) = sdp.media().find(|media| media.line().media == "audio") else {
-        return faults.push(Fault::refused("TDR-SDP-001", 488, "No audio"));
+        return faults.push(Fault::refused("TDR-SDP-001", 488, 531_000, "No audio"));
     };
     if !audio.line().proto.contains("SAVP") {
-        faults.push(Fault::refused("TDR-MED-001", 488, "SrtpEncryptionRequired"));
+        faults.push(Fault::refused("TDR-MED-001", 488, 531_000, "SrtpEncryptionRequired"));
     }
     if audio.connection().is_some_and(|connection| connection.is_hold()) {
         let text = "Cannot negotiate a new modality with blackhole media";
-        faults.push(Fault::refused("TDR-HLD-001", 488, text));
+        faults.push(Fault::refused("TDR-HLD-001", 488, 531_052, text));
     }
     payload_types(&audio, faults);
     crypto(&audio, &[1], faults);
@@ -43,8 +43,8 @@ pub(crate) fn answer(bypass: bool, body: &[u8], early: Option<&Bytes>, faults: &
     let Some((sdp, audio)) = audio else {
         return faults.push(Fault::noted("TDR-SDP-001", "SDP cannot be read, or has no audio"));
     };
-    // Tag 1 of our offers is the long suite.
-    crypto(&audio, &[1], faults);
+    // Tag 1 of our offers is the long suite, tag 0 the short one.
+    crypto(&audio, &[0, 1], faults);
     ice(bypass, sdp, &audio, faults);
     common(sdp, &audio, faults);
     if let Some(early) = early {
@@ -55,7 +55,7 @@ pub(crate) fn answer(bypass: bool, body: &[u8], early: Option<&Bytes>, faults: &
 fn payload_types(audio: &MediaDescription<'_>, faults: &mut Vec<Fault>) {
     let types: Vec<u8> = audio.line().payload_types().collect();
     if types.iter().enumerate().any(|(at, number)| types[..at].contains(number)) {
-        faults.push(Fault::refused("TDR-SDP-010", 488, "A payload type twice"));
+        faults.push(Fault::refused("TDR-SDP-010", 488, 531_000, "A payload type twice"));
     }
     let mapped = audio.section().attribute("rtpmap").filter_map(|map| {
         let number = map.split(|octet| *octet == b' ').next()?;
@@ -63,7 +63,12 @@ fn payload_types(audio: &MediaDescription<'_>, faults: &mut Vec<Fault>) {
     });
     let mapped: Vec<u8> = mapped.collect();
     if mapped.iter().any(|number| !types.contains(number)) {
-        faults.push(Fault::refused("TDR-SDP-010", 488, "rtpmap of a payload type not in m="));
+        faults.push(Fault::refused(
+            "TDR-SDP-010",
+            488,
+            531_000,
+            "rtpmap of a payload type not in m=",
+        ));
     }
 }
 
@@ -72,7 +77,12 @@ fn crypto(audio: &MediaDescription<'_>, tags: &[u32], faults: &mut Vec<Fault>) {
     let lines: Vec<_> = audio.crypto().collect();
     let written = audio.section().attribute("crypto").count();
     if lines.is_empty() {
-        return faults.push(Fault::refused("TDR-SDP-004", 488, "No crypto line that can be used"));
+        return faults.push(Fault::refused(
+            "TDR-SDP-004",
+            488,
+            531_000,
+            "No crypto line that can be used",
+        ));
     }
     expect(written == 1, "TDR-SDP-005", "more than one crypto line", faults);
     let line = &lines[0];
@@ -95,7 +105,7 @@ fn ice(
     let candidates: Vec<_> =
         audio.section().attribute("candidate").filter_map(Candidate::parse).collect();
     if candidates.is_empty() {
-        return faults.push(Fault::refused("TDR-ICE-001", 488, "No ICE candidates"));
+        return faults.push(Fault::refused("TDR-ICE-001", 488, 531_027, "No ICE candidates"));
     }
     let one = written == 1
         && candidates.iter().all(|candidate| {

@@ -1,15 +1,18 @@
 //! A call that we get: answers by script (RFC 3261, 13.3).
 
 use crate::call::{Call, State, Up};
-use crate::core::Core;
+use crate::core::{Core, Wanted};
+use crate::deed::Forward;
 use crate::io::{CallId, Event};
 use crate::mp_sdp::Role;
 use crate::persona::{host_of, user_of};
 use crate::script::{Act, Fork, acts};
-use crate::{Hop, reliable};
+use crate::strict::Said;
+use crate::{Failure, Hop, reliable};
 use bytes::Bytes;
 use media::Now;
 use sdp::Stream;
+use sip_core::message::body_part;
 use sip_core::transaction::ServerId;
 use sip_core::{Dialog, Request};
 use std::collections::VecDeque;
@@ -29,6 +32,10 @@ pub(crate) struct Incoming {
     pub(crate) held: Option<Option<Duration>>,
     /// The tags of clients that will not answer.
     forks: [Bytes; 2],
+    /// Where else it is to ring.
+    pub(crate) forward: Option<Forward>,
+    /// Whether a provisional response of the dialog to come has gone out.
+    pub(crate) rung: bool,
 }
 
 /// A new INVITE; what cannot be taken is refused here.
@@ -42,13 +49,17 @@ pub(crate) fn take(
 ) -> Option<Call> {
     let number = user_of(&invite.uri);
     let (token, guid) = (core.token(), core.guid());
-    let contact = core.persona.contact(hop, &number, &token, &guid);
+    let style = core.persona.style(&mut core.rng);
+    let contact = core.persona.contact(hop, &number, &token, &guid, style);
     let call_id = Bytes::copy_from_slice(invite.headers.call_id());
     let Some(mut call) = Call::open(core, id, hop.clone(), contact, call_id, State::Over) else {
         core.answer(now.mono, server, invite, 486, None);
         return None;
     };
-    let offered = call.negotiation.receive_offer(invite.body());
+    call.dress.style = style;
+    // An emergency call has a location beside it.
+    let sdp = body_part(&invite.headers, invite.body(), "application/sdp").unwrap_or_default();
+    let offered = call.negotiation.receive_offer(&sdp);
     let dialog = Dialog::uas(invite, &call.tag);
     let (Ok(_), Ok(dialog)) = (&offered, dialog) else {
         let status = if offered.is_err() { 488 } else { 400 };
@@ -59,19 +70,28 @@ pub(crate) fn take(
     };
     call.seen.host = invite.headers.contact().map(|contact| host_of(&contact)).unwrap_or_default();
     call.seen.sdp = Some(invite.body().clone());
+    call.seen.allows_refer = invite.headers.has_token(sip_core::Name::Allow, "REFER");
+    call.deeds = core.persona.deeds(number.as_bytes());
+    let transferred = invite.headers.get(sip_core::Name::ReferredBy).is_some();
+    let outside = transferred.then(|| core.leads_outside(&call.seen.host, &number)).flatten();
+    let forward = outside.or_else(|| core.persona.forward(number.as_bytes()));
+    let behaviour = core.persona.behaviour(number.as_bytes());
     call.state = State::Incoming(Incoming {
         server,
         invite: invite.clone(),
         dialog,
-        acts: acts(core.persona.behaviour(number.as_bytes()), now.mono),
+        acts: acts(behaviour, forward.as_ref(), now.mono),
         answer: None,
         described: false,
         held: None,
         forks: [core.token().into(), core.token().into()],
+        forward,
+        rung: false,
     });
     call.reliable = reliable::wanted(core, invite);
     core.servers.insert(server, id);
     let from = user_of(invite.headers.from().uri);
+    (call.ours, call.theirs) = (number.clone(), from.clone());
     core.emit(Event::Incoming { call: id, from, to: number });
     Some(call)
 }
@@ -87,11 +107,17 @@ impl Call {
                 Act::Progress(fork) => self.signal(core, now, 183, fork),
                 Act::Answer { talk } => self.pick_up(core, now, talk),
                 Act::Refuse { status } => self.refuse(core, now, status),
+                Act::Fail(failure) => self.fail(core, now, failure),
+                Act::Forward => {
+                    if let Some(forward) = incoming.forward.clone() {
+                        core.wanted.push_back(Wanted::Forward { of: self.id, forward });
+                    }
+                }
             }
         }
     }
 
-    fn signal(&mut self, core: &mut Core, now: Now, status: u16, fork: Fork) {
+    pub(crate) fn signal(&mut self, core: &mut Core, now: Now, status: u16, fork: Fork) {
         let body = match status {
             183 => match self.answer(core) {
                 Some((body, stream)) => {
@@ -102,13 +128,15 @@ impl Call {
             },
             _ => Bytes::new(),
         };
+        let State::Incoming(incoming) = &mut self.state else { return };
+        incoming.rung |= fork == Fork::Winner;
         let State::Incoming(incoming) = &self.state else { return };
         let tag = match fork {
             Fork::Winner => &self.tag,
             Fork::First => &incoming.forks[0],
             Fork::Second => &incoming.forks[1],
         };
-        let response = self.reply(&incoming.invite, status, tag, &body);
+        let response = self.reply(core, &incoming.invite, status, tag, &body);
         let server = incoming.server;
         self.inform(core, now, server, response, fork == Fork::Winner);
     }
@@ -136,18 +164,29 @@ impl Call {
         let up = Up::new(now, incoming.dialog.clone(), talk, false);
         self.accept(core, now, server, &invite, &body);
         self.state = State::Up(up);
+        self.begin_deeds(core, now);
         core.emit(Event::Answered { call: self.id });
         self.agree(core, now, &stream, Role::Answer, false);
     }
 
     /// Refuses the call, or ends it after CANCEL.
     pub(crate) fn refuse(&mut self, core: &mut Core, now: Now, status: u16) {
+        self.refuse_as(core, now, status, None);
+    }
+
+    /// Refuses the call in Microsoft's own words.
+    fn fail(&mut self, core: &mut Core, now: Now, failure: &'static Failure) {
+        let said = Said { phrase: failure.phrase, sub_code: failure.sub_code };
+        self.refuse_as(core, now, failure.status, Some(said));
+    }
+
+    fn refuse_as(&mut self, core: &mut Core, now: Now, status: u16, said: Option<Said>) {
         let State::Incoming(incoming) = &self.state else { return };
         let (server, invite) = (incoming.server, incoming.invite.clone());
         core.servers.remove(&server);
         let mut response = sip_core::Response::to(&invite, status, Some(&self.tag));
         let guid = core.guid();
-        core.persona.explain(&mut response, &guid, None);
+        core.persona.explain(&mut response, &guid, said);
         core.respond(now.mono, server, response);
         self.over(core, Event::Refused { call: self.id, status });
     }

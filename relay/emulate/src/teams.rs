@@ -1,13 +1,16 @@
 //! Teams' user agent: speaks as Microsoft's SIP proxy and media processor do.
 
+use crate::failure::{Failure, reason};
+use crate::manner::{Manner, PROXY, Style};
 use crate::mp_sdp::{self, Role};
 use crate::persona::Opening;
 use crate::script::Script;
+use crate::strict::Said;
 use crate::{Dial, Hop, Transport};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use sdp::{Direction, Media, Payload, SrtpKey, Suite};
-use sip_core::{Method, Name, Request, Response};
+use sip_core::{Headers, Method, Name, Request, Response};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +35,8 @@ pub struct Teams {
     pub bypass: bool,
     /// Pause between its OPTIONS to a trunk that has sent OPTIONS (TDR-OPT-001).
     pub options_every: Duration,
+    /// How it is set up beyond that, and how it writes.
+    pub manner: Manner,
 }
 
 /// One of the names that Teams listens under.
@@ -63,6 +68,20 @@ pub struct Tenant {
     pub fqdn: String,
     /// What the FQDN resolves to, with the port of the trunk.
     pub address: SocketAddr,
+    /// What the numbers of its users begin with; without any, every number is one of its users'.
+    pub numbers: Vec<String>,
+}
+
+impl Tenant {
+    /// A tenant that every number belongs to.
+    pub fn new(fqdn: impl Into<String>, address: SocketAddr) -> Self {
+        Self { fqdn: fqdn.into(), address, numbers: Vec::new() }
+    }
+
+    /// Whether a number is one of its users'.
+    pub(crate) fn has(&self, number: &str) -> bool {
+        self.numbers.is_empty() || self.numbers.iter().any(|start| number.starts_with(start))
+    }
 }
 
 /// How answers give their keys.
@@ -82,17 +101,35 @@ pub enum AnswerKeys {
 #[derive(Clone, Debug)]
 pub(crate) struct Dress {
     key: SrtpKey,
+    /// The line of the short suite in our first offer, behind its tag.
+    short: Option<String>,
+    pub(crate) style: Style,
 }
 
 impl Dress {
     pub(crate) fn new(rng: &mut ChaCha20Rng) -> Self {
-        Self { key: SrtpKey::generate(Suite::AesCm128HmacSha1_80, rng).with_mki(1, 1) }
+        Self { key: second_key(rng), short: None, style: Style::default() }
     }
+
+    /// Another second key: media comes from another machine.
+    pub(crate) fn renew(&mut self, rng: &mut ChaCha20Rng) {
+        self.key = second_key(rng);
+        self.short = None;
+    }
+
+    /// Our first offer, before it is dressed.
+    pub(crate) fn remember(&mut self, offer: &Bytes) {
+        self.short = mp_sdp::short_of(offer);
+    }
+}
+
+fn second_key(rng: &mut ChaCha20Rng) -> SrtpKey {
+    SrtpKey::generate(Suite::AesCm128HmacSha1_80, rng).with_mki(1, 1)
 }
 
 impl Teams {
     /// A strict one, all well.
-    pub const fn new(endpoints: Vec<Endpoint>, tenants: Vec<Tenant>, script: Script) -> Self {
+    pub fn new(endpoints: Vec<Endpoint>, tenants: Vec<Tenant>, script: Script) -> Self {
         Self {
             endpoints,
             tenants,
@@ -102,11 +139,19 @@ impl Teams {
             record_route: false,
             bypass: false,
             options_every: Duration::from_secs(60),
+            manner: Manner::default(),
         }
     }
 
     pub(crate) fn tenant(&self, host: &[u8]) -> Option<&Tenant> {
         self.tenants.iter().find(|tenant| tenant.fqdn.as_bytes().eq_ignore_ascii_case(host))
+    }
+
+    /// The trunk that calls of this one go out by: a border controller that names itself by an address,
+    /// which is borne where Teams is not strict, gets the first.
+    pub(crate) fn trunk_of(&self, host: &str) -> String {
+        let known = self.tenant(host.as_bytes()).or(self.tenants.first());
+        known.map(|tenant| tenant.fqdn.clone()).unwrap_or_default()
     }
 
     pub(crate) fn endpoint(&self, local: SocketAddr) -> Option<&Endpoint> {
@@ -123,40 +168,74 @@ impl Teams {
         }
     }
 
-    pub(crate) fn opening(&self, dial: &Dial, token: &str, guid: &str) -> Option<Opening> {
+    pub(crate) fn opening(
+        &self,
+        dial: &Dial,
+        token: &str,
+        guid: &str,
+        style: Style,
+    ) -> Option<Opening> {
         let tenant = self.tenant(dial.tenant.as_bytes())?;
         let endpoint = self.endpoints.get(dial.endpoint)?;
         let (fqdn, port) = (&tenant.fqdn, tenant.address.port());
+        let host = dial.host.as_ref().unwrap_or(fqdn);
         let (from, to) = (&dial.from, &dial.to);
+        let (shown, at) = (style.display_name(), style.port_in_from());
         Some(Opening {
             hop: self.hop_to(tenant, endpoint.local),
-            uri: format!("sip:{to}@{fqdn}:{port};user=phone;transport=tls"),
-            from: format!("<sip:{from}@sip.pstnhub.microsoft.com:5061;user=phone>"),
-            to: format!("<sip:{to}@{fqdn}:{port};user=phone>"),
-            contact: Self::contact(token, guid),
+            uri: format!("sip:{to}@{host}:{port};user=phone;transport=tls"),
+            // Fixtures F-03 and F-09.
+            from: match dial.anonymous {
+                true => "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(),
+                false => format!("{shown}<sip:{from}@sip.pstnhub.microsoft.com{at};user=phone>"),
+            },
+            to: format!("<sip:{to}@{host}:{port};user=phone>"),
+            contact: Self::contact(token, guid, style),
+            further: self.asserted(dial, fqdn),
+            routed: style.record_route() && !self.record_route,
         })
     }
 
+    /// Who pays, with `ForwardPai`; Microsoft says `Privacy: id` with it (TDR-PRI-001).
+    fn asserted(&self, dial: &Dial, fqdn: &str) -> Vec<(String, String)> {
+        if !self.manner.forward_pai {
+            return Vec::new();
+        }
+        let payer = dial.on_behalf_of.as_ref().unwrap_or(&dial.from);
+        let identity = match &dial.on_behalf_of {
+            Some(_) => format!("<tel:{payer}>"),
+            None => format!("<tel:{payer}>,<sip:alice@{fqdn}>"),
+        };
+        vec![("P-Asserted-Identity".to_owned(), identity), ("Privacy".to_owned(), "id".to_owned())]
+    }
+
+    /// The Record-Route of a call that has one.
+    pub(crate) fn route() -> String {
+        format!("<sip:{PROXY}:5061;transport=tls;lr>")
+    }
+
     /// TDR-IN-006.
-    pub(crate) fn contact(token: &str, guid: &str) -> String {
+    pub(crate) fn contact(token: &str, guid: &str, style: Style) -> String {
         let reversed: String = token.chars().rev().collect();
+        let (region, middle) = style.contact();
         format!(
-            "<sip:api-du-a-euwe.pstnhub.microsoft.com:443;x-i={guid};x-c={token}/d/8/{reversed}>"
+            "<sip:api-du-a-{region}.pstnhub.microsoft.com:443;x-i={guid};\
+             x-c={token}/{middle}/{reversed}>"
         )
     }
 
     /// An OPTIONS of its own (fixture F-02).
-    pub(crate) fn options(tenant: &Tenant, token: &str, tag: &str) -> Request {
+    pub(crate) fn options(tenant: &Tenant, region: &str, token: &str, tag: &str) -> Request {
         let (fqdn, port) = (&tenant.fqdn, tenant.address.port());
         let uri = format!("sip:{fqdn}:{port};transport=tls");
         let mut request = Request::new(Method::Options, uri);
         let headers = &mut request.headers;
-        headers.push(Name::From, format!("<sip:{PROXY}:5061>;tag={tag}"));
+        headers.push(Name::From, format!("<sip:{region}:5061>;tag={tag}"));
         headers.push(Name::To, format!("<sip:{fqdn}>"));
         headers.push(Name::CSeq, "1 OPTIONS");
         headers.push(Name::CallId, token.to_owned());
         headers.push(Name::MaxForwards, "70");
-        headers.push(Name::Contact, format!("<sip:{PROXY}:5061>"));
+        headers.push(Name::Contact, format!("<sip:{region}:5061>"));
         request
     }
 
@@ -171,30 +250,30 @@ impl Teams {
             headers.set(Name::SessionExpires, "3600;refresher=uac");
         }
         if first && self.record_route {
-            headers.push(Name::RecordRoute, format!("<sip:{PROXY}:5061;transport=tls;lr>"));
+            headers.push(Name::RecordRoute, Self::route());
         }
     }
 
     pub(crate) fn stamp_response(&self, response: &mut Response) {
         response.headers.set(Name::Allow, ALLOW);
         response.headers.set(Name::Server, PRODUCT);
+        forget_source(&mut response.headers);
     }
 
-    pub(crate) fn explain(response: &mut Response, guid: &str, text: Option<&str>) {
-        let (cause, usual) = match response.status {
-            404 => (1, "No callee was found"),
-            480 => (31, "No callee endpoints were found"),
-            486 => (34, "Callee is busy"),
-            487 => (0, "Call was cancelled"),
-            488 => (88, "Media cannot be agreed"),
-            503 => (41, "Service state: DrainingTransactions"),
-            603 => (21, "Callee declined"),
-            _ => (63, "Request was refused"),
+    pub(crate) fn explain(&self, response: &mut Response, guid: &str, said: Option<Said>) {
+        let usual = Failure::of_status(response.status);
+        let exact = said.and_then(|said| Failure::find(response.status, said.sub_code));
+        let cause = exact.or(usual).map_or(63, |failure| failure.cause);
+        let text = match (said, usual) {
+            (Some(said), _) => reason(cause, guid, said.phrase, said.sub_code),
+            (None, Some(usual)) => usual.reason(guid),
+            (None, None) => reason(cause, guid, "Request was refused", 0),
         };
-        let text = text.unwrap_or(usual);
-        response.headers.set(Name::Reason, format!("Q.850;cause={cause};text=\"{guid};{text}\""));
-        if response.status == 503 {
-            response.headers.set(Name::RetryAfter, "1");
+        response.headers.set(Name::Reason, text);
+        match response.status {
+            422 => response.headers.set(Name::MinSe, self.manner.min_se_s.to_string()),
+            503 => response.headers.set(Name::RetryAfter, "1"),
+            _ => {}
         }
     }
 
@@ -229,13 +308,34 @@ impl Teams {
     }
 
     pub(crate) fn dress(&self, body: &Bytes, role: Role, dress: &Dress) -> Bytes {
-        mp_sdp::dress(body, role, self.answer_keys, &dress.key)
+        let keys = (&dress.key, dress.short.as_deref());
+        mp_sdp::dress(body, role, self.answer_keys, keys, dress.style)
     }
 
     /// What media is protected with, where it is not the key of our last line.
     pub(crate) fn media_key<'a>(&self, role: Role, dress: &'a Dress) -> Option<&'a SrtpKey> {
         let mki = role == Role::Answer && self.answer_keys == AnswerKeys::TwoLinesMki;
         mki.then_some(&dress.key)
+    }
+}
+
+/// Microsoft returns `rport` without a value and says nothing of where a request came from
+/// (TDR-OPT-008, fixture F-01).
+fn forget_source(headers: &mut Headers) {
+    let Some(top) = headers.list(Name::Via).next().map(<[u8]>::to_vec) else { return };
+    let mut parts = top.split(|octet| *octet == b';');
+    let mut kept = parts.next().unwrap_or_default().to_vec();
+    for part in parts {
+        let name = part.split(|octet| *octet == b'=').next().unwrap_or_default();
+        if name.eq_ignore_ascii_case(b"received") {
+            continue;
+        }
+        kept.push(b';');
+        kept.extend_from_slice(if name.eq_ignore_ascii_case(b"rport") { b"rport" } else { part });
+    }
+    if kept != top {
+        headers.pop(Name::Via);
+        headers.push_front(Name::Via, kept);
     }
 }
 
@@ -253,4 +353,3 @@ pub(crate) fn upper_case(bytes: &Bytes) -> Bytes {
 
 pub(crate) const ALLOW: &str = "INVITE,ACK,OPTIONS,CANCEL,BYE,NOTIFY";
 const PRODUCT: &str = "Microsoft.PSTNHub.SIPProxy v.2026.1.9.3 i.EUWE.2";
-const PROXY: &str = "sip-du-a-eu.pstnhub.microsoft.com";

@@ -8,6 +8,7 @@ mod call;
 mod check;
 mod demo;
 mod drain;
+mod emulate;
 mod replay;
 mod route;
 mod run;
@@ -38,6 +39,7 @@ enum Verb {
     Run(run::Run),
     Check(check::Check),
     Demo(demo::Demo),
+    Emulate(emulate::Emulate),
     Sip(sip::Sip),
     Calls(ask::Calls),
     Call(call::Call),
@@ -60,6 +62,7 @@ impl Verb {
             Self::Run(run) => run.run(),
             Self::Check(check) => check.run(),
             Self::Demo(demo) => demo.run(),
+            Self::Emulate(emulate) => emulate.run(),
             Self::Sip(sip) => sip.run(),
             Self::Calls(calls) => calls.run(),
             Self::Call(call) => call.run(),

@@ -29,7 +29,7 @@ mod numbers;
 mod overlap;
 mod problem;
 mod rates;
-mod reader;
+pub(crate) mod reader;
 mod refusals;
 mod registrar;
 mod rollback;
@@ -41,13 +41,13 @@ mod source;
 mod srtp;
 mod store;
 #[cfg(test)]
-mod survey;
+pub(crate) mod survey;
 mod teams;
 mod tenant;
 mod terms;
 mod tls_check;
 mod trunk;
-mod value;
+pub(crate) mod value;
 mod version;
 
 #[cfg(test)]
@@ -61,16 +61,17 @@ pub(crate) use generations::Generations;
 pub use generations::Kept;
 pub(crate) use nearest::did_you_mean;
 pub use problem::Problem;
+pub(crate) use problem::Problems;
 pub use refusals::refusals;
 pub(crate) use rollback::Frozen;
+pub(crate) use source::Source;
 pub(crate) use store::Sources;
 pub use store::{Candidate, Store};
 pub(crate) use value::is_name;
 
 use b2bua::plan::Plan;
 use certs::Identity;
-use problem::Problems;
-use source::{Layout, Source};
+use source::Layout;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -3,26 +3,14 @@
 use super::lab::{CONTOSO_NAME, FORGER};
 use super::report::{Fault, Outcome};
 use super::stage::Stage;
-use certs::{ClientIdentity, Identities, Roots};
+use crate::emulation::attack;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
-use tokio_rustls::TlsConnector;
 
 /// The refusal must come in this time; it comes in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 const CAUSE: &str = "sources, peer_names or roots of the trunk \"teams\"";
-
-/// What the forger got for its INVITE.
-#[derive(Debug, Default)]
-struct Got {
-    octets: usize,
-    /// What TLS said as it ended.
-    alert: Option<String>,
-}
 
 /// Calls as Teams would, with a certificate of its own making.
 pub(super) async fn play(stage: &Stage) -> Outcome {
@@ -31,9 +19,13 @@ pub(super) async fn play(stage: &Stage) -> Outcome {
     let say = |text: &str| stage.progress.say("forged_peer", text);
     say(&format!("TLS from {FORGER} with a rogue certificate for sip.pstnhub.microsoft.com"));
     let before = refusals(&stage.recorder);
-    let attempt = forge(stage.sbc_tls, &stage.rogue, &stage.roots);
-    let got = match tokio::time::timeout(PATIENCE, attempt).await {
-        Ok(Ok(got)) => got,
+    let request = options(stage.sbc_tls);
+    let dialled = (stage.sbc_tls, CONTOSO_NAME);
+    let shows = (Some((&stage.rogue, "rogue")), &stage.roots);
+    let mut got = attack::Got::default();
+    let attempt = attack::try_it(FORGER, dialled, shows, request.as_bytes(), &mut got);
+    match tokio::time::timeout(PATIENCE, attempt).await {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             let what = format!("the forger could not even connect: {error}");
             outcome.faults.push(Fault::new(what, CAUSE));
@@ -44,7 +36,7 @@ pub(super) async fn play(stage: &Stage) -> Outcome {
             outcome.faults.push(Fault::new(what, CAUSE));
             return outcome;
         }
-    };
+    }
     let rise = refusals(&stage.recorder) - before;
     let alert = got.alert.as_deref().unwrap_or("none");
     say(&format!("TLS alert: {alert}; {} bytes of SIP; {rise} more refusals counted", got.octets));
@@ -63,45 +55,6 @@ pub(super) async fn play(stage: &Stage) -> Outcome {
         outcome.faults.push(Fault::new(what, "the peer check did not run, or ran for another"));
     }
     outcome
-}
-
-/// Sends an OPTIONS that a real Teams would get an answer to, and reads to the end.
-async fn forge(sbc: SocketAddr, rogue: &Identities, roots: &Roots) -> io::Result<Got> {
-    let config = certs::client_config(ClientIdentity::new(rogue.clone(), "rogue"), roots)
-        .map_err(io::Error::other)?;
-    let name = certs::server_name(Some(CONTOSO_NAME), sbc.ip()).map_err(io::Error::other)?;
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::new(FORGER, 0))?;
-    let stream = socket.connect(sbc).await?;
-    let mut got = Got::default();
-    let mut stream = match TlsConnector::from(config).connect(name, stream).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            got.alert = alert(&error);
-            return Ok(got);
-        }
-    };
-    // With TLS 1.3 the client is done before the server has looked at its certificate.
-    let written = stream.write_all(options(sbc).as_bytes()).await;
-    got.alert = written.err().as_ref().and_then(alert);
-    let mut buffer = [0; 4096];
-    loop {
-        match stream.read(&mut buffer).await {
-            Ok(0) => return Ok(got),
-            Ok(octets) => got.octets += octets,
-            Err(error) => {
-                got.alert = alert(&error).or(got.alert);
-                return Ok(got);
-            }
-        }
-    }
-}
-
-fn alert(error: &io::Error) -> Option<String> {
-    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(alert) => Some(format!("{alert:?}")),
-        _ => None,
-    }
 }
 
 fn options(sbc: SocketAddr) -> String {

@@ -33,7 +33,7 @@ const BT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 3, 1));
 pub(super) const FORGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 66));
 
 /// Where media ports are looked for: below the ephemeral range, which connections take ports from.
-const MEDIA_PORTS: RangeInclusive<u16> = 20_000..=31_999;
+pub(super) const MEDIA_PORTS: RangeInclusive<u16> = 20_000..=31_999;
 /// Media ports of the SBC: four a call, and more calls than the demo has at once.
 const SBC_MEDIA_PORTS: u16 = 64;
 
@@ -176,25 +176,6 @@ fn media_range() -> Result<RangeInclusive<u16>, LabFailure> {
     };
     let none = io::Error::from(io::ErrorKind::AddrInUse);
     ranges.find(is_free).ok_or(LabFailure::Port { address: SBC, error: none })
-}
-
-/// Sockets for `pairs` calls: RTP on even ports, RTCP above each.
-pub(super) fn media_sockets(address: IpAddr, pairs: usize) -> Result<Vec<UdpSocket>, LabFailure> {
-    let mut sockets = Vec::with_capacity(2 * pairs);
-    for port in MEDIA_PORTS.step_by(2) {
-        if sockets.len() == 2 * pairs {
-            break;
-        }
-        let bind = |port| UdpSocket::bind(SocketAddr::new(address, port));
-        if let (Ok(rtp), Ok(rtcp)) = (bind(port), bind(port + 1)) {
-            sockets.extend([rtp, rtcp]);
-        }
-    }
-    if sockets.is_empty() {
-        let error = io::Error::from(io::ErrorKind::AddrInUse);
-        return Err(LabFailure::Port { address, error });
-    }
-    Ok(sockets)
 }
 
 /// A folder for the configuration, removed when it is dropped unless it is to be kept.

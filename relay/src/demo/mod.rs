@@ -2,7 +2,7 @@
 //! with nothing to set up.
 //!
 //! ```text
-//! lab.rs        ports, certificates, configuration     peers.rs      agents over sockets
+//! lab.rs        ports, certificates, configuration
 //! stage.rs      the SBC and everybody around it        forger.rs     the peer that gets no answer
 //! scenarios.rs  the calls, and what makes them right   records.rs    the SBC's own call records
 //! report.rs     the table, and JSON
@@ -10,7 +10,6 @@
 
 mod forger;
 mod lab;
-mod peers;
 mod records;
 mod report;
 mod scenarios;

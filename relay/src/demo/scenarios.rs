@@ -1,9 +1,9 @@
 //! The calls that are played, and what makes each of them right.
 
-use super::peers::Peer;
 use super::records;
 use super::report::{Direction, Fault, Outcome};
 use super::stage::{Stage, Who};
+use crate::emulation::peer::Peer;
 use emulate::{Agent, CallId, Dial, Event, Heard, ladder};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;

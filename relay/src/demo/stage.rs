@@ -1,14 +1,14 @@
 //! The stage: the real SBC and the emulated sides around it, all running in this process.
 
 use super::lab::{self, Folder, Lab, LabFailure};
-use super::peers::{Access, Peer, PeerFailure, Tones};
 use super::scenarios::COLT_REFUSES;
 use crate::admin::{self, Answer, Request, TargetRow};
 use crate::cli::complain;
 use crate::clock;
 use crate::config;
 use crate::daemon::{Daemon, DaemonError};
-use b2bua::plan::Transport;
+use crate::emulation::peer::{Access, MediaPorts, Peer, PeerFailure, Tones};
+use b2bua::plan::{Cidr, Roots as RootsOf, Transport};
 use certs::{Identities, Roots};
 use emulate::{Agent, Behaviour, Carrier, Endpoint, Health, Progress, Script, Teams, Tenant};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -26,6 +26,8 @@ const RING_AFTER: Duration = Duration::from_millis(100);
 const ANSWER_AFTER: Duration = Duration::from_millis(600);
 /// The first OPTIONS are answered in milliseconds.
 const PROBES_MAX: Duration = Duration::from_secs(8);
+/// Calls that one side can have at once.
+const CALLS_MAX: usize = 8;
 /// Between two looks at the trunks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -235,7 +237,7 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
         .map(|(fqdn, local)| Endpoint { fqdn: fqdn.clone(), local: *local, health: Health::Up })
         .collect();
     let tenants = [lab::SBC_NAME, lab::CONTOSO_NAME, lab::FABRIKAM_NAME]
-        .map(|fqdn| Tenant { fqdn: fqdn.to_owned(), address: sbc_tls });
+        .map(|fqdn| Tenant::new(fqdn, sbc_tls));
     // Several clients of the user ring, as with the real Teams (TDR-EM-001).
     let picks_up = |progress| Behaviour::Answer {
         ring_after: RING_AFTER,
@@ -249,13 +251,16 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
         name: "teams",
         listeners,
         transport: Transport::Tls,
-        sbc: (sbc_tls.ip(), lab::SBC_NAME),
-        root: lab.root.clone(),
+        sources: vec![Cidr { network: sbc_tls.ip(), length: 32 }],
+        names: vec![lab::SBC_NAME.to_owned()],
+        roots: RootsOf::File(lab.root.clone()),
         identities: lab.teams.clone(),
+        media: media_ports(ports.teams[0].ip()),
+        fresh_connections: false,
     };
     let tones = Tones { plays_hz: TEAMS_HZ, expects_hz: CARRIER_HZ };
     let teams = Peer::start(access, tones, |media, rng| Agent::teams(teams, media, rng))?;
-    let carrier = |name, local, progress| {
+    let carrier = |name, local: SocketAddr, progress| {
         let script = Script::always(picks_up(progress)).with(
             COLT_REFUSES,
             match name {
@@ -268,9 +273,12 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
             name,
             listeners: vec![(name.to_owned(), local)],
             transport: Transport::Udp,
-            sbc: (sbc_udp.ip(), lab::SBC_NAME),
-            root: lab.root.clone(),
+            sources: vec![Cidr { network: sbc_udp.ip(), length: 32 }],
+            names: Vec::new(),
+            roots: RootsOf::File(lab.root.clone()),
             identities: Identities::new([]),
+            media: media_ports(local.ip()),
+            fresh_connections: false,
         };
         let tones = Tones { plays_hz: CARRIER_HZ, expects_hz: TEAMS_HZ };
         Peer::start(access, tones, |media, rng| Agent::carrier(carrier, media, rng))
@@ -278,4 +286,8 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
     let colt = carrier("colt", ports.colt, Progress::EarlyMedia)?;
     let bt = carrier("bt", ports.bt, Progress::Ringing)?;
     Ok([teams, colt, bt])
+}
+
+fn media_ports(address: std::net::IpAddr) -> MediaPorts {
+    MediaPorts { address, ports: lab::MEDIA_PORTS, calls: CALLS_MAX }
 }

@@ -4,8 +4,8 @@ use crate::cargo::{Heard, Workspace, cargo, count_tests, heard};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
 use crate::{
-    TestOptions, arrows, conformance, deploy, instructions, interop, load, simulate, sources,
-    watched,
+    TestOptions, arrows, conformance, deploy, emulation, instructions, interop, load, simulate,
+    sources, watched,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -34,6 +34,7 @@ const CHECKS: &[Check] = &[
     check("documentation", documentation),
     check("instructions", instructions::check),
     check("demo", demo),
+    check("emulation", emulation::check),
     check("simulation", simulate::check),
     check("load", load::check),
     check("example-configuration", deploy::example_configuration),

@@ -10,6 +10,7 @@ mod cargo;
 mod checks;
 mod conformance;
 mod deploy;
+mod emulation;
 mod fail;
 mod instructions;
 mod interop;

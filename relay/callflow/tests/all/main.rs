@@ -53,6 +53,7 @@ mod silence;
 mod sound;
 mod srtp_keys;
 mod teams_calls_carrier_and_hangs_up;
+mod teams_in_a_box;
 mod teams_media;
 mod transcoding;
 mod transfer;

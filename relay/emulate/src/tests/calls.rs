@@ -5,6 +5,16 @@ use crate::{AnswerKeys, Behaviour, CallId, Dial, Event, Progress, Script};
 
 const CALL: CallId = CallId(1);
 
+/// A user of the tenant calls.
+pub(crate) fn dial(to: &str) -> Dial {
+    Dial {
+        from: "+4989".to_owned(),
+        to: to.to_owned(),
+        tenant: TENANT.to_owned(),
+        ..Dial::default()
+    }
+}
+
 fn answering() -> Script {
     Script::always(Behaviour::answer_after(ms(2000)))
 }
@@ -184,6 +194,24 @@ fn every_form_of_answer_keys_lets_media_through() {
         pipe.run_for(ms(5000));
         pipe.assert_clear(false);
     }
+}
+
+/// Teams' offer has the short suite first, and a far side that chooses it is heard, though Microsoft
+/// advises against it (TDR-SRTP-001).
+#[test]
+fn far_side_that_chooses_the_short_suite_is_heard() {
+    let mut pipe = Pipe::of(answering(), teams(answering()), |carrier| {
+        carrier.ability.suites = [sdp::Suite::AesCm128HmacSha1_32].into_iter().collect();
+    });
+    pipe.teams_calls("+498955501234");
+    pipe.run_for(ms(4000));
+    pipe.assert_clear(false);
+    assert!(pipe.teams.refresh(pipe.now(), CALL));
+    pipe.run_for(ms(2000));
+    pipe.assert_clear(false);
+    assert!(pipe.teams.violations().iter().any(|it| it.rule == "TDR-SRTP-001"));
+    pipe.teams.hang_up(pipe.now(), CALL);
+    pipe.assert_quiet();
 }
 
 #[test]

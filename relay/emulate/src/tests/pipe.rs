@@ -58,7 +58,7 @@ pub(crate) fn teams(script: Script) -> Teams {
         local: teams_address(n),
         health: Health::Up,
     });
-    let tenant = Tenant { fqdn: TENANT.to_owned(), address: carrier_address() };
+    let tenant = Tenant::new(TENANT, carrier_address());
     Teams::new(endpoints.collect(), vec![tenant], script)
 }
 

@@ -99,26 +99,30 @@ fn what_is_right_is_not_complained_of() {
     assert_eq!((status, rules), (200, vec![]));
 }
 
+/// What is refused, with status and sub-code: TDR-OPT-003, TDR-OUT-001, TDR-OUT-003, TDR-OUT-008,
+/// TDR-OUT-009, TDR-OUT-010, TDR-OUT-011, TDR-MED-001, TDR-SDP-004, TDR-SDP-010, TDR-HLD-001.
 #[test]
 fn what_microsoft_refuses() {
     let invite = good("INVITE");
     let contact = format!("Contact: <sip:+498955501234@{TENANT}:5060;transport=tls>\r\n");
     let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80";
-    for (from, to, status, rule) in [
-        (&contact[..], "Contact: <sip:203.0.113.10:5060;transport=tls>\r\n", 403, "TDR-OPT-003"),
-        (&contact, "", 400, "TDR-OPT-003"),
-        (&contact, "Contact: <sip:sbc.other.example;transport=tls>\r\n", 403, "TDR-OUT-003"),
-        ("Max-F", "Record-Route: <sip:10.0.0.1;lr>\r\nMax-F", 403, "TDR-OPT-003"),
-        ("Max-F", "Replaces: a;from-tag=b;to-tag=c\r\nMax-F", 420, "TDR-OUT-008"),
-        ("Max-F", "Require: 100rel\r\nMax-F", 420, "TDR-OUT-011"),
-        ("sip:+4989", "sip:4989", 404, "TDR-OUT-001"),
-        ("RTP/SAVP", "RTP/AVP", 488, "TDR-MED-001"),
-        ("RTP/SAVP 8 0 101", "RTP/SAVP 8 0 8 101", 488, "TDR-SDP-010"),
-        ("a=rtpmap:8 ", "a=rtpmap:18 ", 488, "TDR-SDP-010"),
-        ("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0", 488, "TDR-HLD-001"),
-        (crypto, "a=x-crypto:1 AES_CM_128_HMAC_SHA1_80", 488, "TDR-SDP-004"),
-        (GOOD_SDP, "", 488, "TDR-OUT-009"),
-        ("application/sdp", "multipart/mixed", 415, "TDR-OUT-010"),
+    for (from, to, status, sub_code, rule) in [
+        (&contact[..], "Contact: <sip:203.0.113.10:5060;transport=tls>\r\n", 403, 0, "TDR-OPT-003"),
+        (&contact, "", 400, 0, "TDR-OPT-003"),
+        (&contact, "Contact: <sip:a.example;transport=tls>\r\n", 403, 510_532, "TDR-OUT-003"),
+        ("Max-F", "Record-Route: <sip:10.0.0.1;lr>\r\nMax-F", 403, 0, "TDR-OPT-003"),
+        ("Max-F", "Replaces: a;from-tag=b;to-tag=c\r\nMax-F", 420, 560_420, "TDR-OUT-008"),
+        ("Max-F", "Require: 100rel\r\nMax-F", 420, 560_420, "TDR-OUT-011"),
+        ("sip:+4989", "sip:4989", 404, 511_404, "TDR-OUT-001"),
+        ("RTP/SAVP", "RTP/AVP", 488, 531_000, "TDR-MED-001"),
+        ("RTP/SAVP 8 0 101", "RTP/SAVP 8 0 8 101", 488, 531_000, "TDR-SDP-010"),
+        ("a=rtpmap:8 ", "a=rtpmap:18 ", 488, 531_000, "TDR-SDP-010"),
+        ("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0", 488, 531_052, "TDR-HLD-001"),
+        (crypto, "a=x-crypto:1 AES_CM_128_HMAC_SHA1_80", 488, 531_000, "TDR-SDP-004"),
+        ("V/Lr6Lsvhad/crSB9kCQ28jrYDxR2Yfk5bXryH5V", "V/Lr6Lsv", 488, 531_000, "TDR-SDP-004"),
+        (crypto, "a=crypto:1 F8_128_HMAC_SHA1_80", 488, 531_000, "TDR-SDP-004"),
+        (GOOD_SDP, "", 488, 531_000, "TDR-OUT-009"),
+        ("application/sdp", "multipart/mixed", 415, 540_415, "TDR-OUT-010"),
     ] {
         let bad = invite.replacen(from, to, 1);
         assert_ne!(bad, invite, "{from}");
@@ -126,7 +130,14 @@ fn what_microsoft_refuses() {
         assert_eq!(got, status, "{to}: {answer}");
         assert!(rules.contains(&rule), "{to}: {rules:?}");
         assert!(answer.contains("\r\nREASON: Q.850;cause="), "{answer}");
+        let told = format!(" ({sub_code})\"\r\n");
+        assert_eq!(answer.contains(&told), sub_code != 0, "{to}: {answer}");
     }
+}
+
+/// Methods that Microsoft does not know get 405 with its Allow (TDR-DLG-001).
+#[test]
+fn methods_that_microsoft_does_not_know() {
     for method in ["UPDATE", "INFO", "REFER", "PRACK", "MESSAGE", "SUBSCRIBE"] {
         let (got, answer, rules) = judged(&good(method));
         assert_eq!((got, &rules[..]), (405, &["TDR-DLG-001"][..]), "{method}");
@@ -235,4 +246,101 @@ fn lost_ack_is_a_violation_and_ends_the_call() {
         }
     }
     panic!("the call goes on without ACK");
+}
+
+/// The FQDN in Contact is checked against the certificate of the connection, whose wildcard stands
+/// for one label (TDR-CON-005, TDR-CRT-004).
+#[test]
+fn certificate_that_does_not_cover_the_contact_is_refused() {
+    let parent = TENANT.split_once('.').unwrap().1;
+    for (names, right) in [
+        (vec![TENANT.to_owned()], true),
+        (vec![format!("*.{parent}"), parent.to_owned()], true),
+        (vec![parent.to_owned()], false),
+        (vec![format!("*.{}", parent.split_once('.').unwrap().1)], false),
+        (vec![], false),
+    ] {
+        let mut agent = agent();
+        agent.handle_input(at(ms(0)), Input::Shown { flow: 7, names: names.clone() });
+        let said = ask(&mut agent, 0, &good("OPTIONS"));
+        let answer = &said[0];
+        assert_eq!(status(answer), if right { 200 } else { 403 }, "{names:?}: {answer}");
+        let rules: Vec<_> = agent.violations().iter().map(|violation| violation.rule).collect();
+        assert_eq!(rules.contains(&"TDR-CON-005"), !right, "{names:?}");
+        assert_eq!(answer.contains("No trunk config was found (510532)"), !right, "{answer}");
+    }
+}
+
+/// A number of another tenant than that of Contact is not found (TDR-OUT-003).
+#[test]
+fn number_of_another_tenant_is_not_found() {
+    let mut side = teams(Script::always(Behaviour::answer_after(ms(1000))));
+    side.tenants[0].numbers = vec!["+4930".to_owned()];
+    let mut agent = teams_agent(side);
+    let said = ask(&mut agent, 0, &good("INVITE"));
+    let last = said.last().unwrap();
+    assert_eq!(status(last), 404, "{last}");
+    assert!(last.contains("Number was not found in the tenant (511404)"), "{last}");
+}
+
+/// A session interval below Microsoft's least is refused with 422 and Min-SE; to ask for one is no
+/// violation (TDR-DLG-032).
+#[test]
+fn session_interval_too_small_is_told_the_least() {
+    let mut side = teams(Script::always(Behaviour::answer_after(ms(1000))));
+    side.manner.min_se_s = 300;
+    let mut agent = teams_agent(side);
+    let short = good("INVITE").replace("Max-F", "Session-Expires: 120;refresher=uac\r\nMax-F");
+    let said = ask(&mut agent, 0, &short);
+    let refused = said.last().unwrap();
+    assert_eq!(status(refused), 422);
+    assert!(refused.contains("\r\nMIN-SE: 300\r\n"), "{refused}");
+    assert!(refused.contains("(540422)"), "{refused}");
+    assert!(agent.violations().is_empty(), "{:?}", agent.violations());
+}
+
+/// Microsoft returns rport without a value, and no received (TDR-OPT-008).
+#[test]
+fn where_a_request_came_from_is_not_told() {
+    let mut agent = agent();
+    let via = ";branch=z9hG4bKac9911223344";
+    let noted = format!("{via};rport=33333;received=127.0.0.1");
+    let said = ask(&mut agent, 0, &good("OPTIONS").replace(via, &noted));
+    assert!(said[0].contains(";branch=z9hG4bKac9911223344;rport\r\n"), "{}", said[0]);
+}
+
+/// Each region's proxy sends OPTIONS of its own, at its own pace (TDR-OPT-021).
+#[test]
+fn several_regions_send_options() {
+    let mut side = teams(Script::always(Behaviour::answer_after(ms(1000))));
+    side.manner.regions =
+        ["us", "eu", "as"].map(|it| format!("sip-du-a-{it}.pstnhub.microsoft.com")).into();
+    let mut agent = teams_agent(side);
+    let said = ask(&mut agent, 0, &good("OPTIONS"));
+    for region in ["us", "eu", "as"] {
+        let from = format!("FROM: <sip:sip-du-a-{region}.pstnhub.microsoft.com:5061>;tag=");
+        assert_eq!(said.iter().filter(|text| text.contains(&from)).count(), 1, "{said:#?}");
+    }
+    agent.handle_timeout(at(ms(60_000)));
+    assert_eq!(said_of(&mut agent, "OPTIONS"), 1);
+    agent.handle_timeout(at(ms(66_000)));
+    assert_eq!(said_of(&mut agent, "OPTIONS"), 1);
+}
+
+/// Each refusal of fixture F-11 is said in Microsoft's words, with its cause and sub-code
+/// (TDR-ERR-001).
+#[test]
+fn failures_are_told_in_microsofts_words() {
+    for failure in crate::FAILURES {
+        let fails = Behaviour::Fail { failure, after: ms(0) };
+        let mut agent = teams_agent(teams(Script::always(fails)));
+        let said = ask(&mut agent, 0, &good("INVITE"));
+        let last = said.last().unwrap();
+        assert_eq!(status(last), failure.status);
+        let cause = format!("\r\nREASON: Q.850;cause={};text=\"", failure.cause);
+        assert!(last.contains(&cause), "{last}");
+        let words = format!(";{} ({})\"", failure.phrase, failure.sub_code);
+        assert!(last.contains(&words), "{last}");
+        assert_eq!(last.contains("\r\nRETRY-AFTER: 1\r\n"), failure.status == 503);
+    }
 }

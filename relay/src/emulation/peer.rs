@@ -1,6 +1,5 @@
 //! The emulated sides over real sockets: each agent is driven by a task of its own.
 
-use super::lab::{LabFailure, media_sockets};
 use crate::clock;
 use crate::transport::{self, Events, StartError, Transports};
 use b2bua::io::{Flow, FlowId, Target};
@@ -13,24 +12,27 @@ use emulate::{Agent, Event, Hop, Input, MediaPlan, Output};
 use media::Now;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use sip_core::Message;
 use sip_core::transaction::ClientId;
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Calls that one side can have at once.
-const CALLS_MAX: usize = 8;
-/// Datagrams that wait for an agent: two seconds of all its calls.
-const PACKETS_MAX: usize = 1024;
+/// Datagrams that wait for an agent, a call: two seconds of it.
+const PACKETS_PER_CALL: usize = 128;
 /// Events that a scenario may be behind: it reads them as they come.
 const EVENTS_MAX: usize = 1024;
 /// Orders that wait for an agent: one a scenario.
 const ORDERS_MAX: usize = 64;
+/// How long a connection of ours is quiet before it is closed, where each transaction gets a fresh one.
+const QUIET: Duration = Duration::from_millis(500);
 /// Larger than any RTP packet here.
 const DATAGRAM_OCTETS: usize = 2048;
 /// How long a side may take to send what is queued when it ends.
@@ -40,42 +42,56 @@ const FLUSH_MAX: Duration = Duration::from_millis(500);
 type Order = Box<dyn FnOnce(&mut Agent, Now) + Send>;
 
 /// How a side reaches the SBC, and is reached.
-pub(super) struct Access {
+pub(crate) struct Access {
     /// The side's name.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Its addresses by name.
-    pub(super) listeners: Vec<(String, SocketAddr)>,
+    pub(crate) listeners: Vec<(String, SocketAddr)>,
     /// Its transport.
-    pub(super) transport: b2bua::plan::Transport,
-    /// The SBC's address and its certificate's name.
-    pub(super) sbc: (IpAddr, &'static str),
-    /// The file of the accepted root.
-    pub(super) root: PathBuf,
+    pub(crate) transport: b2bua::plan::Transport,
+    /// Where the SBC's messages come from.
+    pub(crate) sources: Vec<Cidr>,
+    /// The names of which the SBC's certificate carries one.
+    pub(crate) names: Vec<String>,
+    /// Whose certificates are believed.
+    pub(crate) roots: Roots,
     /// The side's certificate, called as the side.
-    pub(super) identities: Identities,
+    pub(crate) identities: Identities,
+    /// Where its media ports are.
+    pub(crate) media: MediaPorts,
+    /// Whether connections are closed as soon as nothing is awaited on them, as Microsoft may do
+    /// (TDR-CON-009).
+    pub(crate) fresh_connections: bool,
+}
+
+/// Where a side looks for media ports, and for how many calls.
+#[derive(Clone, Debug)]
+pub(crate) struct MediaPorts {
+    pub(crate) address: IpAddr,
+    pub(crate) ports: RangeInclusive<u16>,
+    /// Calls that the side can have at once.
+    pub(crate) calls: usize,
 }
 
 /// What a side plays and listens for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tones {
-    pub(super) plays_hz: u32,
-    pub(super) expects_hz: u32,
+pub(crate) struct Tones {
+    pub(crate) plays_hz: u32,
+    pub(crate) expects_hz: u32,
 }
 
 /// Why a side cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PeerFailure {
+pub(crate) enum PeerFailure {
     #[error(transparent)]
     Transport(#[from] StartError),
-    #[error(transparent)]
-    Lab(#[from] LabFailure),
-    #[error("media of {name}: {error}")]
-    Media { name: &'static str, error: std::io::Error },
+    #[error("media of {name} on {address}: {error}")]
+    Media { name: &'static str, address: IpAddr, error: io::Error },
 }
 
 /// An emulated side that is running.
-pub(super) struct Peer {
-    pub(super) name: &'static str,
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
     orders: mpsc::Sender<Order>,
     events: broadcast::Sender<Event>,
     transports: Transports,
@@ -85,19 +101,18 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Binds everything and runs the agent that `make` makes. Called inside a tokio runtime.
-    pub(super) fn start(
+    pub(crate) fn start(
         access: Access,
         tones: Tones,
         make: impl FnOnce(MediaPlan, ChaCha20Rng) -> Agent,
     ) -> Result<Self, PeerFailure> {
         let name = access.name;
-        let media_address =
-            access.listeners.first().map_or(IpAddr::from([127, 0, 0, 1]), |(_, at)| at.ip());
-        let (packets, incoming) = mpsc::channel(PACKETS_MAX);
+        let address = access.media.address;
+        let failed = |error| PeerFailure::Media { name, address, error };
+        let (packets, incoming) = mpsc::channel(PACKETS_PER_CALL * access.media.calls.max(1));
         let mut sockets = HashMap::new();
         let mut listening = Vec::new();
-        for socket in media_sockets(media_address, CALLS_MAX)? {
-            let failed = |error| PeerFailure::Media { name, error };
+        for socket in media_sockets(&access.media).map_err(failed)? {
             socket.set_nonblocking(true).map_err(failed)?;
             let socket = Arc::new(UdpSocket::from_std(socket).map_err(failed)?);
             let port = socket.local_addr().map_err(failed)?.port();
@@ -108,7 +123,7 @@ impl Peer {
             sockets.keys().copied().filter(|port| port % 2 == 0).collect();
         rtp_ports.sort_unstable();
         let media = MediaPlan {
-            address: media_address,
+            address,
             rtp_ports,
             plays_hz: tones.plays_hz,
             expects_hz: tones.expects_hz,
@@ -120,6 +135,8 @@ impl Peer {
             transports: transports.clone(),
             listeners: access.listeners.iter().map(|(n, at)| (*at, n.as_str().into())).collect(),
             transport: access.transport,
+            fresh_connections: access.fresh_connections,
+            asked: HashMap::new(),
             sockets,
         };
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
@@ -129,12 +146,12 @@ impl Peer {
     }
 
     /// What happens at the agent from now on.
-    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
     /// Does something with the agent; `None` if it is not running any more.
-    pub(super) async fn with<T: Send + 'static>(
+    pub(crate) async fn with<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Agent, Now) -> T + Send + 'static,
     ) -> Option<T> {
@@ -147,7 +164,7 @@ impl Peer {
     }
 
     /// Ends.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let Self { orders, transports, driver, listening, .. } = self;
         drop(orders);
         transports.shutdown(FLUSH_MAX).await;
@@ -180,7 +197,7 @@ async fn listen(socket: Arc<UdpSocket>, local_port: u16, packets: mpsc::Sender<P
 /// Feeds the agent, drains it, arms its timer.
 async fn drive(
     mut agent: Agent,
-    wire: Wire,
+    mut wire: Wire,
     mut sip: Events,
     mut packets: mpsc::Receiver<Packet>,
     mut orders: mpsc::Receiver<Order>,
@@ -231,16 +248,22 @@ struct Wire {
     transports: Transports,
     listeners: Vec<(SocketAddr, Arc<str>)>,
     transport: b2bua::plan::Transport,
+    fresh_connections: bool,
+    /// Requests that wait for their answers, by where they came from and went.
+    asked: HashMap<(SocketAddr, SocketAddr), Arc<AtomicUsize>>,
     sockets: HashMap<u16, Arc<UdpSocket>>,
 }
 
 impl Wire {
-    fn send(&self, hop: Hop, bytes: Bytes, client: Option<ClientId>) {
+    fn send(&mut self, hop: Hop, bytes: Bytes, client: Option<ClientId>) {
         let Some((_, name)) = self.listeners.iter().find(|(local, _)| *local == hop.local) else {
             return;
         };
         let (listener, trunk) = (Arc::clone(name), Arc::clone(name));
         let (transport, remote) = (self.transport, hop.remote);
+        if client.is_some() {
+            self.asked.entry((hop.local, remote)).or_default().fetch_add(1, Ordering::Relaxed);
+        }
         let hop = match hop.flow {
             Some(id) => {
                 let flow = Flow { id: FlowId(id), listener, transport, remote, trunk };
@@ -264,35 +287,74 @@ impl Wire {
         }
     }
 
-    fn take(&self, agent: &mut Agent, event: transport::Event) {
+    fn take(&mut self, agent: &mut Agent, event: transport::Event) {
         let input = match event {
             transport::Event::Message { flow, message, .. } => {
                 let local = self.listeners.iter().find(|(_, name)| *name == flow.listener);
-                let Some((local, _)) = local else { return };
+                let Some(local) = local.map(|(local, _)| *local) else { return };
                 let transport = match flow.transport {
                     b2bua::plan::Transport::Udp => emulate::Transport::Udp,
                     b2bua::plan::Transport::Tcp => emulate::Transport::Tcp,
                     b2bua::plan::Transport::Tls => emulate::Transport::Tls,
                 };
+                self.answered((local, flow.remote), flow.id, &message);
                 let hop = Hop {
                     transport,
-                    local: *local,
+                    local,
                     remote: flow.remote,
                     server_name: None,
                     flow: Some(flow.id.0),
                 };
                 Input::Message { hop, message }
             }
-            transport::Event::SendFailed { client, .. } => Input::SendFailed { client },
+            transport::Event::SendFailed { client, why } => {
+                tracing::info!(why, "a request could not be sent");
+                Input::SendFailed { client }
+            }
         };
         agent.handle_input(now(), input);
+    }
+
+    /// Closes a connection of ours soon after the last answer that was awaited on it: what is on its way
+    /// meanwhile is still taken.
+    fn answered(&mut self, way: (SocketAddr, SocketAddr), flow: FlowId, message: &Message) {
+        let Message::Response(response) = message else { return };
+        let Some(waiting) = self.asked.get(&way).filter(|_| response.status >= 200) else { return };
+        let one_less = |waiting: usize| waiting.checked_sub(1);
+        let before = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        if self.fresh_connections && before == Ok(1) {
+            let (transports, waiting) = (self.transports.clone(), Arc::clone(waiting));
+            tokio::spawn(async move {
+                tokio::time::sleep(QUIET).await;
+                if waiting.load(Ordering::Relaxed) == 0 {
+                    transports.close(flow);
+                }
+            });
+        }
+    }
+}
+
+/// Sockets for so many calls: RTP on even ports, RTCP above each.
+fn media_sockets(media: &MediaPorts) -> io::Result<Vec<std::net::UdpSocket>> {
+    let mut sockets = Vec::with_capacity(2 * media.calls);
+    for port in media.ports.clone().step_by(2) {
+        if sockets.len() == 2 * media.calls {
+            break;
+        }
+        let bind = |port| std::net::UdpSocket::bind(SocketAddr::new(media.address, port));
+        if let (Ok(rtp), Some(rtcp)) = (bind(port), port.checked_add(1)) {
+            sockets.extend(bind(rtcp).map(|rtcp| [rtp, rtcp]).into_iter().flatten());
+        }
+    }
+    match sockets.is_empty() {
+        true => Err(io::ErrorKind::AddrInUse.into()),
+        false => Ok(sockets),
     }
 }
 
 /// The SBC's transports serve a plan; this is the one in which the far side is the SBC: a trunk for
 /// each address, believed by its certificate.
 fn plan(access: &Access) -> Plan {
-    let (sbc, sbc_name) = access.sbc;
     let tls = access.transport == b2bua::plan::Transport::Tls;
     let listener = |(name, address): &(String, SocketAddr)| Listener {
         name: name.clone(),
@@ -305,10 +367,10 @@ fn plan(access: &Access) -> Plan {
         name: name.clone(),
         kind: TrunkKind::Carrier,
         listener,
-        sources: vec![Cidr { network: sbc, length: 32 }],
+        sources: access.sources.clone(),
         srtp: SrtpPolicy::Preferred,
-        peer_names: vec![sbc_name.to_owned()],
-        roots: Roots::File(access.root.clone()),
+        peer_names: access.names.clone(),
+        roots: access.roots.clone(),
         ..Trunk::default()
     };
     Plan {
@@ -316,7 +378,7 @@ fn plan(access: &Access) -> Plan {
         node: Node {
             fqdn: access.name.to_owned(),
             shutdown_deadline: FLUSH_MAX,
-            calls_max: CALLS_MAX,
+            calls_max: access.media.calls,
         },
         media: Shared::default(),
         media_workers: 0,
