@@ -68,7 +68,7 @@ fn a_tenant_in_maintenance_is_an_alarm_and_a_metric_until_it_is_taken_back() {
     let caller = Caller::new(&running);
     caller.invites("one");
     assert_eq!(caller.hears("one"), "SIP/2.0 100 Trying");
-    assert_eq!(caller.hears("one"), "SIP/2.0 503 Service Unavailable");
+    assert_eq!(caller.hears("one"), "SIP/2.0 503 Draining");
     assert!(running.http("/readyz").contains("200 OK"), "the host itself goes on");
     let route = ["route", "--tenant", "contoso", "--from", "+4930123450", "--to", "+4989555010"];
     assert!(running.told(&route).contains("draining"), "{}", running.told(&route));
@@ -108,9 +108,9 @@ fn a_drained_host_says_so_refuses_calls_and_ends_at_its_deadline() {
     assert!(running.metrics().contains("\ntollgate_draining 1"));
     caller.invites("second");
     assert_eq!(caller.hears("second"), "SIP/2.0 100 Trying");
-    assert_eq!(caller.hears("second"), "SIP/2.0 503 Service Unavailable");
+    assert_eq!(caller.hears("second"), "SIP/2.0 503 Draining");
     // What is up at the deadline is told of the end.
-    assert_eq!(caller.hears("first"), "SIP/2.0 503 Service Unavailable");
+    assert_eq!(caller.hears("first"), "SIP/2.0 503 Draining");
     running.wait_until("the end", Running::ended, 0);
     let records = std::fs::read_to_string(running.file("records.jsonl")).unwrap();
     assert_eq!(records.matches("\"cause\":\"draining\"").count(), 2, "{records}");

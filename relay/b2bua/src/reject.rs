@@ -92,7 +92,7 @@ impl Reject {
             Self::Loop => "Too Many Hops",
             Self::Overload => "Overloaded",
             Self::NoMediaPort => "No Media Port Free",
-            Self::Draining => "Shutting Down",
+            Self::Draining => "Draining",
             Self::FraudGuard => "Fraud Guard",
             Self::ForwardLoop => "Diverted Too Often",
             Self::Blocked => "Number Blocked",

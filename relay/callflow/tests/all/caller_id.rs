@@ -277,3 +277,18 @@ fn a_carrier_is_vouched_for_who_forwarded_where_it_says_so() {
         play(&mut world, caller, subscriber);
     }
 }
+
+/// TDR-CC-004, TDR-PRI-004: an auto attendant sends a caller back out; the caller stays the caller, and
+/// the attendant's number is the one that is vouched for.
+#[test]
+fn who_an_attendant_sends_back_out_is_shown_and_the_attendant_vouched_for() {
+    let mut world = world(|plan| plan.tenants[0].caller = shows(CallerPolicy::Pass, None));
+    let asserted = format!("<tel:{ANNA}>");
+    let headers = [(Name::PAssertedIdentity, asserted.as_str())];
+    let caller = teams_calls(&mut world, STRANGER, PSTN, &headers);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    let got = &subscriber.invite.headers;
+    assert!(value(got, Name::From).contains(STRANGER));
+    assert_eq!(value(got, Name::PAssertedIdentity), asserted);
+    play(&mut world, caller, subscriber);
+}
