@@ -52,6 +52,7 @@ mod session_timers;
 mod silence;
 mod sound;
 mod srtp_keys;
+mod streams;
 mod teams_calls_carrier_and_hangs_up;
 mod teams_in_a_box;
 mod teams_media;

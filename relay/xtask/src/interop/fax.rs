@@ -10,6 +10,7 @@ use super::surprises::Over;
 use super::{Lab, lab};
 use crate::fail::{Fail, Outcome, While, ensure};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +30,7 @@ const CALLER: &str = "
     < 100?
     < 200 fax
     > ACK
-    pause 40000
+    pause 34000
     > INVITE sdp
     < 100?
     < 200 | ~m=audio
@@ -134,35 +135,40 @@ fn crossed(trace: &Trace, from: Ipv4Addr, to: Ipv4Addr) -> Outcome<usize> {
     Ok(came.len())
 }
 
-/// tshark finds the fax by the SDP of either side, and understands every datagram of it: a page was asked
-/// for, sent and confirmed (T.30: DIS 1, DCS 65, CFR 33, EOP 116, MCF 49, DCN 95 by their low seven bits).
+/// tshark finds the fax by the SDP of either side and reads the same in each datagram before and behind
+/// Tollgate: a page is asked for, sent and confirmed.
 fn decoded(trace: &Trace, crossed: usize) -> Outcome {
-    const FIELDS: [&str; 4] =
-        ["t38.seq_number", "t38.setup-method", "t30.FacsimileControl", "_ws.malformed"];
+    const FIELDS: [&str; 5] =
+        ["ip.src", "t38.setup-method", "t38.seq_number", "t30.FacsimileControl", "_ws.malformed"];
     let mut command = tshark(trace.file(lab::CARRIERS.name)?);
     command.args(["-Y", "t38", "-T", "fields", "-E", "occurrence=a"]);
     for field in FIELDS {
         command.args(["-e", field]);
     }
     let lines = said(&mut command)?;
-    let rows: Vec<Vec<&str>> = lines.lines().map(|line| line.split('\t').collect()).collect();
-    let of_sdp = |row: &&Vec<&str>| row.get(1).is_some_and(|method| method.contains("SDP"));
-    let read = rows.iter().filter(of_sdp).count();
-    ensure(read == 2 * crossed, || {
-        format!("tshark reads {read} datagrams of {crossed} that crossed")
+    let (mut came, mut went) = (Vec::new(), Vec::new());
+    for line in lines.lines() {
+        let Some((from, read)) = line.split_once('\t') else { continue };
+        let side = if from == lab::BORDER.to_string() { &mut went } else { &mut came };
+        side.extend(read.strip_prefix("SDP\t").map(str::to_owned));
+    }
+    came.sort_unstable();
+    went.sort_unstable();
+    ensure(came.len() == crossed && came == went, || {
+        let (came, went) = (came.len(), went.len());
+        format!("tshark reads {came} datagrams before us and {went} behind us, of {crossed}")
     })?;
-    let malformed = rows.iter().find(|row| row.get(3).is_some_and(|it| !it.is_empty()));
-    ensure(malformed.is_none(), || format!("tshark cannot read {malformed:?}"))?;
-    let mut said: Vec<u8> = rows
-        .iter()
-        .flat_map(|row| row.get(2).copied().unwrap_or_default().split(','))
-        .filter_map(|code| code.parse().ok())
-        .collect();
-    said.sort_unstable();
-    said.dedup();
-    println!("      tshark reads all of them; T.30 messages {said:?}");
-    ensure(said.len() >= 6, || format!("too few messages of T.30 for a page: {said:?}"))
+    let codes = came.iter().filter_map(|read| read.split('\t').nth(1));
+    let codes: BTreeSet<u8> =
+        codes.flat_map(|codes| codes.split(',')).filter_map(|code| code.parse().ok()).collect();
+    println!("      tshark reads all of them; messages of T.30: {codes:?}");
+    let missing: Vec<_> = PAGE_SENT.iter().filter(|(code, _)| !codes.contains(code)).collect();
+    ensure(missing.is_empty(), || format!("{missing:?} are missing for a page"))
 }
+
+/// What a page takes (T.30, 5.3.6), by tshark's numbers.
+const PAGE_SENT: [(u8, &str); 6] =
+    [(1, "DIS"), (65, "DCS"), (33, "CFR"), (96, "FCD"), (49, "MCF"), (95, "DCN")];
 
 /// TDR-SDP-013, and the user hears nothing of it.
 pub(super) fn a_fax_towards_teams_stays_in_audio(lab: &mut Lab) -> Outcome {

@@ -310,7 +310,7 @@ const PLAY: &str = "  <nop><action><exec play_pcap_audio=\"@TONE@\"/></action></
 
 /// Where a fax goes.
 const REMEMBER_FAX: &str = "<ereg regexp=\"m=image ([0-9]+) udptl t38\" search_in=\"msg\" check_it=\"true\" assign_to=\"faxes,fax\"/>\
-     <exec command=\"echo [$fax] &gt; @NAME@.port\"/>";
+     <exec command=\"echo [$fax] > @NAME@.port\"/>";
 
 /// The description that one of these words means.
 fn described(words: &[&str]) -> Option<&'static str> {
