@@ -4,6 +4,7 @@ use crate::wire::*;
 use media::{Component, DropReason, Forward, PacketBuf, Side, Verdict};
 use sdp::{Payload, SrtpKey};
 
+/// TDR-MED-007: each packet goes on as it comes.
 #[test]
 fn media_flows_both_ways() {
     let mut call = Call::new();
