@@ -26,6 +26,7 @@ mod past_calls;
 mod pcap;
 mod readiness;
 mod record_file;
+mod record_line;
 mod reload;
 pub mod replay;
 mod shard;

@@ -2,11 +2,9 @@
 //! its own: a disk that hangs must not hold up signalling.
 
 use crate::clock;
-use crate::measured;
-use b2bua::codes::Microsoft;
-use b2bua::record::{Record, TeamsLeg, Transfer};
-use serde_json::{Value, json};
-use std::fmt::{Display, Write as _};
+use crate::record_line;
+use b2bua::record::Record;
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::iter;
@@ -96,12 +94,13 @@ impl RecordFile {
 
     /// Appends records, in one piece where one file takes them. What cannot be written is counted.
     fn write(&mut self, records: &[Box<Record>]) {
-        let mut text = String::new();
+        let mut text = Vec::new();
         let mut first = 0;
         for (index, record) in records.iter().enumerate() {
             let before = text.len();
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "{}", to_json(record));
+            // Neither can what a record is made of fail to be written, nor writing into memory.
+            let _ = serde_json::to_writer(&mut text, &record_line::of(record));
+            text.push(b'\n');
             if self.octets + text.len() as u64 > self.octets_max && self.octets + before as u64 > 0
             {
                 let line = text.split_off(before);
@@ -116,19 +115,19 @@ impl RecordFile {
         self.append(&text, &records[first..]);
     }
 
-    fn append(&mut self, text: &str, records: &[Box<Record>]) {
+    fn append(&mut self, text: &[u8], records: &[Box<Record>]) {
         if let Err(error) = self.try_append(text) {
             lost(records, &error);
         }
     }
 
-    fn try_append(&mut self, text: &str) -> io::Result<()> {
+    fn try_append(&mut self, text: &[u8]) -> io::Result<()> {
         // Somebody may have moved it away (logrotate): what follows belongs in a new one.
         if !self.path.exists() {
             self.file = append_to(&self.path)?;
             self.octets = 0;
         }
-        self.file.write_all(text.as_bytes())?;
+        self.file.write_all(text)?;
         self.octets += text.len() as u64;
         Ok(())
     }
@@ -164,81 +163,12 @@ fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(MODE).open(path)
 }
 
-/// The record as operators read it.
-pub(crate) fn to_json(record: &Record) -> Value {
-    let attempts: Vec<Value> = record
-        .attempts
-        .iter()
-        .map(|a| json!({ "trunk": a.trunk, "target": a.target, "outcome": a.outcome }))
-        .collect();
-    let transfers: Vec<Value> = record.transfers.iter().map(transfer).collect();
-    json!({
-        "call": record.call,
-        "direction": crate::telemetry::direction_word(record.direction),
-        "tenant": record.tenant,
-        "fqdn": record.fqdn,
-        "started": humantime::format_rfc3339_millis(record.started).to_string(),
-        "ringing_ms": record.ringing.map(|ringing| ringing.as_millis() as u64),
-        "setup_ms": record.setup.map(|setup| setup.as_millis() as u64),
-        "talk_ms": record.talk.as_millis() as u64,
-        "from": record.from,
-        "to": record.to,
-        "call_id_in": record.call_id_in,
-        "call_id_out": record.call_id_out,
-        "trunk_in": record.trunk_in,
-        "attempts": attempts,
-        "classes": record.classes,
-        "route": record.route,
-        "decision": record.decision,
-        "status": record.status,
-        "cause": record.cause,
-        "reason": record.reason,
-        "microsoft": record.microsoft.as_ref().map(microsoft),
-        "teams": teams(&record.teams),
-        "transcoded": record.transcoded.map(|it| [it.from.as_str(), it.to.as_str()]),
-        "fax": record.fax.map(b2bua::record::Fax::as_str),
-        "transfers": transfers,
-        "dtls": { "a": record.dtls.0, "b": record.dtls.1 },
-        "srtp_passthrough": record.passthrough,
-        "media": record.media.as_deref().map(measured::call),
-    })
-}
-
-fn microsoft(said: &Microsoft) -> Value {
-    json!({
-        "status": said.status,
-        "q850": said.cause,
-        "code": said.sub_code,
-        "guid": said.guid,
-        "phrase": said.phrase,
-    })
-}
-
-fn teams(leg: &TeamsLeg) -> Value {
-    json!({
-        "address": leg.address.map(|address| address.to_string()),
-        "agent": leg.agent,
-        "forks": leg.forks,
-        "media": leg.media,
-        "codec": leg.codec,
-    })
-}
-
-fn transfer(transfer: &Transfer) -> Value {
-    json!({
-        "by": transfer.by,
-        "leg": transfer.leg,
-        "to": transfer.to,
-        "id": transfer.id,
-        "after_ms": transfer.after.as_millis() as u64,
-        "outcome": transfer.outcome,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use b2bua::plan::RouteFrom;
+    use b2bua::record::TeamsLeg;
+    use serde_json::Value;
     use std::time::UNIX_EPOCH;
 
     fn record(call: u64) -> Record {
@@ -298,7 +228,7 @@ mod tests {
     #[test]
     fn a_full_file_is_turned_over_and_the_oldest_goes() {
         let folder = Folder::new("records-turned");
-        let one = to_json(&record(1)).to_string().len() as u64 + 1;
+        let one = serde_json::to_vec(&record_line::of(&record(1))).unwrap().len() as u64 + 1;
         let file = RecordFile::open(&folder.0.join("r"), one * 2, 2).unwrap();
         let writer = RecordWriter::start(file).unwrap();
         for call in 1..=5 {
