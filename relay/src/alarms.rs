@@ -24,6 +24,10 @@ pub const WORDS: &[(&str, &str)] = &[
     (TEAMS_UNSEEN, "Teams takes our OPTIONS and sends none: it cannot connect to us"),
     (CALLS_NEAR_LIMIT, "the host, a trunk or a tenant has 90 % of the calls that it may have"),
     (TRUNK_RESTING, "calls failed at a target one after the other, and it gets none for a while"),
+    (
+        UNKNOWN_FQDN,
+        "Teams addresses an FQDN that no tenant has; the text names those of the last hour",
+    ),
     (DNS_STALE, "a name of a target does not resolve"),
     (HOOK_FAILING, "a tenant's routing hook does not answer, or not as it should"),
     (TENANT_NOT_AT_TEAMS, "Microsoft has no tenant with the FQDN that a tenant's calls to it bear"),
@@ -58,6 +62,8 @@ pub const FRAUD_GUARD_NEAR: &str = "fraud_guard_near";
 pub const FRAUD_GUARD_FULL: &str = "fraud_guard_full";
 /// A target rests.
 pub const TRUNK_RESTING: &str = "trunk_resting";
+/// Teams addresses an FQDN that no tenant has.
+pub const UNKNOWN_FQDN: &str = "unknown_fqdn";
 /// A target's name does not resolve.
 pub const DNS_STALE: &str = "dns_stale";
 /// A tenant's routing hook does not answer, or not as it should.

@@ -31,6 +31,7 @@ mod reload;
 pub mod replay;
 mod shard;
 mod signalling;
+mod strangers;
 mod teams;
 pub mod telemetry;
 pub mod trace;

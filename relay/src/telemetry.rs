@@ -11,6 +11,7 @@ use crate::alarms::{
     Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,
 };
 use crate::hook;
+use crate::strangers::Strangers;
 use b2bua::Plan;
 use b2bua::fraud::Stage;
 use b2bua::io::Event;
@@ -142,6 +143,7 @@ pub struct Telemetry {
     /// Gauges of how Microsoft sees us, and of who drains.
     pub(crate) teams: teams::Shown,
     ratios: calls::Ratios,
+    strangers: Strangers,
 }
 
 type OptionsKey = (String, String, &'static str);
@@ -205,6 +207,9 @@ impl Telemetry {
                 }
                 gauge!("tollgate_trunk_target_up", "trunk" => trunk, "target" => target)
                     .set(if up { 1.0 } else { 0.0 });
+            }
+            Event::UnknownFqdn { trunk, fqdn } => {
+                self.strangers.seen(now, &self.alarms, (trunk, fqdn));
             }
             Event::Options { trunk, target, direction } => {
                 self.options_seen(now, (trunk, target, direction));
@@ -300,6 +305,7 @@ impl Telemetry {
     /// Another snapshot is in force.
     pub(crate) fn planned(&mut self, plan: &Plan) {
         self.hooks.planned(plan, &self.alarms);
+        self.strangers.planned(plan, &self.alarms);
     }
 
     /// Trunks that have wanted a media port and would get none.
@@ -340,6 +346,7 @@ impl Telemetry {
         }
         self.trunks = trunks.into_iter().map(|(name, _)| name).collect();
         self.ratios.show(now);
+        self.strangers.refresh(now, &self.alarms);
         for ((trunk, target, direction), at) in &self.options {
             let age = now.saturating_duration_since(*at).as_secs_f64();
             gauge!(

@@ -63,10 +63,24 @@ fn lost(stream: &str) -> sip_core::ParseError {
     error
 }
 
+/// TDR-CON-008.
 #[test]
 fn messages_back_to_back_are_two() {
     let stream = format!("{INVITE}{INVITE}");
     assert_eq!(whole(stream.as_bytes()), [INVITE.as_bytes(), INVITE.as_bytes()]);
+}
+
+/// TDR-IN-013.
+#[test]
+fn message_of_sixty_kilobytes_in_small_pieces_is_one() {
+    let body = "x".repeat(60_000);
+    let long = INVITE
+        .replace("l: 5\r\n", &format!("Content-Length: {}\r\n", body.len()))
+        .replace("v=0\r\n", &body);
+    let stream = format!("{long}{INVITE}");
+    let got = in_pieces(stream.as_bytes(), || 1_400);
+    assert_eq!(got, [long.as_bytes(), INVITE.as_bytes()]);
+    assert!(Message::parse(long.into()).is_ok());
 }
 
 #[test]
@@ -153,6 +167,7 @@ fn reader_that_does_not_take_is_told_to() {
     assert_eq!(framer.buffered(), MAX_BUFFERED);
 }
 
+/// TDR-CON-004.
 #[test]
 fn ping_is_two_line_ends_and_one_before_a_message_is_none() {
     let stream = format!("\r\n\r\n\r\n\r\n\r\n{INVITE}\r\n\r\n");
@@ -180,6 +195,7 @@ fn pong_comes_only_after_our_ping_and_crossing_pings_are_both_seen() {
     assert_eq!(seen, [b"pong", b"ping"]);
 }
 
+/// TDR-CON-008.
 #[test]
 fn octet_by_octet_gives_the_same_as_at_once() {
     let mut stream = b"\r\n\r\n".to_vec();

@@ -335,6 +335,28 @@ fn line_that_only_lf_or_cr_ends_cannot_hide_a_header() {
     }
 }
 
+/// TDR-CON-007, TDR-CON-008.
+#[test]
+fn what_we_say_begins_with_an_exact_line_and_says_how_long_it_is() {
+    let invite = request(INVITE);
+    for (status, line) in [
+        (100, "SIP/2.0 100 Trying\r\n"),
+        (183, "SIP/2.0 183 Session Progress\r\n"),
+        (200, "SIP/2.0 200 OK\r\n"),
+        (404, "SIP/2.0 404 Not Found\r\n"),
+        (503, "SIP/2.0 503 Service Unavailable\r\n"),
+    ] {
+        let text = written(Response::to(&invite, status, Some(b"ours")));
+        assert!(text.starts_with(line), "{text}");
+        assert!(text.contains("\r\nContent-Length: 0\r\n"), "{text}");
+    }
+    let mut ours = Request::new(Method::Options, "sip:a@b".to_owned());
+    ours.set_body("application/sdp", "v=0\r\n");
+    let text = written(ours);
+    assert!(text.starts_with("OPTIONS sip:a@b SIP/2.0\r\n"), "{text}");
+    assert!(text.contains("\r\nContent-Length: 5\r\n"), "{text}");
+}
+
 /// TDR-LIM-001.
 #[test]
 fn limits_hold_on_both_sides() {

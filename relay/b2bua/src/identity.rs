@@ -4,7 +4,7 @@
 //! (TDR-OUT-002, TDR-MT-003); Microsoft refuses an address there. Towards a carrier it is the
 //! listener's advertised address.
 
-use crate::plan::{Plan, TransferPolicy, Transport, TrunkKind};
+use crate::plan::{Plan, Tenant, TransferPolicy, Transport, TrunkKind};
 use bytes::Bytes;
 use std::net::SocketAddr;
 
@@ -51,13 +51,18 @@ impl Identity {
             TrunkKind::Teams => fqdn.unwrap_or(plan.base_of(trunk)).to_owned(),
             TrunkKind::Carrier => uri_host(advertise),
         };
-        let tenant = || plan.tenants.get(plan.tenant_of_fqdn(fqdn?)?);
-        let transfer = match kind {
-            TrunkKind::Teams => tenant().map(|tenant| tenant.transfer),
-            TrunkKind::Carrier => of.map(|trunk| trunk.transfer),
+        let tenant = |fqdn: &str| plan.tenants.get(plan.tenant_of_fqdn(fqdn)?);
+        let transfer = match (kind, fqdn) {
+            (TrunkKind::Teams, Some(fqdn)) => tenant(fqdn).map(|tenant| tenant.transfer),
+            // Under the node's own name we say what some tenant may do (TDR-OPT-006).
+            (TrunkKind::Teams, None) => {
+                let refer = |tenant: &Tenant| tenant.transfer == TransferPolicy::Refer;
+                plan.tenants.iter().any(refer).then_some(TransferPolicy::Refer)
+            }
+            (TrunkKind::Carrier, _) => of.map(|trunk| trunk.transfer),
         };
         let transfer = transfer.unwrap_or_default();
-        let proxy = tenant().filter(|tenant| {
+        let proxy = fqdn.and_then(tenant).filter(|tenant| {
             kind == TrunkKind::Teams && crate::lmo::behind(tenant, &host).is_some()
         });
         let proxy = proxy.map(|it| it.own_fqdns().next().unwrap_or(&plan.node.fqdn).clone());

@@ -399,6 +399,13 @@ pub enum Event {
         /// What it answered, or why it did not.
         why: String,
     },
+    /// Teams addressed an FQDN that no tenant has (TDR-IN-001).
+    UnknownFqdn {
+        /// The trunk it came in on.
+        trunk: String,
+        /// The FQDN, as far as one may be long.
+        fqdn: String,
+    },
     /// OPTIONS was answered with 2xx (`out`) or came from the far side (`in`).
     Options {
         /// The trunk.
@@ -508,6 +515,17 @@ pub enum Event {
         /// Why: a word.
         reason: &'static str,
     },
+}
+
+/// Characters of a name in DNS (RFC 1035, 2.3.4).
+const FQDN_MAX: usize = 253;
+
+impl Event {
+    /// A host that Teams addressed and no tenant has.
+    pub(crate) fn unknown_fqdn(trunk: &str, host: &str) -> Self {
+        let fqdn = host.chars().take(FQDN_MAX).collect();
+        Self::UnknownFqdn { trunk: trunk.to_owned(), fqdn }
+    }
 }
 
 /// A call as shown by `tollgate calls`.

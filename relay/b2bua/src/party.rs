@@ -204,6 +204,7 @@ pub(crate) fn is_telephone(user: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// TDR-OUT-001, TDR-OUT-014.
     #[test]
     fn a_number_goes_to_teams_as_e164_whatever_stands_between_its_digits() {
         for (uri, user) in [

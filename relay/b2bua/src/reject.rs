@@ -47,6 +47,8 @@ pub enum Reject {
     HookFailed,
     /// The caller insists on a privacy that we cannot give (RFC 3323, 5).
     Privacy,
+    /// Teams takes nothing but numbers, and what is called is none (TDR-OUT-001).
+    NotANumber,
 }
 
 impl Reject {
@@ -73,6 +75,7 @@ impl Reject {
             Self::Loop => 483,
             Self::ForwardLoop => 482,
             Self::Privacy => 500,
+            Self::NotANumber => 484,
         }
     }
     /// The reason phrase of the response (TDR-ERR-003).
@@ -100,6 +103,7 @@ impl Reject {
             Self::HookRejected => "Rejected By Policy",
             Self::HookFailed => "Policy Not Available",
             Self::Privacy => "Privacy Not Possible",
+            Self::NotANumber => "Not A Number",
         }
     }
 
@@ -128,6 +132,7 @@ impl Reject {
             Self::HookRejected => "hook_rejected",
             Self::HookFailed => "hook_failed",
             Self::Privacy => "privacy",
+            Self::NotANumber => "not_a_number",
         }
     }
 }

@@ -229,7 +229,11 @@ impl Health {
             408 | 500..=599 => false,
             _ => !teams,
         };
-        let said = format!("{} {}", response.status, String::from_utf8_lossy(&response.reason));
+        let mut said = format!("{} {}", response.status, String::from_utf8_lossy(&response.reason));
+        // What Teams has against us stands there (TDR-OPT-009).
+        if let Some(why) = response.headers.get(Name::Reason).filter(|_| !serves) {
+            said.extend([": ", &String::from_utf8_lossy(why)]);
+        }
         if !serves {
             return Self::missed(core, id, said);
         }

@@ -468,6 +468,7 @@ fn tenant(
         fqdns: draft.names().map(|at| at.value.clone()).collect(),
         // Their trunks are looked up where it is known to be read.
         sbcs: Vec::new(),
+        tenant_id: draft.tenant_id.clone(),
         numbers: draft.numbers.iter().map(|at| at.value).collect(),
         limits: draft.limits.all,
         limits_from_teams: draft.limits.sides[0],

@@ -31,6 +31,7 @@ pub(crate) struct TenantDraft {
     pub(crate) model: Model,
     pub(crate) fqdns: Vec<At<String>>,
     pub(crate) sbcs: Vec<SbcDraft>,
+    pub(crate) tenant_id: Option<String>,
     pub(crate) numbers: Vec<At<NumberRange>>,
     pub(crate) limits: LimitsDraft,
     pub(crate) fraud: Vec<FraudDraft>,
@@ -91,6 +92,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         top.missing("fqdns", Some("the names Teams knows this tenant's SBC by: fqdns = [\"contoso.sbc1.example.net\"]".to_owned()));
     }
     let model = top.optional_or("model", value::one_of(MODEL), Model::default());
+    let tenant_id = top.optional("tenant_id", value::guid).map(|at| at.value);
     let owned = top.list("numbers", 0..=NUMBERS_MAX, value::number_range).unwrap_or_default();
     let emergency = top.list("emergency", 0..=EMERGENCY_MAX, value::dialled);
     let help = help::read(top, &owned);
@@ -123,6 +125,7 @@ fn tenant(name: String, top: &mut Reader<'_>) -> TenantDraft {
         model,
         fqdns: fqdns.unwrap_or_default(),
         sbcs,
+        tenant_id,
         numbers: owned,
         limits,
         fraud,

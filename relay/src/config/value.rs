@@ -452,6 +452,20 @@ pub(crate) fn dialled(value: &DeValue<'_>) -> Result<String, Wrong> {
     }
 }
 
+/// What Microsoft calls a tenant.
+pub(crate) fn guid(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let written = text(value)?;
+    let groups = written.split('-').map(|group| (group.len(), group));
+    let hex = |group: &str| group.bytes().all(|b| b.is_ascii_hexdigit());
+    let holds = groups.clone().map(|(length, _)| length).eq([8, 4, 4, 4, 12])
+        && groups.map(|(_, group)| group).all(hex);
+    match holds {
+        true => Ok(written.to_ascii_lowercase()),
+        false => Err(Wrong::new("is not a GUID")
+            .hint("Get-CsTenant shows it as TenantId: \"4d2ba0f6-1c3e-4f5a-8b7c-a1b2c3d4e5f6\"")),
+    }
+}
+
 /// A file's name. What looks like the secret itself is refused, and not shown.
 pub(crate) fn path(value: &DeValue<'_>) -> Result<String, Wrong> {
     let written = text(value)?;

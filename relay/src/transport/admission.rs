@@ -164,6 +164,18 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    /// TDR-CON-002, TDR-CON-009.
+    #[test]
+    fn five_hundred_connections_of_one_proxy_of_microsofts_are_let_in_at_once() {
+        let max = per_source_max(TrunkKind::Teams);
+        let proxy: IpAddr = "52.114.75.24".parse().unwrap();
+        for bound in [max.connections, max.handshakes] {
+            let sources = Sources::new(HANDSHAKES_PER_LISTENER_MAX);
+            let places: Vec<_> = (0..500).map_while(|_| sources.enter(proxy, bound)).collect();
+            assert_eq!(places.len(), 500);
+        }
+    }
+
     #[test]
     fn one_source_at_its_bound_does_not_shut_out_another_and_places_come_back() {
         let sources = Sources::new(3);

@@ -259,6 +259,13 @@ async fn write<S: AsyncWrite>(
 mod tests {
     use super::*;
 
+    /// TDR-CON-002.
+    #[test]
+    fn a_connection_that_is_quiet_for_five_minutes_is_kept() {
+        let begun = clock::now().mono;
+        assert!(Patience::default().due(begun, 0) >= begun + Duration::from_secs(300));
+    }
+
     #[test]
     fn a_message_that_comes_octet_by_octet_gets_no_more_time_for_it() {
         let begun = clock::now().mono;

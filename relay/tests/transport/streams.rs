@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+/// TDR-CON-008.
 #[tokio::test]
 async fn two_messages_in_one_tls_record_are_two() {
     let mut world = World::new("record");
@@ -18,6 +19,7 @@ async fn two_messages_in_one_tls_record_are_two() {
     assert_eq!(first, second);
 }
 
+/// TDR-CON-008.
 #[tokio::test]
 async fn one_message_in_many_tls_records_is_one() {
     let mut world = World::new("split");
@@ -29,6 +31,7 @@ async fn one_message_in_many_tls_records_is_one() {
     assert_eq!(call_id(&world.message().await.1), "slow");
 }
 
+/// TDR-CON-004.
 #[tokio::test]
 async fn ping_is_answered_and_stray_crlf_is_not() {
     let mut world = World::new("ping");
@@ -77,6 +80,7 @@ async fn source_is_noted_in_via_on_streams_too() {
     assert_eq!(via.rport(), Some(flow.remote.port()));
 }
 
+/// TDR-IN-007.
 #[tokio::test]
 async fn answer_to_a_flow_that_is_gone_goes_to_the_sent_by() {
     let mut world = World::new("gone");

@@ -37,6 +37,7 @@ impl Teams {
     }
 }
 
+/// TDR-FO-001.
 #[tokio::test]
 async fn refused_connection_is_reported_at_once_for_each_queued_request() {
     let mut world = World::new("refused");
@@ -54,6 +55,7 @@ async fn refused_connection_is_reported_at_once_for_each_queued_request() {
     assert_eq!(world.transports.open_flows(), 0);
 }
 
+/// TDR-FO-001.
 #[tokio::test]
 async fn target_that_accepts_and_says_nothing_in_tls_is_given_up_in_time() {
     let mut world = World::new("silent");
@@ -68,6 +70,7 @@ async fn target_that_accepts_and_says_nothing_in_tls_is_given_up_in_time() {
     assert!(why.contains("no connection in time"), "{why}");
 }
 
+/// TDR-CON-001.
 #[tokio::test]
 async fn requests_share_one_flow_and_the_far_side_may_use_it_too() {
     let mut world = World::new("pool");
@@ -121,6 +124,7 @@ async fn other_name_or_renewed_certificate_opens_another_flow() {
     world.nothing_came_in();
 }
 
+/// TDR-FO-002.
 #[tokio::test]
 async fn flow_that_we_close_sends_what_is_queued_first_and_the_next_request_opens_another() {
     let mut world = World::new("draining");
@@ -141,6 +145,7 @@ async fn flow_that_we_close_sends_what_is_queued_first_and_the_next_request_open
     world.nothing_came_in();
 }
 
+/// TDR-CON-003.
 #[tokio::test]
 async fn flow_that_the_far_side_closed_is_opened_again() {
     let mut world = World::new("reopened");
@@ -204,6 +209,25 @@ async fn far_side_that_takes_nothing_fills_its_queue_and_stalls_nobody() {
     assert!(why.contains("full"), "{why}");
     let (mut stream, _) = soon(stuck.accept()).await.unwrap();
     expect(&mut stream, &"request;".repeat(256)).await;
+}
+
+/// TDR-CON-006.
+#[tokio::test]
+async fn far_side_that_never_reads_is_given_up_and_what_waited_for_it_is_told() {
+    let mut world = World::new("deaf");
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hop = Hop::Target(target("bt", Transport::Tcp, deaf.local_addr().unwrap()));
+    world.send(hop.clone(), "request;", 0);
+    let (mut open, _) = soon(deaf.accept()).await.unwrap();
+    expect(&mut open, "request;").await;
+    // More than the kernels on both sides hold.
+    let much = "x".repeat(256 * 1024);
+    for client in 1..=200 {
+        world.send(hop.clone(), &much, client);
+    }
+    tokio::time::pause();
+    let (_, why) = world.failure().await;
+    assert!(why.contains("takes nothing"), "{why}");
 }
 
 #[tokio::test]

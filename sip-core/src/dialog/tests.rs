@@ -85,6 +85,7 @@ fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
 }
 
+/// TDR-IN-006, TDR-FO-007.
 #[test]
 fn callee_sends_bye_through_the_proxies_to_the_exact_contact() {
     let mut dialog = Dialog::uas(&their_invite(), b"us").unwrap();

@@ -134,6 +134,7 @@ mod tests {
         Refer::of(&headers(&[(Name::ReferTo, value)]))
     }
 
+    /// TDR-XFR-012, TDR-XFR-013.
     #[test]
     fn microsofts_parameters_stay_octet_by_octet() {
         let uri = "sip:sip.pstnhub.microsoft.com:5061;transport=tls;x-m=8:orgid:6b65a6a4-8b81-48f6-b38a-088ca65ed389";

@@ -135,6 +135,7 @@ impl B2bua {
             || host.parse::<IpAddr>().is_ok();
         if teams && !ours {
             self.core.emit(Event::Discarded { reason: "unknown_fqdn" });
+            self.core.emit(Event::unknown_fqdn(&flow.trunk, &host));
             return self.refuse(server, request, 404);
         }
         // A carrier learns so that calls go elsewhere. Teams learns by missing ours (TDR-OPT-022).

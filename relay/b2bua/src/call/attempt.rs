@@ -194,6 +194,13 @@ impl Invitation {
         codecs.leave_speech(&self.offer.payloads) || (turned && codecs.leave_speech(&more))
     }
 
+    /// Whether who is called can be written as the trunk wants it: Teams takes numbers alone, and would
+    /// say 404 to anything else (TDR-OUT-001).
+    pub(super) fn is_callable(&self, plan: &Plan, candidate: &Candidate) -> bool {
+        !leg::is_teams(plan, candidate.trunk)
+            || is_telephone(&self.numbers(plan, candidate).called.user)
+    }
+
     /// Who calls whom, as the trunk is told.
     fn numbers(&self, plan: &Plan, candidate: &Candidate) -> Numbers {
         let (called, caller) = (self.called.clone(), self.caller.clone());

@@ -156,9 +156,7 @@ impl Arrival {
     /// The tenant: by Request-URI host from Teams (TDR-IN-001), by called number from a carrier
     /// (TDR-MT-004). With it, the FQDN that the Teams leg speaks under.
     fn tenant(&self, called: &Called) -> Result<(usize, String), Refused> {
-        let uri = self.new.request.request_uri();
-        let host = uri.as_ref().map_or(&b""[..], |uri| uri.host);
-        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        let host = self.host();
         let unknown = |absent: Option<String>, why: String| match absent {
             Some(broken) => Refused::new(Reject::TenantInvalid, broken, None),
             None => Refused::new(Reject::UnknownTenant, why, None),
@@ -183,6 +181,13 @@ impl Arrival {
                 Ok((tenant, fqdn.unwrap_or(&self.plan.node.fqdn).clone()))
             }
         }
+    }
+
+    /// The host of the Request-URI.
+    fn host(&self) -> String {
+        let uri = self.new.request.request_uri();
+        let host = uri.as_ref().map_or(&b""[..], |uri| uri.host);
+        String::from_utf8_lossy(host).to_ascii_lowercase()
     }
 
     /// Whose call it is and under which numbers, as its trunk means them.
@@ -513,6 +518,9 @@ impl Arrival {
         record.route.clone_from(&refused.why);
         record.explain(trace, &self.plan);
         core.emit(Event::Rejected { tenant, reason: refused.reject });
+        if refused.reject == Reject::UnknownTenant && self.direction == RouteFrom::Teams {
+            core.emit(Event::unknown_fqdn(&self.new.flow.trunk, &self.host()));
+        }
         core.outputs.push_back(Output::Record(Box::new(record.clipped())));
     }
 

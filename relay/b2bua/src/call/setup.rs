@@ -247,6 +247,11 @@ impl Call {
                 self.skip(core, &name, &candidate, "resting");
                 continue;
             }
+            if !self.setup().is_some_and(|setup| setup.invitation.is_callable(&plan, &candidate)) {
+                passed_over = Reject::NotANumber;
+                self.skip(core, &name, &candidate, passed_over.as_str());
+                continue;
+            }
             let to = match &candidate.to {
                 Ok(to) => to.clone(),
                 Err(why) => {

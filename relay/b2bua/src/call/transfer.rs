@@ -24,7 +24,7 @@ use crate::timers::Timer;
 use sdp::{Carriage, Direction, Media, Order, Sound, Terms};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
-use sip_core::{Name, NameAddr, Response};
+use sip_core::{Name, NameAddr, Response, Uri};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -218,6 +218,9 @@ impl Call {
             // (TDR-XFR-021).
             return Err(refused(403, "Refer-To with Replaces is not followed"));
         }
+        if self.is_of_another_tenant(trunk, &refer) {
+            return Err(refused(403, "Referred-By names another tenant of Microsoft's"));
+        }
         let mut destination = self.destination(core, ask.leg, trunk, &refer)?;
         let from = direction_of(&self.plan, trunk);
         // Back to Teams, nothing goes out.
@@ -228,6 +231,21 @@ impl Call {
             Refused { status: full.reject.status(), why: full.why }
         })?;
         Ok((refer, destination))
+    }
+
+    /// Whether the transferor is a user of somebody else's Teams: `x-t` of Referred-By, where we know what
+    /// Microsoft calls the tenant (TDR-XFR-022).
+    fn is_of_another_tenant(&self, trunk: usize, refer: &Refer) -> bool {
+        let tenant = self.plan.tenants.named(&self.tenant);
+        let tenant = tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let Some(ours) = tenant.and_then(|tenant| tenant.tenant_id.as_deref()) else {
+            return false;
+        };
+        let by = refer.referred_by.as_deref().and_then(|by| NameAddr::parse(by).ok());
+        let uri = by.as_ref().and_then(|by| Uri::parse(by.uri).ok());
+        let theirs = uri.as_ref().and_then(|uri| uri.param("x-t"));
+        leg::is_teams(&self.plan, trunk)
+            && theirs.is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours.as_bytes()))
     }
 
     /// The target is called in the name of the one who stays, with what that one's leg has agreed.

@@ -35,6 +35,7 @@ fn as_history(diversions: &Diversions, to: Trust) -> Vec<String> {
     all(&headers, Name::HistoryInfo)
 }
 
+/// TDR-FWD-001, TDR-FWD-002.
 #[test]
 fn what_microsoft_writes_unescaped_or_escaped_says_who_diverted() {
     let both = [
@@ -122,6 +123,7 @@ fn a_history_of_ours_reads_back_as_the_diversions_it_was_made_of() {
     }
 }
 
+/// TDR-FWD-009.
 #[test]
 fn five_diversions_pass_and_a_sixth_does_not() {
     let one = |n: u32| format!("<sip:+49{n}@a.example>;reason=unconditional");

@@ -20,6 +20,8 @@ pub struct Tenant {
     pub fqdns: Vec<String>,
     /// SBCs of its own behind this one, whose FQDNs stand behind its own.
     pub sbcs: Vec<Sbc>,
+    /// What Microsoft calls the tenant: a GUID, in lower case.
+    pub tenant_id: Option<String>,
     /// Its numbers.
     pub numbers: Vec<NumberRange>,
     /// Bounds on calls, whoever makes them.

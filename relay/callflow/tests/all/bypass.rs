@@ -202,6 +202,7 @@ fn the_answer_stays_the_same_from_183_to_200() {
 }
 
 /// TDR-ICE-010
+/// TDR-XFR-050.
 #[test]
 fn ice_begun_anew_gets_new_credentials_at_the_same_port_and_no_gap() {
     let mut world = world();
@@ -294,6 +295,7 @@ fn a_call_that_nothing_comes_on_any_more_ends_and_one_on_hold_does_not() {
 }
 
 /// TDR-ICE-013
+/// TDR-DLG-041.
 #[test]
 fn checks_that_never_come_are_told_and_what_teams_says_of_it_is_the_cause() {
     let mut world = world();

@@ -5,6 +5,7 @@ use callflow::script::hang_up;
 use callflow::{Party, Who, World, ms, secs};
 use sip_core::{Method, Name};
 
+/// TDR-DLG-042, TDR-FO-014.
 #[test]
 fn cancelled_while_it_rings() {
     let mut world = World::new(1);
@@ -23,6 +24,7 @@ fn cancelled_while_it_rings() {
     assert_eq!(world.records[0].cause, "cancelled");
 }
 
+/// TDR-DLG-044.
 #[test]
 fn cancel_crosses_the_carriers_200_which_gets_ack_and_bye() {
     let mut world = World::new(1);
@@ -40,6 +42,7 @@ fn cancel_crosses_the_carriers_200_which_gets_ack_and_bye() {
     subscriber.is_hung_up(&mut world);
 }
 
+/// TDR-DLG-044.
 #[test]
 fn our_200_crosses_the_callers_cancel_and_the_call_is_up() {
     let mut world = World::new(1);
@@ -67,6 +70,7 @@ fn cancel_before_anything_was_heard_waits_for_the_first_word() {
     subscriber.is_cancelled(&mut world);
 }
 
+/// TDR-DLG-044.
 #[test]
 fn a_bye_in_the_early_dialog_cancels_too() {
     let mut world = World::new(1);

@@ -6,6 +6,7 @@ use callflow::script::{body, carrier_calls_teams, connect, hang_up, line, uri_of
 use callflow::{Party, Who, World};
 use sip_core::{Message, Method, Name};
 
+/// TDR-OUT-001, TDR-OUT-002, TDR-OUT-004.
 #[test]
 fn the_carrier_calls_teams_and_teams_hangs_up() {
     let mut world = World::new(1);
@@ -27,6 +28,7 @@ fn the_carrier_calls_teams_and_teams_hangs_up() {
     assert_eq!(world.records[0].cause, "callee_hangup");
 }
 
+/// TDR-OUT-001.
 #[test]
 fn the_called_number_without_plus_gets_one_towards_teams_and_for_routes() {
     let mut world = World::with(1, |plan| {
@@ -41,6 +43,7 @@ fn the_called_number_without_plus_gets_one_towards_teams_and_for_routes() {
     hang_up(&mut world, &mut anna, &caller);
 }
 
+/// TDR-OUT-015.
 #[test]
 fn an_anonymous_caller_stays_anonymous() {
     for marked in ["Privacy", "From"] {
@@ -66,6 +69,7 @@ fn an_anonymous_caller_stays_anonymous() {
     }
 }
 
+/// TDR-OUT-003, TDR-MT-003.
 #[test]
 fn two_tenants_calls_at_once_keep_apart() {
     let mut world = World::new(1);

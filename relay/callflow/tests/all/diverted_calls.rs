@@ -33,6 +33,7 @@ fn told(forwarding: Forwarding, identity: Trust) -> (Vec<String>, Vec<String>) {
     found
 }
 
+/// TDR-FWD-001, TDR-FWD-002, TDR-FWD-007.
 #[test]
 fn forwarded_call_keeps_who_diverted_it() {
     let diversion = [
@@ -52,6 +53,7 @@ fn forwarded_call_keeps_who_diverted_it() {
     assert_eq!(trusted(Forwarding::None), (none.clone(), none));
 }
 
+/// TDR-FWD-003.
 #[test]
 fn a_user_who_diverts_in_private_is_not_named_to_an_untrusted_carrier() {
     let (diversion, history) = told(Forwarding::Both, Trust::Untrusted);
@@ -61,6 +63,7 @@ fn a_user_who_diverts_in_private_is_not_named_to_an_untrusted_carrier() {
     assert!(diversion[1].contains("+493010001234"), "who diverted openly stays");
 }
 
+/// TDR-FWD-005, TDR-FWD-006.
 #[test]
 fn a_call_the_carrier_diverted_reaches_teams_with_its_history_in_e164() {
     let mut world = World::new(1);
@@ -94,6 +97,7 @@ fn a_call_the_carrier_diverted_reaches_teams_with_its_history_in_e164() {
     hang_up(&mut world, &mut anna, &caller);
 }
 
+/// TDR-FWD-009.
 #[test]
 fn a_call_that_is_forwarded_in_circles_ends_here() {
     let mut world = World::new(1);

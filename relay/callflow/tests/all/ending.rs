@@ -21,6 +21,7 @@ fn both_sides_hang_up_at_once() {
     assert_eq!(world.records.len(), 1);
 }
 
+/// TDR-DLG-043.
 #[test]
 fn teams_correlation_id_is_kept_and_only_the_cause_crosses() {
     let mut world = World::new(1);
@@ -63,6 +64,7 @@ fn shutdown_is_complete_even_if_nobody_answers_bye() {
     assert!(world.run_until(secs(2), |world| world.stopped));
 }
 
+/// TDR-CON-003.
 #[test]
 fn the_connection_of_a_call_breaks_and_bye_takes_another() {
     let mut world = World::new(1);
@@ -71,6 +73,7 @@ fn the_connection_of_a_call_breaks_and_bye_takes_another() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-CON-003, TDR-CON-009, TDR-FO-007.
 #[test]
 fn teams_calls_and_closes_its_connection_and_bye_goes_where_new_calls_go() {
     let mut world = World::new(1);
@@ -82,6 +85,7 @@ fn teams_calls_and_closes_its_connection_and_bye_goes_where_new_calls_go() {
     hang_up(&mut world, &mut subscriber, &caller);
 }
 
+/// TDR-IN-010, TDR-CON-009.
 #[test]
 fn teams_hangs_up_over_another_connection() {
     let mut world = World::new(1);

@@ -118,6 +118,7 @@ fn an_answer_goes_to_the_port_that_the_via_asks_for() {
     }
 }
 
+/// TDR-FO-007.
 #[test]
 fn a_proxy_that_asked_to_stay_in_the_path_is_passed_though_a_connection_is_open() {
     for route in ["sip2.pstnhub.microsoft.com:5061", "52.114.132.46:5061"] {
@@ -138,6 +139,7 @@ fn a_proxy_that_asked_to_stay_in_the_path_is_passed_though_a_connection_is_open(
     }
 }
 
+/// TDR-FO-007.
 #[test]
 fn a_proxy_at_the_other_end_of_the_connection_is_reached_over_it() {
     let mut world = World::new(1);
@@ -151,6 +153,7 @@ fn a_proxy_at_the_other_end_of_the_connection_is_reached_over_it() {
     assert_eq!(world.connections(Who::Sip), 1);
 }
 
+/// TDR-FO-002, TDR-FO-003.
 #[test]
 fn a_draining_proxy_has_its_connection_closed_and_gets_no_new_call_until_its_time_is_over() {
     let mut world = World::new(1);
@@ -213,6 +216,7 @@ fn a_retry_after_of_an_hour_is_followed_for_a_minute() {
     hang_up(&mut world, &mut boris, &there);
 }
 
+/// TDR-FO-007.
 #[test]
 fn the_region_of_a_call_is_gone_and_bye_goes_to_the_next() {
     let mut world = World::new(1);

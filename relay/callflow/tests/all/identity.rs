@@ -147,6 +147,7 @@ fn privacy_that_teams_sends_with_every_identity_need_not_hide_everybody() {
 }
 
 /// TDR-PRI-006.
+/// TDR-OUT-004, TDR-OUT-017.
 #[test]
 fn a_carrier_that_vouches_for_another_number_has_it_shown_by_teams() {
     let mut world = World::new(1);
@@ -255,6 +256,7 @@ fn who_answered_is_told_to_the_carrier_and_never_to_teams() {
     hang_up(&mut world, &mut subscriber, &anna);
 }
 
+/// TDR-OUT-010.
 #[test]
 fn what_concerns_one_network_alone_does_not_reach_the_other() {
     let private = [

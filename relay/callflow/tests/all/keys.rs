@@ -50,6 +50,7 @@ fn text(request: &Request) -> String {
 }
 
 /// TDR-COD-005
+/// TDR-DLG-001.
 #[test]
 fn a_key_in_an_info_reaches_teams_as_telephone_event() {
     for (kind, written) in [

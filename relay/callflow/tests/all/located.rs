@@ -102,6 +102,7 @@ fn a_name_that_was_never_found_has_no_address() {
     assert_eq!(attempts[0].target, CARRIER);
 }
 
+/// TDR-DNS-004.
 #[test]
 fn dns_says_nothing_any_more_and_calls_go_on_through_a_reload() {
     let mut world = world();

@@ -44,6 +44,7 @@ fn a_silent_trunk_gives_way_after_three_seconds_and_its_late_200_is_ended() {
     assert_eq!(outcomes(&world), [("colt", "timeout"), ("bt", "200")]);
 }
 
+/// TDR-FO-001.
 #[test]
 fn a_refused_connection_gives_way_to_the_next_target() {
     let mut world = World::new(1);
@@ -71,6 +72,7 @@ fn all_trunks_down_gives_503() {
     assert_eq!(world.records[0].cause, "trunk_down");
 }
 
+/// TDR-FO-001, TDR-FO-002.
 #[test]
 fn teams_says_503_with_retry_after_and_sip2_takes_it() {
     let mut world = World::new(1);
@@ -97,6 +99,7 @@ fn busy_is_the_callees_word_and_no_other_trunk_is_tried() {
     }
 }
 
+/// TDR-FO-005.
 #[test]
 fn a_target_that_does_not_answer_options_is_tried_last() {
     let mut world = World::with(1, |plan| plan.trunks[0].options_interval = Some(secs(60)));
@@ -179,6 +182,7 @@ fn the_next_trunk_has_its_media_on_another_address() {
     assert_eq!((media.b.received_packets, media.a.sent_packets), (1, 1));
 }
 
+/// TDR-FO-001, TDR-FO-006.
 #[test]
 fn three_silent_targets_are_given_up_before_teams_gives_up() {
     let mut world = World::new(1);
@@ -223,6 +227,7 @@ fn redirections_in_a_circle_end_after_three() {
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 4);
 }
 
+/// TDR-XFR-040.
 #[test]
 fn a_redirection_is_a_failure_where_nobody_asked_to_follow_it() {
     for (follow, status, contact) in [

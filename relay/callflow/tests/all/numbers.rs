@@ -142,6 +142,7 @@ fn the_next_trunk_has_numbers_in_its_own_way() {
 }
 
 /// TDR-EMG-001.
+/// TDR-IN-009.
 #[test]
 fn emergency_and_service_numbers_and_names_reach_the_carrier_as_dialled() {
     let vary = |plan: &mut Plan| {
@@ -172,6 +173,7 @@ fn emergency_and_service_numbers_and_names_reach_the_carrier_as_dialled() {
     }
 }
 
+/// TDR-MT-005.
 #[test]
 fn a_tenants_rule_for_teams_is_not_asked_for_calls_from_carriers() {
     let mut world = World::with(1, |plan| {

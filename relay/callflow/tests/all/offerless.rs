@@ -5,6 +5,7 @@ use callflow::script::{body, hang_up, line, usual_sdp};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Method, Name, Request, Response};
 
+/// TDR-OUT-009.
 #[test]
 fn an_invite_without_offer_gets_ours_and_its_ack_the_answer() {
     let mut world = World::new(1);

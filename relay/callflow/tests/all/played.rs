@@ -68,6 +68,48 @@ fn a_caller_whose_tenant_wants_it_hears_our_ringing_until_the_answer() {
     assert!(world.records[0].media.as_ref().expect("media was open").a.made_packets >= 40);
 }
 
+/// TDR-XFR-016, TDR-XFR-025.
+#[test]
+fn a_caller_who_is_transferred_hears_our_ringing_while_the_target_rings_without_media() {
+    let mut world = plain_teams(|plan| plan.tenants[0].ringback = Ringback::Tone);
+    let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
+    let mut anna = Party::called(&mut world, Who::Sip);
+    let plain = || sdp_text::plain(Who::Sip.media(), &["8 PCMA/8000", "101 telephone-event/8000"]);
+    anna.answer(&mut world, &anna.invite.clone(), 200, |it| {
+        it.set_body("application/sdp", plain())
+    });
+    let answer = caller.hears(&mut world, "200 INVITE");
+    caller.acknowledges(&mut world, &answer);
+    anna.gets(&mut world, "ACK");
+    let mut refer = anna.request(&mut world, Method::Refer);
+    refer.headers.push(Name::ReferTo, "<sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:6b65a6a4>");
+    world.send(Who::Sip, refer);
+    anna.hears(&mut world, "202 REFER");
+    let told = |world: &mut World| {
+        let notify = anna.gets(world, "NOTIFY");
+        anna.answer(world, &notify, 200, |_| {});
+    };
+    told(&mut world);
+    let clara = Party::called(&mut world, Who::Sip);
+    clara.reply(&mut world, 180);
+    told(&mut world);
+    world.packets(Who::Colt.media());
+    world.run_for(ms(900));
+    let (packets, tone) = heard(&mut world, Who::Colt);
+    assert!((40..=50).contains(&packets) && tone > 0.95, "{packets} packets, {tone}");
+    clara.answer(&mut world, &clara.invite.clone(), 200, |it| {
+        it.set_body("application/sdp", plain())
+    });
+    clara.gets(&mut world, "ACK");
+    told(&mut world);
+    let mut anna = anna;
+    anna.hangs_up(&mut world);
+    world.packets(Who::Colt.media());
+    world.run_for(secs(1));
+    assert_eq!(heard(&mut world, Who::Colt).0, 0, "the tone has stopped");
+    hang_up(&mut world, &mut caller, &clara);
+}
+
 #[test]
 fn a_carrier_that_is_held_hears_our_music_where_its_trunk_wants_that() {
     for teams_says in ["inactive", "sendonly"] {

@@ -6,6 +6,7 @@ use callflow::script::{body, hang_up, line, usual_sdp};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Method, Name, Request, Response};
 
+/// TDR-DLG-003.
 #[test]
 fn prack_lost_three_times_and_the_183_comes_again_until_one_arrives() {
     let mut world = World::new(1);
@@ -181,6 +182,7 @@ fn an_offer_in_prack_without_a_codec_in_common_leaves_the_call_as_it_is() {
 }
 
 /// TDR-EM-024.
+/// TDR-DLG-003, TDR-OUT-011.
 #[test]
 fn require_100rel_is_refused_where_the_trunk_is_off_and_from_teams_always() {
     let mut world = World::with(1, |plan| plan.trunks[COLT].reliable = Reliable::Off);
@@ -227,6 +229,7 @@ fn a_caller_that_only_supports_100rel_is_not_troubled_with_it() {
 }
 
 /// TDR-EM-024.
+/// TDR-DLG-003.
 #[test]
 fn second_reliable_183_before_prack_arrives_is_acknowledged_in_order() {
     let mut world = World::new(1);

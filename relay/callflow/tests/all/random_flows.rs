@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 /// As many as a run without optimisation can wait for; `cargo xtask test` plays 10,000 with it.
 const FLOWS: u64 = 200;
 
+/// TDR-MT-003, TDR-DLG-001, TDR-OUT-009, TDR-OUT-011.
 #[test]
 fn whatever_happens_the_laws_hold() {
     let mut causes: BTreeMap<String, u32> = BTreeMap::new();

@@ -79,6 +79,7 @@ fn a_record_is_not_filled_by_what_a_stranger_writes() {
     }
 }
 
+/// TDR-IN-001.
 #[test]
 fn an_unknown_fqdn_from_teams_is_404() {
     let mut world = World::new(1);
@@ -86,6 +87,7 @@ fn an_unknown_fqdn_from_teams_is_404() {
     refused(&mut world, Who::Sip, &uri, 404, "unknown_tenant", |_| {});
 }
 
+/// TDR-OUT-018.
 #[test]
 fn max_forwards_zero_is_483() {
     let mut world = World::new(1);
@@ -236,6 +238,7 @@ fn no_free_media_port_is_503() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-IN-012.
 #[test]
 fn a_merged_request_is_482() {
     let mut world = World::new(1);

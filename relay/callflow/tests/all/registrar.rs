@@ -547,6 +547,7 @@ fn time_too_brief_late_repeat_and_one_contact_too_many_change_nothing() {
     assert_eq!(contacts(&asked), [format!("{LINE};expires=300")]);
 }
 
+/// TDR-IN-011.
 #[test]
 fn register_on_a_trunk_without_a_registrar_is_405() {
     let mut world = World::new(1);

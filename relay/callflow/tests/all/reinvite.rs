@@ -33,6 +33,7 @@ pub(crate) fn direction(sdp: &str) -> &str {
 }
 
 /// TDR-HLD-001, TDR-HLD-007.
+/// TDR-DLG-012.
 #[test]
 fn a_carriers_hold_reaches_teams_as_inactive_and_the_resume_as_sendrecv() {
     let mut world = World::new(1);
@@ -147,6 +148,21 @@ fn a_changed_address_stays_on_its_leg() {
     assert_eq!(world.packets(elsewhere).len(), 1);
     assert!(world.packets(Who::Sip.media()).is_empty());
     hang_up(&mut world, &mut anna, &subscriber);
+}
+
+/// TDR-DLG-012.
+#[test]
+fn a_carrier_that_moves_its_media_is_followed_and_teams_hears_nothing_of_it() {
+    let mut world = World::new(1);
+    let (mut caller, anna) = carrier_calls_teams(&mut world);
+    let mut elsewhere = Who::Colt.media();
+    elsewhere.set_port(40_700);
+    caller.asks(&mut world, Method::Invite, Some(sdp_text::carrier(elsewhere)));
+    let answer = caller.hears(&mut world, "200 INVITE");
+    caller.acknowledges(&mut world, &answer);
+    world.run_for(secs(5));
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
+    hang_up(&mut world, &mut caller, &anna);
 }
 
 fn rtp(payload_type: u8, sequence: u16) -> Vec<u8> {
@@ -317,6 +333,7 @@ fn a_reinvite_that_cannot_be_sent_is_503_and_the_call_stays() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-DLG-011.
 #[test]
 fn a_reinvite_without_sdp_gets_our_offer_and_teams_one_with_sdp_to_resume() {
     let mut world = World::new(1);
@@ -340,6 +357,7 @@ fn a_reinvite_without_sdp_gets_our_offer_and_teams_one_with_sdp_to_resume() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-DLG-010.
 #[test]
 fn a_reinvite_without_sdp_that_changes_nothing_stays_on_its_leg() {
     let mut world = World::new(1);

@@ -39,6 +39,7 @@ fn is_refused(world: &mut World, new: &mut Party, what: &str) {
     new.acknowledges_failure(world, &refused);
 }
 
+/// TDR-XFR-002, TDR-XFR-030, TDR-XFR-031, TDR-CC-002.
 #[test]
 fn an_agent_of_a_queue_takes_the_place_of_the_queue_and_the_carrier_hears_nothing() {
     let mut world = World::new(1);
@@ -81,6 +82,7 @@ fn the_place_is_taken_again_and_again() {
     hang_up(&mut world, &mut caller, &here);
 }
 
+/// TDR-XFR-030.
 #[test]
 fn replaces_of_another_tenants_dialog_is_refused() {
     let mut world = World::new(1);
@@ -120,6 +122,7 @@ fn a_phone_of_the_same_carrier_takes_the_place_of_another() {
     hang_up(&mut world, &mut anna, &desk);
 }
 
+/// TDR-XFR-030.
 #[test]
 fn replaces_with_one_tag_wrong_finds_nothing() {
     let mut world = World::new(1);
@@ -139,6 +142,7 @@ fn replaces_with_one_tag_wrong_finds_nothing() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-XFR-030.
 #[test]
 fn an_early_only_replaces_leaves_an_answered_call_alone() {
     let mut world = World::new(1);
@@ -271,6 +275,7 @@ fn the_newcomer_hears_nothing_of_a_transfer_that_its_predecessor_asked_for() {
     hang_up(&mut world, &mut caller, &agent);
 }
 
+/// TDR-XFR-031.
 #[test]
 fn a_newcomer_with_another_codec_comes_before_the_callers_ack() {
     let mut world = World::new(1);

@@ -61,6 +61,7 @@ fn refreshed(world: &mut World, party: &Party, request: &Request, expires: &'sta
     party.gets(world, "ACK");
 }
 
+/// TDR-DLG-030, TDR-DLG-031.
 #[test]
 fn teams_refreshes_as_it_offered_and_the_carrier_is_offered_ours() {
     let mut world = World::new(1);
@@ -73,6 +74,7 @@ fn teams_refreshes_as_it_offered_and_the_carrier_is_offered_ours() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-031.
 #[test]
 fn refresh_never_comes() {
     let mut world = World::new(1);
@@ -86,6 +88,7 @@ fn refresh_never_comes() {
     assert_eq!(world.records[0].cause, "session_expired");
 }
 
+/// TDR-DLG-013, TDR-DLG-031.
 #[test]
 fn a_refresh_in_time_keeps_the_call_and_is_answered_alike() {
     let mut world = World::new(1);
@@ -108,6 +111,7 @@ fn a_refresh_in_time_keeps_the_call_and_is_answered_alike() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-033.
 #[test]
 fn we_refresh_teams_by_a_reinvite_that_changes_nothing() {
     let mut world = World::with(1, |plan| plan.trunks[COLT].session_timer = None);
@@ -245,6 +249,7 @@ fn a_refresh_that_is_refused_ends_nothing_at_once() {
     assert_eq!(world.records[0].cause, "session_expired");
 }
 
+/// TDR-DLG-032.
 #[test]
 fn teams_says_422_and_is_asked_for_more() {
     let mut world = World::new(1);
@@ -266,6 +271,7 @@ fn teams_says_422_and_is_asked_for_more() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-DLG-032.
 #[test]
 fn teams_says_422_twice() {
     let mut world = World::new(1);
@@ -309,6 +315,7 @@ fn a_refresh_below_our_minimum_is_422_and_the_session_stands() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-030.
 #[test]
 fn two_session_expires_and_garbage_do_not_harm() {
     for lines in [&["1800;refresher=uac", "600;refresher=uas"][..], &["soon", "1800"], &["", ""]] {

@@ -37,8 +37,11 @@ fn header(request: &Request, name: Name) -> String {
 /// REFER is accepted, and the first word of the new call comes; who is called.
 pub(crate) fn is_accepted(world: &mut World, one: &mut Party, to: &str) -> Party {
     refers(world, one, to);
+    let asked = world.elapsed();
     let accepted = one.hears(world, "202 REFER");
-    assert!(accepted.headers.contact().is_some());
+    assert!(world.elapsed() - asked < ms(500), "TDR-XFR-011");
+    let contact = uri_of(accepted.headers.get(Name::Contact).unwrap_or_default());
+    assert!(contact.ends_with(&format!("{CONTOSO}:5061;transport=tls")), "{contact}");
     is_told(world, one, "100 Trying", "active;expires=60");
     Party::called(world, Who::Sip)
 }
@@ -64,6 +67,7 @@ fn reinvited(world: &mut World, one: &Party) -> Request {
     asked
 }
 
+/// TDR-XFR-011, TDR-XFR-012, TDR-XFR-013, TDR-XFR-016, TDR-XFR-017, TDR-XFR-021, TDR-OUT-008.
 #[test]
 fn a_blind_transfer_calls_the_target_as_microsoft_names_it() {
     let mut world = World::new(1);
@@ -92,6 +96,7 @@ fn a_blind_transfer_calls_the_target_as_microsoft_names_it() {
     assert_eq!(world.records.len(), 1, "it is one call");
 }
 
+/// TDR-XFR-016.
 #[test]
 fn media_goes_to_the_target_from_its_answer_on() {
     let mut world = World::new(1);
@@ -192,6 +197,7 @@ fn rtp(nth: u16) -> Vec<u8> {
     packet
 }
 
+/// TDR-XFR-018, TDR-XFR-019.
 #[test]
 fn transfer_target_busy_and_the_call_goes_on() {
     let mut world = World::new(1);
@@ -205,6 +211,7 @@ fn transfer_target_busy_and_the_call_goes_on() {
     assert_eq!(outcomes(&mut world), [("refer", "b", "486".to_owned())]);
 }
 
+/// TDR-XFR-016, TDR-XFR-018.
 #[test]
 fn early_media_of_a_target_that_fails_gives_way_to_the_transferor() {
     let mut world = World::new(1);
@@ -227,6 +234,7 @@ fn early_media_of_a_target_that_fails_gives_way_to_the_transferor() {
 }
 
 /// TDR-HLD-008.
+/// TDR-XFR-024.
 #[test]
 fn a_held_caller_is_resumed_when_the_target_answers_and_not_before() {
     let mut world = World::new(1);
@@ -291,6 +299,7 @@ fn a_user_who_called_out_transfers_the_one_it_called() {
     assert_eq!(outcomes(&mut world), [("refer", "a", "200".to_owned())]);
 }
 
+/// TDR-XFR-017.
 #[test]
 fn transferor_hangs_up_first_and_the_target_answers() {
     let mut world = World::new(1);
@@ -307,6 +316,7 @@ fn transferor_hangs_up_first_and_the_target_answers() {
     assert_eq!(outcomes(&mut world), [("refer", "b", "200".to_owned())]);
 }
 
+/// TDR-XFR-017.
 #[test]
 fn transferor_hangs_up_first_and_the_target_is_busy() {
     let mut world = World::new(1);
@@ -321,6 +331,7 @@ fn transferor_hangs_up_first_and_the_target_is_busy() {
     assert_eq!(world.sent_to(Who::Sip, "BYE"), 0, "its own BYE ended that leg");
 }
 
+/// TDR-XFR-017.
 #[test]
 fn transferor_never_hangs_up_so_we_do() {
     let mut world = World::new(1);
@@ -411,6 +422,7 @@ fn a_second_refer_after_a_failure_is_told_apart_from_the_first() {
     hang_up(&mut world, &mut caller, &clara);
 }
 
+/// TDR-XFR-023.
 #[test]
 fn transfers_follow_each_other_three_deep() {
     let mut world = World::new(1);
@@ -522,6 +534,7 @@ fn refer_to_another_tenants_name_is_refused() {
     assert_eq!(world.sent_to(Who::Colt, "INVITE") + world.sent_to(Who::Bt, "INVITE"), 0);
 }
 
+/// TDR-XFR-001, TDR-DLG-002.
 #[test]
 fn refer_is_refused_where_the_tenant_does_not_want_it() {
     let mut world = World::with(1, |plan| plan.tenants[0].transfer = TransferPolicy::None);
@@ -533,6 +546,7 @@ fn refer_is_refused_where_the_tenant_does_not_want_it() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-XFR-020, TDR-XFR-040.
 #[test]
 fn refer_from_a_carrier_is_refused() {
     let mut world = World::new(1);
@@ -542,6 +556,7 @@ fn refer_from_a_carrier_is_refused() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-IN-011.
 #[test]
 fn refer_outside_of_a_call_is_refused() {
     let mut world = World::new(1);
@@ -586,6 +601,7 @@ fn a_number_at_our_own_name_is_called_by_the_tenants_routes() {
     hang_up(&mut world, &mut caller, &dora);
 }
 
+/// TDR-XFR-015, TDR-XFR-019.
 #[test]
 fn the_named_endpoint_refuses_and_the_next_one_is_asked_the_same() {
     let mut world = World::new(1);
@@ -618,6 +634,7 @@ fn a_target_that_rings_for_ever_is_given_up() {
     assert_eq!(outcomes(&mut world), [("refer", "b", "no_answer".to_owned())]);
 }
 
+/// TDR-XFR-010.
 #[test]
 fn refer_comes_over_another_connection() {
     let mut world = World::new(1);
@@ -660,11 +677,89 @@ fn the_host_stops_while_the_target_rings() {
     assert!(world.stopped);
 }
 
+/// Microsoft's tokens are long, and case and escapes in them count. TDR-XFR-013, TDR-XFR-014.
+#[test]
+fn four_kilobytes_of_referred_by_and_refer_to_reach_teams_octet_by_octet() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let token = "aHR0cHM6Ly9hcGktZHUtYS11c2Vh%2BLnBzdG5odWIubWljcm9zb2Z0LmNvbS8%3D".repeat(70);
+    let target = format!("{CLARA};x-tt={token}");
+    let by =
+        format!("<sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:4737;x-t=c241330b;x-tt={token}>");
+    assert!(target.len() > 4_000 && by.len() > 4_000);
+    let mut refer = anna.request(&mut world, Method::Refer);
+    refer.headers.push(Name::ReferTo, format!("<{target}>"));
+    refer.headers.push(Name::ReferredBy, by.clone());
+    world.send(anna.who, refer);
+    anna.hears(&mut world, "202 REFER");
+    is_told(&mut world, &anna, "100 Trying", "active;expires=60");
+    let clara = Party::called(&mut world, Who::Sip);
+    assert_eq!(String::from_utf8_lossy(&clara.invite.uri), target);
+    assert_eq!(uri_of(clara.invite.headers.get(Name::To).unwrap()), target);
+    assert_eq!(header(&clara.invite, Name::ReferredBy), by);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+/// Teams decides what becomes of a number: it is not called straight away. TDR-XFR-012, TDR-XFR-013.
+#[test]
+fn a_number_at_teams_is_called_by_way_of_teams() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let to = "sip:+14255550100@sip.pstnhub.microsoft.com:5061;transport=tls;x-d=1";
+    let target = is_accepted(&mut world, &mut anna, to);
+    assert_eq!(String::from_utf8_lossy(&target.invite.uri), to);
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0);
+    answers(&mut world, &target);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &target);
+}
+
+/// Another of Microsoft's proxies sends the REFER, over a connection of its own. TDR-XFR-010.
+#[test]
+fn refer_comes_from_another_address_of_teams() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    anna.who = Who::Sip3;
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+/// TDR-XFR-022.
+#[test]
+fn a_user_of_another_tenant_of_microsofts_transfers_nothing() {
+    let known = |id: &str| {
+        let id = id.to_owned();
+        World::with(1, |plan| plan.tenants[0].tenant_id = Some(id))
+    };
+    let mut world = known("0f0f0f0f-1c3e-4f5a-8b7c-a1b2c3d4e5f6");
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    refers(&mut world, &mut anna, CLARA);
+    anna.hears(&mut world, "403 REFER");
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
+    hang_up(&mut world, &mut caller, &anna);
+    // Its own, in whatever letters.
+    let mut world = known("c241330b");
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    answers(&mut world, &clara);
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
 /// A PBX on the trunk of the first carrier, which may transfer its calls.
 fn with_pbx() -> World {
     World::with(1, |plan| plan.trunks[callflow::plan::COLT].transfer = TransferPolicy::Refer)
 }
 
+/// TDR-XFR-040.
 #[test]
 fn a_pbx_transfers_its_call_to_another_user_of_the_tenant() {
     let mut world = with_pbx();

@@ -14,6 +14,7 @@ fn value(response: &Response, name: Name) -> String {
     String::from_utf8_lossy(response.headers.get(name).unwrap_or_default()).into_owned()
 }
 
+/// TDR-DLG-001.
 #[test]
 fn carrier_refreshes_by_update() {
     let mut world = World::new(1);
@@ -61,6 +62,7 @@ fn update_with_the_same_offer_is_answered_alike_and_stays_on_its_leg() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-DLG-001.
 #[test]
 fn update_with_offer_turns_into_reinvite_towards_teams() {
     let mut world = World::new(1);
@@ -181,6 +183,7 @@ fn update_before_the_callers_offer_is_answered_must_wait() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-DLG-001.
 #[test]
 fn update_after_early_media_is_answered_here() {
     let mut world = World::new(1);
@@ -199,6 +202,7 @@ fn update_after_early_media_is_answered_here() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-DLG-002.
 #[test]
 fn teams_never_sends_update_and_is_told_so() {
     let mut world = World::new(1);

@@ -21,6 +21,11 @@ pub(super) const PORTS: Kind = Kind::Shaped("^[0-9]+ *- *[0-9]+$", "20000-29999"
 pub(super) const NUMBERS: Kind =
     Kind::Shaped("^\\+[1-9][0-9]*( *- *\\+[1-9][0-9]*)?$", "+4930123450-+4930123459");
 pub(super) const DIALLED: Kind = Kind::Shaped("^[0-9]{2,15}$", "112");
+/// What Microsoft calls a tenant.
+pub(super) const GUID: Kind = Kind::Shaped(
+    "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+    "4d2ba0f6-1c3e-4f5a-8b7c-a1b2c3d4e5f6",
+);
 /// A country.
 pub(super) const COUNTRY: Kind = Kind::Shaped("^[A-Z]{2}$", "DE");
 /// Numbers that are meant: all, by prefix, whole, range or regular expression.

@@ -4,7 +4,7 @@ use super::Kind::{
     self, Either, Flag, List, OneOrMore, Table as One, Tables as Several, Text, Whole, Words,
 };
 use super::shapes::{
-    COUNTRY, DIALLED, DURATION, DURATION_OR_OFF, FQDN, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE,
+    COUNTRY, DIALLED, DURATION, DURATION_OR_OFF, FQDN, GUID, NAME, NUMBERS, PATTERN, SPAN, TIMEZONE,
 };
 use super::{Table, guard, key, rules, table};
 
@@ -23,6 +23,11 @@ pub(super) const TENANT: Table = table(
             "Whose trunk the FQDNs are at Microsoft: names below the host's (carrier), or each a trunk that is set up in the tenant's own Teams (classic).",
         )
         .default("carrier"),
+        key(
+            "tenant_id",
+            GUID,
+            "What Microsoft calls the tenant: transfers by users of another are refused.",
+        ),
         key(
             "numbers",
             List(&NUMBERS),

@@ -286,6 +286,13 @@ fn what_teams_does_not_take() {
             "\"dod\"\nlistener = \"other\"",
             "tollgate.toml:36: trunk \"teams\" names listener \"other\", which does not exist\nhint: known are carrier, teams",
         ),
+        // TDR-XFR-022
+        (
+            TENANT,
+            "numbers = ",
+            "tenant_id = \"contoso.example\"\nnumbers = ",
+            "tenants.d/contoso.toml:2: `tenant_id = \"contoso.example\"` is not a GUID\nhint: Get-CsTenant shows it as TenantId: \"4d2ba0f6-1c3e-4f5a-8b7c-a1b2c3d4e5f6\"",
+        ),
         // TDR-DNS-008
         (
             TENANT,
@@ -426,6 +433,7 @@ fn what_is_claimed_twice() {
     assert_eq!(directory.problems(), expected);
 }
 
+/// TDR-MT-002, TDR-MT-004.
 #[test]
 fn a_number_or_fqdn_of_two_tenants_names_both_and_both_places() {
     let fabrikam = "fqdns = [\n  \"fabrikam.sbc1.example.net\",\n  \"Contoso.sbc1.example.net\",\n]\n\

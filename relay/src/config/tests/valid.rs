@@ -29,6 +29,7 @@ fn the_documented_sample_becomes_a_plan() {
     assert_eq!(loaded.warnings, []);
 }
 
+/// TDR-DNS-001, TDR-DNS-005, TDR-DNS-006.
 #[test]
 fn a_teams_trunk_that_says_nothing_has_the_values_of_its_cloud() {
     let directory = Directory::sample();

@@ -76,6 +76,7 @@ fn a_name_without_srv_is_a_host_at_the_default_port() {
     }
 }
 
+/// TDR-DNS-003.
 #[test]
 fn a_name_with_a_port_is_asked_for_by_address_alone() {
     let mut zone = Zone::new();
@@ -142,6 +143,7 @@ fn srv_that_cannot_be_asked_for_does_not_lead_to_the_web_server_of_that_name() {
     assert_eq!(zone.endpoints().len(), 2);
 }
 
+/// TDR-DNS-004.
 #[test]
 fn dns_fails_and_the_last_good_endpoints_stay_for_as_long_as_it_takes() {
     let mut zone = Zone::new();
@@ -184,6 +186,7 @@ fn an_address_that_disappears_is_no_endpoint_any_more() {
     assert_eq!(zone.endpoints(), ["192.0.2.2:5062"]);
 }
 
+/// TDR-DNS-003.
 #[test]
 fn look_ups_are_repeated_with_the_ttl_but_never_too_often_or_too_late() {
     for (ttl, after) in [(0, 30), (120, 120), (86_400, 900)] {
