@@ -231,6 +231,10 @@ impl Call {
             Deed::Refresh => self.change(core, now, Wish::Refresh),
             Deed::Move => self.change(core, now, Wish::Move),
             Deed::Restart => self.change(core, now, Wish::Restart),
+            // Without REFER in Allow, Teams does it in the cloud: media comes from elsewhere.
+            Deed::Transfer { .. } if core.persona.is_teams() && !self.seen.allows_refer => {
+                self.change(core, now, Wish::Move)
+            }
             Deed::Transfer { to, hasty } => self.refer(core, now, to, None, *hasty),
             Deed::Replace => {
                 core.wanted.push_back(Wanted::Replace { of: self.id });

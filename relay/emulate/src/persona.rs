@@ -117,6 +117,10 @@ impl Persona {
         matches!(self, Self::Teams(_)).then(|| self.script().find_forward(number)).flatten()
     }
 
+    pub(crate) const fn is_teams(&self) -> bool {
+        matches!(self, Self::Teams(_))
+    }
+
     /// How the next call is written.
     pub(crate) fn style(&self, rng: &mut ChaCha20Rng) -> Style {
         match self {

@@ -3,7 +3,7 @@
 use super::peer::Peer;
 use super::report::Report;
 use super::script::{Change, Planned};
-use super::setup::{self, Part, Setup, Side};
+use super::setup::{self, Attack, Part, Setup, Side};
 use super::watch::{News, Watch};
 use super::{Failure, attack};
 use crate::clock;
@@ -62,14 +62,7 @@ async fn perform(
     let mut stage =
         Stage { events: peer.events(), peer, watch: Watch::new(), report: Report::new(round.json) };
     let began = clock::now().mono;
-    if let Some(attack) = attack {
-        let attempts = attack::play(&attack).await;
-        stage.report.attacked(&attempts);
-        let mut news = News::default();
-        stage.watch.attacked(&attempts, &mut news);
-        stage.tell(news);
-    }
-    let mut due = Due::new(began, calls, changes);
+    let mut due = Due::new(began, calls, changes, attack);
     let end = round.lasts.map(|lasts| began + lasts);
     loop {
         let now = clock::now().mono;
@@ -147,6 +140,15 @@ impl Stage {
         }
     }
 
+    /// Lets strangers call.
+    async fn attacked(&mut self, attack: &Attack) {
+        let attempts = attack::play(attack).await;
+        self.report.attacked(&attempts);
+        let mut news = News::default();
+        self.watch.attacked(&attempts, &mut news);
+        self.tell(news);
+    }
+
     /// Ends what is up.
     async fn part(&self) {
         self.peer.with(Agent::hang_up_all).await;
@@ -158,12 +160,18 @@ struct Due {
     began: Instant,
     calls: Vec<(Instant, Planned)>,
     changes: Vec<Change>,
+    attack: Option<Attack>,
 }
 
 impl Due {
-    fn new(began: Instant, calls: Vec<Planned>, changes: Vec<Change>) -> Self {
+    fn new(
+        began: Instant,
+        calls: Vec<Planned>,
+        changes: Vec<Change>,
+        attack: Option<Attack>,
+    ) -> Self {
         let calls = calls.into_iter().map(|call| (began + call.after, call)).collect();
-        Self { began, calls, changes }
+        Self { began, calls, changes, attack }
     }
 
     async fn act(&mut self, now: Instant, stage: &mut Stage) {
@@ -180,6 +188,9 @@ impl Due {
         }
         self.calls = later;
         let passed = now.saturating_duration_since(self.began);
+        if let Some(attack) = self.attack.take_if(|attack| attack.after <= passed) {
+            stage.attacked(&attack).await;
+        }
         let (due, later) =
             std::mem::take(&mut self.changes).into_iter().partition(|it| it.after <= passed);
         self.changes = later;

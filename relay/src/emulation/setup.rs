@@ -66,6 +66,8 @@ pub(super) struct Attack {
     /// A certificate of the accepted root for somebody else.
     pub(super) stranger: Option<Identities>,
     pub(super) roots: plan::Roots,
+    /// When, from the beginning on.
+    pub(super) after: Duration,
 }
 
 /// The names of Microsoft's commercial cloud.
@@ -80,6 +82,8 @@ const CALLS_MAX: u32 = 1000;
 const LAB: &str = "emulate-lab";
 /// Tables of one kind.
 const LIST_MAX: usize = 1000;
+/// When strangers call, if the file does not say: the border controller is up by then.
+const ATTACK_AFTER: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(86_400);
 /// What Teams plays and carriers play: far enough apart, and whole periods in 20 ms.
 const TEAMS_HZ: u32 = 1000;
@@ -114,7 +118,7 @@ struct Draft {
     fresh_connections: bool,
     calls: Vec<Planned>,
     changes: Vec<Change>,
-    attack: Option<(Option<IpAddr>, Option<String>)>,
+    attack: Option<(Option<IpAddr>, Option<String>, Duration)>,
 }
 
 /// What both sides have.
@@ -159,7 +163,8 @@ fn teams(top: &mut Reader<'_>) -> Option<Draft> {
     let changes = top.each("change", "change", "endpoint", script::change);
     let attack = top.section("attack", |table| {
         let outside = table.optional("outside", value::host_address).map(|at| at.value);
-        (outside, table.optional("tenant", value::fqdn).map(|at| at.value))
+        let after = table.optional_or("after", value::duration(Duration::ZERO..=DAY), ATTACK_AFTER);
+        (outside, table.optional("tenant", value::fqdn).map(|at| at.value), after)
     });
     let (mut teams, listeners, common, fresh_connections, sources) = read??;
     let tenants: Vec<Tenant> = tenants.into_iter().collect::<Option<_>>()?;
@@ -349,13 +354,13 @@ impl Draft {
         };
         let roots = roots.unwrap_or_default();
         let first = listeners.first().map_or(IpAddr::from([127, 0, 0, 1]), |(_, at)| at.ip());
-        let attack = self.attack.and_then(|(outside, tenant)| {
+        let attack = self.attack.and_then(|(outside, tenant, after)| {
             let meant = |(fqdn, _): &&(String, SocketAddr)| {
                 tenant.as_ref().is_none_or(|tenant| tenant == fqdn)
             };
             let (fqdn, at) = sbc.iter().find(meant)?;
             let (fqdn, sbc, roots) = (fqdn.clone(), *at, roots.clone());
-            Some(Attack { fqdn, sbc, inside: first, outside, stranger, roots })
+            Some(Attack { fqdn, sbc, inside: first, outside, stranger, roots, after })
         });
         let address = common.media.unwrap_or(first);
         let (plays_hz, expects_hz) = match side {

@@ -55,6 +55,8 @@ fn play(binary: &Path, folder: &Path) -> Outcome<Tally> {
     let (carrier, teams) = (carrier.finish()?, teams.finish()?);
     drop(border);
     let mut tally = Tally::default();
+    let transferred = teams.of("call").any(|call| call["direction"] == "in" && call["to"] == "");
+    ensure(transferred, || "nobody was called by a transfer".to_owned())?;
     for told in [&carrier, &teams] {
         let broken: Vec<String> = told.of("violation").map(ToString::to_string).collect();
         ensure(broken.is_empty(), || broken.join("\n"))?;
@@ -347,6 +349,7 @@ sources = ["127.0.12.1"]
 const CONTOSO: &str = r#"
 fqdns = ["contoso.sbc1.example.net"]
 numbers = ["+4930123450-+4930123459"]
+transfer = "refer"
 
 [[route]]
 from = "teams"

@@ -142,6 +142,22 @@ fn agent_of_a_queue_calls_with_replaces() {
     assert!(invites[0].contains(&format!("REPLACES: {call_id};from-tag=")), "{}", invites[0]);
 }
 
+/// Without REFER in Allow, Teams transfers in the cloud: nothing but another source of media is seen
+/// (TDR-XFR-001).
+#[test]
+fn transfer_without_refer_is_done_in_the_cloud() {
+    let to = "sip:sip.pstnhub.microsoft.com:5061;x-m=8:orgid:1".to_owned();
+    let transfer = Deed::Transfer { to, hasty: false };
+    let script = answers_after(ms(500)).then("+4989", vec![(ms(1000), transfer)]);
+    let mut pipe = Pipe::new(answers_after(ms(500)), teams(script));
+    let call = pipe.carrier_calls("+498912345611");
+    pipe.run_for(ms(3000));
+    assert_eq!(lines(&pipe, "REFER"), Vec::<String>::new());
+    assert_eq!(lines(&pipe, "INVITE").len(), 2, "{}", pipe.ladder());
+    pipe.carrier.hang_up(pipe.now(), call);
+    pipe.assert_quiet();
+}
+
 #[test]
 fn border_controller_that_says_nothing_loses_the_call_after_ten_seconds() {
     let mut side = teams(answers_after(ms(500)));
