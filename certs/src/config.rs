@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 with certificates on both sides, as server and as client (TDR-TLS-002, -003).
 
-use crate::{ClientIdentity, PeerVerifier, Roots, ServerIdentity, Trust, provider};
+use crate::peer::DialledVerifier;
+use crate::{ClientIdentity, PeerVerifier, Roots, ServerIdentity, Strangers, Trust, provider};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
@@ -31,9 +32,18 @@ pub fn server_config(
     identity: ServerIdentity,
     trust: &Trust,
 ) -> Result<Arc<ServerConfig>, ConfigError> {
+    server_config_noting(identity, trust, Strangers::default())
+}
+
+/// The same; who is refused for an issuer that nobody knows is noted in `strangers`.
+pub fn server_config_noting(
+    identity: ServerIdentity,
+    trust: &Trust,
+    strangers: Strangers,
+) -> Result<Arc<ServerConfig>, ConfigError> {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&VERSIONS)?
-        .with_client_cert_verifier(PeerVerifier::new(trust))
+        .with_client_cert_verifier(PeerVerifier::noting(trust, strangers))
         .with_cert_resolver(Arc::new(identity));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -56,14 +66,24 @@ pub fn client_config(
     identity: ClientIdentity,
     roots: &Roots,
 ) -> Result<Arc<ClientConfig>, ConfigError> {
-    let verifier = WebPkiServerVerifier::builder_with_provider(
+    client_config_noting(identity, roots, Strangers::default())
+}
+
+/// The same; who is refused for an issuer that nobody knows is noted in `strangers`.
+pub fn client_config_noting(
+    identity: ClientIdentity,
+    roots: &Roots,
+    strangers: Strangers,
+) -> Result<Arc<ClientConfig>, ConfigError> {
+    let inner = WebPkiServerVerifier::builder_with_provider(
         Arc::clone(roots.store()),
         Arc::clone(provider()),
     )
     .build()?;
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&VERSIONS)?
-        .with_webpki_verifier(verifier)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(DialledVerifier { inner, strangers }))
         .with_client_cert_resolver(Arc::new(identity));
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))

@@ -1,92 +1,138 @@
-//! All identities of the host, swapped whole: a new handshake uses what is newest (TDR-CRT-007).
+//! All identities of the host: one set, which a reload puts another in the place of (TDR-CRT-007).
 
 use crate::Identity;
-use arc_swap::ArcSwap;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 
-/// Identities by name; clones share one set.
+/// Identities by name and by what they cover; clones share one set.
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
-    current: Arc<ArcSwap<Named>>,
+    set: Arc<Set>,
 }
 
-type Named = BTreeMap<String, Arc<Identity>>;
+#[derive(Debug, Default)]
+struct Set {
+    named: BTreeMap<String, Arc<Identity>>,
+    /// By alternative name, as written: ten thousand tenants may have one each.
+    covering: HashMap<String, Arc<Identity>>,
+    fingerprints: HashSet<[u8; 32]>,
+}
 
 impl Identities {
-    /// A set of named identities.
+    /// A set of named identities. Of several for one alternative name, the one that is valid longest
+    /// is found by it.
     pub fn new(named: impl IntoIterator<Item = (String, Arc<Identity>)>) -> Self {
-        let identities = Self::default();
-        identities.replace(named);
-        identities
-    }
-
-    /// Puts another set in force: for handshakes that begin from now on, in and out.
-    pub fn replace(&self, named: impl IntoIterator<Item = (String, Arc<Identity>)>) {
-        self.current.store(Arc::new(named.into_iter().collect()));
+        let named: BTreeMap<String, Arc<Identity>> = named.into_iter().collect();
+        let mut covering: HashMap<String, Arc<Identity>> = HashMap::new();
+        for identity in named.values().filter(|identity| !identity.is_pending()) {
+            for name in identity.names() {
+                let better = |known: &Arc<Identity>| known.not_after() >= identity.not_after();
+                if !covering.get(name).is_some_and(better) {
+                    covering.insert(name.clone(), Arc::clone(identity));
+                }
+            }
+        }
+        let fingerprints = named.values().map(|identity| identity.fingerprint()).collect();
+        Self { set: Arc::new(Set { named, covering, fingerprints }) }
     }
 
     /// The identity of this name.
     pub fn named(&self, name: &str) -> Option<Arc<Identity>> {
-        self.current.load().get(name).cloned()
+        self.set.named.get(name).cloned()
     }
 
     /// All of them, by name.
-    pub fn all(&self) -> Vec<(String, Arc<Identity>)> {
-        self.current.load().iter().map(|(name, one)| (name.clone(), Arc::clone(one))).collect()
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Arc<Identity>)> {
+        self.set.named.iter().map(|(name, one)| (name.as_str(), one))
     }
 
-    /// Chooses for a client that asked for `server_name`: `default` if it covers that name or no
-    /// name was sent, else the first that covers it, else `default` (TDR-CRT-009).
-    pub fn choose(&self, server_name: Option<&str>, default: &str) -> Option<Arc<Identity>> {
-        let current = self.current.load();
-        let fallback = current.get(default);
-        let Some(name) = server_name else { return fallback.cloned() };
-        fallback
-            .filter(|identity| identity.covers(name))
-            .or_else(|| current.values().find(|identity| identity.covers(name)))
-            .or(fallback)
-            .cloned()
+    /// Whether the certificate of this fingerprint is among them.
+    pub fn has(&self, fingerprint: [u8; 32]) -> bool {
+        self.set.fingerprints.contains(&fingerprint)
+    }
+
+    /// Chooses for who goes by `name` here: `default` if it covers that name or there is none, else
+    /// the one that covers it, by the whole name before a wildcard, else `default` (TDR-CRT-009,
+    /// TDR-CON-005).
+    pub fn choose(&self, name: Option<&str>, default: &str) -> Option<Arc<Identity>> {
+        let fallback = self.set.named.get(default);
+        let Some(name) = name else { return fallback.cloned() };
+        let covering = || {
+            let name = name.to_ascii_lowercase();
+            let wild = || {
+                let (_, base) = name.split_once('.')?;
+                self.set.covering.get(&format!("*.{base}"))
+            };
+            self.set.covering.get(&name).or_else(wild)
+        };
+        let chosen = fallback.filter(|identity| identity.covers(name)).or_else(covering);
+        chosen.or(fallback).cloned()
     }
 }
+
+/// Two are the same if they show the same certificates under the same names.
+impl PartialEq for Identities {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |set: &Self| -> Vec<(String, [u8; 32])> {
+            set.all().map(|(name, one)| (name.to_owned(), one.fingerprint())).collect()
+        };
+        Arc::ptr_eq(&self.set, &other.set) || shown(self) == shown(other)
+    }
+}
+
+impl Eq for Identities {}
 
 /// What a listener shows to those who connect: chosen by the name they ask for.
 #[derive(Debug)]
 pub struct ServerIdentity {
     identities: Identities,
     default: String,
+    shown: OnceLock<Arc<Identity>>,
 }
 
 impl ServerIdentity {
     /// Chooses among `identities`; `default` names the listener's own.
     pub fn new(identities: Identities, default: &str) -> Self {
-        Self { identities, default: default.to_owned() }
+        Self { identities, default: default.to_owned(), shown: OnceLock::new() }
+    }
+
+    /// What was shown to the first who connected: with one of these for each connection, to whoever is
+    /// on it.
+    pub fn shown(&self) -> Option<Arc<Identity>> {
+        self.shown.get().cloned()
     }
 }
 
 impl ResolvesServerCert for ServerIdentity {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let identity = self.identities.choose(hello.server_name(), &self.default)?;
-        Some(identity.certified_key())
+        let key = identity.certified_key();
+        // The first stays: where one configuration serves many, nobody asks.
+        let _ = self.shown.set(identity);
+        Some(key)
     }
 }
 
-/// What we show to those we connect to: always the listener's own, whatever roots they hint at, as
-/// a far side judges our Contact by it (TDR-TLS-005, TDR-CON-005).
+/// What we show to those we connect to: always this one, whatever roots they hint at, as a far side
+/// judges our Contact by it (TDR-TLS-005, TDR-CON-005).
 #[derive(Debug)]
 pub struct ClientIdentity {
-    identities: Identities,
-    name: String,
+    identity: Option<Arc<Identity>>,
 }
 
 impl ClientIdentity {
     /// Shows the one called `name`.
     pub fn new(identities: Identities, name: &str) -> Self {
-        Self { identities, name: name.to_owned() }
+        Self { identity: identities.named(name) }
+    }
+
+    /// Shows this one.
+    pub fn of(identity: Arc<Identity>) -> Self {
+        Self { identity: Some(identity) }
     }
 }
 
@@ -96,10 +142,10 @@ impl ResolvesClientCert for ClientIdentity {
         _root_hint_subjects: &[&[u8]],
         _sigschemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        Some(self.identities.named(&self.name)?.certified_key())
+        Some(self.identity.as_ref()?.certified_key())
     }
 
     fn has_certs(&self) -> bool {
-        self.identities.named(&self.name).is_some()
+        self.identity.is_some()
     }
 }

@@ -1,9 +1,12 @@
 //! One certificate chain with its key, and what is to be known about it.
 
 use crate::pem::{self, FileError, FileProblem};
-use crate::{PeerRefusal, Roots, provider};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use crate::{PeerRefusal, Roots, pkcs12, provider};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,6 +20,9 @@ pub struct Identity {
     key: Arc<CertifiedKey>,
     fingerprint: [u8; 32],
     names: Vec<String>,
+    covered: Covered,
+    end: End,
+    pending: bool,
     not_before: SystemTime,
     not_after: SystemTime,
     kind: KeyKind,
@@ -41,12 +47,85 @@ struct Purposes {
     client: bool,
 }
 
+/// Where the chain of a file ends.
+#[derive(Clone, Debug)]
+struct End {
+    /// Issuer of its last certificate, as DER without the outermost sequence, as trust anchors have it.
+    issuer: Vec<u8>,
+    /// The same in words.
+    name: String,
+    /// It has issued itself.
+    is_root: bool,
+}
+
+/// The alternative names, to be found at once.
+#[derive(Clone, Debug, Default)]
+struct Covered {
+    exact: BTreeSet<String>,
+    /// Those below `*.`.
+    below: BTreeSet<String>,
+}
+
+impl Covered {
+    fn of(names: &[String]) -> Self {
+        let mut covered = Self::default();
+        for name in names {
+            match name.strip_prefix("*.") {
+                Some(base) => covered.below.insert(base.to_owned()),
+                None => covered.exact.insert(name.clone()),
+            };
+        }
+        covered
+    }
+
+    fn covers(&self, fqdn: &str) -> bool {
+        let lower;
+        let fqdn = match fqdn.bytes().any(|octet| octet.is_ascii_uppercase()) {
+            true => {
+                lower = fqdn.to_ascii_lowercase();
+                lower.as_str()
+            }
+            false => fqdn,
+        };
+        self.exact.contains(fqdn)
+            || fqdn.split_once('.').is_some_and(|(label, base)| {
+                !label.is_empty() && self.below.contains(base) && fqdn.parse::<IpAddr>().is_err()
+            })
+    }
+}
+
 impl Identity {
     /// Reads a chain (own certificate first, then its issuers) and the key that belongs to it.
     pub fn load(chain: &Path, key: &Path) -> Result<Self, FileError> {
         let certificates = pem::certificates(chain)?;
+        Self::new(certificates, pem::private_key(key)?, (chain, key))
+    }
+
+    /// Reads both from a PKCS #12 file (RFC 7292), which is locked with `password`.
+    pub fn load_pkcs12(path: &Path, password: &str) -> Result<Self, FileError> {
+        let (certificates, key) = pkcs12::read(path, password)?;
+        Self::new(certificates, key, (path, path))
+    }
+
+    /// One that nobody believes, for as long as the real one for `names` has not been issued: its
+    /// listener can be bound meanwhile.
+    pub fn pending(names: &[String]) -> Result<Self, rcgen::Error> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = CertificateParams::new(names.to_vec())?.self_signed(&key)?;
+        let chain = vec![certificate.der().clone()];
+        let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let nowhere = Path::new("");
+        let identity = Self::new(chain, secret, (nowhere, nowhere));
+        let identity = identity.map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        Ok(Self { pending: true, ..identity })
+    }
+
+    fn new(
+        certificates: Vec<CertificateDer<'static>>,
+        secret: PrivateKeyDer<'static>,
+        (chain, key): (&Path, &Path),
+    ) -> Result<Self, FileError> {
         let facts = Facts::read(&certificates).map_err(|problem| FileError::new(chain, problem))?;
-        let secret = pem::private_key(key)?;
         let signer = provider()
             .key_provider
             .load_private_key(secret)
@@ -59,6 +138,9 @@ impl Identity {
         Ok(Self {
             fingerprint: fingerprint(&certified),
             key: Arc::new(certified),
+            covered: Covered::of(&facts.names),
+            end: facts.end,
+            pending: false,
             names: facts.names,
             not_before: facts.not_before,
             not_after: facts.not_after,
@@ -70,10 +152,12 @@ impl Identity {
     /// Whether the certificate is valid for `fqdn`. A wildcard stands for exactly one label
     /// (TDR-CRT-004); only alternative names count (TDR-CRT-003).
     pub fn covers(&self, fqdn: &str) -> bool {
-        let Ok(name) = ServerName::try_from(fqdn) else { return false };
-        let Some(leaf) = self.key.cert.first() else { return false };
-        EndEntityCert::try_from(leaf)
-            .is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+        self.covered.covers(fqdn)
+    }
+
+    /// Whether it stands in for one that has not been issued yet.
+    pub fn is_pending(&self) -> bool {
+        self.pending
     }
 
     /// The alternative names: DNS names in lower case as written, addresses in text.
@@ -128,6 +212,26 @@ impl Identity {
         Ok(())
     }
 
+    /// Whether what the file holds leads up to a root: one of `known` has issued its last certificate,
+    /// or that is a root itself. Otherwise who is to be asked for what is missing.
+    pub fn ends_at_a_root_of(&self, known: &[&Roots]) -> Result<(), &str> {
+        let issued = |roots: &&Roots| roots.has_subject(&self.end.issuer);
+        match self.end.is_root || known.iter().any(issued) {
+            true => Ok(()),
+            false => Err(&self.end.name),
+        }
+    }
+
+    /// Who has issued the last certificate of the file, in words.
+    pub fn root_name(&self) -> &str {
+        &self.end.name
+    }
+
+    /// How long it is valid altogether.
+    pub fn lifetime(&self) -> Duration {
+        self.not_after.duration_since(self.not_before).unwrap_or_default()
+    }
+
     /// SHA-256 of the certificate: what tells it from its renewal.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
@@ -160,6 +264,7 @@ fn fingerprint(certified: &CertifiedKey) -> [u8; 32] {
 /// What a chain says about itself.
 struct Facts {
     names: Vec<String>,
+    end: End,
     not_before: SystemTime,
     not_after: SystemTime,
     kind: KeyKind,
@@ -182,8 +287,14 @@ impl Facts {
         }
         let leaf = parsed.first().ok_or(FileProblem::NoCertificate)?;
         let validity = leaf.validity();
+        let last = parsed.last().ok_or(FileProblem::NoCertificate)?;
         Ok(Self {
             names: names(leaf),
+            end: End {
+                issuer: without_sequence(last.issuer().as_raw()).to_vec(),
+                name: last.issuer().to_string(),
+                is_root: last.issuer().as_raw() == last.subject().as_raw(),
+            },
             not_before: moment(validity.not_before.timestamp()),
             not_after: moment(validity.not_after.timestamp()),
             kind: key_kind(leaf),
@@ -192,10 +303,21 @@ impl Facts {
     }
 }
 
-fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, FileProblem> {
+pub(crate) fn parse<'a>(
+    certificate: &'a CertificateDer<'_>,
+) -> Result<X509Certificate<'a>, FileProblem> {
     X509Certificate::from_der(certificate.as_ref())
         .map(|(_, parsed)| parsed)
         .map_err(|error| FileProblem::NotX509(error.to_string()))
+}
+
+/// The content of a DER sequence: trust anchors have their subject so (RFC 5280, 4.1.2.4).
+pub(crate) fn without_sequence(der: &[u8]) -> &[u8] {
+    let head = match der.get(1) {
+        Some(length) if length & 0x80 != 0 => 2 + usize::from(length & 0x7f),
+        _ => 2,
+    };
+    der.get(head..).unwrap_or_default()
 }
 
 fn names(leaf: &X509Certificate<'_>) -> Vec<String> {

@@ -55,11 +55,14 @@ pub struct Request<'a> {
     pub purpose: Purpose,
     /// Whether it has expired long ago.
     pub expired: bool,
+    /// From when until when it is valid, in days since 2026-01-01.
+    pub days: Option<(u32, u32)>,
 }
 
 /// A leaf with its chain and key.
 pub struct Leaf {
     chain: String,
+    der: Vec<u8>,
     key: String,
 }
 
@@ -126,10 +129,17 @@ impl Authority {
             params.not_before = date_time_ymd(2001, 1, 1);
             params.not_after = date_time_ymd(2002, 1, 1);
         }
+        if let Some((from, until)) = request.days {
+            let first = date_time_ymd(2026, 1, 1);
+            let day = |days: u32| first + std::time::Duration::from_secs(u64::from(days) * 86_400);
+            params.not_before = day(from);
+            params.not_after = day(until);
+        }
         let key = request.key.generate()?;
         let certificate = params.signed_by(&key, &self.intermediate)?;
         let chain = certificate.pem() + &self.intermediate.pem();
-        Ok(Leaf { chain, key: key.serialize_pem() })
+        let der = certificate.der().to_vec();
+        Ok(Leaf { chain, der, key: key.serialize_pem() })
     }
 }
 
@@ -137,6 +147,11 @@ impl Leaf {
     /// The leaf and the intermediate, in PEM.
     pub fn chain_pem(&self) -> &str {
         &self.chain
+    }
+
+    /// The leaf's certificate, in DER.
+    pub fn certificate(&self) -> &[u8] {
+        &self.der
     }
 
     /// The key, in PEM.

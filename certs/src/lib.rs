@@ -6,6 +6,7 @@
 //! Every check that fails has one word: [`PeerRefusal`].
 #![forbid(unsafe_code)]
 
+pub mod acme;
 mod config;
 pub mod dtls;
 mod identities;
@@ -13,13 +14,17 @@ mod identity;
 pub mod lab;
 mod peer;
 mod pem;
+mod pkcs12;
 mod refusal;
 mod roots;
 
-pub use config::{ConfigError, client_config, server_config, server_name, service_config};
+pub use config::{
+    ConfigError, client_config, client_config_noting, server_config, server_config_noting,
+    server_name, service_config,
+};
 pub use identities::{ClientIdentity, Identities, ServerIdentity};
 pub use identity::{Identity, KeyKind};
-pub use peer::{PeerVerifier, Trust};
+pub use peer::{PeerVerifier, Stranger, Strangers, Trust};
 pub use pem::{FileError, FileProblem};
 pub use refusal::PeerRefusal;
 pub use roots::Roots;

@@ -1,13 +1,17 @@
 //! Who is on the other side: chain, dates, purpose and name of a peer's certificate.
 
+use crate::identity::parse;
 use crate::refusal::PeerRefusal;
 use crate::{Roots, provider};
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use webpki::{EndEntityCert, KeyUsage};
 
 /// Whom a trunk believes: a certificate from one of these roots that carries one of these names.
@@ -20,6 +24,136 @@ pub struct Trust {
     pub names: Vec<String>,
 }
 
+impl Trust {
+    /// Whether a peer that has shown `chain` before would be believed at `now`: under the name it was
+    /// dialled by, or one of ours if it has called.
+    pub fn believes(
+        &self,
+        chain: &[CertificateDer<'_>],
+        dialled: Option<&str>,
+        now: SystemTime,
+    ) -> bool {
+        let Some((end_entity, intermediates)) = chain.split_first() else { return false };
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let names = dialled.map_or_else(|| self.names.clone(), |name| vec![name.to_owned()]);
+        let verifier = PeerVerifier::new(&Self { roots: self.roots.clone(), names });
+        verifier.check(end_entity, intermediates, UnixTime::since_unix_epoch(since)).is_ok()
+    }
+}
+
+/// A peer whose chain leads to no accepted root: what an operator needs to find out whether it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stranger {
+    /// Whose certificate it was.
+    pub subject: String,
+    /// Who is to be believed for it: the issuer of the last certificate that was shown.
+    pub issuer: String,
+    /// SHA-1 of that last certificate, as authorities publish it.
+    pub sha1: String,
+}
+
+impl Stranger {
+    fn of(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Option<Self> {
+        // In whatever order they came: the last is the one whose issuer is not among them.
+        let all = || std::iter::once(end_entity).chain(intermediates);
+        let mut last = end_entity;
+        for _ in 0..intermediates.len() {
+            let issuer = parse(last).ok()?.issuer().as_raw().to_vec();
+            let next = all().find(|one| {
+                *one != last && parse(one).is_ok_and(|one| one.subject().as_raw() == issuer)
+            });
+            match next {
+                Some(next) => last = next,
+                None => break,
+            }
+        }
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, last.as_ref());
+        let mut sha1 = String::new();
+        for octet in digest.as_ref() {
+            let colon = if sha1.is_empty() { "" } else { ":" };
+            let _ = write!(sha1, "{colon}{octet:02X}");
+        }
+        Some(Self {
+            subject: parse(end_entity).ok()?.subject().to_string(),
+            issuer: parse(last).ok()?.issuer().to_string(),
+            sha1,
+        })
+    }
+}
+
+/// The last stranger that was refused; clones are handles to the same.
+#[derive(Clone, Debug, Default)]
+pub struct Strangers {
+    last: Arc<Mutex<Option<Stranger>>>,
+}
+
+impl Strangers {
+    fn note(&self, end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+        let stranger = Stranger::of(end_entity, intermediates);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = stranger;
+    }
+
+    /// Who it was.
+    pub fn last(&self) -> Option<Stranger> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Checks the certificate of a server that we connect to, and notes whom it refused.
+#[derive(Debug)]
+pub(crate) struct DialledVerifier {
+    pub(crate) inner: Arc<WebPkiServerVerifier>,
+    pub(crate) strangers: Strangers,
+}
+
+impl ServerCertVerifier for DialledVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.inner.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        if let Err(error) = &verified
+            && PeerRefusal::of(error) == Some(PeerRefusal::UnknownIssuer)
+        {
+            self.strangers.note(end_entity, intermediates);
+        }
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
 /// Checks the certificate of a peer that connects to us, which is mandatory (TDR-TLS-006).
 ///
 /// The purpose may be serverAuth or clientAuth: Microsoft presents its server certificate also
@@ -30,12 +164,18 @@ pub struct PeerVerifier {
     names: Vec<ServerName<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
     hints: Vec<DistinguishedName>,
+    strangers: Strangers,
 }
 
 impl PeerVerifier {
     /// A verifier for peers of `trust`. A name that is neither a DNS name nor an address matches
     /// nothing.
     pub fn new(trust: &Trust) -> Arc<Self> {
+        Self::noting(trust, Strangers::default())
+    }
+
+    /// The same, which notes whom it refused.
+    pub(crate) fn noting(trust: &Trust, strangers: Strangers) -> Arc<Self> {
         let names =
             trust.names.iter().filter_map(|name| ServerName::try_from(name.clone()).ok()).collect();
         Arc::new(Self {
@@ -43,6 +183,7 @@ impl PeerVerifier {
             names,
             algorithms: provider().signature_verification_algorithms,
             hints: hints(&trust.roots),
+            strangers,
         })
     }
 
@@ -106,7 +247,11 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check(end_entity, intermediates, now)?;
+        self.check(end_entity, intermediates, now).inspect_err(|refusal| {
+            if *refusal == PeerRefusal::UnknownIssuer {
+                self.strangers.note(end_entity, intermediates);
+            }
+        })?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -47,6 +47,12 @@ pub enum FileProblem {
     /// The key is encrypted.
     #[error("holds an encrypted private key")]
     EncryptedKey,
+    /// A PKCS #12 file does not open.
+    #[error("does not open with this password")]
+    WrongPassword,
+    /// A file is not PKCS #12.
+    #[error("is not PKCS #12, or locked in a way that is not supported")]
+    NotPkcs12,
     /// A certificate is not X.509.
     #[error("holds a certificate that is not X.509: {0}")]
     NotX509(String),
@@ -86,6 +92,10 @@ impl FileProblem {
             Self::NoCertificate => "give a PEM file with a block -----BEGIN CERTIFICATE-----",
             Self::NoKey => "give a PEM file with a block -----BEGIN PRIVATE KEY-----",
             Self::EncryptedKey => "decrypt it once: openssl pkey -in KEY -out PLAIN",
+            Self::WrongPassword => "write the password it was exported with into password_file",
+            Self::NotPkcs12 => {
+                "export it again with AES-256 and SHA-256: openssl pkcs12 -export -in CHAIN -inkey KEY"
+            }
             Self::NotX509(_) => "export the certificate again as PEM",
             Self::UnsupportedKey(_) => {
                 "use an RSA key of 2048 bits or more (Teams), or ECDSA P-256 or P-384"
@@ -127,7 +137,7 @@ pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileErr
 /// A chain has a few kilobytes; the whole of Mozilla's roots a quarter of a megabyte.
 const FILE_OCTETS_MAX: u64 = 4 << 20;
 
-fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let unreadable =
         |error: std::io::Error| FileError::new(path, FileProblem::Unreadable(error.kind()));
     if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_OCTETS_MAX {

@@ -1,6 +1,6 @@
 //! Why a peer's certificate was refused: return value, metric label and log field at once.
 
-use rustls::{CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 /// A refusal of a peer's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +13,8 @@ pub enum PeerRefusal {
     NameMismatch,
     /// It, or one above it, is expired or not valid yet.
     Expired,
+    /// It speaks no version of TLS that we do (TDR-TLS-002).
+    TlsVersion,
     /// It is malformed, its signature is wrong, or it is not meant for TLS.
     BadCertificate,
 }
@@ -25,6 +27,7 @@ impl PeerRefusal {
             Self::UnknownIssuer => "unknown_issuer",
             Self::NameMismatch => "name_mismatch",
             Self::Expired => "expired",
+            Self::TlsVersion => "tls_version_unsupported",
             Self::BadCertificate => "bad_certificate",
         }
     }
@@ -43,6 +46,15 @@ impl PeerRefusal {
                 | CertificateError::NotValidYetContext { .. } => Self::Expired,
                 _ => Self::BadCertificate,
             }),
+            Error::PeerIncompatible(
+                // Who names no signature algorithms is older than TLS 1.2, which has brought them.
+                PeerIncompatible::SignatureAlgorithmsExtensionRequired
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            )
+            | Error::AlertReceived(AlertDescription::ProtocolVersion) => Some(Self::TlsVersion),
             _ => None,
         }
     }
@@ -77,6 +89,7 @@ impl From<PeerRefusal> for Error {
             PeerRefusal::UnknownIssuer => CertificateError::UnknownIssuer.into(),
             PeerRefusal::NameMismatch => CertificateError::NotValidForName.into(),
             PeerRefusal::Expired => CertificateError::Expired.into(),
+            PeerRefusal::TlsVersion => PeerIncompatible::Tls12NotOfferedOrEnabled.into(),
             PeerRefusal::BadCertificate => CertificateError::BadEncoding.into(),
         }
     }

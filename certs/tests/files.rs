@@ -3,6 +3,8 @@
 
 use certs::lab::{Authority, Key, Purpose, Request};
 use certs::{FileProblem, Identities, Identity, KeyKind, PeerRefusal, Roots};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +21,7 @@ fn identity(dir: &Path, authority: &Authority, names: &[&str]) -> Identity {
     Identity::load(&chain, &key).unwrap()
 }
 
+/// TDR-CRT-003, TDR-CRT-004
 #[test]
 fn wildcard_stands_for_one_label_and_not_for_its_base() {
     let dir = dir("wildcard");
@@ -43,6 +46,7 @@ fn wildcard_stands_for_one_label_and_not_for_its_base() {
     assert_eq!(identity.names(), ["*.contoso.com", "*.sbc1.adatum.biz", "192.0.2.7"]);
 }
 
+/// TDR-CRT-022
 #[test]
 fn crlf_notes_and_cisco_paste_around_the_blocks_do_not_matter() {
     let dir = dir("untidy");
@@ -117,6 +121,90 @@ fn each_broken_file_is_named_with_what_is_wrong_and_a_way_out() {
     assert!(matches!(Roots::file(&empty).unwrap_err().problem, FileProblem::NoCertificate));
 }
 
+/// TDR-CRT-020: SHA-1 as Microsoft has announced them.
+#[test]
+fn the_seven_roots_that_are_shipped_are_those_of_microsoft() {
+    let announced = [
+        "A8985D3A65E5E5C4B2D7D66D40C6DD2FB19C5436",
+        "DF3C24F9BFD666761B268073FE06D1CC8D4F82A4",
+        "7E04DE896A3E666D00E687D33FFAD93BE83D349E",
+        "17F3DE5E9F0F19E98EF61F32266E20C407AE30EE",
+        "A78849DC5D7C758C8CDE399856B3AAD0B2A57135",
+        "999A64C37FF47D9FAB95F14769891460EEC4C3C5",
+        "73A5E64A3BFF8316FF0EDCCC618A906E4EAE4D74",
+    ];
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("roots/microsoft.pem");
+    let text = std::fs::read(&file).unwrap();
+    let shipped: Vec<String> = CertificateDer::pem_slice_iter(&text)
+        .map(|one| {
+            let sha1 = &aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY;
+            let digest = aws_lc_rs::digest::digest(sha1, one.unwrap().as_ref());
+            digest.as_ref().iter().map(|octet| format!("{octet:02X}")).collect()
+        })
+        .collect();
+    assert_eq!(shipped, announced);
+    let roots = Roots::microsoft();
+    assert_eq!(roots.len(), 7);
+    assert!(roots.lacks_of_microsoft().is_empty());
+    let dir = dir("other-root");
+    let other = Authority::new("Other").unwrap();
+    let other = Roots::file(&other.write_root(&dir, "other").unwrap()).unwrap();
+    assert_eq!(other.lacks_of_microsoft().len(), 7);
+    let both = Roots::all(&[other, roots.clone(), roots]);
+    assert_eq!((both.len(), both.lacks_of_microsoft().len()), (8, 0), "none is there twice");
+}
+
+/// As OpenSSL 3 writes them, and as Windows and OpenSSL 1 did.
+#[test]
+fn pkcs12_of_each_make_opens_and_only_with_its_password() {
+    let dir = dir("pkcs12");
+    let authority = Authority::new("Pkcs12").unwrap();
+    let leaf = authority.leaf(&["a.example.net"]).unwrap();
+    let (chain, key) = leaf.write(&dir, "a").unwrap();
+    let root = authority.write_root(&dir, "root").unwrap();
+    let makes: [&[&str]; 3] = [
+        &[],
+        &["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1"],
+        &["-keypbe", "AES-128-CBC", "-certpbe", "NONE", "-macalg", "sha512"],
+    ];
+    for make in makes {
+        let file = dir.join("a.p12");
+        let status = std::process::Command::new("openssl")
+            .args(["pkcs12", "-export", "-passout", "pass:s3cret äß", "-in"])
+            .arg(&chain)
+            .arg("-inkey")
+            .arg(&key)
+            // A root in it is not shown: a far side has it, or does not believe it.
+            .arg("-certfile")
+            .arg(&root)
+            .arg("-out")
+            .arg(&file)
+            .args(make)
+            .status();
+        assert!(status.expect("openssl is installed").success());
+        let identity = Identity::load_pkcs12(&file, "s3cret äß").unwrap();
+        assert_eq!(identity.chain_len(), 2, "{make:?}");
+        assert_eq!(identity.fingerprint(), Identity::load(&chain, &key).unwrap().fingerprint());
+        let error = Identity::load_pkcs12(&file, "wrong").unwrap_err();
+        assert!(matches!(error.problem, FileProblem::WrongPassword), "{make:?}: {error}");
+    }
+    let error = Identity::load_pkcs12(&chain, "s3cret äß").unwrap_err();
+    assert!(matches!(error.problem, FileProblem::NotPkcs12), "{error}");
+}
+
+#[test]
+fn a_certificate_that_is_still_to_come_is_chosen_for_no_name_but_its_listeners() {
+    let dir = dir("pending");
+    let authority = Authority::new("Pending").unwrap();
+    let pending = Arc::new(Identity::pending(&["*.one.example".to_owned()]).unwrap());
+    assert!(pending.is_pending() && pending.covers("a.one.example"));
+    let there = Arc::new(identity(&dir, &authority, &["*.one.example"]));
+    let named = [("a".to_owned(), Arc::clone(&pending)), ("b".to_owned(), Arc::clone(&there))];
+    let identities = Identities::new(named);
+    let chosen = |default| identities.choose(Some("a.one.example"), default).unwrap().is_pending();
+    assert!(chosen("a") && !chosen("b") && !chosen("c"));
+}
+
 #[test]
 fn key_octets_are_neither_in_errors_nor_in_debug() {
     let dir = dir("secret");
@@ -131,12 +219,14 @@ fn key_octets_are_neither_in_errors_nor_in_debug() {
     assert!(!format!("{error} {error:?}").contains(&secret[..20]));
 }
 
+/// TDR-CRT-002, TDR-CRT-005
 #[test]
 fn facts_of_a_certificate_are_read_as_they_are() {
     let dir = dir("facts");
     let authority = Authority::with_key("Facts", Key::P384).unwrap();
     let names = &["sbc1.example.net"][..];
-    let request = Request { names, key: Key::Rsa2048, purpose: Purpose::Server, expired: true };
+    let request =
+        Request { names, key: Key::Rsa2048, purpose: Purpose::Server, expired: true, days: None };
     let (chain, key) = authority.issue(&request).unwrap().write(&dir, "rsa").unwrap();
     let identity = Identity::load(&chain, &key).unwrap();
     assert_eq!(identity.key_kind(), KeyKind::Rsa(2048));
@@ -145,13 +235,14 @@ fn facts_of_a_certificate_are_read_as_they_are() {
     assert_eq!(identity.not_after(), days(11_688)); // 2002-01-01
     assert_eq!(identity.not_before(), days(11_323)); // 2001-01-01
 
-    let request = Request { names, key: Key::P384, purpose: Purpose::Client, expired: false };
+    let request = Request { names, key: Key::P384, purpose: Purpose::Client, ..Request::default() };
     let (chain, key) = authority.issue(&request).unwrap().write(&dir, "ec").unwrap();
     let identity = Identity::load(&chain, &key).unwrap();
     assert_eq!(identity.key_kind(), KeyKind::Ecdsa(384));
     assert!(!identity.for_servers() && identity.for_clients());
 }
 
+/// TDR-CRT-006
 #[test]
 fn missing_intermediate_is_found_before_a_far_side_finds_it() {
     let dir = dir("chain");
@@ -167,6 +258,7 @@ fn missing_intermediate_is_found_before_a_far_side_finds_it() {
     assert_eq!(alone.reaches(&roots, now), Err(PeerRefusal::UnknownIssuer));
 }
 
+/// TDR-CRT-009
 #[test]
 fn name_asked_for_decides_and_the_listeners_own_is_the_fallback() {
     let dir = dir("choose");
@@ -185,7 +277,10 @@ fn name_asked_for_decides_and_the_listeners_own_is_the_fallback() {
     assert_eq!(chosen(None, "one").unwrap()[0], "*.one.example");
     assert_eq!(chosen(None, "gone"), None);
 
-    let renewed = Arc::new(identity(&dir, &authority, &["*.one.example", "new.example"]));
-    identities.replace(named(&renewed));
-    assert_eq!(chosen(None, "one").unwrap()[1], "new.example");
+    // Two have the same wildcard, and the one that is asked for by its whole name is found before it.
+    let other = Arc::new(identity(&dir, &authority, &["b.one.example"]));
+    let identities =
+        Identities::new(named(&one).into_iter().chain([("other".to_owned(), Arc::clone(&other))]));
+    assert_eq!(identities.choose(Some("B.one.example"), "two").unwrap().names(), other.names());
+    assert_eq!(identities.choose(Some("c.one.example"), "two").unwrap().names(), one.names());
 }

@@ -31,6 +31,16 @@ pub const WORDS: &[(&str, &str)] = &[
     (DNS_STALE, "a name of a target does not resolve"),
     (HOOK_FAILING, "a tenant's routing hook does not answer, or not as it should"),
     (TENANT_NOT_AT_TEAMS, "Microsoft has no tenant with the FQDN that a tenant's calls to it bear"),
+    (
+        PEER_REFUSED,
+        "a peer from a trunk's sources, or a target of it, was refused in TLS; the text says why",
+    ),
+    (CERTIFICATE_EXPIRING, "a certificate of ours ends soon, or has ended"),
+    (
+        CERTIFICATE_INVALID,
+        "a certificate in a directory cannot be used: it is as it last was, or absent",
+    ),
+    (ACME_FAILING, "a certificate could not be had or renewed; it is tried again"),
     (MEDIA_PORTS_GONE, "every media port that a trunk may use is in use, and calls are refused"),
     (
         MEDIA_SETUP,
@@ -46,6 +56,14 @@ pub const TEAMS_DOWN: &str = "teams_down";
 pub const TEAMS_UNSEEN: &str = "teams_unseen";
 /// Somebody has nearly as many calls as allowed (TDR-MON-003).
 pub const CALLS_NEAR_LIMIT: &str = "calls_near_limit";
+/// A peer was refused in TLS.
+pub const PEER_REFUSED: &str = "peer_refused";
+/// A certificate of ours ends soon.
+pub const CERTIFICATE_EXPIRING: &str = "certificate_expiring";
+/// A certificate in a directory cannot be used.
+pub const CERTIFICATE_INVALID: &str = "certificate_invalid";
+/// A certificate could not be had by ACME.
+pub const ACME_FAILING: &str = "acme_failing";
 /// A trunk has no media port left.
 pub const MEDIA_PORTS_GONE: &str = "media_ports_gone";
 /// The system is not set up for the media that the configuration asks for.
@@ -101,6 +119,8 @@ pub enum Subject {
         /// The FQDN.
         fqdn: String,
     },
+    /// A certificate.
+    Certificate(String),
     /// A target of a trunk.
     Target {
         /// The trunk.
@@ -123,6 +143,7 @@ impl Subject {
             Self::Fqdn { trunk, fqdn } => {
                 vec![Label::new("trunk", trunk.clone()), Label::new("fqdn", fqdn.clone())]
             }
+            Self::Certificate(name) => vec![Label::new("certificate", name.clone())],
             Self::Target { trunk, target } => {
                 vec![Label::new("trunk", trunk.clone()), Label::new("target", target.clone())]
             }
@@ -138,6 +159,7 @@ impl std::fmt::Display for Subject {
             Self::Class { tenant, class } => write!(f, "tenant {tenant}, class {class}"),
             Self::Trunk(trunk) => write!(f, "trunk {trunk}"),
             Self::Fqdn { trunk, fqdn } => write!(f, "trunk {trunk}, {fqdn}"),
+            Self::Certificate(name) => write!(f, "certificate {name}"),
             Self::Target { trunk, target } => write!(f, "trunk {trunk}, target {target}"),
         }
     }

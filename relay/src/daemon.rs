@@ -14,9 +14,8 @@ use crate::shard::{Inbox, Order, Shard};
 use crate::signalling::Signalling;
 use crate::telemetry::{self, Telemetry};
 use crate::transport::{self, Runtimes, Transports};
-use crate::{clock, dns, media_setup, past_calls};
+use crate::{acme, clock, dns, expiry, media_setup, past_calls};
 use b2bua::{B2bua, Input, Plan};
-use certs::Identities;
 use media_engine::Engine;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rand_chacha::ChaCha20Rng;
@@ -176,18 +175,26 @@ impl Daemon {
             Some(records) => Some(open_records(records)?),
             None => usual_records(),
         };
-        let identities = Identities::new(in_force::named(&loaded));
+        let identities = in_force::identities(&loaded);
         let signalling = Signalling::start()?;
         let runtimes =
             Runtimes { core: signalling.handle().clone(), handshakes: Handle::current() };
         let (transports, sip) =
-            Transports::start_on(runtimes, Arc::clone(&plan), identities.clone())?;
+            Transports::start_on(runtimes, Arc::clone(&plan), identities, alarms.clone())?;
         let (media_events, media) = mpsc::channel(MEDIA_NOTICES_MAX + MEDIA_ENDS_MAX);
         let engine = start_engine(&plan, media_events)?;
         let (orders, order) = mpsc::channel(ORDERS_MAX);
         let (found, located) = mpsc::channel(ORDERS_MAX);
         let (hook_answers, hooks) = mpsc::channel(HOOK_ANSWERS_MAX);
         let (names, wanted) = watch::channel(dns::Wanted::of(&plan));
+        let (certificates, expiring) = watch::channel(in_force::identities(&loaded));
+        let (acme, orders_of_acme) = watch::channel(loaded.acme.as_slice().into());
+        if let Some(folder) = loaded.acme.first().and_then(|order| order.file.parent())
+            && let Err(error) = acme::make_folder(folder)
+        {
+            // What is had can only be noticed at once in a folder that is there.
+            tracing::warn!(folder = %folder.display(), %error, "certificates cannot be kept");
+        }
         let (ask, asked) = mpsc::channel(ORDERS_MAX);
         let readiness = Arc::new(Readiness::default());
         let (over, drained) = mpsc::channel(1);
@@ -206,6 +213,8 @@ impl Daemon {
             }),
             tokio::spawn(admin::serve(socket, ask)),
             tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
+            tokio::spawn(expiry::keep(expiring, transports.clone(), alarms.clone())),
+            tokio::spawn(acme::keep(orders_of_acme, alarms.clone())),
             tokio::spawn(keep_up(recorder)),
         ];
         let shard = Shard {
@@ -226,10 +235,11 @@ impl Daemon {
         let mut force = InForce {
             loaded,
             generation,
-            identities,
             transports,
             orders,
             names,
+            certificates,
+            acme,
             alarms,
             retired: Vec::new(),
             plan,

@@ -2,7 +2,7 @@
 //! nobody is.
 
 use crate::alarms::{self, Alarms, Subject};
-use crate::config::{self, Loaded};
+use crate::config::{self, AcmeOrder, Loaded};
 use crate::daemon::{open_records, usual_records};
 use crate::dns;
 use crate::media_setup;
@@ -21,10 +21,13 @@ use tokio::sync::{mpsc, watch};
 pub(crate) struct InForce {
     pub(crate) loaded: Loaded,
     pub(crate) generation: u64,
-    pub(crate) identities: Identities,
     pub(crate) transports: Transports,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) names: watch::Sender<dns::Wanted>,
+    /// For whoever watches when certificates end,
+    pub(crate) certificates: watch::Sender<Identities>,
+    /// and for whoever has them by ACME.
+    pub(crate) acme: watch::Sender<Arc<[AcmeOrder]>>,
     pub(crate) alarms: Alarms,
     /// Snapshots that calls may still have. The last to have one drops it, and that is not to be the
     /// thread that signals: ten thousand tenants take a while.
@@ -58,13 +61,15 @@ impl InForce {
             gone.filter(|name| loaded.certificates.iter().all(|it| it.name != *name)).collect();
         loaded.plan.generation = generation;
         let plan = Arc::new(loaded.plan.clone());
-        // New identities first, as the plan may name one that is new; put back if it cannot serve.
-        self.identities.replace(named(&loaded));
-        if let Err(error) = self.transports.apply(Arc::clone(&plan)) {
-            self.identities.replace(named(&self.loaded));
-            return Err(vec![error.to_string()]);
-        }
+        let applied = self.transports.apply(Arc::clone(&plan), identities(&loaded));
+        applied.map_err(|error| vec![error.to_string()])?;
         self.names.send_replace(dns::Wanted::of(&plan));
+        self.certificates.send_replace(identities(&loaded));
+        self.acme.send_if_modified(|orders| {
+            let changed = **orders != *loaded.acme;
+            *orders = loaded.acme.as_slice().into();
+            changed
+        });
         let mut orders = vec![Order::Plan(Arc::clone(&plan))];
         orders.extend(records.map(Order::Records));
         for order in orders {
@@ -92,7 +97,8 @@ impl InForce {
     pub(crate) fn show(&self) {
         #[expect(clippy::cast_precision_loss, reason = "nobody reloads 2^53 times")]
         gauge!("tollgate_config_generation").set(self.generation as f64);
-        for certificate in &self.loaded.certificates {
+        let issued = self.loaded.certificates.iter().filter(|it| !it.identity.is_pending());
+        for certificate in issued {
             let expiry = certificate.identity.not_after();
             let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             let name = certificate.name.clone();
@@ -105,6 +111,12 @@ impl InForce {
             (Subject::Tenant(it.tenant.clone()), format!("the tenant is {state}: {first}"))
         });
         self.alarms.replace(alarms::TENANT_INVALID, broken.collect());
+        let broken = self.loaded.broken_certificates.iter();
+        let broken = broken.map(|(name, why)| {
+            let text = format!("{}: {}", why.file.display(), why.message);
+            (Subject::Certificate(name.clone()), text)
+        });
+        self.alarms.replace(alarms::CERTIFICATE_INVALID, broken.collect());
         self.alarms.clear(alarms::CONFIG_REFUSED, &Subject::Host);
         let text = self.rolled_back.map(|number| {
             format!("configuration {number} is in force; the files on disk count when they change")
@@ -159,6 +171,7 @@ impl InForce {
 const PROBLEMS_LOGGED_MAX: usize = 20;
 
 /// The certificates by name.
-pub(crate) fn named(loaded: &Loaded) -> Vec<(String, Arc<certs::Identity>)> {
-    loaded.certificates.iter().map(|it| (it.name.clone(), Arc::clone(&it.identity))).collect()
+pub(crate) fn identities(loaded: &Loaded) -> Identities {
+    let named = loaded.certificates.iter();
+    Identities::new(named.map(|it| (it.name.clone(), Arc::clone(&it.identity))))
 }

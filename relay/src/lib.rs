@@ -2,6 +2,7 @@
 //! back-to-back user agent and the media engine.
 #![forbid(unsafe_code)]
 
+mod acme;
 pub mod admin;
 pub mod alarms;
 pub mod cli;
@@ -11,6 +12,7 @@ pub mod daemon;
 mod demo;
 mod dns;
 mod emulation;
+mod expiry;
 pub mod explained;
 mod hook;
 mod http;

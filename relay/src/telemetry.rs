@@ -47,6 +47,10 @@ fn describe() {
         "tollgate_config_reloads_total",
         "Reloads, by result: applied; partial: but for tenants whose files do not hold; refused"
     );
+    describe_counter!(
+        "tollgate_acme_orders_total",
+        "Certificates asked for by ACME: issued, failed"
+    );
     describe_gauge!("tollgate_calls_active", "Calls up now, by tenant and direction");
     describe_counter!("tollgate_calls_total", "Calls that are over, by how they ended");
     describe_counter!("tollgate_rejects_total", "Calls that Tollgate refused itself, by reason");
@@ -118,6 +122,9 @@ fn describe() {
     // A counter that has not risen yet should still be there to alert on.
     for result in ["applied", "partial", "refused"] {
         counter!("tollgate_config_reloads_total", "result" => result).absolute(0);
+    }
+    for result in ["issued", "failed"] {
+        counter!("tollgate_acme_orders_total", "result" => result).absolute(0);
     }
     counter!("tollgate_records_lost_total").absolute(0);
 }

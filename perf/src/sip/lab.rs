@@ -262,7 +262,7 @@ fn certificates(folder: &Path) -> Result<Arc<ServerConfig>, Failure> {
     let authority = Authority::new("Load")?;
     let root = authority.write_root(folder, "root")?;
     let issue = |names: &[&str], purpose| {
-        authority.issue(&Request { names, key: Key::Rsa2048, purpose, expired: false })
+        authority.issue(&Request { names, key: Key::Rsa2048, purpose, ..Request::default() })
     };
     let wildcard = format!("*.{SBC_NAME}");
     issue(&[SBC_NAME, &wildcard], Purpose::Both)?.write(folder, "sbc")?;

@@ -456,6 +456,7 @@ impl B2bua {
             transport: flow.transport,
             address: (host, via.port.unwrap_or(flow.transport.default_port())).into(),
             server_name: peer.map(|name| name.as_str().into()),
+            own_name: None,
         })
     }
 

@@ -189,6 +189,7 @@ mod tests {
             transport: Transport::Udp,
             address: "192.0.2.7:5060".parse().unwrap(),
             server_name: None,
+            own_name: None,
         }
     }
 

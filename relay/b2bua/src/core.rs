@@ -285,7 +285,8 @@ impl Core {
         bye.request.headers.pop(Name::Via);
         bye.request.headers.push_front(Name::Via, via);
         let request = bye.request.clone();
-        self.request(Hop::Target(to), request, Owner::Bye(bye));
+        let hop = Hop::Target(to).under(bye.identity.certified());
+        self.request(hop, request, Owner::Bye(bye));
     }
 
     /// The endpoints beside the one that `hop` leads to: of the same name, and for Teams of its other

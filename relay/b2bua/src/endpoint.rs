@@ -141,6 +141,7 @@ impl Hop {
                 transport: flow.transport,
                 address: flow.remote,
                 server_name: None,
+                own_name: None,
             },
         }
     }
@@ -240,5 +241,6 @@ fn endpoint(plan: &Plan, trunk: usize, target: &TargetName, address: SocketAddr)
                 .as_str()
                 .into(),
         ),
+        own_name: None,
     })
 }

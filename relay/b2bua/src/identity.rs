@@ -7,6 +7,7 @@
 use crate::plan::{Plan, Tenant, TransferPolicy, Transport, TrunkKind};
 use bytes::Bytes;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The methods we take on a trunk of this kind (RFC 3261, 20.5). NOTIFY must be named towards Teams
 /// (TDR-OUT-012), which takes no UPDATE itself (TDR-DLG-001).
@@ -29,14 +30,14 @@ pub(crate) const PRODUCT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"))
 /// Our name on one leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    host: String,
+    host: Arc<str>,
     port: u16,
     transport: Transport,
     kind: TrunkKind,
     transfer: TransferPolicy,
     /// The name of ours that Microsoft reaches an SBC behind us by, where `host` is that SBC's
     /// (TDR-LMO-004).
-    proxy: Option<String>,
+    proxy: Option<Arc<str>>,
 }
 
 impl Identity {
@@ -47,9 +48,9 @@ impl Identity {
         let advertise = listener.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |l| l.advertise);
         let transport = listener.map_or(Transport::Tls, |l| l.transport);
         let kind = of.map_or(TrunkKind::Carrier, |trunk| trunk.kind);
-        let host = match kind {
-            TrunkKind::Teams => fqdn.unwrap_or(plan.base_of(trunk)).to_owned(),
-            TrunkKind::Carrier => uri_host(advertise),
+        let host: Arc<str> = match kind {
+            TrunkKind::Teams => fqdn.unwrap_or(plan.base_of(trunk)).into(),
+            TrunkKind::Carrier => uri_host(advertise).into(),
         };
         let tenant = |fqdn: &str| plan.tenants.get(plan.tenant_of_fqdn(fqdn)?);
         let transfer = match (kind, fqdn) {
@@ -65,7 +66,8 @@ impl Identity {
         let proxy = fqdn.and_then(tenant).filter(|tenant| {
             kind == TrunkKind::Teams && crate::lmo::behind(tenant, &host).is_some()
         });
-        let proxy = proxy.map(|it| it.own_fqdns().next().unwrap_or(&plan.node.fqdn).clone());
+        let proxy =
+            proxy.map(|it| it.own_fqdns().next().unwrap_or(&plan.node.fqdn).as_str().into());
         Self { host, port: advertise.port(), transport, kind, transfer, proxy }
     }
 
@@ -74,7 +76,14 @@ impl Identity {
     pub(crate) fn named(host: &str, port: u16) -> Self {
         let (transport, kind) = (Transport::Tls, TrunkKind::Teams);
         let transfer = TransferPolicy::None;
-        Self { host: host.to_owned(), port, transport, kind, transfer, proxy: None }
+        Self { host: host.into(), port, transport, kind, transfer, proxy: None }
+    }
+
+    /// The name that the certificate on our connections there has to cover: Teams compares it with our
+    /// Contact (TDR-CON-005).
+    pub(crate) fn certified(&self) -> Option<&Arc<str>> {
+        let host = self.proxy.as_ref().unwrap_or(&self.host);
+        (self.kind == TrunkKind::Teams).then_some(host)
     }
 
     /// `host:port`.

@@ -64,6 +64,9 @@ pub struct Target {
     pub address: SocketAddr,
     /// For TLS: the name to send as SNI and to find in the certificate (TDR-TLS-004, TDR-TLS-008).
     pub server_name: Option<Arc<str>>,
+    /// For TLS: the name that our request goes by there, which the certificate that we show has to cover
+    /// (TDR-CON-005); `None`: the listener's own certificate will do.
+    pub own_name: Option<Arc<str>>,
 }
 
 /// Where a message goes.
@@ -78,6 +81,16 @@ pub enum Hop {
     },
     /// To this target, over a flow that is open or is opened for it.
     Target(Target),
+}
+
+impl Hop {
+    /// The same for a request that goes by this name of ours.
+    pub(crate) fn under(mut self, name: Option<&Arc<str>>) -> Self {
+        if let Self::Target(to) | Self::Flow { otherwise: Some(to), .. } = &mut self {
+            to.own_name = name.cloned();
+        }
+        self
+    }
 }
 
 impl SipHop for Hop {

@@ -81,6 +81,10 @@ impl Leg {
     /// its connection (TDR-CON-009) and named a host that we have no address for is reached like any
     /// new call of its trunk.
     pub(crate) fn hop(&self, core: &Core, plan: &Plan) -> Option<Hop> {
+        Some(self.way(core, plan)?.under(self.identity.certified()))
+    }
+
+    fn way(&self, core: &Core, plan: &Plan) -> Option<Hop> {
         let routed = self.routed(core, plan);
         let Some(flow) = &self.flow else {
             return routed.or_else(|| self.invited.clone()).map(Hop::Target);
@@ -147,6 +151,7 @@ impl Leg {
             transport: listener.transport,
             address,
             server_name: if literal.is_some() { dialled } else { Some(host.as_str().into()) },
+            own_name: None,
         })
     }
 

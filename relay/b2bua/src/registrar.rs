@@ -327,6 +327,7 @@ fn way(trunk: &Trunk, binding: &Binding<Flow>) -> Option<Way> {
         transport: flow.transport,
         address: SocketAddr::new(ip, port),
         server_name: trunk.peer_names.first().map(|name| name.as_str().into()),
+        own_name: None,
     });
     let target = TargetName { host, port: uri.port };
     Some(Way { target, params: params(&uri), hop: Hop::Flow { flow, otherwise } })

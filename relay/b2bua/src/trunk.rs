@@ -202,7 +202,9 @@ impl Health {
             return Self::missed(core, id, why);
         };
         let request = options(core, &plan, (index, fqdn.as_deref()), &target);
-        let client = core.layer.request(core.now.mono, Hop::Target(to.clone()), request);
+        let us = Identity::new(&plan, index, fqdn.as_deref());
+        let hop = Hop::Target(to.clone()).under(us.certified());
+        let client = core.layer.request(core.now.mono, hop, request);
         core.clients.insert(client, Owner::Probe(id));
         if let Some(probe) = core.health.probes.get_mut(&id) {
             probe.asked = Some((client, to));

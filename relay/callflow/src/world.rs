@@ -12,6 +12,7 @@ use b2bua::fraud::PastCall;
 use b2bua::hook::{RouteAnswer, RouteQuestion};
 use b2bua::io::{Event, Flow, FlowId, Hop, PeerLeg, Target};
 use b2bua::locate::{Located, Service, Sought};
+use b2bua::plan::TrunkKind;
 use b2bua::record::Record;
 use b2bua::{B2bua, Input, Output, Plan};
 use bytes::Bytes;
@@ -69,6 +70,8 @@ pub struct World {
     flows: Vec<Association>,
     steps: Vec<Step>,
     broken: Vec<String>,
+    /// The names that our certificates on connections had to cover, for requests of ours.
+    pub certified: BTreeSet<String>,
     seed: u64,
     tokens: u64,
     same_instant: u32,
@@ -128,6 +131,7 @@ impl World {
             flows: Vec::new(),
             steps: Vec::new(),
             broken: Vec::new(),
+            certified: BTreeSet::new(),
             seed,
             tokens: 0,
             same_instant: 0,
@@ -554,6 +558,7 @@ impl World {
 
     fn send_out(&mut self, hop: &Hop, bytes: Bytes, client: Option<ClientId>) {
         let message = Message::parse(bytes).expect("the core writes whole messages");
+        self.certify(hop, &message);
         let (ours, remote, flow) = match self.route(hop) {
             Ok(route) => route,
             Err((remote, why)) => {
@@ -566,6 +571,22 @@ impl World {
             }
         };
         self.transmit(ours, remote, flow, &message);
+    }
+
+    /// Each request to Teams says which name the certificate on its connection has to cover: the one that it
+    /// goes by (TDR-CON-005).
+    fn certify(&mut self, hop: &Hop, message: &Message) {
+        let (Hop::Target(to) | Hop::Flow { otherwise: Some(to), .. }) = hop else { return };
+        let Message::Request(request) = message else { return };
+        let trunk = self.plan.trunk_named(&to.trunk).map(|at| &self.plan.trunks[at]);
+        let teams = trunk.is_some_and(|trunk| trunk.kind == TrunkKind::Teams);
+        let via = String::from_utf8_lossy(request.headers.top_via().host).into_owned();
+        let expected = teams.then_some(via.as_str());
+        if to.own_name.as_deref() != expected {
+            let said = format!("{} by {via} goes under {:?}", request.method, to.own_name);
+            self.broken.push(said);
+        }
+        self.certified.extend(to.own_name.as_deref().map(str::to_owned));
     }
 
     /// From where, to where, and on which connection a message of ours goes.

@@ -1,6 +1,7 @@
 //! Puts the drafts of files together: every name finds its table, every rule between tables is judged,
 //! and what holds becomes a [`Plan`] without tenants, and tenants for it.
 
+use super::certificate;
 use super::guard::Classes;
 use super::host::{HostDraft, ListenerDraft};
 use super::names::Names;
@@ -8,22 +9,28 @@ use super::problem::Problems;
 use super::route::{self, Tables};
 use super::tenant::TenantDraft;
 use super::trunk::TrunkDraft;
-use super::{Certificate, accounts, hook, music, naming, overlap, rates, sbc, tls_check};
+use super::{AcmeOrder, accounts, hook, music, naming, overlap, rates, sbc, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
     Ceiling, Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant,
     Tenants, Transport, Trunk, TrunkKind,
 };
+use certs::Identities;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What the host's file comes to, with all that tenants are judged by.
 #[derive(Debug)]
 pub(crate) struct Assembled {
     /// The plan without tenants; `None` only if a problem has been reported.
     pub(crate) plan: Option<Plan>,
-    /// Every certificate; `None` stands for one that cannot be used, and is told.
-    pub(crate) certificates: Vec<Option<Certificate>>,
+    /// Every certificate.
+    pub(crate) certificates: certificate::Loaded,
+    /// The same, to be chosen among.
+    identities: Identities,
+    /// What is to be had by ACME.
+    pub(crate) acme: Vec<AcmeOrder>,
     pub(crate) linked: Linked,
     directory: PathBuf,
 }
@@ -40,7 +47,13 @@ pub(crate) struct Linked {
 }
 
 /// Judges what single tables of the host's file cannot know.
-pub(crate) fn host(directory: &Path, host: &HostDraft, problems: &Problems) -> Assembled {
+pub(crate) fn host(
+    directory: &Path,
+    host: &HostDraft,
+    before: Option<&Assembled>,
+    now: SystemTime,
+    problems: &Problems,
+) -> Assembled {
     let linked = link(directory, host, problems);
     for (index, trunk) in host.trunks.iter().enumerate() {
         let listener = linked.listener_of_trunk[index].and_then(|at| host.listeners.get(at));
@@ -54,10 +67,30 @@ pub(crate) fn host(directory: &Path, host: &HostDraft, problems: &Problems) -> A
     idle_listeners(host, &linked, problems);
     naming::host(host, &linked, problems);
     overlap::host(host, problems);
-    let certificates = tls_check::certificates(directory, host, problems);
-    tls_check::teams(host, &linked, &certificates, problems);
+    let before = before.map(|before| &before.certificates);
+    let certificates = certificate::load(directory, host, before, now, problems);
+    let named = certificates.all().map(|it| (it.name.clone(), Arc::clone(&it.identity)));
+    let identities = Identities::new(named);
     let plan = plan(directory, host, &linked, problems);
-    Assembled { plan, certificates, linked, directory: directory.to_owned() }
+    let shown = tls_check::Shown {
+        host,
+        linked: &linked,
+        certificates: &certificates,
+        identities: &identities,
+    };
+    tls_check::host(directory, &shown, now, problems);
+    let acme = acme(directory, host, problems);
+    Assembled { plan, certificates, identities, acme, linked, directory: directory.to_owned() }
+}
+
+/// What is to be had by ACME.
+fn acme(directory: &Path, host: &HostDraft, problems: &Problems) -> Vec<AcmeOrder> {
+    let state = directory.join(&host.state);
+    let drafts = host.certificates.iter().filter_map(|draft| match &draft.source {
+        certificate::Source::Acme(acme) => Some((draft.name.as_ref()?, acme)),
+        _ => None,
+    });
+    drafts.filter_map(|(name, acme)| acme.order(directory, &state, &name.value, problems)).collect()
 }
 
 fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems) -> Option<Plan> {
@@ -70,7 +103,7 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
                 false => Roots::System,
                 true => {
                     let who = (draft.whose.as_str(), draft.place);
-                    tls_check::roots(directory, draft.roots.as_ref(), who, problems)
+                    tls_check::roots(directory, &draft.roots, draft.usual_roots(), who, problems)
                 }
             };
             let fqdn = host.fqdn.as_ref().map(|at| at.value.as_str());
@@ -120,12 +153,9 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
 /// What a tenant's file is judged by besides itself: the host's, right or wrong.
 #[derive(Debug)]
 pub(crate) struct Ground<'a> {
-    pub(crate) linked: &'a Linked,
-    pub(crate) certificates: &'a [Option<Certificate>],
+    assembled: &'a Assembled,
     tables: Tables<'a>,
     classes: Classes,
-    /// What names of files start from.
-    directory: &'a Path,
 }
 
 impl<'a> Ground<'a> {
@@ -134,11 +164,9 @@ impl<'a> Ground<'a> {
         let told = Problems::default();
         let (trunks, rates) = (trunk_names(host, &told), rate_names(host, &told));
         Self {
-            linked: &assembled.linked,
-            certificates: &assembled.certificates,
+            assembled,
             tables: Tables { host, trunks, rates },
             classes: Classes::of(&host.classes, host.damaged),
-            directory: &assembled.directory,
         }
     }
 
@@ -147,15 +175,21 @@ impl<'a> Ground<'a> {
         self.tables.host
     }
 
+    /// What certificates there are.
+    pub(crate) fn shown(&self) -> tls_check::Shown<'a> {
+        let Assembled { linked, certificates, identities, .. } = self.assembled;
+        tls_check::Shown { host: self.tables.host, linked, certificates, identities }
+    }
+
     /// The tenant that `draft` describes; `None` only if a problem has been reported.
     pub(crate) fn tenant(&self, draft: &TenantDraft, problems: &Problems) -> Option<Tenant> {
         let (routes, teams_trunks) = route::link(draft, &self.tables, problems);
-        tls_check::tenant(self, draft, &teams_trunks, problems);
+        tls_check::tenant(&self.shown(), draft, &teams_trunks, problems);
         naming::tenant(self, draft, &teams_trunks, problems);
         let country = draft.country.or(self.tables.host.country);
         let fraud = self.classes.ceilings(&draft.fraud, country, problems);
         let hook = match &draft.hook {
-            Some(draft) => Some(Arc::new(hook::load(self.directory, draft, problems)?)),
+            Some(draft) => Some(Arc::new(hook::load(&self.assembled.directory, draft, problems)?)),
             None => None,
         };
         let sbcs = sbc::link(&draft.sbcs, &self.tables, problems);
@@ -218,6 +252,17 @@ fn link(directory: &Path, host: &HostDraft, problems: &Problems) -> Linked {
     for listener in &host.listeners {
         let certificate = listener.certificate.as_ref();
         let found = certificate.and_then(|name| certificates.find(name, &listener.whose, problems));
+        if let (Some(name), Some(draft)) =
+            (certificate, found.and_then(|at| host.certificates.get(at)))
+            && draft.is_directory()
+        {
+            let message = format!(
+                "{}: {} is a directory of certificates, and a listener has one of its own",
+                listener.whose, draft.whose
+            );
+            let hint = "those of a directory are shown to whoever asks for their names".to_owned();
+            problems.error(name.place, message, Some(hint));
+        }
         linked.certificate_of_listener.push(found);
     }
     linked.rates = rates::load(directory, host, &trunks, problems);
@@ -270,7 +315,7 @@ fn transport_fits(
                 None,
             );
         }
-        if let Some(roots) = &trunk.roots {
+        if let Some(roots) = trunk.roots.first() {
             problems.error(
                 roots.place,
                 format!("{}: `roots` does nothing here: {why}", trunk.whose),

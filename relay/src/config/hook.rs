@@ -97,7 +97,8 @@ pub(crate) fn load(directory: &Path, draft: &HookDraft, problems: &Problems) -> 
     let roots = match &draft.roots {
         Some(roots) if roots.value != RootsDraft::System => {
             let who = (draft.whose.as_str(), draft.place);
-            tls_check::roots(directory, Some(roots), who, problems)
+            let written = std::slice::from_ref(roots);
+            tls_check::roots(directory, written, Roots::System, who, problems)
         }
         _ => Roots::System,
     };

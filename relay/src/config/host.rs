@@ -2,6 +2,7 @@
 //!
 //! The drafts hold `None` where a value is missing or wrong; `plan.rs` puts them together.
 
+use super::certificate::{self, CertificateDraft};
 use super::guard::ClassDraft;
 use super::numbers;
 use super::problem::{At, Place, Problems};
@@ -14,7 +15,7 @@ use b2bua::numbering::Country;
 use b2bua::plan::{Block, Transport};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Calls on one host if `calls_max` is not written: more than its media ports hold by default.
@@ -86,15 +87,6 @@ pub(crate) struct MediaDraft {
     pub(crate) advertise: Option<IpAddr>,
     pub(crate) ports: Option<At<RangeInclusive<u16>>>,
     pub(crate) dscp: u8,
-}
-
-/// One `[[certificate]]`.
-#[derive(Debug)]
-pub(crate) struct CertificateDraft {
-    pub(crate) name: Option<At<String>>,
-    pub(crate) chain: Option<At<String>>,
-    pub(crate) key: Option<At<String>>,
-    pub(crate) whose: String,
 }
 
 /// One `[[listener]]`.
@@ -186,12 +178,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
         host.log.level = table.optional_or("level", value::one_of(LEVELS), Level::default());
         host.log.format = table.optional_or("format", value::one_of(FORMATS), LogFormat::default());
     });
-    host.certificates = top.each("certificate", "certificate", "name", |table| CertificateDraft {
-        name: table.required("name", value::name),
-        chain: table.required("chain", value::path),
-        key: table.required("key", value::path),
-        whose: table.whose().to_owned(),
-    });
+    host.certificates = top.each("certificate", "certificate", "name", certificate::read);
     host.listeners = top.each("listener", "listener", "name", listener);
     host.classes = top.each("class", "class", "name", super::guard::class);
     host.trunks = top.each("trunk", "trunk", "name", super::trunk::read);
@@ -215,12 +202,18 @@ fn state_directory() -> PathBuf {
 }
 
 impl HostDraft {
-    /// Files that its meaning depends on, as they are written.
-    pub(crate) fn named(&self) -> Vec<&str> {
-        let certificates = self.certificates.iter().flat_map(|it| [&it.chain, &it.key]);
-        let certificates = certificates.flatten().map(|at| at.value.as_str());
+    /// Files and folders that its meaning depends on.
+    pub(crate) fn named(&self, directory: &Path) -> Vec<PathBuf> {
+        let state = directory.join(&self.state);
+        let certificates = self.certificates.iter().flat_map(|it| it.named(directory, &state));
+        let acme = self.certificates.iter().filter_map(|it| match &it.source {
+            certificate::Source::Acme(draft) => Some(draft.named()),
+            _ => None,
+        });
         let rates = self.rates.iter().filter_map(RatesDraft::named);
-        certificates.chain(rates).chain(self.trunks.iter().flat_map(TrunkDraft::named)).collect()
+        let trunks = self.trunks.iter().flat_map(TrunkDraft::named);
+        let others = acme.flatten().chain(rates).chain(trunks).map(|file| directory.join(file));
+        certificates.chain(others).collect()
     }
 }
 

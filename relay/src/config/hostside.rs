@@ -27,7 +27,12 @@ pub(crate) struct HostSide {
 
 impl HostSide {
     /// Judges the host's file, and reads what it names.
-    pub(crate) fn judge(layout: &Layout, content: Content, now: SystemTime) -> Self {
+    pub(crate) fn judge(
+        layout: &Layout,
+        content: Content,
+        before: Option<&Self>,
+        now: SystemTime,
+    ) -> Self {
         let problems = Problems::default();
         let file = problems.add_file(&layout.host);
         let (text, sum, unreadable) = match content.text {
@@ -40,10 +45,13 @@ impl HostSide {
             Some(_) => HostDraft { damaged: true, ..HostDraft::default() },
         };
         // Before they are read: a change while that is done is one more change.
-        let named = draft.named().into_iter();
-        let named = named.map(|file| Print::now(&layout.directory.join(file), now)).collect();
-        let assembled = assemble::host(&layout.directory, &draft, &problems);
-        let (mut errors, warnings) = problems.into_lists();
+        let named = draft.named(&layout.directory).into_iter();
+        let named = named.map(|file| Print::now(&file, now)).collect();
+        let before = before.map(|before| &before.assembled);
+        let assembled = assemble::host(&layout.directory, &draft, before, now, &problems);
+        let (mut errors, mut warnings) = problems.into_lists();
+        let broken = assembled.certificates.broken.iter();
+        warnings.extend(broken.map(|(_, problem)| problem.clone()));
         errors.splice(0..0, unreadable);
         Self { text, sum, draft, assembled, named, errors, warnings }
     }
@@ -70,27 +78,29 @@ impl HostSide {
 
     /// Whether what holds on one holds on the other.
     pub(crate) fn same_ground(&self, other: &Self) -> bool {
-        let names = |side: &Self| -> Vec<Option<Vec<String>>> {
-            let certificates = side.assembled.certificates.iter();
-            certificates.map(|one| Some(one.as_ref()?.identity.names().to_vec())).collect()
+        let names = |side: &Self| -> Vec<(String, Vec<String>)> {
+            let certificates = side.assembled.certificates.all();
+            certificates.map(|one| (one.name.clone(), one.identity.names().to_vec())).collect()
         };
         self.sum == other.sum && names(self) == names(other)
     }
 
     /// Files besides the configuration that its meaning depends on.
     pub(crate) fn named(&self, layout: &Layout) -> Vec<PathBuf> {
-        self.draft.named().into_iter().map(|file| layout.directory.join(file)).collect()
+        self.draft.named(&layout.directory)
     }
 
     /// What the daemon needs, with this plan; `None` if the file does not hold.
     pub(crate) fn loaded(&self, layout: &Layout, plan: Plan) -> Option<Loaded> {
         let host = &self.draft;
-        let certificates: Option<Vec<Certificate>> =
-            self.assembled.certificates.iter().cloned().collect();
+        let certificates: Option<Vec<Vec<Certificate>>> =
+            self.assembled.certificates.tables.iter().cloned().collect();
         let directory = &layout.directory;
         Some(Loaded {
             plan,
-            certificates: certificates?,
+            certificates: certificates?.into_iter().flatten().collect(),
+            broken_certificates: self.assembled.certificates.broken.clone(),
+            acme: self.assembled.acme.clone(),
             admin_socket: directory.join(&host.socket),
             metrics: host.metrics?,
             media_engine: host.engine,

@@ -3,6 +3,7 @@
 //! ```text
 //! source.rs    bytes, lines, syntax          value.rs       one value
 //! reader.rs    one table, key by key         host.rs  trunk.rs  tenant.rs  route.rs    one file
+//! certificate.rs  acme.rs                  where certificates come from
 //! assemble.rs  names.rs  naming.rs  overlap.rs  tls_check.rs   what tables say about each other
 //! disk.rs      what has changed              hostside.rs  version.rs         one file, judged
 //! settle.rs    who gets a number             store.rs       all of it, in force or about to be
@@ -10,7 +11,9 @@
 //! ```
 
 mod accounts;
+mod acme;
 mod assemble;
+mod certificate;
 mod diff;
 mod disk;
 mod generations;
@@ -53,6 +56,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+pub use acme::{AcmeOrder, Challenge};
 pub use diff::Difference;
 pub(crate) use diff::summary;
 pub use disk::Scope;
@@ -84,6 +88,10 @@ pub struct Loaded {
     pub plan: Plan,
     /// Certificates, already loaded: a file that changes meanwhile changes nothing here.
     pub certificates: Vec<Certificate>,
+    /// Certificates of directories that cannot be used: each is as it last was, or absent.
+    pub broken_certificates: Vec<(String, Problem)>,
+    /// Certificates that are to be had, and renewed, by ACME.
+    pub acme: Vec<AcmeOrder>,
     /// The admin socket.
     pub admin_socket: PathBuf,
     /// Where metrics and health are served.
@@ -117,15 +125,11 @@ pub struct Broken {
     pub problems: Arc<Vec<Problem>>,
 }
 
-/// One `[[certificate]]`.
+/// A certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// Its name, which listeners refer to.
+    /// Its name, which listeners refer to; of one in a directory, that of the table before a slash.
     pub name: String,
-    /// The file of its chain.
-    pub chain: PathBuf,
-    /// The file of its key.
-    pub key: PathBuf,
     /// Both, loaded.
     pub identity: Arc<Identity>,
 }

@@ -308,12 +308,15 @@ impl<'a> Judgement<'a> {
         let before = store.host.as_ref();
         let host = match (host, before) {
             (Some(content), _) => {
-                Arc::new(HostSide::judge(&store.layout, content, crate::clock::now().wall))
+                let now = crate::clock::now().wall;
+                let before = before.map(|before| &**before);
+                Arc::new(HostSide::judge(&store.layout, content, before, now))
             }
             (None, Some(before)) => Arc::clone(before),
             (None, None) => {
                 let content = Content::read(&store.layout.host, SystemTime::UNIX_EPOCH);
-                Arc::new(HostSide::judge(&store.layout, content, crate::clock::now().wall))
+                let now = crate::clock::now().wall;
+                Arc::new(HostSide::judge(&store.layout, content, None, now))
             }
         };
         // Under a file that does not hold nothing will serve: only what changed is told of.

@@ -1,165 +1,287 @@
-//! Whether certificates, keys and roots can be used, and whether Teams will know us by them.
+//! Whether certificates and roots can be used, whether Teams will know us by them, and for how long.
 
 use super::Certificate;
-use super::assemble::{Ground, Linked};
+use super::assemble::Linked;
+use super::certificate::{CertificateDraft, Loaded};
 use super::host::HostDraft;
 use super::problem::{At, Place, Problems};
+use super::teams::Cloud;
 use super::tenant::TenantDraft;
-use super::trunk::RootsDraft;
+use super::trunk::{RootsDraft, TrunkDraft};
+use crate::expiry;
 use b2bua::plan::{Roots, Transport, TrunkKind};
-use certs::{Identity, KeyKind};
-use std::collections::BTreeSet;
+use certs::{Identities, Identity, KeyKind};
 use std::path::Path;
-use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Teams takes no smaller RSA key (TDR-CRT-002).
 const RSA_BITS_MIN: usize = 2048;
 
-/// Loads every certificate with its key; `None` stands for one that cannot be used, and is told.
-pub(crate) fn certificates(
-    directory: &Path,
-    host: &HostDraft,
-    problems: &Problems,
-) -> Vec<Option<Certificate>> {
-    let load = |draft: &super::host::CertificateDraft| {
-        let (Some(chain), Some(key)) = (&draft.chain, &draft.key) else { return None };
-        let (chain_file, key_file) = (directory.join(&chain.value), directory.join(&key.value));
-        match Identity::load(&chain_file, &key_file) {
-            Ok(identity) => Some(Certificate {
-                name: draft.name.as_ref()?.value.clone(),
-                chain: chain_file,
-                key: key_file,
-                identity: Arc::new(identity),
-            }),
-            Err(error) => {
-                let place = if error.path == key_file { key.place } else { chain.place };
-                let message =
-                    format!("{}: {} {}", draft.whose, error.path.display(), error.problem);
-                problems.error(place, message, Some(error.hint().to_owned()));
-                None
-            }
-        }
-    };
-    host.certificates.iter().map(load).collect()
+/// Certificates, and who shows which.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) host: &'a HostDraft,
+    pub(crate) linked: &'a Linked,
+    pub(crate) certificates: &'a Loaded,
+    pub(crate) identities: &'a Identities,
 }
 
-/// The roots a TLS trunk believes; those that cannot be read are a problem of `whose`.
+/// The roots a TLS trunk believes; those that cannot be read are a problem of `whose`. `usual`, if none
+/// are written.
 pub(crate) fn roots(
     directory: &Path,
-    written: Option<&At<RootsDraft>>,
+    written: &[At<RootsDraft>],
+    usual: Roots,
     (whose, place): (&str, Place),
     problems: &Problems,
 ) -> Roots {
-    let (named, loaded) = match written.map(|at| &at.value) {
-        Some(RootsDraft::File(file)) => {
-            let path = directory.join(file);
-            let loaded = certs::Roots::file(&path);
-            (Roots::File(path), loaded)
-        }
-        Some(RootsDraft::System) | None => (Roots::System, certs::Roots::system()),
+    let named = |at: &At<RootsDraft>| match &at.value {
+        RootsDraft::File(file) => Roots::File(directory.join(file)),
+        RootsDraft::System => Roots::System,
+        RootsDraft::Microsoft => Roots::Microsoft,
     };
-    if let Err(error) = loaded {
-        let place = written.map_or(place, |at| at.place);
-        let message = format!("{whose}: roots: {} {}", error.path.display(), error.problem);
-        problems.error(place, message, Some(error.hint().to_owned()));
-    }
-    named
-}
-
-/// Whether each Teams trunk's certificate names this host (TDR-CRT-003), and is of a kind that Teams
-/// takes.
-pub(crate) fn teams(
-    host: &HostDraft,
-    linked: &Linked,
-    certificates: &[Option<Certificate>],
-    problems: &Problems,
-) {
-    let mut judged = BTreeSet::new();
-    for (trunk, index, certificate) in teams_certificates(host, linked, certificates) {
-        let draft = &host.certificates[index];
-        if judged.insert(index)
-            && let Some(chain) = &draft.chain
-        {
-            judge(&certificate.identity, &draft.whose, chain.place, problems);
+    let load = |roots: &Roots, place: Place| {
+        if let Err(error) = crate::transport::load_roots(roots) {
+            let message = format!("{whose}: roots: {} {}", error.path.display(), error.problem);
+            problems.error(place, message, Some(error.hint().to_owned()));
         }
-        let own = host.trunks[trunk].fqdn.as_ref();
-        if let Some(fqdn) = own.or(host.fqdn.as_ref())
-            && !certificate.identity.covers(&fqdn.value)
-        {
-            let whose = if own.is_some() { &host.trunks[trunk].whose } else { "[node]" };
-            uncovered(whose, fqdn, certificate, problems);
+    };
+    let mut all: Vec<Roots> = Vec::new();
+    for at in written {
+        let roots = named(at);
+        load(&roots, at.place);
+        all.push(roots);
+    }
+    match (all.pop(), all.is_empty()) {
+        (None, _) => {
+            load(&usual, place);
+            usual
+        }
+        (Some(one), true) => one,
+        (Some(last), false) => {
+            all.push(last);
+            Roots::All(all)
         }
     }
 }
 
-/// Whether the certificate of each Teams trunk that a tenant uses names it (TDR-CRT-004).
-pub(crate) fn tenant(
-    ground: &Ground<'_>,
-    tenant: &TenantDraft,
-    teams_trunks: &[usize],
-    problems: &Problems,
-) {
-    let Ground { linked, certificates, .. } = ground;
-    for (trunk, _, certificate) in teams_certificates(ground.host(), linked, certificates) {
-        if !teams_trunks.is_empty() && !teams_trunks.contains(&trunk) {
+/// Whether each Teams trunk's certificate names this host (TDR-CRT-003), is of a kind that Teams takes, and
+/// is whole; and whether the trunk believes Microsoft's.
+pub(crate) fn host(directory: &Path, shown: &Shown<'_>, now: SystemTime, problems: &Problems) {
+    let Some(first) = teams_trunks(shown.host).next() else { return };
+    for (at, trunk) in teams_trunks(shown.host) {
+        lacks(directory, trunk, problems);
+        let own = trunk.fqdn.as_ref();
+        let base = own.or(shown.host.fqdn.as_ref());
+        if let (Some(fqdn), Some(certificate)) = (base, certificate_of(shown, at)) {
+            let whose = if own.is_some() { &trunk.whose } else { "[node]" };
+            covers(shown, whose, fqdn, certificate, problems);
+        }
+    }
+    let known = Known::of(directory, shown.host, first.1);
+    for (index, draft) in shown.host.certificates.iter().enumerate() {
+        let listeners = shown.linked.certificate_of_listener.iter().enumerate();
+        let by: Vec<usize> =
+            listeners.filter(|(_, own)| **own == Some(index)).map(|(at, _)| at).collect();
+        let of_teams = |at: &usize| {
+            teams_trunks(shown.host)
+                .any(|(trunk, _)| shown.linked.listener_of_trunk.get(trunk) == Some(&Some(*at)))
+        };
+        // One that is no listener's own is there to be shown under its names.
+        if !by.is_empty() && !by.iter().any(of_teams) {
             continue;
         }
-        for fqdn in tenant.fqdns.iter().filter(|one| !certificate.identity.covers(&one.value)) {
-            uncovered(&format!("tenant \"{}\"", tenant.name), fqdn, certificate, problems);
+        for certificate in shown.certificates.tables.get(index).into_iter().flatten().flatten() {
+            judge(draft, certificate, &known, now, problems);
         }
     }
 }
 
-/// The Teams trunks, each with the index of its certificate and the certificate, as far as they are
-/// there.
-fn teams_certificates<'a>(
-    host: &'a HostDraft,
-    linked: &'a Linked,
-    certificates: &'a [Option<Certificate>],
-) -> impl Iterator<Item = (usize, usize, &'a Certificate)> {
-    teams_trunks(host).filter_map(|trunk| {
-        let listener = linked.listener_of_trunk.get(trunk).copied().flatten()?;
-        let index = linked.certificate_of_listener.get(listener).copied().flatten()?;
-        Some((trunk, index, certificates.get(index)?.as_ref()?))
-    })
+/// Whether a certificate that can be shown on each Teams trunk that a tenant uses names it (TDR-CRT-004).
+pub(crate) fn tenant(shown: &Shown<'_>, tenant: &TenantDraft, used: &[usize], problems: &Problems) {
+    for (at, _) in teams_trunks(shown.host) {
+        let Some(certificate) = certificate_of(shown, at) else { continue };
+        if !used.is_empty() && !used.contains(&at) {
+            continue;
+        }
+        for fqdn in &tenant.fqdns {
+            covers(shown, &format!("tenant \"{}\"", tenant.name), fqdn, certificate, problems);
+        }
+    }
 }
 
-/// Indices of the Teams trunks.
-fn teams_trunks(host: &HostDraft) -> impl Iterator<Item = usize> {
+/// The certificate of a trunk's listener, as far as it is there.
+fn certificate_of<'a>(shown: &Shown<'a>, trunk: usize) -> Option<&'a Certificate> {
+    let listener = shown.linked.listener_of_trunk.get(trunk).copied().flatten()?;
+    let index = shown.linked.certificate_of_listener.get(listener).copied().flatten()?;
+    shown.certificates.of_table(shown.host, index)
+}
+
+/// The Teams trunks, with their places in the file.
+fn teams_trunks(host: &HostDraft) -> impl Iterator<Item = (usize, &TrunkDraft)> {
     let trunks = host.trunks.iter().enumerate();
-    trunks.filter(|(_, trunk)| trunk.kind == Some(TrunkKind::Teams)).map(|(index, _)| index)
+    trunks.filter(|(_, trunk)| trunk.kind == Some(TrunkKind::Teams))
 }
 
-fn judge(identity: &Identity, whose: &str, place: Place, problems: &Problems) {
+/// A trunk that does not believe all that Microsoft's certificates will chain to loses calls on the day
+/// when they do (TDR-CRT-020). A laboratory's own roots are meant as they are.
+fn lacks(directory: &Path, trunk: &TrunkDraft, problems: &Problems) {
+    let Some(first) = trunk.roots.first().filter(|_| trunk.cloud == Cloud::Commercial) else {
+        return;
+    };
+    let unheard = Problems::default();
+    let whose = (trunk.whose.as_str(), trunk.place);
+    let named = roots(directory, &trunk.roots, Roots::Microsoft, whose, &unheard);
+    let Ok(loaded) = crate::transport::load_roots(&named) else { return };
+    let missing = loaded.lacks_of_microsoft();
+    let all = certs::Roots::microsoft().len();
+    let laboratory = missing.len() == all && named != Roots::System;
+    if !missing.is_empty() && !laboratory {
+        let message = format!(
+            "{}: `roots` lack {} of the {all} that Microsoft's certificates chain to: {}",
+            trunk.whose,
+            missing.len(),
+            missing.join(", ")
+        );
+        let hint = "roots = \"microsoft\", or a list with it in";
+        problems.warning(first.place, message, Some(hint.to_owned()));
+    }
+}
+
+/// What the end of a chain is held against.
+struct Known {
+    all: Vec<certs::Roots>,
+    cloud: Cloud,
+    /// Its own roots are named: then private authorities are what is meant.
+    laboratory: bool,
+}
+
+impl Known {
+    fn of(directory: &Path, host: &HostDraft, trunk: &TrunkDraft) -> Self {
+        let files = host.trunks.iter().flat_map(|trunk| &trunk.roots);
+        let files = files.filter_map(|at| match &at.value {
+            RootsDraft::File(file) => certs::Roots::file(&directory.join(file)).ok(),
+            RootsDraft::System | RootsDraft::Microsoft => None,
+        });
+        let mut all: Vec<certs::Roots> = files.collect();
+        let laboratory = trunk.roots.iter().any(|at| matches!(at.value, RootsDraft::File(_)));
+        all.push(certs::Roots::microsoft());
+        Self { all, cloud: trunk.cloud, laboratory }
+    }
+
+    /// Whether `identity` ends at a root; else who is to be asked for what is missing.
+    fn ends<'a>(&self, identity: &'a Identity) -> Result<(), &'a str> {
+        let all: Vec<&certs::Roots> = self.all.iter().collect();
+        // The system's are many, and seldom needed.
+        identity.ends_at_a_root_of(&all).or_else(|issuer| match certs::Roots::system() {
+            Ok(system) => identity.ends_at_a_root_of(&[&system]),
+            Err(_) => Err(issuer),
+        })
+    }
+}
+
+/// Authorities that GCC High and DoD take certificates of (TDR-CRT-010).
+const GOVERNMENT: [&str; 2] = ["DigiCert Global Root CA", "DigiCert High Assurance EV Root CA"];
+
+fn judge(
+    draft: &CertificateDraft,
+    certificate: &Certificate,
+    known: &Known,
+    now: SystemTime,
+    problems: &Problems,
+) {
+    let (identity, place) = (&certificate.identity, draft.said());
+    let whose = format!("certificate \"{}\"", certificate.name);
+    if identity.is_pending() {
+        let message = format!("{whose} has not been issued yet");
+        let hint = "the daemon asks for it when it runs: tollgate alarms";
+        return problems.warning(place, message, Some(hint.to_owned()));
+    }
     if !identity.for_servers() {
         let message = format!("{whose} is not meant for servers, and Teams refuses it");
-        let hint = "ask for extended key usage serverAuth";
-        problems.error(place, message, Some(hint.to_owned()));
+        let hint = "ask for extended key usage serverAuth".to_owned();
+        // What is one tenant's does not keep the others from being served.
+        match draft.is_directory() {
+            true => problems.warning(place, message, Some(hint)),
+            false => problems.error(place, message, Some(hint)),
+        }
     }
     match identity.key_kind() {
         KeyKind::Rsa(bits) if bits < RSA_BITS_MIN => {
             let message = format!(
                 "{whose} has an RSA key of {bits} bits; Teams takes {RSA_BITS_MIN} or more"
             );
-            problems.error(place, message, None);
+            match draft.is_directory() {
+                true => problems.warning(place, message, None),
+                false => problems.error(place, message, None),
+            }
         }
         KeyKind::Rsa(_) => {}
         KeyKind::Ecdsa(_) | KeyKind::Other => {
             let message =
                 format!("{whose} has no RSA key, and Microsoft's cipher suites all need one");
-            problems.warning(
-                place,
-                message,
-                Some("ask for a certificate with an RSA key".to_owned()),
-            );
+            let hint = "ask for a certificate with an RSA key";
+            problems.warning(place, message, Some(hint.to_owned()));
         }
+    }
+    if let Some(text) = expiry::text(identity, now) {
+        let hint = "renew it, and put the new one in the place of the old: no restart is needed";
+        problems.warning(place, format!("{whose} {text}"), Some(hint.to_owned()));
+    }
+    chain(draft, certificate, known, problems);
+}
+
+/// Whether Teams can follow the chain (TDR-CRT-006) to an authority that it may know (TDR-CRT-001).
+fn chain(draft: &CertificateDraft, certificate: &Certificate, known: &Known, problems: &Problems) {
+    let (identity, place) = (&certificate.identity, draft.said());
+    let whose = format!("certificate \"{}\"", certificate.name);
+    match known.ends(identity) {
+        Ok(()) => {}
+        Err(issuer) if identity.chain_len() == 1 => {
+            let message = format!(
+                "{whose} is alone in its file, and its issuer \"{issuer}\" is no root that is known"
+            );
+            let hint =
+                "add the certificates of the issuers below it, each in turn: Teams looks for none"
+                    .to_owned();
+            match known.laboratory || draft.is_directory() {
+                true => problems.warning(place, message, Some(hint)),
+                false => problems.error(place, message, Some(hint)),
+            }
+        }
+        Err(issuer) => {
+            let message = format!(
+                "{whose} ends at \"{issuer}\", which is no root that is known; Teams takes \
+                 certificates of authorities in the Microsoft Trusted Root Program"
+            );
+            let hint = "is a certificate missing at its end, or is it a private authority's?";
+            problems.warning(place, message, Some(hint.to_owned()));
+        }
+    }
+    let government = GOVERNMENT.iter().any(|root| identity.root_name().contains(root));
+    if known.cloud != Cloud::Commercial && !government {
+        let message = format!("{whose} ends at \"{}\"", identity.root_name());
+        let hint = format!("GCC High and DoD take those of {}", GOVERNMENT.join(" or "));
+        problems.warning(place, message, Some(hint));
     }
 }
 
-fn uncovered(whose: &str, fqdn: &At<String>, certificate: &Certificate, problems: &Problems) {
+/// Whether there is a certificate for a name that Teams knows us by.
+fn covers(
+    shown: &Shown<'_>,
+    whose: &str,
+    fqdn: &At<String>,
+    certificate: &Certificate,
+    problems: &Problems,
+) {
+    let chosen = shown.identities.choose(Some(&fqdn.value), &certificate.name);
+    if chosen.is_some_and(|chosen| chosen.covers(&fqdn.value)) {
+        return;
+    }
     let names = certificate.identity.names();
+    let others = if shown.certificates.all().nth(1).is_some() { ", nor by any other" } else { "" };
     let message = format!(
-        "{whose}: \"{}\" is not covered by certificate \"{}\" for {}",
+        "{whose}: \"{}\" is not covered by certificate \"{}\" for {}{others}",
         fqdn.value,
         certificate.name,
         if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") }

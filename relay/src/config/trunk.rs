@@ -14,7 +14,7 @@ use super::terms;
 use super::value;
 use b2bua::numbering::Country;
 use b2bua::plan::{
-    Breaker, Cidr, EarlyMedia, Failover, FaxPolicy, HeaderPolicy, HoldDialect, Reliable,
+    Breaker, Cidr, EarlyMedia, Failover, FaxPolicy, HeaderPolicy, HoldDialect, Reliable, Roots,
     SrtpPolicy, TargetName, TransferPolicy, Transport, TrunkKind,
 };
 use sdp::{IcePolicy, Keying, Suites};
@@ -30,6 +30,8 @@ const TARGETS_MAX: usize = 16;
 const SOURCES_MAX: usize = 256;
 /// Names of which a peer's certificate carries one.
 const PEER_NAMES_MAX: usize = 16;
+/// Sets of roots that a trunk's peers may chain to.
+const ROOTS_MAX: usize = 16;
 const OPTIONS_INTERVAL: Duration = Duration::from_secs(60);
 /// What Microsoft offers too (TDR-DLG-030).
 const SESSION_INTERVAL: Duration = Duration::from_secs(1800);
@@ -72,7 +74,7 @@ pub(crate) struct TrunkDraft {
     pub(crate) follow_redirects: bool,
     pub(crate) transfer: TransferPolicy,
     pub(crate) peer_names: Option<Vec<At<String>>>,
-    pub(crate) roots: Option<At<RootsDraft>>,
+    pub(crate) roots: Vec<At<RootsDraft>>,
     pub(crate) auth: Option<AuthDraft>,
     pub(crate) register: Option<RegisterDraft>,
     pub(crate) registrar: Option<RegistrarDraft>,
@@ -84,6 +86,7 @@ pub(crate) struct TrunkDraft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RootsDraft {
     System,
+    Microsoft,
     File(String),
 }
 
@@ -195,7 +198,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         follow_redirects: follow_redirects(table, teams),
         transfer: transfer(table, teams),
         peer_names: table.list("peer_names", 1..=PEER_NAMES_MAX, peer_name),
-        roots: table.optional("roots", roots),
+        roots: table.one_or_more("roots", 1..=ROOTS_MAX, roots).unwrap_or_default(),
         auth: if teams { None } else { table.section("auth", accounts::auth) },
         register: if teams { None } else { table.section("register", accounts::register) },
         registrar: if teams { None } else { table.section("registrar", registrar::read) },
@@ -204,10 +207,11 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     }
 }
 
-/// `system`, or the name of a file.
+/// `system`, `microsoft`, or the name of a file.
 pub(crate) fn roots(written: &DeValue<'_>) -> Result<RootsDraft, Wrong> {
     Ok(match value::path(written)? {
         system if system == "system" => RootsDraft::System,
+        microsoft if microsoft == "microsoft" => RootsDraft::Microsoft,
         file => RootsDraft::File(file),
     })
 }
@@ -369,14 +373,14 @@ fn peer_name(value: &DeValue<'_>) -> Result<String, Wrong> {
 impl TrunkDraft {
     /// Files that its meaning depends on.
     pub(crate) fn named(&self) -> Vec<&str> {
-        let roots = match self.roots.as_ref().map(|at| &at.value) {
-            Some(RootsDraft::File(file)) => Some(file.as_str()),
-            _ => None,
-        };
+        let roots = self.roots.iter().filter_map(|at| match &at.value {
+            RootsDraft::File(file) => Some(file.as_str()),
+            RootsDraft::System | RootsDraft::Microsoft => None,
+        });
         let auth = self.auth.iter().filter_map(AuthDraft::named);
         let users = self.registrar.iter().flat_map(RegistrarDraft::named);
         let music = self.music_on_hold.as_ref().and_then(music::named);
-        roots.into_iter().chain(auth).chain(users).chain(music).collect()
+        roots.chain(auth).chain(users).chain(music).collect()
     }
 
     /// Where it is reached, by a listener of this transport. A carrier's name without a port is left
@@ -402,6 +406,15 @@ impl TrunkDraft {
         match self.kind {
             Some(TrunkKind::Teams) if self.sources.is_empty() => self.cloud.sources(),
             _ => self.sources.iter().map(|at| at.value).collect(),
+        }
+    }
+
+    /// Where its peers' certificates end if it says nothing: Microsoft has announced where those of the
+    /// commercial cloud do (TDR-CRT-020), and nothing of its other clouds.
+    pub(crate) fn usual_roots(&self) -> Roots {
+        match (self.kind, self.cloud) {
+            (Some(TrunkKind::Teams), Cloud::Commercial) => Roots::Microsoft,
+            _ => Roots::System,
         }
     }
 

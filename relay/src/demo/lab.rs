@@ -91,7 +91,7 @@ impl Lab {
         let root = authority.write_root(dir, "root")?;
         // Microsoft's suites need RSA (TDR-TLS-003).
         let issue = |authority: &Authority, names: &[&str], purpose| {
-            authority.issue(&Request { names, key: Key::Rsa2048, purpose, expired: false })
+            authority.issue(&Request { names, key: Key::Rsa2048, purpose, ..Request::default() })
         };
         let wildcard = format!("*.{SBC_NAME}");
         issue(&authority, &[SBC_NAME, &wildcard], Purpose::Both)?.write(dir, "sbc")?;

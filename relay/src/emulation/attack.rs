@@ -2,7 +2,6 @@
 //! (fixture F-21, TDR-SEC-001, TDR-SEC-002).
 
 use super::setup::Attack;
-use b2bua::plan;
 use certs::lab::Authority;
 use certs::{ClientIdentity, Identities, Identity, Roots};
 use std::io;
@@ -48,10 +47,7 @@ pub(crate) struct Got {
 
 /// Tries all of them.
 pub(super) async fn play(attack: &Attack) -> Vec<Attempt> {
-    let roots = match &attack.roots {
-        plan::Roots::System => Roots::system(),
-        plan::Roots::File(path) => Roots::file(path),
-    };
+    let roots = crate::transport::load_roots(&attack.roots);
     let forged = forged();
     let (Ok(roots), Ok(forged)) = (roots, forged) else {
         let who = "a peer with a certificate of its own making";

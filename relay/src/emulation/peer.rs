@@ -275,6 +275,7 @@ impl Wire {
                 transport,
                 address: remote,
                 server_name: hop.server_name,
+                own_name: None,
             }),
         };
         self.transports.send(hop, bytes, client);

@@ -70,7 +70,7 @@ fn make(lab: &Path, side: Side, ours: &[&str], theirs: &[&str]) -> Result<(), La
     authority.write_root(lab, "root")?;
     // Microsoft's suites need RSA, and its own certificate is for servers (TDR-TLS-003, TDR-TLS-007).
     let issue = |names: &[&str], purpose| {
-        authority.issue(&Request { names, key: Key::Rsa2048, purpose, expired: false })
+        authority.issue(&Request { names, key: Key::Rsa2048, purpose, ..Request::default() })
     };
     issue(ours, Purpose::Server)?.write(lab, side.name())?;
     issue(theirs, Purpose::Both)?.write(lab, SBC)?;

@@ -227,11 +227,7 @@ async fn handshake(
 }
 
 fn tls(roots: &Roots) -> Result<TlsConnector, String> {
-    let roots = match roots {
-        Roots::System => certs::Roots::system(),
-        Roots::File(path) => certs::Roots::file(path),
-    };
-    let roots = roots.map_err(|error| error.to_string())?;
+    let roots = crate::transport::load_roots(roots).map_err(|error| error.to_string())?;
     let config: Arc<ClientConfig> =
         certs::service_config(&roots).map_err(|error| error.to_string())?;
     Ok(config.into())

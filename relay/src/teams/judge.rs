@@ -251,7 +251,7 @@ fn tls_fix(why: &str) -> &'static str {
             "Microsoft does not take our certificate: see the lines on it"
         }
         () if why.contains("issuer") => {
-            "its root is not among `roots`: update ca-certificates, or add the root"
+            "its root is not among `roots`: add it (docs/operations/certificates.md)"
         }
         () if why.contains("name") => {
             "is a proxy between us and Microsoft? `targets` and DNS say who"

@@ -42,11 +42,8 @@ impl<'a> Probe<'a> {
     fn new(path: &'a Path, loaded: &'a Loaded, tenant: Option<&str>) -> Self {
         let plan = &loaded.plan;
         let wanted = |it: &&plan::Tenant| tenant.is_none_or(|name| it.name == name);
-        let identities = Identities::new(in_force::named(loaded));
-        let read = |roots: &plan::Roots| match roots {
-            plan::Roots::System => Roots::system().ok(),
-            plan::Roots::File(path) => Roots::file(path).ok(),
-        };
+        let identities = in_force::identities(loaded);
+        let read = |roots: &plan::Roots| crate::transport::load_roots(roots).ok();
         let teams = plan.trunks.iter().enumerate().filter(|(_, it)| it.kind == TrunkKind::Teams);
         let roots = teams.filter_map(|(index, it)| Some((index, read(&it.roots)?))).collect();
         let tenants = plan.tenants.iter().filter(wanted).collect();
@@ -296,7 +293,7 @@ impl<'a> Probe<'a> {
                 |it: &&config::Certificate| it.identity.fingerprint() == identity.fingerprint();
             let named = self.loaded.certificates.iter().find(own);
             let no_store = || Err("this host has no roots".to_owned());
-            let private = matches!(of.roots, plan::Roots::File(_));
+            let private = !matches!(of.roots, plan::Roots::System | plan::Roots::Microsoft);
             let private = self.roots.get(&trunk).filter(|_| private);
             Certificate {
                 name: named.map_or_else(|| default.to_owned(), |it| it.name.clone()),

@@ -2,6 +2,7 @@
 
 use super::tls::Tls;
 use b2bua::plan::{Cidr, Plan, Transport, TrunkKind};
+use certs::Identities;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,6 +12,8 @@ use tokio::task::AbortHandle;
 /// The plan with all that the transport has made of it; swapped whole.
 pub(super) struct InForce {
     pub(super) plan: Arc<Plan>,
+    /// What we show, of which each listener's own certificate is one.
+    pub(super) identities: Identities,
     /// By name: place in the plan, and the socket.
     pub(super) listeners: HashMap<Arc<str>, (usize, Arc<Bound>)>,
     /// The plan's trunks by name, in its order.
@@ -50,7 +53,6 @@ pub(super) enum Socket {
 /// What a source was admitted as.
 pub(super) struct Admitted {
     pub(super) trunk: Arc<str>,
-    pub(super) trunk_index: usize,
     pub(super) kind: TrunkKind,
 }
 
@@ -70,7 +72,6 @@ impl InForce {
         Some(Admitted {
             trunk: Arc::clone(self.trunks.get(trunk_index)?),
             kind: self.plan.trunks.get(trunk_index)?.kind,
-            trunk_index,
         })
     }
 

@@ -1,14 +1,16 @@
 //! The flows that are open: found by number for answers, by target for requests.
 
+use super::tls::Secured;
 use b2bua::io::{Flow, FlowId, Target};
 use bytes::Bytes;
+use certs::Identity;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use sip_core::transaction::ClientId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -39,14 +41,28 @@ pub(super) struct PoolKey {
 pub(super) enum Origin {
     /// The far side.
     Accepted,
-    /// We, for requests that find it by this key.
-    Opened(PoolKey),
+    /// We, for requests that find it by this key; the first of them went by this name of ours.
+    Opened(PoolKey, Option<Arc<str>>),
 }
 
-struct Open {
-    flow: Flow,
-    origin: Origin,
+impl Origin {
+    /// The name or address that its certificate had to carry, where we dialled.
+    pub(super) fn dialled(&self) -> Option<String> {
+        let Self::Opened(PoolKey { target, .. }, _) = self else { return None };
+        let address = || target.address.ip().to_string();
+        Some(target.server_name.as_deref().map_or_else(address, str::to_owned))
+    }
+}
+
+/// One open connection.
+pub(super) struct Open {
+    pub(super) flow: Flow,
+    pub(super) origin: Origin,
+    /// What TLS was built on.
+    pub(super) secured: Option<Secured>,
     queue: mpsc::Sender<Outgoing>,
+    /// Messages that have gone in and out: whether there have been any is what is asked.
+    messages: AtomicU32,
 }
 
 /// All open connections. A flow that is taken out of here gets no more messages, hands none in,
@@ -70,7 +86,7 @@ pub(super) enum Pooled {
     /// The flow's queue is full.
     Full(Outgoing),
     /// No more flows may be opened.
-    TooMany(Outgoing),
+    TooMany(Option<Outgoing>),
 }
 
 impl Flows {
@@ -89,20 +105,40 @@ impl Flows {
     }
 
     /// Enters a flow that the far side opened.
-    pub(super) fn accept(&self, flow: Flow) -> mpsc::Receiver<Outgoing> {
+    pub(super) fn accept(&self, flow: Flow, secured: Option<Secured>) -> mpsc::Receiver<Outgoing> {
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
-        self.open.insert(flow.id, Open { flow, origin: Origin::Accepted, queue });
+        let messages = AtomicU32::new(0);
+        let id = flow.id;
+        self.open.insert(id, Open { flow, origin: Origin::Accepted, secured, queue, messages });
         outgoing
     }
 
-    /// Queues `outgoing` on the flow that `key` names, which is entered if there is none.
-    pub(super) fn pooled(&self, key: PoolKey, mut outgoing: Outgoing) -> Pooled {
+    /// The handshake of a flow that we opened is done.
+    pub(super) fn secure(&self, id: FlowId, secured: Secured) {
+        if let Some(mut open) = self.open.get_mut(&id) {
+            open.secured = Some(secured);
+        }
+    }
+
+    /// Queues `outgoing` on the flow that `key` names, which is entered if there is none. Without
+    /// anything to send, it is only seen to that there is one.
+    pub(super) fn pooled(
+        &self,
+        key: PoolKey,
+        own_name: Option<Arc<str>>,
+        shown: Option<Arc<Identity>>,
+        mut outgoing: Option<Outgoing>,
+    ) -> Pooled {
         let entry = self.pool.entry(key);
         if let Entry::Occupied(found) = &entry {
-            match self.queue(*found.get(), outgoing) {
-                Ok(()) => return Pooled::Queued,
-                Err(TrySendError::Full(back)) => return Pooled::Full(back),
-                Err(TrySendError::Closed(back)) => outgoing = back,
+            match outgoing.take() {
+                None if self.is_open(*found.get()) => return Pooled::Queued,
+                None => {}
+                Some(first) => match self.queue(*found.get(), first) {
+                    Ok(()) => return Pooled::Queued,
+                    Err(TrySendError::Full(back)) => return Pooled::Full(back),
+                    Err(TrySendError::Closed(back)) => outgoing = Some(back),
+                },
             }
         }
         let Ok(permit) = Arc::clone(&self.opened).try_acquire_owned() else {
@@ -117,12 +153,16 @@ impl Flows {
             remote: target.address,
             trunk: target.trunk.clone(),
         };
-        if let Err(TrySendError::Full(back) | TrySendError::Closed(back)) = queue.try_send(outgoing)
+        if let Some(outgoing) = outgoing
+            && let Err(TrySendError::Full(back) | TrySendError::Closed(back)) =
+                queue.try_send(outgoing)
         {
             return Pooled::Full(back); // Never: it is the first.
         }
-        let origin = Origin::Opened(entry.key().clone());
-        self.open.insert(flow.id, Open { flow: flow.clone(), origin, queue });
+        let origin = Origin::Opened(entry.key().clone(), own_name);
+        let secured = shown.map(|shown| Secured { shown, peer: Vec::new() });
+        let (messages, id) = (AtomicU32::new(0), flow.id);
+        self.open.insert(id, Open { flow: flow.clone(), origin, secured, queue, messages });
         entry.insert(flow.id);
         Pooled::New(flow, waiting, permit)
     }
@@ -134,32 +174,62 @@ impl Flows {
         outgoing: Outgoing,
     ) -> Result<(), TrySendError<Outgoing>> {
         match self.open.get(&id) {
-            Some(open) => open.queue.try_send(outgoing),
+            Some(open) => {
+                open.messages.fetch_add(1, Ordering::Relaxed);
+                open.queue.try_send(outgoing)
+            }
             None => Err(TrySendError::Closed(outgoing)),
         }
     }
 
-    /// Whether the flow may still hand messages in.
-    pub(super) fn is_open(&self, id: FlowId) -> bool {
+    /// Whether the flow is still open.
+    fn is_open(&self, id: FlowId) -> bool {
         self.open.contains_key(&id)
+    }
+
+    /// The flow hands a message in; whether it may still.
+    pub(super) fn hands_in(&self, id: FlowId) -> bool {
+        let open = self.open.get(&id);
+        open.is_some_and(|open| {
+            open.messages.fetch_add(1, Ordering::Relaxed);
+            true
+        })
+    }
+
+    /// How many messages have gone in and out on a flow, round about; `None` if it is closed.
+    pub(super) fn messages(&self, id: FlowId) -> Option<u32> {
+        self.open.get(&id).map(|open| open.messages.load(Ordering::Relaxed))
+    }
+
+    /// What we have shown on a flow; `None` if it is closed, or not TLS.
+    pub(super) fn shown(&self, id: FlowId) -> Option<Arc<Identity>> {
+        Some(Arc::clone(&self.open.get(&id)?.secured.as_ref()?.shown))
+    }
+
+    /// What `look` makes of each flow.
+    pub(super) fn find<T>(&self, look: impl Fn(&Open) -> Option<T>) -> Vec<T> {
+        self.open.iter().filter_map(|open| look(&open)).collect()
+    }
+
+    /// Takes a flow out of those that requests find, while it goes on: another is opened for the next.
+    pub(super) fn unpool(&self, id: FlowId) {
+        let key = match self.open.get(&id).map(|open| open.origin.clone()) {
+            Some(Origin::Opened(key, _)) => key,
+            _ => return,
+        };
+        self.pool.remove_if(&key, |_, found| *found == id);
     }
 
     /// Takes a flow out.
     pub(super) fn remove(&self, id: FlowId) {
-        if let Some((_, Open { origin: Origin::Opened(key), .. })) = self.open.remove(&id) {
+        if let Some((_, Open { origin: Origin::Opened(key, _), .. })) = self.open.remove(&id) {
             self.pool.remove_if(&key, |_, found| *found == id);
         }
     }
 
     /// Takes out all flows that `keep` does not want.
-    pub(super) fn retain(&self, keep: impl Fn(&Flow, &Origin) -> bool) {
-        let gone: Vec<FlowId> = self
-            .open
-            .iter()
-            .filter(|open| !keep(&open.flow, &open.origin))
-            .map(|open| *open.key())
-            .collect();
-        for id in gone {
+    pub(super) fn retain(&self, keep: impl Fn(&Open) -> bool) {
+        for id in self.find(|open| (!keep(open)).then_some(open.flow.id)) {
             self.remove(id);
         }
     }

@@ -8,12 +8,14 @@
 mod admission;
 mod events;
 mod flow;
+mod renewal;
 mod stream;
 mod tcp;
 mod tls;
 mod udp;
 mod via;
 
+use crate::alarms::Alarms;
 use crate::clock;
 use admission::{
     Bound, CONNECTIONS_PER_LISTENER_MAX, HANDSHAKES_PER_LISTENER_MAX, InForce, Leaving, Socket,
@@ -26,13 +28,14 @@ use bytes::Bytes;
 use certs::Identities;
 use events::Lanes;
 pub use events::{Event, Events, begins};
-use flow::{Flows, Origin, Outgoing, PoolKey, Pooled};
+use flow::{Flows, Open, Origin, Outgoing, PoolKey, Pooled};
 use sip_core::transaction::ClientId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 use tcp::Way;
+pub(crate) use tls::load as load_roots;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -102,8 +105,10 @@ struct Shared {
     force: ArcSwap<InForce>,
     /// Held while a plan is put in force: sockets that stay a while for calls that were told them.
     applying: Mutex<Vec<Weak<Bound>>>,
-    identities: Identities,
     flows: Flows,
+    alarms: Alarms,
+    /// When a peer of a trunk was last refused in TLS.
+    refusals: Mutex<HashMap<String, Instant>>,
     /// Connections that are running.
     live: watch::Sender<usize>,
     core: Lanes,
@@ -128,25 +133,26 @@ impl Runtimes {
 }
 
 impl Transports {
-    /// Binds all listeners of `plan` and serves them on the current runtime. `identities` may be
-    /// replaced at any time: new handshakes use the newest.
+    /// Binds all listeners of `plan` and serves them on the current runtime.
     pub fn start(plan: Arc<Plan>, identities: Identities) -> Result<(Self, Events), StartError> {
-        Self::start_on(Runtimes::current(), plan, identities)
+        Self::start_on(Runtimes::current(), plan, identities, Alarms::default())
     }
 
-    /// [`Self::start`], on these runtimes.
+    /// [`Self::start`], on these runtimes; what an operator should see is raised at `alarms`.
     pub fn start_on(
         runtimes: Runtimes,
         plan: Arc<Plan>,
         identities: Identities,
+        alarms: Alarms,
     ) -> Result<(Self, Events), StartError> {
         let (core, events) = events::lanes();
-        let force = InForce::new(plan, &identities, None, &[])?;
+        let force = InForce::new(plan, identities, None, &[])?;
         let shared = Arc::new(Shared {
             force: ArcSwap::from_pointee(force),
             applying: Mutex::default(),
-            identities,
             flows: Flows::new(),
+            alarms,
+            refusals: Mutex::default(),
             live: watch::Sender::new(0),
             core,
             runtimes,
@@ -156,14 +162,17 @@ impl Transports {
         Ok((transports, events))
     }
 
-    /// Puts another plan in force: for what comes in from now on, and for open flows, which are
-    /// closed if their source, listener or trust is no longer as it was. On error nothing changes.
-    pub fn apply(&self, plan: Arc<Plan>) -> Result<(), StartError> {
+    /// Puts another plan and other identities in force, in one step: for what comes in from now on, and
+    /// for open flows, which are closed if their source or listener is no longer as it was, or their
+    /// far side would not be believed any more. Those on which we have shown a certificate that is none
+    /// of ours any more are opened anew, and close when they are quiet (TDR-CRT-007). On error nothing
+    /// changes.
+    pub fn apply(&self, plan: Arc<Plan>, identities: Identities) -> Result<(), StartError> {
         let shared = &self.shared;
         let mut staying = shared.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let stayed: Vec<Arc<Bound>> = staying.iter().filter_map(Weak::upgrade).collect();
         let old = shared.force.load_full();
-        let new = Arc::new(InForce::new(plan, &shared.identities, Some(&old), &stayed)?);
+        let new = Arc::new(InForce::new(plan, identities, Some(&old), &stayed)?);
         shared.force.store(Arc::clone(&new));
         if let Err(error) = self.serve() {
             shared.force.store(Arc::clone(&old));
@@ -191,7 +200,16 @@ impl Transports {
                 }
             }
         }
-        shared.flows.retain(|flow, origin| new.keeps(&old, flow, origin));
+        let now = clock::now().wall;
+        shared.flows.retain(|open| new.keeps(&old, open, now));
+        shared.forget_refusals(|trunk, _| {
+            let trust =
+                |force: &InForce| Some(force.tls.trust(force.plan.trunk_named(trunk)?)?.clone());
+            trust(&old).is_some_and(|old| trust(&new) == Some(old))
+        });
+        if old.identities != new.identities {
+            shared.renew(&new);
+        }
         Ok(())
     }
 
@@ -208,6 +226,9 @@ impl Transports {
         let shared = &self.shared;
         match hop {
             Hop::Target(target) => {
+                shared.send_to(target, Outgoing { bytes, client, otherwise: None });
+            }
+            Hop::Flow { flow, otherwise: Some(target) } if shared.shows_another(&flow, &target) => {
                 shared.send_to(target, Outgoing { bytes, client, otherwise: None });
             }
             Hop::Flow { flow, otherwise } => {
@@ -253,7 +274,7 @@ impl Transports {
             for (_, bound) in old.listeners.values() {
                 bound.stop();
             }
-            shared.flows.retain(|_, _| false);
+            shared.flows.retain(|_| false);
         }
         let mut live = self.shared.live.subscribe();
         let done = live.wait_for(|live| *live == 0);
@@ -278,16 +299,25 @@ impl Shared {
         if target.transport == Transport::Udp {
             return udp::send(self, &target.listener, target.address, outgoing);
         }
-        let way = match Way::to(&self.force.load(), &self.identities, &target) {
-            Ok(way) => way,
-            Err(why) => return self.fail(outgoing.client, || why),
-        };
-        let key = PoolKey { target: target.clone(), certificate: way.certificate };
-        match self.flows.pooled(key, outgoing) {
+        match Way::to(&self.force.load(), &target) {
+            Ok(way) => self.send_by(way, target, Some(outgoing)),
+            Err(why) => self.fail(outgoing.client, || why),
+        }
+    }
+
+    /// Sends over a flow that is open that way, or opens one.
+    fn send_by(self: &Arc<Self>, way: Way, target: Target, outgoing: Option<Outgoing>) {
+        let shown = way.shown();
+        let own_name = target.own_name.clone();
+        let certificate = shown.as_ref().map(|shown| shown.fingerprint());
+        let target = Target { own_name: None, ..target };
+        let key = PoolKey { target: target.clone(), certificate };
+        match self.flows.pooled(key, own_name, shown, outgoing) {
             Pooled::Queued => {}
             Pooled::Full(outgoing) => self.full(outgoing, target.address),
             Pooled::TooMany(outgoing) => {
-                self.fail(outgoing.client, || "too many connections are open".to_owned());
+                let client = outgoing.and_then(|outgoing| outgoing.client);
+                self.fail(client, || "too many connections are open".to_owned());
             }
             Pooled::New(flow, queue, permit) => {
                 // Counted from now on: a shutdown waits for what is queued on it.
@@ -351,17 +381,26 @@ impl InForce {
     /// Makes TLS and sockets for `plan`; sockets that are `bound` already are taken over.
     fn new(
         plan: Arc<Plan>,
-        identities: &Identities,
+        identities: Identities,
         before: Option<&Self>,
         stayed: &[Arc<Bound>],
     ) -> Result<Self, StartError> {
+        for listener in plan.listeners.iter().filter(|it| it.transport == Transport::Tls) {
+            let certificate = listener.certificate.as_deref().unwrap_or_default();
+            if identities.named(certificate).is_none() {
+                return Err(StartError::NoCertificate {
+                    listener: listener.name.clone(),
+                    certificate: certificate.to_owned(),
+                });
+            }
+        }
         let same = |old: &&Self| {
             old.plan.trunks.is(&plan.trunks) && old.plan.listeners.is(&plan.listeners)
         };
         // Where only tenants change, roots are not read again.
         let tls = match before.filter(same) {
             Some(old) => Arc::clone(&old.tls),
-            None => Arc::new(tls::Tls::new(&plan, identities)?),
+            None => Arc::new(tls::Tls::new(&plan)?),
         };
         let none = HashMap::new();
         let bound = before.map_or(&none, |old| &old.listeners);
@@ -379,7 +418,7 @@ impl InForce {
         }
         let trunks = plan.trunks.iter().map(|trunk| Arc::from(trunk.name.as_str())).collect();
         let leaving = before.map(|old| old.leaving(&plan, &listeners)).unwrap_or_default();
-        Ok(Self { plan, listeners, trunks, tls, leaving })
+        Ok(Self { plan, identities, listeners, trunks, tls, leaving })
     }
 
     /// Listeners that are no more in `plan`, and those that had gone before and are not done.
@@ -417,6 +456,7 @@ impl InForce {
     fn closed(&self) -> Self {
         Self {
             plan: Arc::clone(&self.plan),
+            identities: self.identities.clone(),
             listeners: HashMap::new(),
             trunks: Vec::new(),
             tls: Arc::new(tls::Tls::none()),
@@ -425,21 +465,30 @@ impl InForce {
     }
 
     /// Whether a flow that was accepted or opened under `old` may go on.
-    fn keeps(&self, old: &Self, flow: &Flow, origin: &Origin) -> bool {
+    fn keeps(&self, old: &Self, open: &Open, now: SystemTime) -> bool {
+        let flow = &open.flow;
         let Some(trunk) = self.plan.trunk_named(&flow.trunk) else { return false };
-        let believed = old.plan.trunk_named(&flow.trunk).and_then(|trunk| old.tls.trust(trunk));
         let Some((listener, bound)) = self.listeners.get(&flow.listener) else {
             // Its calls go on over it until it is closed.
             let left = self.leaving.get(&flow.listener);
             return left.is_some_and(|left| left.transport == flow.transport);
         };
-        let admitted = match origin {
-            Origin::Opened(_) => self.plan.trunks[trunk].listener == *listener,
+        let admitted = match &open.origin {
+            Origin::Opened(..) => self.plan.trunks[trunk].listener == *listener,
             Origin::Accepted => self
                 .admit(&flow.listener, flow.remote.ip())
                 .is_some_and(|admitted| admitted.trunk == flow.trunk),
         };
-        admitted && bound.transport == flow.transport && self.tls.trust(trunk) == believed
+        let believed = old.plan.trunk_named(&flow.trunk).and_then(|trunk| old.tls.trust(trunk));
+        let still_believed = || match (self.tls.trust(trunk), &open.secured) {
+            (Some(trust), Some(secured)) if !secured.peer.is_empty() => {
+                trust.believes(&secured.peer, open.origin.dialled().as_deref(), now)
+            }
+            _ => false,
+        };
+        admitted
+            && bound.transport == flow.transport
+            && (self.tls.trust(trunk) == believed || still_believed())
     }
 }
 

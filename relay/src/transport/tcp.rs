@@ -3,10 +3,11 @@
 use super::admission::{Admitted, InForce, Place, per_source_max};
 use super::flow::Outgoing;
 use super::stream::{self, Role};
+use super::tls::Secured;
 use super::{ACCEPT_PAUSE, Shared, refused, tls};
 use b2bua::io::{Flow, Target};
 use b2bua::plan::Transport;
-use certs::Identities;
+use certs::Identity;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -74,6 +75,8 @@ struct Entrant {
     admitted: Admitted,
     connection: Place,
     handshake: Place,
+    /// What it was admitted under.
+    begun: Arc<InForce>,
 }
 
 fn admit(
@@ -81,7 +84,7 @@ fn admit(
     listener: &Arc<str>,
     remote: SocketAddr,
 ) -> Result<Entrant, &'static str> {
-    let force = shared.force.load();
+    let force = shared.force.load_full();
     let source = remote.ip();
     let admitted = force.admit(listener, source).ok_or("source")?;
     let bound = force.bound(listener).ok_or("source")?;
@@ -93,19 +96,20 @@ fn admit(
         connection: bound.connections.enter(source, max.connections).ok_or("limit")?,
         handshake: bound.handshakes.enter(source, max.handshakes).ok_or("limit")?,
         admitted,
+        begun: Arc::clone(&force),
     })
 }
 
 /// Checks the peer and runs the flow to its end.
 async fn enter(shared: Arc<Shared>, entrant: Entrant, stream: TcpStream) {
-    let Entrant { listener, transport, remote, admitted, connection, handshake } = entrant;
+    let Entrant { listener, transport, remote, admitted, connection, handshake, begun } = entrant;
     let _connection = connection;
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%listener, %remote, %error, "connection ended at once");
         return;
     }
-    let Admitted { trunk, trunk_index, .. } = admitted;
-    let open = |shared: &Shared| {
+    let trunk = admitted.trunk;
+    let open = |shared: &Arc<Shared>, secured: Option<Secured>| {
         let flow = Flow {
             id: shared.flows.number(),
             listener: Arc::clone(&listener),
@@ -113,26 +117,26 @@ async fn enter(shared: Arc<Shared>, entrant: Entrant, stream: TcpStream) {
             remote,
             trunk: Arc::clone(&trunk),
         };
-        let queue = shared.flows.accept(flow.clone());
+        let queue = shared.flows.accept(flow.clone(), secured);
         // Entered first, looked at again then: no swap of the plan can fall between unseen.
-        let now = shared.force.load().admit(&listener, remote.ip());
-        if now.is_none_or(|now| now.trunk != trunk) {
-            shared.flows.remove(flow.id);
-        }
+        shared.look_again(&begun, flow.id);
         (flow, queue)
     };
     match transport {
         Transport::Tls => {
-            let config = shared.force.load().tls.server(trunk_index);
-            let Some(config) = config else { return };
-            let Some(stream) = tls::accept(config, &listener, &trunk, stream).await else { return };
+            let names = (&*listener, &*trunk);
+            let secured = tls::accept(&shared, &begun, names, stream).await;
+            let Some((stream, secured)) = secured else { return };
             drop(handshake);
-            let (flow, queue) = open(&shared);
+            let (flow, queue) = open(&shared, Some(secured));
+            // It has listeners that may go.
+            drop(begun);
             run(shared, flow, stream, queue, Role::Accepted).await;
         }
         Transport::Tcp | Transport::Udp => {
             drop(handshake);
-            let (flow, queue) = open(&shared);
+            let (flow, queue) = open(&shared, None);
+            drop(begun);
             run(shared, flow, stream, queue, Role::Accepted).await;
         }
     }
@@ -185,32 +189,40 @@ fn move_here(socket: &mut TcpStream) -> io::Result<()> {
 /// How a target is reached under the plan in force.
 pub(super) struct Way {
     from: IpAddr,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: Option<WayTls>,
+    /// What it was found under.
+    begun: Arc<InForce>,
+}
+
+struct WayTls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
     /// The certificate that we show, if we are asked to.
-    pub(super) certificate: Option<[u8; 32]>,
+    shown: Arc<Identity>,
 }
 
 impl Way {
-    pub(super) fn to(
-        force: &InForce,
-        identities: &Identities,
-        target: &Target,
-    ) -> Result<Self, String> {
+    pub(super) fn to(force: &Arc<InForce>, target: &Target) -> Result<Self, String> {
+        let begun = Arc::clone(force);
         let closed = || format!("listener {} is closed", target.listener);
-        let (index, bound) = force.listeners.get(&target.listener).ok_or_else(closed)?;
+        let (_, bound) = force.listeners.get(&target.listener).ok_or_else(closed)?;
         let from = bound.local.ip();
         if target.transport != Transport::Tls {
-            return Ok(Self { from, tls: None, certificate: None });
+            return Ok(Self { from, tls: None, begun });
         }
-        let trunk = force.plan.trunk_named(&target.trunk);
-        let config = trunk.and_then(|trunk| force.tls.client(trunk));
-        let config = config.ok_or_else(|| format!("trunk {} has no TLS", target.trunk))?;
+        let no_tls = || format!("trunk {} has no TLS", target.trunk);
+        let trunk = force.plan.trunk_named(&target.trunk).ok_or_else(no_tls)?;
+        let config = force.tls.client(trunk).ok_or_else(no_tls)?;
         let name = certs::server_name(target.server_name.as_deref(), target.address.ip())
             .map_err(|error| error.to_string())?;
-        let named = force.plan.listeners.get(*index).and_then(|it| it.certificate.as_deref());
-        let identity = named.and_then(|name| identities.named(name));
-        let certificate = identity.map(|identity| identity.fingerprint());
-        Ok(Self { from, tls: Some((config, name)), certificate })
+        let own_name = target.own_name.as_deref();
+        let shown = force.tls.identity(trunk, &force.identities, own_name).ok_or_else(no_tls)?;
+        Ok(Self { from, tls: Some(WayTls { config, name, shown }), begun })
+    }
+
+    /// The certificate that we show there.
+    pub(super) fn shown(&self) -> Option<Arc<Identity>> {
+        self.tls.as_ref().map(|tls| Arc::clone(&tls.shown))
     }
 }
 
@@ -227,13 +239,18 @@ pub(super) async fn dial(
     queue: mpsc::Receiver<Outgoing>,
 ) {
     let to = format!("{} to {}", target.transport.param(), target.address);
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&target, way));
+    let begun = Arc::clone(&way.begun);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(&shared, &target, way));
     let connected = connected.await.unwrap_or_else(|_| Err("no connection in time".to_owned()));
     match connected {
         Ok(Connected::Tcp(stream)) => {
+            drop(begun);
             run(shared, flow, stream, queue, Role::Opened).await;
         }
-        Ok(Connected::Tls(stream)) => {
+        Ok(Connected::Tls(stream, secured)) => {
+            shared.flows.secure(flow.id, secured);
+            shared.look_again(&begun, flow.id);
+            drop(begun);
             run(shared, flow, *stream, queue, Role::Opened).await;
         }
         Err(why) => {
@@ -245,16 +262,18 @@ pub(super) async fn dial(
 
 enum Connected {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>, Secured),
 }
 
-async fn connect(target: &Target, way: Way) -> Result<Connected, String> {
+async fn connect(shared: &Shared, target: &Target, way: Way) -> Result<Connected, String> {
     let stream = connect_from(way.from, target.address).await.map_err(|error| error.to_string())?;
     prepare(&stream).map_err(|error| error.to_string())?;
     match way.tls {
-        Some((config, name)) => {
-            let stream = tls::connect(&target.listener, config, name, stream).await?;
-            Ok(Connected::Tls(Box::new(stream)))
+        Some(WayTls { config, name, shown }) => {
+            let names = (&*target.listener, &*target.trunk);
+            let (stream, secured) =
+                tls::connect(shared, names, &config, (name, shown), stream).await?;
+            Ok(Connected::Tls(Box::new(stream), secured))
         }
         None => Ok(Connected::Tcp(stream)),
     }

@@ -1,7 +1,7 @@
 //! Where a configuration is on disk: the folders to watch, and what each name in them means.
 
 use super::is_tenant_file;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
@@ -23,6 +23,8 @@ const LINKS_MAX: usize = 40;
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     folders: BTreeMap<PathBuf, HashMap<OsString, Meaning>>,
+    /// Folders that are named themselves: whatever is in them counts.
+    whole: BTreeSet<PathBuf>,
     /// Where the tenants' files are.
     tenants: Option<PathBuf>,
     /// The files as they are configured.
@@ -39,7 +41,11 @@ impl Places {
             ..Self::default()
         };
         for file in named {
-            places.add(file, &Meaning::Host);
+            let end = places.add(file, &Meaning::Host);
+            if let Some(folder) = end.filter(|end| end.is_dir()) {
+                places.folders.entry(folder.clone()).or_default();
+                places.whole.insert(folder);
+            }
         }
         places.add(host, &Meaning::Host);
         let folder = host.parent().filter(|it| !it.as_os_str().is_empty());
@@ -72,7 +78,9 @@ impl Places {
             let tenant = || Path::new(name).file_stem().map(|it| it.to_string_lossy().into_owned());
             of_tenant.then(tenant).flatten().map(Meaning::Tenant)
         };
-        known.cloned().or_else(tenant)
+        let hidden = || name.as_encoded_bytes().starts_with(b".");
+        let whole = || (self.whole.contains(folder) && !hidden()).then_some(Meaning::Host);
+        known.cloned().or_else(tenant).or_else(whole)
     }
 
     /// The file of the configuration that this name stands for.

@@ -7,7 +7,9 @@
     reason = "a test that cannot set itself up fails"
 )]
 
+mod certificates;
 mod datagrams;
+mod openssl;
 mod peers;
 mod reload;
 mod streams;

@@ -2,7 +2,7 @@
 
 use crate::world::{TEAMS, World, call_id, connect_from, expect, options, rest, soon, write};
 use b2bua::io::Hop;
-use certs::lab::{Authority, Key, Leaf, Purpose, Request};
+use certs::lab::{Authority, Leaf, Purpose, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,13 +15,14 @@ async fn attempt(world: &mut World, leaf: Option<&Leaf>) -> String {
     rest(&mut stream).await
 }
 
+/// TDR-TLS-006, TDR-TLS-008, TDR-SEC-002
 #[tokio::test]
 async fn forged_teams_peer_gets_not_one_sip_octet() {
     let mut world = World::new("forged");
     let rogue = Authority::new("Microsoft").unwrap();
     let leaf = |authority: &Authority, names: &[&str], expired| {
         let purpose = Purpose::Both;
-        authority.issue(&Request { names, expired, purpose, key: Key::P256 }).unwrap()
+        authority.issue(&Request { names, expired, purpose, ..Request::default() }).unwrap()
     };
     let wrong_name = leaf(&world.microsoft, &["sip.example.net"], false);
     let expired = leaf(&world.microsoft, &[TEAMS], true);
@@ -54,6 +55,7 @@ async fn refused_peer_is_told_why_by_an_alert() {
     assert_eq!(*alert, expected);
 }
 
+/// TDR-TLS-007
 #[tokio::test]
 async fn teams_with_serverauth_only_gets_in() {
     let mut world = World::new("serverauth");
@@ -72,6 +74,7 @@ async fn teams_with_serverauth_only_gets_in() {
     }
 }
 
+/// TDR-SEC-001
 #[tokio::test]
 async fn stranger_is_closed_before_tls_without_an_octet() {
     let mut world = World::new("stranger");
@@ -89,6 +92,7 @@ async fn stranger_is_closed_before_tls_without_an_octet() {
     world.nothing_came_in();
 }
 
+/// TDR-TLS-001
 #[tokio::test]
 async fn plain_sip_on_the_tls_port_gets_no_sip_back() {
     let mut world = World::new("plain");

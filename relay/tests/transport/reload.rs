@@ -126,19 +126,19 @@ async fn plan_that_cannot_be_served_changes_nothing() {
     plan.trunks[1].sources.clear();
     plan.listeners.push(listener("more", Transport::Tcp));
     plan.listeners[3].bind = taken.local_addr().unwrap();
-    let error = world.transports.apply(Arc::new(plan)).unwrap_err();
+    let error = world.transports.apply(Arc::new(plan), world.identities.clone()).unwrap_err();
     assert!(matches!(&error, StartError::Bind { listener, .. } if listener == "more"), "{error}");
 
     let mut plan = world.plan.clone();
     plan.trunks[1].sources.clear();
     plan.listeners[2].certificate = Some("gone".to_owned());
-    let error = world.transports.apply(Arc::new(plan)).unwrap_err();
+    let error = world.transports.apply(Arc::new(plan), world.identities.clone()).unwrap_err();
     assert!(matches!(error, StartError::NoCertificate { .. }), "{error}");
 
     let mut plan = world.plan.clone();
     plan.trunks[1].sources.clear();
     plan.trunks[2].roots = Roots::File(world.dir.join("missing.pem"));
-    let error = world.transports.apply(Arc::new(plan)).unwrap_err();
+    let error = world.transports.apply(Arc::new(plan), world.identities.clone()).unwrap_err();
     assert!(matches!(&error, StartError::Roots { trunk, .. } if trunk == "teams"), "{error}");
 
     let mut carrier = TcpStream::connect(world.at("tcp")).await.unwrap();

@@ -19,7 +19,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tollgate::transport::{Event, Events, Transports};
+use tollgate::alarms::Alarms;
+use tollgate::transport::{Event, Events, Runtimes, Transports};
 
 /// The name Teams' certificate must carry.
 pub(crate) const TEAMS: &str = "sip.pstnhub.microsoft.com";
@@ -41,6 +42,7 @@ pub(crate) struct World {
     /// Issued the certificate of Teams; the host believes it.
     pub(crate) microsoft: Authority,
     pub(crate) dir: PathBuf,
+    pub(crate) alarms: Alarms,
     metrics: PrometheusHandle,
     _recorder: metrics::LocalRecorderGuard<'static>,
 }
@@ -65,9 +67,25 @@ impl World {
         let metrics = recorder.handle();
         let guard = metrics::set_default_local_recorder(recorder);
 
-        let (transports, events) =
-            Transports::start(Arc::new(plan.clone()), identities.clone()).unwrap();
-        Self { transports, events, plan, identities, microsoft, dir, metrics, _recorder: guard }
+        let (runtimes, alarms) = (Runtimes::current(), Alarms::new());
+        let (transports, events) = Transports::start_on(
+            runtimes,
+            Arc::new(plan.clone()),
+            identities.clone(),
+            alarms.clone(),
+        )
+        .unwrap();
+        Self {
+            transports,
+            events,
+            plan,
+            identities,
+            microsoft,
+            dir,
+            alarms,
+            metrics,
+            _recorder: guard,
+        }
     }
 
     /// Where a listener is.
@@ -77,7 +95,20 @@ impl World {
 
     pub(crate) fn apply(&mut self, change: impl FnOnce(&mut Plan)) {
         change(&mut self.plan);
-        self.transports.apply(Arc::new(self.plan.clone())).unwrap();
+        self.transports.apply(Arc::new(self.plan.clone()), self.identities.clone()).unwrap();
+    }
+
+    /// Other certificates under the same plan.
+    pub(crate) fn identify(&mut self, named: &[(&str, &Arc<Identity>)]) {
+        let named = named.iter().map(|(name, one)| ((*name).to_owned(), Arc::clone(one)));
+        self.identities = Identities::new(named);
+        self.apply(|_| {});
+    }
+
+    /// What stands for an operator to see.
+    pub(crate) fn alarm(&self, word: &str) -> Option<String> {
+        let all = self.alarms.list().into_iter();
+        all.filter(|it| it.word == word).map(|it| it.text).next()
     }
 
     /// The next message that came in.
@@ -129,8 +160,18 @@ impl World {
         self.tls(Some(&leaf)).await.unwrap()
     }
 
+    /// Teams, with a good certificate, connected by this name of ours.
+    pub(crate) async fn tls_to(&self, name: &str) -> TlsStream<TcpStream> {
+        let leaf = self.microsoft.leaf(&[TEAMS]).unwrap();
+        self.dial(Some(&leaf), name).await.unwrap()
+    }
+
     /// A TLS client that shows `leaf` and believes everybody.
     pub(crate) async fn tls(&self, leaf: Option<&Leaf>) -> std::io::Result<TlsStream<TcpStream>> {
+        self.dial(leaf, SBC).await
+    }
+
+    async fn dial(&self, leaf: Option<&Leaf>, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let shown = match leaf {
             Some(leaf) => Identities::new([("own".to_owned(), load(&self.dir, "peer", leaf))]),
             None => Identities::default(),
@@ -142,7 +183,7 @@ impl World {
             .with_custom_certificate_verifier(Arc::new(Believer))
             .with_client_cert_resolver(Arc::new(ClientIdentity::new(shown, "own")));
         let stream = soon(TcpStream::connect(self.at("tls"))).await?;
-        let name = ServerName::try_from(SBC).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
     }
 }
@@ -228,6 +269,7 @@ pub(crate) fn target(trunk: &str, transport: Transport, address: SocketAddr) -> 
         transport,
         address,
         server_name: (transport == Transport::Tls).then(|| TEAMS.into()),
+        own_name: None,
     }
 }
 

@@ -52,7 +52,9 @@ fn give_certificates(folder: &Path) -> Outcome {
     let leaf = authority.leaf("leaf", &example_names(&text), "serverAuth,clientAuth")?;
     let mut moved = text.clone();
     for (key, content) in [("chain", &leaf.chain), ("key", &leaf.key), ("roots", &authority.root)] {
-        for value in values(&text, key).into_iter().filter(|value| value != "system") {
+        for value in
+            values(&text, key).into_iter().filter(|value| value != "system" && value != "microsoft")
+        {
             let local = folder.join(value.trim_start_matches('/'));
             if let Some(parent) = local.parent() {
                 std::fs::create_dir_all(parent).while_(parent.display())?;

@@ -144,6 +144,7 @@ impl Invitation {
         received: Option<&Headers>,
     ) -> Attempt {
         let ((candidate, hop), (identity, mut negotiation)) = (to, us);
+        let hop = hop.under(identity.certified());
         let trunk = plan.trunks.get(candidate.trunk);
         let numbers = self.numbers(plan, candidate);
         let contact = identity.contact(numbers.caller.contact_user());

@@ -213,6 +213,10 @@ pub enum Roots {
     /// The operating system's store.
     #[default]
     System,
+    /// Those that Microsoft's certificates chain to (TDR-CRT-020), which are shipped.
+    Microsoft,
     /// A PEM file.
     File(std::path::PathBuf),
+    /// All of these.
+    All(Vec<Roots>),
 }

@@ -1,9 +1,9 @@
 //! The call everybody expects, from the carrier, and what Teams insists on in it.
 
 use b2bua::plan::Pattern;
-use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN};
+use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, NODE, PSTN};
 use callflow::script::{body, carrier_calls_teams, connect, hang_up, line, uri_of};
-use callflow::{Party, Who, World};
+use callflow::{Party, Who, World, secs};
 use sip_core::{Message, Method, Name};
 
 /// TDR-OUT-001, TDR-OUT-002, TDR-OUT-004.
@@ -26,6 +26,47 @@ fn the_carrier_calls_teams_and_teams_hangs_up() {
     hang_up(&mut world, &mut anna, &caller);
     world.run_until(callflow::secs(1), |world| !world.records.is_empty());
     assert_eq!(world.records[0].cause, "callee_hangup");
+}
+
+/// TDR-TLS-010
+#[test]
+fn no_sips_uri_of_a_carrier_reaches_teams() {
+    let mut world = World::new(1);
+    world.without_laws(); // It names who has diverted it, and no leg is with them.
+    let uri = format!("sip:{ANNA}@{}", Who::Colt.ours());
+    let mut caller = Party::call(&mut world, Who::Colt, PSTN, &uri, |invite| {
+        let tag = String::from_utf8_lossy(invite.headers.from().tag().unwrap()).into_owned();
+        let headers = &mut invite.headers;
+        headers.set(Name::From, format!("<sips:{PSTN}@colt.example>;tag={tag}"));
+        headers.push(Name::PAssertedIdentity, format!("<sips:{PSTN}@colt.example>"));
+        headers.push(Name::Diversion, format!("<sips:{BORIS}@colt.example>;reason=no-answer"));
+        headers.push(Name::HistoryInfo, format!("<sips:{BORIS}@colt.example>;index=1"));
+    });
+    let mut anna = Party::called(&mut world, Who::Sip);
+    let mut octets = Vec::new();
+    Message::Request(anna.invite.clone()).write(&mut octets);
+    let text = String::from_utf8_lossy(&octets).to_ascii_lowercase();
+    assert!(!text.contains("sips:"), "{text}");
+    connect(&mut world, &mut caller, &anna);
+    hang_up(&mut world, &mut anna, &caller);
+}
+
+/// TDR-CON-005
+#[test]
+fn each_tenants_requests_go_under_its_own_name_and_probes_under_the_nodes() {
+    let mut world = World::with(1, |plan| plan.trunks[0].options_interval = Some(secs(60)));
+    world.without_laws(); // Probes go on for ever, so nothing comes to rest.
+    world.expect(Who::Sip, "OPTIONS");
+    assert_eq!(world.certified.iter().collect::<Vec<_>>(), [NODE]);
+    for (number, fqdn) in [(ANNA, CONTOSO), (BORIS, FABRIKAM)] {
+        world.certified.clear();
+        let mut caller = Party::from_carrier(&mut world, Who::Colt, number);
+        let callee = Party::called(&mut world, Who::Sip);
+        connect(&mut world, &mut caller, &callee);
+        // The BYE that the carrier's makes is ours.
+        hang_up(&mut world, &mut caller, &callee);
+        assert!(world.certified.contains(fqdn), "{:?}", world.certified);
+    }
 }
 
 /// TDR-OUT-001.

@@ -29,6 +29,24 @@ fn to_contoso() -> String {
     format!("sip:{PSTN}@{CONTOSO}:5061;user=phone;transport=tls")
 }
 
+/// TDR-SEC-003
+#[test]
+fn a_carrier_that_says_it_is_teams_is_the_carrier_all_the_same() {
+    let mut world = World::new(1);
+    let claims = |invite: &mut Request| {
+        let tag = String::from_utf8_lossy(invite.headers.from().tag().unwrap()).into_owned();
+        let from = format!("<sip:{PSTN}@sip.pstnhub.microsoft.com:5061;user=phone>;tag={tag}");
+        invite.headers.set(Name::From, from);
+        invite.headers.set(Name::UserAgent, "Microsoft.PSTNHub.SIPProxy v.2024.3.1.3 i.USWE2.4");
+        invite.headers.push(Name::Contact, "<sip:api-du-a.pstnhub.microsoft.com:443>");
+    };
+    // Contoso's route for what Teams calls would take it to Colt; as a carrier's call it leads nowhere,
+    // as the number is nobody's here.
+    refused(&mut world, Who::Colt, &to_contoso(), 404, "unknown_tenant", claims);
+    let direction = world.records.last().unwrap().direction;
+    assert_eq!(direction, b2bua::plan::RouteFrom::Carrier);
+}
+
 #[test]
 fn an_unknown_number_from_the_carrier_is_404() {
     let mut world = World::new(1);

@@ -1,7 +1,7 @@
 //! `tollgate.toml`.
 
 use super::Kind::{List, Table as One, Tables as Several, Text, Whole, Words};
-use super::shapes::{ADDRESS, COUNTRY, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET};
+use super::shapes::{ADDRESS, COUNTRY, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET, WILD};
 use super::{Table, guard, key, rules, table, trunk};
 
 pub(super) const HOST: Table = table(
@@ -141,12 +141,52 @@ const RESOLVE: Table = Table {
 };
 
 const CERTIFICATE: Table = table(
-    "A certificate, which listeners name.",
+    "A certificate, which listeners name: PEM files, PKCS #12, ACME, or a directory of several.",
     &[
         key("name", NAME, "What listeners call it.").required(),
-        key("chain", Text, "PEM file: the certificate and every intermediate, in this order.")
-            .required(),
-        key("key", Text, "PEM file of its private key.").required(),
+        key("chain", Text, "PEM file: the certificate and every intermediate, in this order."),
+        key("key", Text, "PEM file of its private key."),
+        key("pkcs12", Text, "PKCS #12 file with both."),
+        key("password_file", Text, "The file that its password is in, and nothing else."),
+        key(
+            "directory",
+            Text,
+            "Certificates of tenants: NAME.pem with NAME.key, NAME.p12 with NAME.password, NAME/fullchain.pem with NAME/privkey.pem.",
+        ),
+        key("acme", One(&ACME), "It is asked for, and renewed, by ACME."),
+    ],
+);
+
+const ACME: Table = table(
+    "A certificate that is asked for, and renewed, by ACME (RFC 8555).",
+    &[
+        key("server", Text, "The authority's directory, https://...").required(),
+        key("names", List(&WILD), "What it covers; a wildcard stands for one label.").required(),
+        key(
+            "challenge",
+            Words(&["http-01", "tls-alpn-01", "dns-01"]),
+            "How names are proved: over HTTP on port 80, TLS on port 443, or by records in DNS.",
+        )
+        .required(),
+        key(
+            "bind",
+            SOCKET,
+            "Where proofs are shown; 0.0.0.0:80 for http-01, 0.0.0.0:443 for tls-alpn-01.",
+        ),
+        key("hook", Text, "For dns-01: the program that writes records."),
+        key("settle", DURATION, "For dns-01: until all servers of the zone have a record.")
+            .default("30s"),
+        key("contacts", List(&Text), "Mail addresses that the authority may write to."),
+        key(
+            "key",
+            Words(&["rsa-2048", "rsa-4096", "p256", "p384"]),
+            "The kind of its key; Teams wants RSA.",
+        )
+        .default("rsa-2048"),
+        key("roots", Text, "Whom the authority's server chains to: system, or a PEM file.")
+            .default("system"),
+        key("account_id", Text, "The customer's account that ours is bound to."),
+        key("account_key_file", Text, "The file that its key is in, in base64url."),
     ],
 );
 

@@ -9,6 +9,8 @@ pub(super) const DURATION_OR_OFF: Kind = Kind::Shaped("^([0-9]+(ms|s|m|h)|off)$"
 pub(super) const SIZE: Kind = Kind::Shaped("^[0-9]+(KiB|MiB|GiB)$", "64MiB");
 pub(super) const FQDN: Kind =
     Kind::Shaped("^[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$", "sbc1.example.net");
+pub(super) const WILD: Kind =
+    Kind::Shaped("^(\\*\\.)?[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$", "*.sbc1.example.net");
 pub(super) const ADDRESS: Kind = Kind::Shaped("^[0-9a-fA-F.:]+$", "192.0.2.1");
 pub(super) const SOCKET: Kind =
     Kind::Shaped("^([0-9.]+|\\[[0-9a-fA-F.:]+\\]):[0-9]+$", "192.0.2.1:5061");

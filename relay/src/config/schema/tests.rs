@@ -17,6 +17,10 @@ const HOSTS: &[&str] = &[
     "[[trunk]]\nname = \"colt\"\nkind = \"carrier\"\n",
     "[[listener]]\nname = \"teams\"\ntransport = \"tls\"\n",
     "[[listener]]\nname = \"carrier\"\ntransport = \"udp\"\n",
+    "[[certificate]]\nname = \"a\"\npkcs12 = \"a.p12\"\n",
+    "[[certificate]]\nname = \"a\"\ndirectory = \"a\"\n",
+    "[[certificate]]\nname = \"a\"\n[certificate.acme]\nchallenge = \"http-01\"\naccount_id = \"a\"\n",
+    "[[certificate]]\nname = \"a\"\n[certificate.acme]\nchallenge = \"dns-01\"\n",
 ];
 const TENANTS: &[&str] =
     &["", "[[route]]\nfrom = \"teams\"\n", "[[route]]\nfrom = \"carrier\"\nmatch = \"*\"\n"];

@@ -1,6 +1,6 @@
 //! `[[trunk]]` and the tables in it.
 
-use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
+use super::Kind::{Flag, List, OneOrMore, Table as One, Tables as Several, Text, Whole, Words};
 use super::shapes::{CIDR, COUNTRY, DURATION, DURATION_OR_OFF, FQDN, NAME, PORTS, TARGET};
 use super::{Kind, Table, guard, key, rules, table};
 
@@ -40,8 +40,11 @@ pub(super) const TRUNK: Table = table(
             List(&CIDR),
             "Address blocks that messages may come from; nobody else gets an answer. A Teams trunk has Microsoft's.",
         ),
-        key("roots", Text, "What the far side's certificate chains to: \"system\", or a PEM file.")
-            .default("system"),
+        key(
+            "roots",
+            OneOrMore(&Text),
+            "What the far side's certificate chains to, one or a list: \"microsoft\" (that of Teams, if nothing is written), \"system\", or a PEM file.",
+        ),
         key("peer_names", List(&TARGET), "The names of which its certificate carries one."),
         key(
             "options_interval",

@@ -248,7 +248,7 @@ fn names_that_lead_nowhere() {
     ]);
 }
 
-/// TDR-DNS-002 TDR-DNS-003 TDR-DNS-008
+/// TDR-DNS-002 TDR-DNS-003 TDR-DNS-008 TDR-TLS-001 TDR-CRT-002 TDR-CRT-003 TDR-CRT-004
 #[test]
 fn what_teams_does_not_take() {
     each_is_told(&[
@@ -497,6 +497,7 @@ fn a_route_from_a_carrier_may_go_to_a_carrier() {
     assert_eq!(directory.problems(), "");
 }
 
+/// TDR-CRT-005
 #[test]
 fn certificates_that_cannot_be_used() {
     let directory = Directory::sample();

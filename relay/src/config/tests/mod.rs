@@ -1,6 +1,7 @@
 //! Whole configurations in a directory of their own: what holds, what does not, what a reload refuses.
 
 mod accounts;
+mod certificates;
 mod emergency;
 mod files;
 mod guard;

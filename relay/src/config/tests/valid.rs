@@ -71,7 +71,7 @@ fn the_committed_example_holds_without_a_warning() {
         directory = directory.with(file, &text);
     }
     // The lab's root, so that the test does not depend on the machine's.
-    directory = directory.edit("tollgate.toml", "# roots = \"system\"", "roots = \"root.pem\"");
+    directory = directory.edit("tollgate.toml", "# roots = \"microsoft\"", "roots = \"root.pem\"");
     let loaded = directory.load();
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.plan.tenants.len(), 2);
@@ -81,7 +81,7 @@ fn the_committed_example_holds_without_a_warning() {
 #[test]
 fn the_defaults_that_the_example_shows_are_the_defaults() {
     let example = include_str!("../../../../systemd/config/tollgate.toml");
-    let example = example.replace("# roots = \"system\"", "roots = \"root.pem\"");
+    let example = example.replace("# roots = \"microsoft\"", "roots = \"root.pem\"");
     let shown: Vec<String> = example
         .lines()
         .map(|line| {

@@ -251,7 +251,7 @@ fn microsoft_cannot_be_reached_or_does_not_take_us() {
         (Trouble::Unresolved("DNS does not answer".into()), "resolv.conf"),
         (Trouble::Unreachable("nothing came in time".into()), "let TCP out"),
         (Trouble::Tls("received fatal alert: CertificateUnknown".into()), "our certificate"),
-        (Trouble::Tls("invalid peer certificate: UnknownIssuer".into()), "ca-certificates"),
+        (Trouble::Tls("invalid peer certificate: UnknownIssuer".into()), "certificates.md"),
         (Trouble::Tls("certificate not valid for name".into()), "proxy"),
     ] {
         let mut facts = good();

@@ -9,6 +9,7 @@ mod bad_line;
 mod baresip;
 mod bypass;
 mod capture;
+mod certificates;
 mod fax;
 mod keys;
 mod lab;
@@ -92,6 +93,9 @@ pub(crate) struct Lab {
     teams: pki::Leaf,
     teams_root: PathBuf,
     rogue: pki::Leaf,
+    /// Who has issued our own certificate, and that.
+    authority: Authority,
+    own: pki::Leaf,
     /// What the carrier that speaks TLS presents.
     secure: pki::Leaf,
     /// Calls that reached Tollgate's books so far.
@@ -121,7 +125,9 @@ impl Lab {
             folder: folder.to_owned(),
             tollgate,
             teams,
-            teams_root: authority.root,
+            teams_root: authority.root.clone(),
+            authority,
+            own,
             rogue,
             secure,
             calls: 0,

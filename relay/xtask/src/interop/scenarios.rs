@@ -55,6 +55,16 @@ const CALLS: &[Plain] = &[
     ("carrier_of_opus_alone_calls_teams", carrier_of_opus_alone_calls_teams),
     ("teams_calls_carrier_of_g722_alone", teams_calls_carrier_of_g722_alone),
     ("carrier_wants_us_to_register", carrier_wants_us_to_register),
+    ("pebble_issues_by_http_01", super::certificates::pebble_issues_by_http_01),
+    (
+        "pebble_issues_and_renews_by_tls_alpn_01",
+        super::certificates::pebble_issues_and_renews_by_tls_alpn_01,
+    ),
+    ("pebble_issues_a_wildcard_by_dns_01", super::certificates::pebble_issues_a_wildcard_by_dns_01),
+    (
+        "certificate_is_replaced_under_a_call",
+        super::certificates::certificate_is_replaced_under_a_call,
+    ),
     ("keys_by_info_reach_teams_as_events", super::keys::keys_by_info_reach_teams_as_events),
     ("a_held_pbx_hears_our_music", super::keys::a_held_pbx_hears_our_music),
     ("carrier_calls_teams_by_bypass", super::bypass::carrier_calls_teams_by_bypass),

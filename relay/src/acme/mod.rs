@@ -1,0 +1,355 @@
+//! Certificates had by ACME (RFC 8555): asked for when they are not there, renewed when a third of their
+//! life is left. What is had is written into the state directory and comes in force as any changed file
+//! does.
+//!
+//! ```text
+//! client.rs   HTTPS to the authority       proof.rs   how names are proved: HTTP, TLS, DNS
+//! ```
+
+mod client;
+mod proof;
+#[cfg(test)]
+mod tests;
+
+use crate::alarms::{self, Alarms, Subject};
+use crate::clock;
+use crate::config::AcmeOrder;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use certs::Identity;
+use client::Https;
+use instant_acme::{
+    Account, AccountCredentials, AuthorizationStatus, ExternalAccountKey, Identifier, NewAccount,
+    NewOrder, Order, OrderStatus, RetryPolicy,
+};
+use proof::Proof;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
+
+/// After a failure it is tried again in so long,
+const AGAIN_MIN: Duration = Duration::from_secs(300);
+/// and each time later, up to this: authorities count failures, and refuse who has too many.
+const AGAIN_MAX: Duration = Duration::from_secs(6 * 3600);
+/// How often the calendar is looked at.
+const GLANCE: Duration = Duration::from_secs(3600);
+/// From the first request to the certificate, whatever the authority takes for looking.
+const ORDER_MAX: Duration = Duration::from_secs(600);
+/// How long the authority may look for a proof, or make a certificate.
+const PATIENCE: RetryPolicy = RetryPolicy::new()
+    .initial_delay(Duration::from_millis(500))
+    .backoff(1.5)
+    .timeout(Duration::from_secs(180));
+
+/// Why a certificate could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// What the authority says, or that it cannot be reached.
+    #[error("{0}")]
+    Authority(String),
+    /// The authority does not prove names that way.
+    #[error("the authority offers no {0} for {1}")]
+    NoChallenge(&'static str, String),
+    /// A proof cannot be shown.
+    #[error("{0}")]
+    Proof(String),
+    /// A file.
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: std::io::Error },
+    /// A key or request.
+    #[error("a key or request cannot be made: {0}")]
+    Request(String),
+    /// What has come is not what was asked for: asking again at once would never end.
+    #[error("what was issued covers other names than asked for, or ends at once")]
+    Unfit,
+    /// It takes too long.
+    #[error("it was not there within {} minutes", ORDER_MAX.as_secs() / 60)]
+    TooLong,
+}
+
+impl From<instant_acme::Error> for Failure {
+    fn from(error: instant_acme::Error) -> Self {
+        // A problem document names each name that was refused, with why.
+        Self::Authority(error.to_string())
+    }
+}
+
+/// What is known of an order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried {
+    failures: u32,
+    /// Not before.
+    again: Option<Instant>,
+}
+
+/// Has what is wanted, and keeps it valid, until the sender is gone. One order at a time: they may want the
+/// same port.
+pub(crate) async fn keep(mut wanted: watch::Receiver<Arc<[AcmeOrder]>>, alarms: Alarms) {
+    let mut tried: BTreeMap<String, (AcmeOrder, Tried)> = BTreeMap::new();
+    loop {
+        let orders = Arc::clone(&wanted.borrow_and_update());
+        // One that reads differently now is another.
+        tried.retain(|_, (known, _)| orders.contains(known));
+        let standing = alarms.list().into_iter().filter(|it| it.word == alarms::ACME_FAILING);
+        for alarm in standing {
+            let of = |order: &AcmeOrder| subject(order) == alarm.subject;
+            if !orders.iter().any(of) {
+                alarms.clear(alarms::ACME_FAILING, &alarm.subject);
+            }
+        }
+        for order in orders.iter() {
+            if wanted.has_changed().unwrap_or(true) {
+                break;
+            }
+            let before = tried.get(&order.certificate).map(|(_, tried)| *tried).unwrap_or_default();
+            if before.again.is_some_and(|again| again > clock::now().mono) {
+                continue;
+            }
+            let after = attend(order, before, &alarms).await;
+            tried.insert(order.certificate.clone(), (order.clone(), after));
+        }
+        let now = clock::now().mono;
+        let next = tried.values().filter_map(|(_, tried)| tried.again).min();
+        let rest = next.map_or(GLANCE, |next| next.saturating_duration_since(now)).min(GLANCE);
+        tokio::select! {
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = tokio::time::sleep(rest) => {}
+        }
+    }
+}
+
+fn subject(order: &AcmeOrder) -> Subject {
+    Subject::Certificate(order.certificate.clone())
+}
+
+/// Sees to one: asks for it where that is due.
+async fn attend(order: &AcmeOrder, before: Tried, alarms: &Alarms) -> Tried {
+    let held = Identity::load(&order.file, &order.file).ok();
+    if let Some(left) = rest(held.as_ref(), &order.names, clock::now().wall) {
+        alarms.clear(alarms::ACME_FAILING, &subject(order));
+        return Tried { failures: 0, again: Some(clock::now().mono + left.min(GLANCE)) };
+    }
+    tracing::info!(
+        certificate = order.certificate,
+        server = order.server,
+        "asking for a certificate"
+    );
+    let outcome = match tokio::time::timeout(ORDER_MAX, obtain(order)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Failure::TooLong),
+    };
+    let left = || {
+        let had = Identity::load(&order.file, &order.file).ok();
+        rest(had.as_ref(), &order.names, clock::now().wall).ok_or(Failure::Unfit)
+    };
+    match outcome.and_then(|()| left()) {
+        Ok(left) => {
+            tracing::info!(certificate = order.certificate, "certificate is issued");
+            metrics::counter!("tollgate_acme_orders_total", "result" => "issued").increment(1);
+            alarms.clear(alarms::ACME_FAILING, &subject(order));
+            Tried { failures: 0, again: Some(clock::now().mono + left.min(GLANCE)) }
+        }
+        Err(failure) => {
+            metrics::counter!("tollgate_acme_orders_total", "result" => "failed").increment(1);
+            let after = again_after(before.failures);
+            let until = match &held {
+                Some(held) => {
+                    let end = humantime::format_rfc3339_seconds(held.not_after());
+                    format!("the one in force ends on {end}")
+                }
+                None => "there is none".to_owned(),
+            };
+            let minutes = after.as_secs() / 60;
+            let text = format!("{failure}; {until}; tried again in {minutes} minutes");
+            tracing::warn!(certificate = order.certificate, why = %failure, "no certificate");
+            alarms.raise(alarms::ACME_FAILING, subject(order), &text);
+            let again = Some(clock::now().mono + after);
+            Tried { failures: before.failures.saturating_add(1), again }
+        }
+    }
+}
+
+/// How long a certificate need not be asked for; `None`: it is time, as there is none, it covers other
+/// names, or two thirds of its life are over.
+fn rest(held: Option<&Identity>, names: &[String], now: SystemTime) -> Option<Duration> {
+    let held = held?;
+    let mut covered = held.names().to_vec();
+    let mut wanted = names.to_vec();
+    covered.sort();
+    wanted.sort();
+    wanted.dedup();
+    let due = held.not_after().checked_sub(held.lifetime() / 3)?;
+    due.duration_since(now).ok().filter(|left| covered == wanted && !left.is_zero())
+}
+
+/// How long after a failure, the `failures`th of a row from 0, it is tried again.
+fn again_after(failures: u32) -> Duration {
+    AGAIN_MIN.saturating_mul(1 << failures.min(16)).min(AGAIN_MAX)
+}
+
+/// Has the certificate and writes it down.
+async fn obtain(order: &AcmeOrder) -> Result<(), Failure> {
+    let account = account(order).await?;
+    let identifiers: Vec<Identifier> = order.names.iter().cloned().map(Identifier::Dns).collect();
+    let mut open = account.new_order(&NewOrder::new(&identifiers)).await?;
+    prove(order, &mut open).await?;
+    let (names, kind) = (order.names.clone(), order.key);
+    let request = tokio::task::spawn_blocking(move || certs::acme::request(&names, kind)).await;
+    let request = request.map_err(|error| Failure::Request(error.to_string()))?;
+    let request = request.map_err(|error| Failure::Request(error.to_string()))?;
+    open.finalize_csr(&request.csr).await?;
+    let chain = open.poll_certificate(&PATIENCE).await?;
+    write(&order.file, &format!("{}\n{}", chain.trim_end(), request.key))
+}
+
+/// Shows a proof for each name until the authority has looked at all.
+async fn prove(order: &AcmeOrder, open: &mut Order) -> Result<(), Failure> {
+    let kind = proof::kind(&order.challenge);
+    let mut proof = Proof::begin(&order.challenge).await?;
+    let shown = async {
+        // All are shown before the first is looked at: a zone may need its time.
+        let mut authorizations = open.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let name = authorization.identifier().to_string();
+            let offered = authorization.challenge(kind.clone());
+            let challenge =
+                offered.ok_or_else(|| Failure::NoChallenge(proof::word(&order.challenge), name))?;
+            let Identifier::Dns(name) = challenge.identifier().identifier else {
+                return Err(Failure::Proof("a name is none".to_owned()));
+            };
+            proof.show(name, &challenge.token, &challenge.key_authorization()).await?;
+        }
+        proof.settle().await;
+        let mut authorizations = open.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            if let Some(mut challenge) = authorization.challenge(kind.clone()) {
+                challenge.set_ready().await?;
+            }
+        }
+        match open.poll_ready(&PATIENCE).await? {
+            OrderStatus::Ready | OrderStatus::Valid => Ok(()),
+            _ => Err(Failure::Authority(refusal(open).await)),
+        }
+    };
+    let outcome = shown.await;
+    proof.end().await;
+    outcome
+}
+
+/// Why the authority does not believe us, name by name.
+async fn refusal(open: &mut Order) -> String {
+    let mut said = Vec::new();
+    let mut authorizations = open.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let Ok(mut authorization) = authorization else { continue };
+        let name = authorization.identifier().to_string();
+        let Ok(state) = authorization.refresh().await else { continue };
+        for problem in state.challenges.iter().filter_map(|challenge| challenge.error.as_ref()) {
+            said.push(format!("{name}: {problem}"));
+        }
+    }
+    match said.is_empty() {
+        true => "the authority does not believe our proof".to_owned(),
+        false => said.join("; "),
+    }
+}
+
+/// Our account at the authority, which is made where there is none.
+async fn account(order: &AcmeOrder) -> Result<Account, Failure> {
+    let builder = || -> Result<_, Failure> {
+        let https = Https::new(&order.roots).map_err(Failure::Authority)?;
+        Ok(Account::builder_with_http(Box::new(https)))
+    };
+    let file = account_file(order);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let credentials: AccountCredentials = serde_json::from_str(&text)
+                .map_err(|error| Failure::File { path: file, error: error.into() })?;
+            Ok(builder()?.from_credentials(credentials).await?)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let contacts: Vec<String> =
+                order.contacts.iter().map(|contact| format!("mailto:{contact}")).collect();
+            let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
+            let account = NewAccount {
+                contact: &contacts,
+                terms_of_service_agreed: true,
+                only_return_existing: false,
+            };
+            let external = match &order.external {
+                Some((id, file)) => Some(ExternalAccountKey::new(id.clone(), &external_key(file)?)),
+                None => None,
+            };
+            let (account, credentials) =
+                builder()?.create(&account, order.server.clone(), external.as_ref()).await?;
+            let text = serde_json::to_string(&credentials)
+                .map_err(|error| Failure::Request(error.to_string()))?;
+            write(&file, &text)?;
+            Ok(account)
+        }
+        Err(error) => Err(Failure::File { path: file, error }),
+    }
+}
+
+/// The key that an authority has given to its customer: base64url, as it hands it out.
+fn external_key(file: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error| Failure::File { path: file.to_owned(), error };
+    let text = std::fs::read_to_string(file).map_err(failed)?;
+    // Some have it with the padding, some in the other alphabet.
+    let text = text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| failed(std::io::Error::other("holds no key in base64url")))
+}
+
+/// One account for each authority, and for each customer of it.
+fn account_file(order: &AcmeOrder) -> PathBuf {
+    let customer = order.external.as_ref().map_or("", |(id, _)| id.as_str());
+    let hosted: String = order
+        .server
+        .trim_start_matches("https://")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .take(60)
+        .collect();
+    let text = format!("{}\n{customer}", order.server);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let digest = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..6).unwrap_or_default());
+    let folder = order.file.parent().unwrap_or(Path::new("."));
+    folder.join("accounts").join(format!("{hosted}-{digest}.json"))
+}
+
+/// Makes the folder of what is had, for its owner alone.
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Writes a secret in one step: whoever reads sees the old or the new, and nobody else any.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error| Failure::File { path: path.to_owned(), error };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_folder(folder).map_err(failed)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.new"));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&beside).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)
+}
