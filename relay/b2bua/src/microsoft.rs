@@ -124,7 +124,7 @@ impl Microsoft {
                 Some(at) => {
                     let of =
                         plan.tenants.get(at).filter(|of| plan.teams_trunks_of(of).contains(&index));
-                    of.map_or_else(Vec::new, |of| of.fqdns.clone())
+                    of.map_or_else(Vec::new, |of| of.own_fqdns().cloned().collect())
                 }
                 None if tenant.is_some() => Vec::new(),
                 None => core.health.names_asked_under(&trunk.name),

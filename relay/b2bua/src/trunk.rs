@@ -332,7 +332,8 @@ fn names_of_trunks(plan: &Plan) -> HashMap<usize, BTreeSet<String>> {
     for tenant in plan.tenants.iter().filter(|tenant| tenant.model == Model::Classic) {
         for trunk in plan.teams_trunks_of(tenant) {
             // The base is asked under anyway.
-            let own = tenant.fqdns.iter().filter(|fqdn| *fqdn != plan.base_of(trunk));
+            // An SBC behind us sends OPTIONS of its own.
+            let own = tenant.own_fqdns().filter(|fqdn| *fqdn != plan.base_of(trunk));
             names.entry(trunk).or_default().extend(own.cloned());
         }
     }

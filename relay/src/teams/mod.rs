@@ -56,7 +56,7 @@ fn places<'a>(plan: &Plan, tenant: &'a Tenant) -> Vec<(&'a str, usize)> {
         let found = trunks.iter().copied().find(below).or_else(|| trunks.first().copied())?;
         Some((fqdn.as_str(), found))
     };
-    tenant.fqdns.iter().filter_map(place).collect()
+    tenant.own_fqdns().filter_map(place).collect()
 }
 
 /// Which of Microsoft's clouds a trunk leads to, by the names it is reached at; a lab's is commercial.

@@ -347,7 +347,7 @@ impl<'a> Probe<'a> {
         let routes = |from| tenant.routes.iter().filter(move |route| route.from == from);
         Tenant {
             name: tenant.name.clone(),
-            fqdns: tenant.fqdns.clone(),
+            fqdns: tenant.own_fqdns().cloned().collect(),
             number: tenant.numbers.first().map(|range| {
                 let width = usize::from(range.digits);
                 format!("+{:0width$}", range.first)

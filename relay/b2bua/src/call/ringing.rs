@@ -31,8 +31,10 @@ impl Call {
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
         let carried = attempt.carried().is_some();
         let progress = attempt.progress(core, &plan, from, response);
-        let forks = &mut self.record.teams.forks;
-        *forks = attempt.forks().max(*forks);
+        if leg::is_teams(&plan, attempt.trunk) {
+            let forks = &mut self.record.teams.forks;
+            *forks = attempt.forks().max(*forks);
+        }
         // RFC 6228: a fork has ended; it rings nobody.
         if response.status == 199 {
             attempt.forget(response);

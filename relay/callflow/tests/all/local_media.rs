@@ -3,11 +3,11 @@
 
 use b2bua::Plan;
 use b2bua::io::Event;
-use b2bua::plan::{Sbc, TrunkKind};
+use b2bua::plan::{Model, Sbc, TrunkKind};
 use callflow::plan::{ANNA, BT, COLT, CONTOSO, INSIDE, PSTN, TEAMS};
 use callflow::script::{body, connect, hang_up, line, uri_of, usual_sdp};
-use callflow::{Party, Who, World, ms};
-use sip_core::{Headers, Method, Name, Request};
+use callflow::{Party, Who, World, ms, secs};
+use sip_core::{Headers, Message, Method, Name, Request};
 
 /// An SBC behind us, on trunk colt.
 const VN: &str = "vnsbc.contoso.example";
@@ -238,4 +238,30 @@ fn a_trunk_without_an_address_inside_goes_on_as_ever() {
     connect(&mut world, &mut anna, &pstn);
     assert_eq!(results(&world), [""; 0]);
     hang_up(&mut world, &mut anna, &pstn);
+}
+
+/// TDR-LMO-004: an SBC behind us sends OPTIONS of its own; we send none under its name.
+#[test]
+fn nobody_asks_microsoft_under_the_name_of_an_sbc_behind_us() {
+    let mut world = World::with(1, |plan| {
+        optimised(plan);
+        plan.tenants[0].model = Model::Classic;
+        plan.trunks[TEAMS].options_interval = Some(secs(60));
+    });
+    // OPTIONS go on for ever, and nobody here answers them.
+    world.without_laws();
+    let mut named = Vec::new();
+    for _ in 0..2 {
+        if let Message::Request(options) = world.expect(Who::Sip, "OPTIONS") {
+            named.push(uri_of(options.headers.get(Name::Contact).unwrap_or_default()));
+        }
+    }
+    world.run_for(secs(5));
+    assert_eq!(
+        world.sent_to(Who::Sip3, "OPTIONS"),
+        2,
+        "the base, and the one that is a trunk itself"
+    );
+    assert!(named.iter().any(|uri| uri.contains(CONTOSO)), "{named:?}");
+    assert!(!named.iter().any(|uri| uri.contains(VN)), "{named:?}");
 }
