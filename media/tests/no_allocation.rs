@@ -217,6 +217,35 @@ fn keys_and_sounds_cross_without_allocation() {
 }
 
 #[test]
+fn a_fax_crosses_without_allocation() {
+    #[expect(clippy::disallowed_methods, reason = "any instant serves as the virtual zero")]
+    let zero = Instant::now();
+    let mut forward = Forward::new([5; 32]);
+    let [a, b] = [Side::A, Side::B].map(|side| {
+        let mut fax = leg(side, false);
+        (fax.stream.protocol, fax.stream.payloads) = (sdp::Protocol::Udptl, Vec::new());
+        Some(fax)
+    });
+    forward.connect(a, b);
+    let mut packets: Vec<PacketBuf> = (0..200u16)
+        .map(|n| slot(&[&n.to_be_bytes()[..], &[3, 0xc0, 1, 0x80, 0, 0]].concat()))
+        .collect();
+    packets.extend([slot(b"junk"), rtp(60_000)]);
+    let mut forwarded = 0;
+
+    let before = counting::allocations();
+    for (n, packet) in packets.iter_mut().enumerate() {
+        let after = Duration::from_millis(20 * n as u64);
+        let now = Now { mono: zero + after, wall: UNIX_EPOCH + after };
+        let verdict = forward.packet(now, Side::A, Component::Rtp, addr(Side::A), packet);
+        forwarded += u32::from(matches!(verdict, Verdict::Forward { .. }));
+        assert_eq!(forward.generate(now, &mut PacketBuf::new()), None);
+    }
+    assert_eq!(counting::allocations() - before, 0);
+    assert_eq!(forwarded, 200);
+}
+
+#[test]
 fn the_counter_counts() {
     let before = counting::allocations();
     drop(std::hint::black_box(Box::new(1)));
