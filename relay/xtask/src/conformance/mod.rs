@@ -22,9 +22,6 @@ const DOCUMENT: &str = "docs/teams-conformance.md";
 /// Writes the document anew.
 const BLESS: &str = "TOLLGATE_BLESS";
 
-/// Whether a requirement without test and without reason is a failure, or only told.
-const STRICT: bool = false;
-
 /// Judges the register, the tests that name its requirements, what came of them in this run, and the
 /// document.
 pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
@@ -32,8 +29,9 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
     let (register, sources) = read(bench)?;
     let coverage = Coverage::of(&register, &sources);
     let mut wrong = coverage.objections();
+    wrong.extend(coverage.gaps());
     wrong.extend(coverage.failed(&bench.heard.borrow()));
-    wrong.extend(written(root, &coverage)?.filter(|_| STRICT));
+    wrong.extend(written(root, &coverage)?);
     println!("    {}", coverage.in_short());
     for objection in &wrong {
         println!("    {objection}");
@@ -60,6 +58,7 @@ fn tell() -> Outcome<bool> {
     let coverage = Coverage::of(&register, &sources);
     print!("{}", coverage.uncovered());
     let mut wrong = coverage.objections();
+    wrong.extend(coverage.gaps());
     wrong.extend(written(&bench.workspace.root, &coverage)?);
     for objection in &wrong {
         println!("{objection}");
