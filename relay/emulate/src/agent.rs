@@ -464,7 +464,6 @@ impl Agent {
             (Method::Invite, false, _) => {
                 let id = self.fresh_id();
                 if let Some(call) = taking::take(&mut self.core, now, id, server, hop, &request) {
-                    strict_transfer::use_up(&mut self.core, &request);
                     self.keep(id, call);
                 }
             }

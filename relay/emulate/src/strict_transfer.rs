@@ -30,7 +30,7 @@ pub(crate) fn invite(core: &Core, request: &Request) -> Vec<Fault> {
     faults
 }
 
-/// A call has come of it.
+/// Its call has come up, or was refused for good.
 pub(crate) fn use_up(core: &mut Core, request: &Request) {
     let Some(by) = request.headers.get(Name::ReferredBy) else { return };
     for referred in core.referred.iter_mut().filter(|referred| referred.by == by) {

@@ -8,7 +8,7 @@ use crate::mp_sdp::Role;
 use crate::persona::{host_of, user_of};
 use crate::script::{Act, Fork, acts};
 use crate::strict::Said;
-use crate::{Failure, Hop, reliable};
+use crate::{Failure, Hop, reliable, strict_transfer};
 use bytes::Bytes;
 use media::Now;
 use sdp::Stream;
@@ -37,6 +37,9 @@ pub(crate) struct Incoming {
     /// Whether a provisional response of the dialog to come has gone out.
     pub(crate) rung: bool,
 }
+
+/// After these the next endpoint of Teams may be asked for the same (TDR-XFR-015, TDR-XFR-019).
+const TRIED_ELSEWHERE: [u16; 4] = [408, 487, 503, 504];
 
 /// A new INVITE; what cannot be taken is refused here.
 pub(crate) fn take(
@@ -162,6 +165,7 @@ impl Call {
         let body = if incoming.described { Bytes::new() } else { body };
         let (server, invite) = (incoming.server, incoming.invite.clone());
         let up = Up::new(now, incoming.dialog.clone(), talk, false);
+        strict_transfer::use_up(core, &invite);
         self.accept(core, now, server, &invite, &body);
         self.state = State::Up(up);
         self.begin_deeds(core, now);
@@ -184,6 +188,9 @@ impl Call {
         let State::Incoming(incoming) = &self.state else { return };
         let (server, invite) = (incoming.server, incoming.invite.clone());
         core.servers.remove(&server);
+        if !TRIED_ELSEWHERE.contains(&status) {
+            strict_transfer::use_up(core, &invite);
+        }
         let mut response = sip_core::Response::to(&invite, status, Some(&self.tag));
         let guid = core.guid();
         core.persona.explain(&mut response, &guid, said);
