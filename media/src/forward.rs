@@ -335,7 +335,8 @@ impl Forward {
         }
         from.expect_reports(now.mono);
         to.expect_reports(now.mono);
-        if !from.hears() {
+        // Speech is nothing to a side that is in a fax.
+        if !from.hears() || to.is_fax() {
             return Ok(Verdict::Consumed);
         }
         let passes = path.transform.passes();

@@ -78,6 +78,16 @@ fn datagrams_cross_unchanged_whatever_their_number_looks_like_and_speech_comes_b
 }
 
 #[test]
+fn speech_towards_a_side_that_stays_in_the_fax_goes_nowhere() {
+    let terms = Terms::default();
+    let mut call = spoken(&terms);
+    faxes(&mut call, &terms);
+    // Another takes leg B's place and speaks; leg A has refused to.
+    call.forward.connect(None, with(&stream(CARRIER, None), terms));
+    assert_eq!(call.comes(Side::B, CARRIER, &mut rtp(9, 5, 1)), Verdict::Consumed);
+}
+
+#[test]
 fn speech_that_is_late_and_datagrams_of_strangers_go_nowhere() {
     let terms = Terms::default();
     let mut call = spoken(&terms);

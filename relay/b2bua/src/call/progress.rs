@@ -21,6 +21,10 @@ impl Call {
     pub(crate) fn progress_due(&mut self, core: &mut Core) -> Fate {
         if matches!(&self.phase, Phase::Setup(setup) if !setup.is_ringing() && !setup.described) {
             self.ring(core, 183);
+            // That word was ours: the callee's first is still to come.
+            if let Phase::Setup(setup) = &mut self.phase {
+                setup.ringing = None;
+            }
         }
         Fate::Lives
     }

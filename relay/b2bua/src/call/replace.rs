@@ -138,11 +138,15 @@ impl Call {
             PeerLeg::B => Some(&self.a),
         };
         let agreed = agreed.and_then(|leg| leg.negotiation.stream()).ok_or(Refusal::OutOfTurn)?;
-        let answer = Media {
-            payloads: agreed.payloads.clone(),
-            direction: Direction::SendRecv,
-            ptime_ms: agreed.ptime_ms,
-            fax: None,
+        // A fax has no speech to go on with: who comes speaks as one does, and the other side is told.
+        let answer = match agreed.payloads.is_empty() {
+            true => Media::g711(),
+            false => Media {
+                payloads: agreed.payloads.clone(),
+                direction: Direction::SendRecv,
+                ptime_ms: agreed.ptime_ms,
+                fax: None,
+            },
         };
         let (answer, _) = negotiation.answer_like(&answer)?;
         let tag = core.token();

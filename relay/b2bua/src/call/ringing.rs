@@ -107,6 +107,8 @@ impl Call {
         if heard {
             self.pass_key_back(core, &stream);
             self.describe_early(core, status, &early.answer);
+            // What was described before is told again where it was said to be over.
+            self.plays_again(core);
         } else {
             self.ring_over(core, 180);
         }

@@ -227,6 +227,14 @@ fn early_media_passes_as_far_as_the_carrier_authorizes_it() {
     });
     anna.hears(&mut world, "180 INVITE");
     assert_eq!(sends(&mut world, (at, inside), user, 5), 0);
+    // And plays once more, which the caller's side must be told, as it rings meanwhile.
+    let mut update = subscriber.request(&mut world, Method::Update);
+    update.headers.push(EARLY, "sendrecv");
+    world.send(Who::Colt, update);
+    subscriber.hears(&mut world, "200 UPDATE");
+    let again = anna.hears(&mut world, "183 INVITE");
+    assert_eq!(body(&again), body(&early));
+    assert_eq!(sends(&mut world, (at, inside), user, 5), 5);
     says(&mut world, &subscriber, 200, at, None);
     let answer = anna.hears(&mut world, "200 INVITE");
     assert_eq!(body(&answer), body(&early));

@@ -4,12 +4,12 @@ use crate::reinvite::{agrees, crosses};
 use b2bua::io::Event;
 use b2bua::plan::{FaxPolicy, Plan, SrtpPolicy};
 use b2bua::record::Fax;
-use callflow::plan::{ANNA, BT, COLT, TEAMS};
+use callflow::plan::{ANNA, BT, COLT, PSTN, TEAMS};
 use callflow::script::{
     body, carrier_calls_teams, connect, hang_up, line, teams_calls_carrier, usual_sdp,
 };
 use callflow::{Party, Who, World, ms, sdp_text, secs};
-use sip_core::Method;
+use sip_core::{Method, Name};
 
 /// What comes from a carrier for contoso goes to the PBX that is bt.
 fn pbx(plan: &mut Plan) {
@@ -150,6 +150,26 @@ fn the_caller_asks_for_a_fax_beside_audio_with_port_0_and_hangs_up_during_it() {
     both_fax(&mut world, (port(&answer), port(&ours)));
     hang_up(&mut world, &mut carrier, &pbx);
     assert_eq!(world.records[0].fax, Some(Fax::T38));
+}
+
+#[test]
+fn who_takes_the_place_of_a_fax_machine_speaks_and_the_other_side_is_asked_to() {
+    let mut world = World::with(1, pbx);
+    let (mut carrier, pbx) = spoken(&mut world);
+    let asked = crosses(&mut world, &mut carrier, &pbx, fax_of(Who::Colt));
+    agrees(&mut world, &mut carrier, &pbx, &asked, fax_of(Who::Bt));
+    let our_tag = pbx.remote_tag().expect("the dialog is confirmed");
+    let named = format!("{};from-tag={};to-tag={our_tag}", pbx.call_id, pbx.tag);
+    let uri = format!("sip:{PSTN}@{}", Who::Bt.ours().ip());
+    let mut desk = Party::call(&mut world, Who::Bt, ANNA, &uri, |invite| {
+        invite.headers.push(Name::Replaces, named);
+    });
+    let answer = desk.hears(&mut world, "200 INVITE");
+    assert!(line(&body(&answer), "m=").starts_with("m=audio "), "{}", body(&answer));
+    desk.acknowledges(&mut world, &answer);
+    pbx.is_hung_up(&mut world);
+    let back = carrier.gets(&mut world, "INVITE");
+    assert!(line(&body(&back), "m=").starts_with("m=audio "), "{}", body(&back));
 }
 
 /// TDR-SDP-013: Teams has no T.38: 488 at once, and it hears nothing of it.

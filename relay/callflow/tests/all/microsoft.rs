@@ -273,6 +273,40 @@ fn a_carrier_says_nothing_for_long_and_microsoft_is_told_that_the_call_makes_its
     assert_eq!(world.sent_to(Who::Colt, "183 INVITE"), 0);
 }
 
+#[test]
+fn our_own_word_of_progress_is_not_the_callees_first() {
+    for described in [false, true] {
+        let mut world = World::with(1, |plan| {
+            plan.tenants[0].progress_after = Some(secs(8));
+            plan.tenants[0].ringback = b2bua::plan::Ringback::First;
+            plan.trunks[1].answer_timeout = Some(secs(20));
+        });
+        let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+        let pstn = Party::called(&mut world, Who::Colt);
+        pstn.reply(&mut world, 100);
+        let progress = anna.hears(&mut world, "183 INVITE");
+        assert!(progress.body().is_empty());
+        let invite = pstn.invite.clone();
+        match described {
+            false => {
+                pstn.reply(&mut world, 180);
+                anna.hears(&mut world, "180 INVITE");
+            }
+            true => {
+                let sdp = callflow::script::usual_sdp(Who::Colt);
+                pstn.answer(&mut world, &invite, 183, |it| it.set_body("application/sdp", sdp));
+                let early = anna.hears(&mut world, "183 INVITE");
+                assert!(!early.body().is_empty(), "its announcement is heard");
+            }
+        }
+        pstn.reply(&mut world, 200);
+        let answer = anna.hears(&mut world, "200 INVITE");
+        anna.acknowledges(&mut world, &answer);
+        pstn.gets(&mut world, "ACK");
+        hang_up(&mut world, &mut anna, &pstn);
+    }
+}
+
 /// TDR-MT-010
 #[test]
 fn ten_thousand_tenants_come_while_a_call_is_up_and_the_last_of_them_calls_at_once() {
