@@ -2,7 +2,8 @@
 //! the new call, and when (RFC 3515, 2.4.4 to 2.4.6; RFC 6665, 4.2).
 //!
 //! One NOTIFY is out at a time, so that none overtakes another; news that come meanwhile are told
-//! together afterwards. Whoever does not answer a NOTIFY is told nothing more.
+//! together afterwards, and the outcome after [`PATIENCE`] at the latest. Whoever refuses a NOTIFY is told
+//! nothing more.
 
 use crate::message::{Method, Name, Request, Response};
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ pub const EXPIRES: Duration = Duration::from_secs(60);
 /// The last word is repeated so long after it: early enough that a NOTIFY that is lost for some
 /// seconds still comes in time.
 pub const RENEW: Duration = Duration::from_secs(40);
+/// So long the last NOTIFY waits for the answer to the one before. Where the connection of that one has
+/// closed meanwhile (TDR-CON-009) its answer never comes, and the referrer waits for the outcome.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 /// After this long without an outcome nothing more is told: no call rings so long.
 pub const LIFETIME: Duration = Duration::from_secs(300);
 
@@ -71,6 +75,8 @@ pub(crate) enum Event {
     Refused,
     /// It is time to repeat the last word.
     Renew,
+    /// The answer to the NOTIFY before the last has had its time.
+    Waited,
     /// Nobody waits so long.
     End,
 }
@@ -98,7 +104,7 @@ pub(crate) enum State {
     /// A NOTIFY is out, and there is something newer.
     Behind,
     /// A NOTIFY is out, and the outcome is known meanwhile.
-    Closing,
+    Closing { conclude: Instant },
     /// The last NOTIFY is out.
     Last,
     /// The subscription is over.
@@ -113,12 +119,14 @@ impl State {
             (Self::Quiet { .. }, Event::Outcome) => (Self::Last, &[Conclude]),
             (Self::Quiet { .. }, Event::End) => (Self::Last, &[TimeOut]),
             (Self::Told | Self::Behind, Event::Progress) => (Self::Behind, &[]),
-            (Self::Told | Self::Behind, Event::Outcome) => (Self::Closing, &[]),
+            (Self::Told | Self::Behind, Event::Outcome) => {
+                (Self::Closing { conclude: now + PATIENCE }, &[])
+            }
             (Self::Told, Event::Delivered) => (Self::Quiet { renew: now + RENEW }, &[]),
             (Self::Behind, Event::Delivered) => (Self::Told, &[Notify]),
-            (Self::Closing, Event::Delivered) => (Self::Last, &[Conclude]),
+            (Self::Closing { .. }, Event::Delivered | Event::Waited) => (Self::Last, &[Conclude]),
             (Self::Last, Event::Delivered) => (Self::Over, &[]),
-            (Self::Told | Self::Behind | Self::Closing | Self::Last, Event::Refused) => {
+            (Self::Told | Self::Behind | Self::Closing { .. } | Self::Last, Event::Refused) => {
                 (Self::Over, &[])
             }
             _ => return &[Unexpected],
@@ -161,6 +169,7 @@ impl Subscription {
     pub fn due(&self) -> Option<Instant> {
         match self.state {
             State::Quiet { renew } => Some(renew),
+            State::Closing { conclude } => Some(conclude),
             _ => None,
         }
     }
@@ -170,7 +179,12 @@ impl Subscription {
         if self.due().is_none_or(|due| due > now) {
             return None;
         }
-        self.on(now, if now < self.ends { Event::Renew } else { Event::End })
+        let event = match self.state {
+            State::Closing { .. } => Event::Waited,
+            _ if now < self.ends => Event::Renew,
+            _ => Event::End,
+        };
+        self.on(now, event)
     }
 
     /// Whether nothing more is told.
@@ -204,12 +218,13 @@ mod tests {
         Instant::now()
     }
 
-    const EVENTS: [Event; 6] = [
+    const EVENTS: [Event; 7] = [
         Event::Progress,
         Event::Outcome,
         Event::Delivered,
         Event::Refused,
         Event::Renew,
+        Event::Waited,
         Event::End,
     ];
 
@@ -220,7 +235,7 @@ mod tests {
             State::Quiet { renew: now },
             State::Told,
             State::Behind,
-            State::Closing,
+            State::Closing { conclude: now },
             State::Last,
             State::Over,
         ];
@@ -281,6 +296,21 @@ mod tests {
         assert_eq!(it.outcome(now, 486), None);
         let last = it.answered(now, 200).unwrap();
         assert_eq!(text(&last), "terminated;reason=noresource SIP/2.0 486 Busy Here\r\n");
+    }
+
+    #[test]
+    fn the_outcome_waits_for_no_answer_that_never_comes() {
+        let start = zero();
+        let (mut it, _) = Subscription::begin(start);
+        assert_eq!(it.outcome(start, 200), None, "the first NOTIFY is out");
+        let due = it.due().unwrap();
+        assert_eq!(due, start + PATIENCE);
+        assert_eq!(it.handle_timeout(due - Duration::from_millis(1)), None);
+        let last = it.handle_timeout(due).unwrap();
+        assert_eq!(text(&last), "terminated;reason=noresource SIP/2.0 200 OK\r\n");
+        assert_eq!(it.due(), None);
+        assert_eq!(it.answered(due, 200), None);
+        assert!(it.is_over());
     }
 
     #[test]

@@ -58,6 +58,9 @@ impl Call {
         let now = core.now.mono;
         let referral = self.transfers.referral.as_mut();
         let notice = referral.and_then(|referral| referral.subscription.outcome(now, status));
+        if let Some(due) = self.transfers.referral.as_ref().and_then(|referral| referral.due()) {
+            core.timers.arm(due, Timer::Transfer(self.id));
+        }
         self.notify(core, notice);
     }
 
