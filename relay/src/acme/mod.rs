@@ -4,28 +4,32 @@
 //!
 //! ```text
 //! client.rs   HTTPS to the authority       proof.rs   how names are proved: HTTP, TLS, DNS
+//! disk.rs     what is kept of it           hook.rs    the program that writes records
 //! ```
 
 mod client;
+mod disk;
+mod hook;
 mod proof;
 #[cfg(test)]
 mod tests;
 
 use crate::alarms::{self, Alarms, Subject};
 use crate::clock;
-use crate::config::AcmeOrder;
+use crate::config::{AcmeOrder, Challenge};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certs::Identity;
+use certs::KeyKind;
+use certs::acme::KeyType;
 use client::Https;
+pub(crate) use disk::make_folder;
+use disk::{Coming, Held};
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ExternalAccountKey, Identifier, NewAccount,
     NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use proof::Proof;
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,7 +41,8 @@ const AGAIN_MIN: Duration = Duration::from_secs(300);
 const AGAIN_MAX: Duration = Duration::from_secs(6 * 3600);
 /// How often the calendar is looked at.
 const GLANCE: Duration = Duration::from_secs(3600);
-/// From the first request to the certificate, whatever the authority takes for looking.
+/// From the first request to the certificate, whatever the authority takes for looking; what records in
+/// DNS take is added.
 const ORDER_MAX: Duration = Duration::from_secs(600);
 /// How long the authority may look for a proof, or make a certificate.
 const PATIENCE: RetryPolicy = RetryPolicy::new()
@@ -64,11 +69,11 @@ pub(crate) enum Failure {
     #[error("a key or request cannot be made: {0}")]
     Request(String),
     /// What has come is not what was asked for: asking again at once would never end.
-    #[error("what was issued covers other names than asked for, or ends at once")]
+    #[error("what was issued lacks names that were asked for, or ends at once")]
     Unfit,
     /// It takes too long.
-    #[error("it was not there within {} minutes", ORDER_MAX.as_secs() / 60)]
-    TooLong,
+    #[error("it was not there within {} minutes", .0.as_secs().div_ceil(60))]
+    TooLong(Duration),
 }
 
 impl From<instant_acme::Error> for Failure {
@@ -132,8 +137,8 @@ fn subject(order: &AcmeOrder) -> Subject {
 
 /// Sees to one: asks for it where that is due.
 async fn attend(order: &AcmeOrder, before: Tried, alarms: &Alarms) -> Tried {
-    let held = Identity::load(&order.file, &order.file).ok();
-    if let Some(left) = rest(held.as_ref(), &order.names, clock::now().wall) {
+    let held = Held::load(&order.file);
+    if let Some(left) = rest(held.as_ref(), order, clock::now().wall) {
         alarms.clear(alarms::ACME_FAILING, &subject(order));
         return Tried { failures: 0, again: Some(clock::now().mono + left.min(GLANCE)) };
     }
@@ -142,15 +147,11 @@ async fn attend(order: &AcmeOrder, before: Tried, alarms: &Alarms) -> Tried {
         server = order.server,
         "asking for a certificate"
     );
-    let outcome = match tokio::time::timeout(ORDER_MAX, obtain(order)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Failure::TooLong),
-    };
     let left = || {
-        let had = Identity::load(&order.file, &order.file).ok();
-        rest(had.as_ref(), &order.names, clock::now().wall).ok_or(Failure::Unfit)
+        let had = Held::load(&order.file);
+        rest(had.as_ref(), order, clock::now().wall).ok_or(Failure::Unfit)
     };
-    match outcome.and_then(|()| left()) {
+    match obtain(order).await.and_then(|()| left()) {
         Ok(left) => {
             tracing::info!(certificate = order.certificate, "certificate is issued");
             metrics::counter!("tollgate_acme_orders_total", "result" => "issued").increment(1);
@@ -162,7 +163,7 @@ async fn attend(order: &AcmeOrder, before: Tried, alarms: &Alarms) -> Tried {
             let after = again_after(before.failures);
             let until = match &held {
                 Some(held) => {
-                    let end = humantime::format_rfc3339_seconds(held.not_after());
+                    let end = humantime::format_rfc3339_seconds(held.identity.not_after());
                     format!("the one in force ends on {end}")
                 }
                 None => "there is none".to_owned(),
@@ -177,17 +178,22 @@ async fn attend(order: &AcmeOrder, before: Tried, alarms: &Alarms) -> Tried {
     }
 }
 
-/// How long a certificate need not be asked for; `None`: it is time, as there is none, it covers other
-/// names, or two thirds of its life are over.
-fn rest(held: Option<&Identity>, names: &[String], now: SystemTime) -> Option<Duration> {
-    let held = held?;
-    let mut covered = held.names().to_vec();
-    let mut wanted = names.to_vec();
-    covered.sort();
-    wanted.sort();
-    wanted.dedup();
-    let due = held.not_after().checked_sub(held.lifetime() / 3)?;
-    due.duration_since(now).ok().filter(|left| covered == wanted && !left.is_zero())
+/// How long a certificate need not be asked for; `None`: it is time, as there is none, it lacks a name, has
+/// another kind of key or is another authority's than wanted, or two thirds of its life are over.
+fn rest(held: Option<&Held>, order: &AcmeOrder, now: SystemTime) -> Option<Duration> {
+    let Held { identity, server } = held?;
+    // More is as good: some authorities add a name of their own accord.
+    let all = order.names.iter().all(|name| identity.names().contains(name));
+    let kind = match order.key {
+        KeyType::Rsa2048 => KeyKind::Rsa(2048),
+        KeyType::Rsa4096 => KeyKind::Rsa(4096),
+        KeyType::P256 => KeyKind::Ecdsa(256),
+        KeyType::P384 => KeyKind::Ecdsa(384),
+    };
+    let same = server.as_ref().is_none_or(|server| *server == order.server);
+    let due = identity.not_after().checked_sub(identity.lifetime() / 3)?;
+    let left = due.duration_since(now).ok()?;
+    (all && same && identity.key_kind() == kind && !left.is_zero()).then_some(left)
 }
 
 /// How long after a failure, the `failures`th of a row from 0, it is tried again.
@@ -195,61 +201,88 @@ fn again_after(failures: u32) -> Duration {
     AGAIN_MIN.saturating_mul(1 << failures.min(16)).min(AGAIN_MAX)
 }
 
-/// Has the certificate and writes it down.
+/// How long an order may take.
+fn longest(order: &AcmeOrder) -> Duration {
+    let records = match &order.challenge {
+        Challenge::Dns(_, settle) => {
+            let names = u32::try_from(order.names.len()).unwrap_or(u32::MAX);
+            hook::MAX.saturating_mul(names).saturating_add(*settle)
+        }
+        Challenge::Http(_) | Challenge::TlsAlpn(_) => Duration::ZERO,
+    };
+    ORDER_MAX.saturating_add(records)
+}
+
+/// Has the certificate and writes it down. However that ends, no proof is left where it was shown.
 async fn obtain(order: &AcmeOrder) -> Result<(), Failure> {
-    let account = account(order).await?;
-    let identifiers: Vec<Identifier> = order.names.iter().cloned().map(Identifier::Dns).collect();
-    let mut open = account.new_order(&NewOrder::new(&identifiers)).await?;
-    prove(order, &mut open).await?;
+    let mut proof = Proof::begin(&order.challenge).await?;
+    let most = longest(order);
+    let outcome = tokio::time::timeout(most, ask(order, &mut proof)).await;
+    proof.end().await;
+    outcome.unwrap_or(Err(Failure::TooLong(most)))
+}
+
+async fn ask(order: &AcmeOrder, proof: &mut Proof) -> Result<(), Failure> {
     let (names, kind) = (order.names.clone(), order.key);
     let request = tokio::task::spawn_blocking(move || certs::acme::request(&names, kind)).await;
     let request = request.map_err(|error| Failure::Request(error.to_string()))?;
     let request = request.map_err(|error| Failure::Request(error.to_string()))?;
+    let coming = Coming::begin(&order.file, &order.server, request.key)?;
+    let account = account(order).await?;
+    let identifiers: Vec<Identifier> = order.names.iter().cloned().map(Identifier::Dns).collect();
+    let mut open = account.new_order(&NewOrder::new(&identifiers)).await?;
+    prove(order, &mut open, proof).await?;
     open.finalize_csr(&request.csr).await?;
     let chain = open.poll_certificate(&PATIENCE).await?;
-    write(&order.file, &format!("{}\n{}", chain.trim_end(), request.key))
+    coming.finish(&chain, |held| rest(Some(held), order, clock::now().wall).is_some())
 }
 
-/// Shows a proof for each name until the authority has looked at all.
-async fn prove(order: &AcmeOrder, open: &mut Order) -> Result<(), Failure> {
+/// Shows a proof for each name and has the authority look at all.
+async fn prove(order: &AcmeOrder, open: &mut Order, proof: &mut Proof) -> Result<(), Failure> {
     let kind = proof::kind(&order.challenge);
-    let mut proof = Proof::begin(&order.challenge).await?;
-    let shown = async {
-        // All are shown before the first is looked at: a zone may need its time.
-        let mut authorizations = open.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization?;
-            if authorization.status == AuthorizationStatus::Valid {
-                continue;
-            }
-            let name = authorization.identifier().to_string();
-            let offered = authorization.challenge(kind.clone());
-            let challenge =
-                offered.ok_or_else(|| Failure::NoChallenge(proof::word(&order.challenge), name))?;
-            let Identifier::Dns(name) = challenge.identifier().identifier else {
-                return Err(Failure::Proof("a name is none".to_owned()));
-            };
-            proof.show(name, &challenge.token, &challenge.key_authorization()).await?;
+    // All are shown before the first is looked at: a zone may need its time.
+    let mut authorizations = open.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        if authorization.status == AuthorizationStatus::Valid {
+            continue;
         }
-        proof.settle().await;
-        let mut authorizations = open.authorizations();
-        while let Some(authorization) = authorizations.next().await {
-            let mut authorization = authorization?;
-            if authorization.status == AuthorizationStatus::Valid {
-                continue;
-            }
-            if let Some(mut challenge) = authorization.challenge(kind.clone()) {
-                challenge.set_ready().await?;
-            }
+        let name = authorization.identifier().to_string();
+        asked_for(order, &name)?;
+        let offered = authorization.challenge(kind.clone());
+        let challenge =
+            offered.ok_or_else(|| Failure::NoChallenge(proof::word(&order.challenge), name))?;
+        let Identifier::Dns(name) = challenge.identifier().identifier else {
+            return Err(Failure::Proof("a name is none".to_owned()));
+        };
+        proof.show(name, &challenge.token, &challenge.key_authorization()).await?;
+    }
+    proof.settle().await;
+    let mut authorizations = open.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        if authorization.status == AuthorizationStatus::Valid {
+            continue;
         }
-        match open.poll_ready(&PATIENCE).await? {
-            OrderStatus::Ready | OrderStatus::Valid => Ok(()),
-            _ => Err(Failure::Authority(refusal(open).await)),
+        if let Some(mut challenge) = authorization.challenge(kind.clone()) {
+            challenge.set_ready().await?;
         }
-    };
-    let outcome = shown.await;
-    proof.end().await;
-    outcome
+    }
+    match open.poll_ready(&PATIENCE).await? {
+        OrderStatus::Ready | OrderStatus::Valid => Ok(()),
+        _ => Err(Failure::Authority(refusal(open).await)),
+    }
+}
+
+/// A name goes to a program of the operator's only as the operator has written it.
+fn asked_for(order: &AcmeOrder, name: &str) -> Result<(), Failure> {
+    let base = |name: &str| name.strip_prefix("*.").unwrap_or(name).to_owned();
+    match order.names.iter().any(|wanted| base(wanted) == base(name)) {
+        true => Ok(()),
+        false => Err(Failure::Authority(format!(
+            "the authority wants a proof for {name:?}, which was not asked for"
+        ))),
+    }
 }
 
 /// Why the authority does not believe us, name by name.
@@ -276,17 +309,22 @@ async fn account(order: &AcmeOrder) -> Result<Account, Failure> {
         let https = Https::new(&order.roots).map_err(Failure::Authority)?;
         Ok(Account::builder_with_http(Box::new(https)))
     };
+    let contacts: Vec<String> =
+        order.contacts.iter().map(|contact| format!("mailto:{contact}")).collect();
+    let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
     let file = account_file(order);
     match std::fs::read_to_string(&file) {
         Ok(text) => {
             let credentials: AccountCredentials = serde_json::from_str(&text)
                 .map_err(|error| Failure::File { path: file, error: error.into() })?;
-            Ok(builder()?.from_credentials(credentials).await?)
+            let account = builder()?.from_credentials(credentials).await?;
+            // They may be others by now; that they are not taken is no reason to go without a certificate.
+            if let Err(error) = account.update_contacts(&contacts).await {
+                tracing::warn!(server = order.server, %error, "contacts are not updated");
+            }
+            Ok(account)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let contacts: Vec<String> =
-                order.contacts.iter().map(|contact| format!("mailto:{contact}")).collect();
-            let contacts: Vec<&str> = contacts.iter().map(String::as_str).collect();
             let account = NewAccount {
                 contact: &contacts,
                 terms_of_service_agreed: true,
@@ -300,7 +338,7 @@ async fn account(order: &AcmeOrder) -> Result<Account, Failure> {
                 builder()?.create(&account, order.server.clone(), external.as_ref()).await?;
             let text = serde_json::to_string(&credentials)
                 .map_err(|error| Failure::Request(error.to_string()))?;
-            write(&file, &text)?;
+            disk::write(&file, &text)?;
             Ok(account)
         }
         Err(error) => Err(Failure::File { path: file, error }),
@@ -333,23 +371,4 @@ fn account_file(order: &AcmeOrder) -> PathBuf {
     let digest = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..6).unwrap_or_default());
     let folder = order.file.parent().unwrap_or(Path::new("."));
     folder.join("accounts").join(format!("{hosted}-{digest}.json"))
-}
-
-/// Makes the folder of what is had, for its owner alone.
-pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Writes a secret in one step: whoever reads sees the old or the new, and nobody else any.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error| Failure::File { path: path.to_owned(), error };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    make_folder(folder).map_err(failed)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.new"));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&beside).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&beside, path).map_err(failed)
 }

@@ -1,19 +1,20 @@
 //! How an authority is shown that a name is ours: a file over HTTP (RFC 8555, 8.3), a certificate over TLS
 //! (RFC 8737), or a record in DNS (RFC 8555, 8.4) that a program of the operator's writes.
 
-use super::Failure;
+use super::{Failure, hook};
 use crate::config::Challenge;
-use axum::Router;
-use axum::extract::{Path as Part, State};
-use axum::http::StatusCode;
-use axum::routing::get;
 use certs::acme::{Proofs, proof_config};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use instant_acme::{ChallengeType, KeyAuthorization};
 use std::collections::HashMap;
-use std::io::Read as _;
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,12 +26,10 @@ use tokio_rustls::TlsAcceptor;
 const VALIDATORS_MAX: usize = 64;
 /// What one of them takes.
 const VALIDATION_MAX: Duration = Duration::from_secs(10);
-/// What a program takes to write a record.
-const HOOK_MAX: Duration = Duration::from_secs(120);
-/// How often it is asked whether it has.
-const HOOK_GLANCE: Duration = Duration::from_millis(50);
-/// Octets of what it complains.
-const COMPLAINT_MAX: u64 = 400;
+/// After one that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Where validators look (RFC 8555, 8.3).
+const WELL_KNOWN: &str = "/.well-known/acme-challenge/";
 
 /// The kind of proof as ACME calls it.
 pub(super) fn kind(challenge: &Challenge) -> ChallengeType {
@@ -75,14 +74,9 @@ impl Proof {
             Challenge::Http(at) => {
                 let listener = bind(*at).await?;
                 let tokens = Tokens::default();
-                let router = Router::new()
-                    .route("/.well-known/acme-challenge/{token}", get(token))
-                    .with_state(Arc::clone(&tokens));
-                let server = tokio::spawn(async move {
-                    if let Err(error) = axum::serve(listener, router).await {
-                        tracing::warn!(%error, "proofs are not served any more");
-                    }
-                });
+                let shown = Arc::clone(&tokens);
+                let shown = move |stream| show_in_http(Arc::clone(&shown), stream);
+                let server = tokio::spawn(serve(listener, shown));
                 Ok(Self::Http { tokens, server })
             }
             Challenge::TlsAlpn(at) => {
@@ -90,7 +84,9 @@ impl Proof {
                 let proofs = Proofs::default();
                 let config = proof_config(proofs.clone());
                 let config = config.map_err(|error| Failure::Proof(error.to_string()))?;
-                let server = tokio::spawn(show_in_tls(listener, TlsAcceptor::from(config)));
+                let tls = TlsAcceptor::from(config);
+                let shown = move |stream| show_in_tls(tls.clone(), stream);
+                let server = tokio::spawn(serve(listener, shown));
                 Ok(Self::TlsAlpn { proofs, server })
             }
             Challenge::Dns(hook, settle) => {
@@ -123,7 +119,7 @@ impl Proof {
                 let record = (format!("_acme-challenge.{name}"), authorization.dns_value());
                 // First: what failed half way is to be taken away as well.
                 records.push(record.clone());
-                run(hook, "add", &record.0, &record.1).await
+                hook::run(hook, "add", &record.0, &record.1).await
             }
         }
     }
@@ -141,7 +137,7 @@ impl Proof {
     pub(super) async fn end(&mut self) {
         if let Self::Dns { hook, records, .. } = self {
             for (name, value) in records.drain(..) {
-                if let Err(failure) = run(hook, "remove", &name, &value).await {
+                if let Err(failure) = hook::run(hook, "remove", &name, &value).await {
                     tracing::warn!(%failure, name, "a record stays in DNS");
                 }
             }
@@ -157,86 +153,58 @@ async fn bind(at: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-async fn token(
-    State(tokens): State<Tokens>,
-    Part(token): Part<String>,
-) -> Result<String, StatusCode> {
-    let tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
-    tokens.get(&token).cloned().ok_or(StatusCode::NOT_FOUND)
-}
-
-async fn show_in_tls(listener: TcpListener, tls: TlsAcceptor) {
+/// Shows a proof to each validator, to so many at once and for so long.
+async fn serve<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    shown: impl Fn(TcpStream) -> F,
+) {
     let room = Arc::new(Semaphore::new(VALIDATORS_MAX));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let tls = tls.clone();
+                let shown = tokio::time::timeout(VALIDATION_MAX, shown(stream));
                 tokio::spawn(async move {
                     let _permit = permit;
-                    validated(tls, stream).await;
+                    let _ = shown.await;
                 });
             }
             Err(error) => {
                 tracing::debug!(%error, "a validator could not be accepted");
-                tokio::time::sleep(HOOK_GLANCE).await;
+                tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// One request to a connection is all that a validator has.
+async fn show_in_http(tokens: Tokens, stream: TcpStream) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = answer(&tokens, request.method(), request.uri().path());
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let mut builder = http1::Builder::new();
+    builder.keep_alive(false);
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn answer(tokens: &Tokens, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    let tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    let shown = path.strip_prefix(WELL_KNOWN).filter(|_| *method == Method::GET);
+    match shown.and_then(|token| tokens.get(token)) {
+        Some(authorization) => Response::new(Full::from(authorization.clone())),
+        None => {
+            let mut answer = Response::new(Full::default());
+            *answer.status_mut() = StatusCode::NOT_FOUND;
+            answer
         }
     }
 }
 
 /// The certificate in the handshake is the proof; nothing is said after it (RFC 8737, 3).
-async fn validated(tls: TlsAcceptor, stream: TcpStream) {
+async fn show_in_tls(tls: TlsAcceptor, stream: TcpStream) {
     use tokio::io::AsyncWriteExt as _;
-    let shown = async {
-        if let Ok(mut stream) = tls.accept(stream).await {
-            let _ = stream.shutdown().await;
-        }
-    };
-    let _ = tokio::time::timeout(VALIDATION_MAX, shown).await;
-}
-
-/// Has the operator's program write a record, or take it away.
-pub(super) async fn run(hook: &Path, what: &str, name: &str, value: &str) -> Result<(), Failure> {
-    let told = |said: String| Failure::Proof(format!("{} {what} {name}: {said}", hook.display()));
-    let mut child = Command::new(hook)
-        .args([what, name, value])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| told(error.to_string()))?;
-    let complaint = child.stderr.take();
-    // Read to its end, lest the program waits for us.
-    let complaint = tokio::task::spawn_blocking(move || {
-        let mut said = Vec::new();
-        if let Some(mut pipe) = complaint {
-            let _ = pipe.by_ref().take(COMPLAINT_MAX).read_to_end(&mut said);
-            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        }
-        String::from_utf8_lossy(&said).trim().to_owned()
-    });
-    let ended = async {
-        loop {
-            match child.try_wait() {
-                Ok(None) => tokio::time::sleep(HOOK_GLANCE).await,
-                ended => return ended,
-            }
-        }
-    };
-    let status = match tokio::time::timeout(HOOK_MAX, ended).await {
-        Ok(Ok(Some(status))) => status,
-        Ok(Ok(None)) => return Err(told("it is not known how it ended".to_owned())),
-        Ok(Err(error)) => return Err(told(error.to_string())),
-        Err(_) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(told("has not ended in time".to_owned()));
-        }
-    };
-    if status.success() {
-        return Ok(());
+    if let Ok(mut stream) = tls.accept(stream).await {
+        let _ = stream.shutdown().await;
     }
-    let said = complaint.await.unwrap_or_default();
-    Err(told(format!("{status}: {said}")))
 }

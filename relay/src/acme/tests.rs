@@ -1,11 +1,12 @@
 //! When a certificate is asked for, and what is left on disk. That an authority grants it is seen against
 //! a real one (interop).
 
+use super::disk::write;
 use super::*;
 use crate::config::Challenge;
 use b2bua::plan::Roots;
-use certs::acme::KeyType;
-use certs::lab::{Authority, Request};
+use certs::Identity;
+use certs::lab::{Authority, Key, Request};
 use std::os::unix::fs::PermissionsExt as _;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -38,14 +39,137 @@ fn a_certificate_is_asked_for_when_a_third_of_its_life_is_left_or_its_names_are_
     let request = Request { names, days: Some((0, 90)), ..Request::default() };
     let leaf = Authority::new("Due").unwrap().issue(&request).unwrap();
     let (chain, key) = leaf.write(&dir, "due").unwrap();
-    let held = Identity::load(&chain, &key).unwrap();
+    let identity = Identity::load(&chain, &key).unwrap();
+    let held = Held { identity, server: None };
     let day = |days: u32| SystemTime::UNIX_EPOCH + DAY * (20_454 + days);
     let wanted = |names: &[&str]| names.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
-    let (same, other) = (wanted(&["*.sbc1.example.net", "sbc1.example.net"]), wanted(&names[..1]));
+    let of = |names: &[&str]| AcmeOrder { names: wanted(names), ..order(&dir) };
+    let same = of(&["*.sbc1.example.net", "sbc1.example.net"]);
     assert_eq!(rest(None, &same, day(1)), None);
     assert_eq!(rest(Some(&held), &same, day(59)), Some(DAY));
     assert_eq!(rest(Some(&held), &same, day(60)), None);
-    assert_eq!(rest(Some(&held), &other, day(1)), None);
+    assert_eq!(rest(Some(&held), &of(&names[..1]), day(59)), Some(DAY), "more than is wanted");
+    assert_eq!(rest(Some(&held), &of(&["sbc2.example.net"]), day(1)), None);
+    let key = KeyType::Rsa2048;
+    assert_eq!(rest(Some(&held), &AcmeOrder { key, ..same.clone() }, day(1)), None);
+    let held = Held { server: Some("https://other.example.net/dir".to_owned()), ..held };
+    assert_eq!(rest(Some(&held), &same, day(1)), None, "another authority's");
+}
+
+#[test]
+fn a_key_of_each_kind_is_known_again() {
+    let dir = dir("kinds");
+    let keys = [(Key::P384, KeyType::P384), (Key::Rsa2048, KeyType::Rsa2048)];
+    for (made, key) in keys {
+        let names = &["sbc1.example.net"][..];
+        let request = Request { names, key: made, days: Some((0, 90)), ..Request::default() };
+        let leaf = Authority::new("Kinds").unwrap().issue(&request).unwrap();
+        let (chain, secret) = leaf.write(&dir, "kind").unwrap();
+        let held = Held { identity: Identity::load(&chain, &secret).unwrap(), server: None };
+        let now = SystemTime::UNIX_EPOCH + DAY * 20_455;
+        assert!(rest(Some(&held), &AcmeOrder { key, ..order(&dir) }, now).is_some(), "{key:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_serves_is_not_given_up_for_one_that_does_not_fit() {
+    let dir = dir("unfit");
+    let file = dir.join("acme/wild.pem");
+    let issued = |names: &[&str]| {
+        let request = Request { names, ..Request::default() };
+        Authority::new("Unfit").unwrap().issue(&request).unwrap()
+    };
+    let (good, bad) = (issued(&["sbc1.example.net"]), issued(&["other.example.net"]));
+    let server = "https://acme.example.net/dir";
+    let coming = || Coming::begin(&file, server, good.key_pem().to_owned()).unwrap();
+    let fits = |held: &Held| held.identity.covers("sbc1.example.net");
+    coming().finish(good.chain_pem(), fits).unwrap();
+    assert_eq!(Held::load(&file).unwrap().server.as_deref(), Some(server));
+    let before = std::fs::read(&file).unwrap();
+    assert!(before.ends_with(good.key_pem().as_bytes()), "nothing of the room is left");
+
+    // For another key, for other names, and none at all.
+    assert!(matches!(coming().finish(bad.chain_pem(), fits), Err(Failure::Unfit)));
+    let other = Coming::begin(&file, server, bad.key_pem().to_owned()).unwrap();
+    assert!(matches!(other.finish(bad.chain_pem(), fits), Err(Failure::Unfit)));
+    assert!(matches!(coming().finish("", fits), Err(Failure::Unfit)));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    assert_eq!(std::fs::read_dir(dir.join("acme")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_what_cannot_be_written() {
+    let dir = dir("full");
+    // A folder cannot be made where a file is.
+    std::fs::write(dir.join("acme"), "").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("https://{}/directory", listener.local_addr().unwrap());
+    let order = AcmeOrder { server, ..order(&dir) };
+    assert!(matches!(obtain(&order).await, Err(Failure::File { .. })));
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "the authority was asked");
+}
+
+#[test]
+fn a_name_that_was_not_asked_for_reaches_no_program() {
+    let order = AcmeOrder { names: vec!["*.sbc1.example.net".to_owned()], ..order(&dir("names")) };
+    for name in ["sbc1.example.net", "*.sbc1.example.net"] {
+        asked_for(&order, name).unwrap();
+    }
+    for name in ["", "-x", "a.sbc1.example.net", "sbc1.example.net;reboot", "*.*.sbc1.example.net"]
+    {
+        assert!(asked_for(&order, name).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn an_order_has_time_for_its_records_to_be_everywhere() {
+    let challenge = Challenge::Dns(PathBuf::from("hook"), Duration::from_secs(3600));
+    let slow = AcmeOrder { challenge, ..order(&dir("longest")) };
+    assert_eq!(longest(&slow), ORDER_MAX + hook::MAX + Duration::from_secs(3600));
+    assert_eq!(longest(&order(&dir("longest"))), ORDER_MAX);
+}
+
+#[tokio::test]
+async fn a_hook_that_nobody_waits_for_is_ended() {
+    let dir = dir("left");
+    let (hook, told) = (dir.join("hook"), dir.join("told"));
+    let text =
+        format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\nexec sleep 100\n", told.display());
+    std::fs::write(&hook, text).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let seen = async {
+        while !told.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = hook::run(&hook, "add", "_acme-challenge.a.example", "value") => panic!("{ended:?}"),
+        () = seen => {}
+    }
+    let pid = std::fs::read_to_string(&told).unwrap();
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "it is left, or not reaped");
+}
+
+#[tokio::test]
+async fn a_file_over_http_is_shown_under_its_token_alone() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut proof = Proof::begin(&Challenge::Http(at)).await.unwrap();
+    let Proof::Http { tokens, .. } = &mut proof else { panic!("it is HTTP") };
+    tokens.lock().unwrap().insert("one".to_owned(), "one.thumb".to_owned());
+    let cases = [("GET", "one", "200"), ("GET", "two", "404"), ("POST", "one", "404")];
+    for (method, token, status) in cases {
+        let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+        let path = format!("/.well-known/acme-challenge/{token}");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        // It ends: a connection is for one request.
+        stream.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{said}");
+        assert_eq!(said.ends_with("\r\n\r\none.thumb"), status == "200", "{said}");
+    }
 }
 
 #[test]
@@ -124,7 +248,7 @@ async fn what_a_hook_complains_of_is_told() {
     let challenge = Challenge::Dns(hook, Duration::ZERO);
     let mut proof = Proof::begin(&challenge).await.unwrap();
     let Proof::Dns { hook, .. } = &proof else { panic!("it is DNS") };
-    let failure = proof::run(hook, "add", "_acme-challenge.a.example", "value").await.unwrap_err();
+    let failure = hook::run(hook, "add", "_acme-challenge.a.example", "value").await.unwrap_err();
     let said = failure.to_string();
     assert!(said.contains("no zone for _acme-challenge.a.example"), "{said}");
     proof.end().await;

@@ -161,6 +161,15 @@ impl AcmeDraft {
         self.names.iter().map(|at| at.value.clone()).collect()
     }
 
+    /// Whether what is asked for covers `fqdn`.
+    pub(crate) fn covers(&self, fqdn: &str) -> bool {
+        let base = fqdn.split_once('.').map(|(_, base)| base);
+        self.names.iter().any(|at| match at.value.strip_prefix("*.") {
+            Some(below) => base == Some(below),
+            None => at.value == fqdn,
+        })
+    }
+
     /// Files that its meaning depends on.
     pub(crate) fn named(&self) -> Vec<&str> {
         let roots = match self.roots.as_ref().map(|at| &at.value) {

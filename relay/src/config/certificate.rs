@@ -308,11 +308,14 @@ impl Loading<'_> {
                 if let Some(identity) = loaded {
                     return Some(vec![self.keep(name, files, identity)]);
                 }
-                // One that was there is better than none.
+                // One that was there is better than none; one that stood in has to have the names of now.
+                let names = acme.names();
                 let before = self.before.and_then(|before| before.kept.get(&name));
-                let identity = match before.map(|kept| Arc::clone(&kept.identity)) {
+                let before = before.map(|kept| &kept.identity);
+                let before = before.filter(|it| !it.is_pending() || it.names() == names.as_slice());
+                let identity = match before.map(Arc::clone) {
                     Some(identity) => identity,
-                    None => Arc::new(Identity::pending(&acme.names()).ok()?),
+                    None => Arc::new(Identity::pending(&names).ok()?),
                 };
                 Some(vec![self.keep(name, files, identity)])
             }

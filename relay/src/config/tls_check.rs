@@ -2,7 +2,7 @@
 
 use super::Certificate;
 use super::assemble::Linked;
-use super::certificate::{CertificateDraft, Loaded};
+use super::certificate::{CertificateDraft, Loaded, Source};
 use super::host::HostDraft;
 use super::problem::{At, Place, Problems};
 use super::teams::Cloud;
@@ -286,6 +286,17 @@ fn covers(
         certificate.name,
         if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") }
     );
+    // It is asked for once this is in force: to refuse it would be to refuse it for ever.
+    let coming = shown
+        .host
+        .certificates
+        .iter()
+        .find(|draft| matches!(&draft.source, Source::Acme(acme) if acme.covers(&fqdn.value)));
+    if let Some(name) = coming.and_then(|draft| draft.name.as_ref()) {
+        let hint =
+            format!("the daemon asks for \"{}\" anew when it runs: tollgate alarms", name.value);
+        return problems.warning(fqdn.place, message, Some(hint));
+    }
     // The two mistakes that wildcards invite, each with its cure (TDR-CRT-004).
     let base = names.iter().any(|name| name.strip_prefix("*.") == Some(fqdn.value.as_str()));
     let deeper = names.iter().filter_map(|name| name.strip_prefix('*'));

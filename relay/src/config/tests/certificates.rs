@@ -283,6 +283,39 @@ fn a_certificate_by_acme_stands_in_for_itself_until_it_is_there() {
 }
 
 #[test]
+fn names_change_under_acme_before_their_certificate_is_there() {
+    let directory = with_acme();
+    std::fs::create_dir_all(directory.path.join("state/acme")).unwrap();
+    let both = format!("{}{}", wild().chain_pem(), wild().key_pem());
+    std::fs::write(directory.path.join("state/acme/wild.pem"), both).unwrap();
+    let directory = directory
+        .edit(MAIN, "fqdn = \"sbc1.example.net\"", "fqdn = \"sbc2.example.net\"")
+        .edit(MAIN, "names = [", "names = [\"sbc2.example.net\", ");
+    let loaded = directory.load();
+    let told = directory.told(&loaded.warnings);
+    assert!(told.contains("\"sbc2.example.net\" is not covered by certificate \"wild\""), "{told}");
+    assert!(told.contains("hint: the daemon asks for \"wild\" anew"), "{told}");
+    assert_eq!(loaded.acme[0].names[0], "sbc2.example.net");
+}
+
+#[test]
+fn what_stands_in_has_the_names_of_now() {
+    let directory = with_acme();
+    let mut store = Store::new(&directory.path);
+    let now = crate::clock::now().wall;
+    let mut names = || {
+        let look = store.look(&Scope::all(), now);
+        let candidate = store.judge(look, false).unwrap();
+        let names = candidate.loaded.certificates[0].identity.names().to_vec();
+        store.commit(candidate);
+        names
+    };
+    assert_eq!(names(), NAMES);
+    let _directory = directory.edit(MAIN, "names = [", "names = [\"sbc2.example.net\", ");
+    assert_eq!(names(), ["sbc2.example.net", NAMES[0], NAMES[1]]);
+}
+
+#[test]
 fn what_acme_cannot_do_is_told_before_it_is_tried() {
     let cases = [
         (
