@@ -24,8 +24,8 @@ pub(crate) struct PortPool {
     addresses: Vec<Pairs>,
     workers: usize,
     next_worker: usize,
-    /// Trunks that wanted a pair and got none since they last had one.
-    wanting: BTreeSet<String>,
+    /// Trunks that wanted a pair there and got none since they last had one.
+    wanting: BTreeSet<(String, MediaPlace)>,
     /// What a call has given up for the one that is about to begin, and its worker.
     given: Option<(usize, Vec<MediaPort>)>,
 }
@@ -73,10 +73,10 @@ impl PortPool {
         (trunk, place): (usize, MediaPlace),
     ) -> Option<MediaPort> {
         let (home, ports) = plan.media_at(trunk, place)?;
-        let name = || plan.trunks.get(trunk).map(|trunk| trunk.name.clone());
+        let name = || plan.trunks.get(trunk).map(|trunk| (trunk.name.clone(), place));
         self.rest(now);
         let Some(rtp) = self.draw(rng, home.bind, &ports) else {
-            let fits = |port: &mut MediaPort| port.bind == home.bind && ports.contains(&port.rtp);
+            let fits = |port: &mut MediaPort| fits(plan, (trunk, place), port);
             let given =
                 self.given.as_mut().and_then(|(_, given)| given.extract_if(.., fits).next());
             if let Some(MediaPort { rtp, .. }) = given {
@@ -105,18 +105,20 @@ impl PortPool {
         pairs.resting.push_back((now + QUARANTINE, port.rtp));
     }
 
-    /// Whether there are so many free pairs for legs on `trunk`.
+    /// Whether there are so many pairs, free or given, for legs on `trunk` whose far side is there.
     pub(crate) fn has_pairs(
         &mut self,
         now: Instant,
         plan: &Plan,
-        trunk: usize,
+        leg: (usize, MediaPlace),
         count: usize,
     ) -> bool {
         self.rest(now);
-        let Some((home, ports)) = plan.media_of(trunk) else { return false };
+        let Some((home, ports)) = plan.media_at(leg.0, leg.1) else { return false };
         let free = pairs_of(&ports).filter(|pair| !self.is_taken(home.bind, pair * 2));
-        free.take(count).count() == count
+        let given = self.given.iter().flat_map(|(_, given)| given);
+        let given = given.filter(|port| fits(plan, leg, port)).count();
+        given + free.take(count).count() >= count
     }
 
     /// The worker that what was given so far is of.
@@ -145,14 +147,16 @@ impl PortPool {
     pub(crate) fn wanting(&mut self, now: Instant, plan: &Plan) -> Vec<String> {
         self.rest(now);
         let mut wanting = std::mem::take(&mut self.wanting);
-        wanting.retain(|name| {
-            let ports = plan.trunk_named(name).and_then(|trunk| plan.media_of(trunk));
+        wanting.retain(|(name, place)| {
+            let ports = plan.trunk_named(name).and_then(|trunk| plan.media_at(trunk, *place));
             ports.is_some_and(|(home, ports)| {
                 pairs_of(&ports).all(|pair| self.is_taken(home.bind, pair * 2))
             })
         });
         self.wanting = wanting;
-        self.wanting.iter().cloned().collect()
+        let mut names: Vec<String> = self.wanting.iter().map(|(name, _)| name.clone()).collect();
+        names.dedup();
+        names
     }
 
     fn draw(
@@ -217,6 +221,12 @@ impl Pairs {
             false => self.taken[pair / 64] &= !bit,
         }
     }
+}
+
+/// Whether a leg on that trunk whose far side is there could have this pair.
+pub(crate) fn fits(plan: &Plan, (trunk, place): (usize, MediaPlace), port: &MediaPort) -> bool {
+    plan.media_at(trunk, place)
+        .is_some_and(|(home, ports)| port.bind == home.bind && ports.contains(&port.rtp))
 }
 
 /// The pairs of a range by half their RTP port: both ports of each lie in it.
@@ -298,6 +308,23 @@ mod tests {
         assert_eq!(pool.wanting(now + QUARANTINE / 2, &plan), ["trunk0"]);
         assert_eq!(pool.wanting(now + QUARANTINE, &plan), [""; 0]);
         assert_eq!(pool.take(now + QUARANTINE, &mut rng(), &plan, (0, OUT)), Some(port));
+    }
+
+    #[test]
+    fn a_trunk_that_finds_none_in_one_place_is_wanting_while_the_other_has_some() {
+        let now = zero();
+        let mut plan = plan(20_000..=20_001, &[None]);
+        let inside = MediaAddress { bind: [127, 0, 0, 9].into(), ..plan.media[0].clone() };
+        plan.media = vec![plan.media[0].clone(), inside].into();
+        plan.trunks = vec![Trunk { inside: Some(1), ..plan.trunks[0].clone() }].into();
+        let mut pool = PortPool::new(1);
+        let port = pool.take(now, &mut rng(), &plan, (0, OUT)).unwrap();
+        assert_eq!(pool.take(now, &mut rng(), &plan, (0, OUT)), None);
+        assert!(!pool.has_pairs(now, &plan, (0, OUT), 1));
+        assert!(pool.has_pairs(now, &plan, (0, MediaPlace::Inside), 1));
+        assert_eq!(pool.wanting(now, &plan), ["trunk0"]);
+        pool.release(now, port);
+        assert_eq!(pool.wanting(now + QUARANTINE, &plan), [""; 0]);
     }
 
     #[test]

@@ -4,35 +4,28 @@
 
 use super::B2bua;
 use crate::call::Fate;
-use crate::io::{CallId, Event, Flow};
-use crate::party::Called;
-use crate::plan::{Plan, RouteFrom};
-use crate::routing::{self, Query, Trace};
-use sip_core::Request;
+use crate::call::incoming::Arrival;
+use crate::io::{CallId, Event};
+use crate::plan::{MediaPlace, Plan};
 use std::sync::Arc;
 
 impl B2bua {
     /// Frees ports for this INVITE, if it calls for help and there are none for either of its legs. What
     /// it does not take is to be [taken back](crate::port_pool::PortPool::take_back).
-    pub(super) fn make_room(&mut self, flow: &Flow, request: &Request) {
-        if !crate::overload::is_emergency(&self.core, flow, request) {
-            return;
-        }
+    pub(super) fn make_room(&mut self, arrival: &Arrival) {
+        let Some(legs) = arrival.legs_for_help(&mut self.core) else { return };
         let plan = Arc::clone(&self.core.plan);
-        let Some(via) = plan.trunk_named(&flow.trunk) else { return };
-        let out = leads_to(&plan, via, request, self.core.now.wall);
-        let at = |trunk| plan.media_of(trunk).map(|(home, _)| home.bind);
-        let both = out.is_some_and(|out| at(out) == at(via));
-        for trunk in [Some(via), out].into_iter().flatten() {
+        for (count, leg) in legs.into_iter().enumerate() {
             let now = self.core.now.mono;
-            let given = both && self.core.ports.given_by().is_some();
-            if given || self.core.ports.has_pairs(now, &plan, trunk, 1 + usize::from(both)) {
+            let shares = |other: &&(usize, MediaPlace)| shares_ports(&plan, **other, leg);
+            let before = legs.iter().take(count).filter(shares).count();
+            if self.core.ports.has_pairs(now, &plan, leg, before + 1) {
                 continue;
             }
             let calls = self.calls.iter().rev();
             let mut ordinary = calls.filter(|(_, call)| call.is_preemptible());
             let worker = self.core.ports.given_by();
-            let found = ordinary.find(|(_, call)| call.has_ports_of(&plan, trunk, worker));
+            let found = ordinary.find(|(_, call)| call.has_ports_for(&plan, leg, worker));
             if let Some(id) = found.map(|(id, _)| *id) {
                 self.preempt(id, true);
             }
@@ -67,27 +60,10 @@ impl B2bua {
     }
 }
 
-/// The trunk that a call to an emergency number tries first.
-fn leads_to(
-    plan: &Plan,
-    via: usize,
-    request: &Request,
-    at: std::time::SystemTime,
-) -> Option<usize> {
-    let uri = request.request_uri().ok()?;
-    let called = Called::of(&uri)?;
-    let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
-    let tenant = plan.tenant_of_fqdn(&host)?;
-    let query = Query {
-        tenant,
-        from: RouteFrom::Teams,
-        via,
-        called: &called.number,
-        emergency: true,
-        calling: "",
-        at,
-        draw: 0,
-    };
-    let decision = routing::decide(plan, &query, &mut Trace::default()).ok()?;
-    decision.trunks.first().copied()
+/// Whether two legs have their ports out of the same ones.
+fn shares_ports(plan: &Plan, one: (usize, MediaPlace), other: (usize, MediaPlace)) -> bool {
+    let at = |(trunk, place)| plan.media_at(trunk, place);
+    at(one).zip(at(other)).is_some_and(|((one, ports), (other, others))| {
+        one.bind == other.bind && ports.start() <= others.end() && others.start() <= ports.end()
+    })
 }

@@ -22,7 +22,7 @@ use crate::plan::{MediaPlace, Plan, RouteFrom, TargetName, Tenant, TrunkKind};
 use crate::record::{Record, TeamsLeg};
 use crate::registrar::Way;
 use crate::reject::Reject;
-use crate::routing::{self, Trace};
+use crate::routing::{self, Query, Trace};
 use crate::session::Session;
 use rand_core::RngCore as _;
 use sdp::Refusal;
@@ -105,17 +105,21 @@ pub(crate) struct Open {
     pub(super) trace: Trace,
 }
 
-/// Takes a new INVITE, or refuses it; `room` says whether it may wait for a hook.
-pub(crate) fn invite(core: &mut Core, new: Box<NewCall>, room: bool) -> Begun {
-    let arrival = match Arrival::of(core, new) {
-        Ok(arrival) => arrival,
+/// Reads a new INVITE; one that names nobody that could be called is refused.
+pub(crate) fn arrive(core: &mut Core, new: Box<NewCall>) -> Option<Arrival> {
+    match Arrival::of(core, new) {
+        Ok(arrival) => Some(arrival),
         Err(new) => {
             let NewCall { server, request, .. } = *new;
             let response = Response::to(&request, 484, Some(core.token().as_bytes()));
             core.respond(server, response);
-            return Begun::Refused;
+            None
         }
-    };
+    }
+}
+
+/// Makes a call of a new INVITE, or refuses it; `room` says whether it may wait for a hook.
+pub(crate) fn invite(core: &mut Core, arrival: Arrival, room: bool) -> Begun {
     let mut trace = Trace::default();
     let (prepared, fqdn) = match arrival.prepare(core, &mut trace) {
         Ok(prepared) => prepared,
@@ -215,21 +219,110 @@ impl Arrival {
         lmo::behind(tenant, &host).filter(|_| self.direction == RouteFrom::Teams)
     }
 
-    /// Where the caller's media is to be reached.
-    fn place(&self, core: &mut Core, tenant: usize, crossing: &Crossing) -> MediaPlace {
+    /// Where the caller's media is to be reached, and how that is counted.
+    fn place(&self, tenant: usize, crossing: &Crossing) -> (MediaPlace, Option<&'static str>) {
         let optimised = self.plan.trunks.get(self.trunk).is_some_and(|it| it.inside.is_some());
         let (true, Some(said), Some(tenant)) =
             (optimised, crossing.place(), self.plan.tenants.get(tenant))
         else {
-            return MediaPlace::Outside;
+            return (MediaPlace::Outside, None);
         };
-        let (place, result) = match said.at_setup(&self.plan, tenant) {
-            Verdict::At(MediaPlace::Inside) => (MediaPlace::Inside, "inside"),
-            Verdict::At(MediaPlace::Outside) => (MediaPlace::Outside, "outside"),
-            Verdict::Unknown => (MediaPlace::Outside, "lmo_path_unknown"),
+        match said.at_setup(&self.plan, tenant) {
+            Verdict::At(MediaPlace::Inside) => (MediaPlace::Inside, Some("inside")),
+            Verdict::At(MediaPlace::Outside) => (MediaPlace::Outside, Some("outside")),
+            Verdict::Unknown => (MediaPlace::Outside, Some("lmo_path_unknown")),
+        }
+    }
+
+    /// The caller's ports. Who calls for help is better told the wrong address than none.
+    fn ports(
+        &self,
+        core: &mut Core,
+        tenant: usize,
+        crossing: &Crossing,
+        emergency: bool,
+    ) -> Option<MediaPort> {
+        let (place, result) = self.place(tenant, crossing);
+        if let (Some(result), Some(tenant)) = (result, self.plan.tenants.get(tenant)) {
+            core.emit(Event::LocalMedia { tenant: tenant.name.clone(), result });
+        }
+        let other = match place {
+            MediaPlace::Inside => MediaPlace::Outside,
+            MediaPlace::Outside => MediaPlace::Inside,
         };
-        core.emit(Event::LocalMedia { tenant: tenant.name.clone(), result });
-        place
+        let port = core.take_ports_at(&self.plan, self.trunk, place);
+        match port {
+            None if emergency => core.take_ports_at(&self.plan, self.trunk, other),
+            port => port,
+        }
+    }
+
+    /// The trunks of both legs, and from where they are reached, if this calls for help and is a call
+    /// that will be tried: nobody gives way to one that is refused.
+    pub(crate) fn legs_for_help(&self, core: &mut Core) -> Option<[(usize, MediaPlace); 2]> {
+        let NewCall { flow, request, .. } = &*self.new;
+        if core.stopping
+            || self.max_forwards == 0
+            || !crate::overload::is_emergency(core, flow, request)
+        {
+            return None;
+        }
+        let mut trace = Trace::default();
+        let Whom { tenant, fqdn, numbers, emergency } = self.whom(&mut trace).ok()?;
+        let behind = self.plan.tenants.get(tenant).and_then(|tenant| self.behind(tenant));
+        let question = self.question(tenant, numbers, emergency, 0);
+        let prepared = ruling::prepare(&self.plan, question, &mut trace).ok()?;
+        let crossing = prepared.question.crossing.for_emergency(prepared.emergency);
+        if crossing.refusal().is_some() {
+            return None;
+        }
+        let query = Query {
+            tenant,
+            from: self.direction,
+            via: self.trunk,
+            called: &prepared.number,
+            emergency: true,
+            calling: "",
+            at: self.at.wall,
+            draw: 0,
+        };
+        let mut decided = || routing::decide(&self.plan, &query, &mut trace).ok();
+        let out = behind.or_else(|| decided()?.trunks.first().copied())?;
+        let place = self.place(tenant, &crossing).0;
+        let (home, ports) = self.plan.media_at(self.trunk, place)?;
+        let dscp = self.plan.dscp_of(self.trunk);
+        let (bind, advertise, rtp) = (home.bind, home.advertise, *ports.start());
+        let anywhere = MediaPort { bind, advertise, rtp, dscp };
+        let whose = Whose { tenant: Some(tenant), from: self.direction, emergency: true };
+        let session = self.session().ok()?;
+        self.leg(core, anywhere, (&fqdn, whose), session).ok()?;
+        Some([(self.trunk, place), (out, MediaPlace::Inside)])
+    }
+
+    /// The terms of the session, unless its interval is too small.
+    fn session(&self) -> Result<Session, String> {
+        let headers = &self.new.request.headers;
+        let mut session = Session::new(&self.plan, self.trunk);
+        session.note(headers);
+        match session.timer.judge(headers) {
+            Err(small) => Err(small.to_string()),
+            Ok(()) => Ok(session),
+        }
+    }
+
+    fn question(&self, tenant: usize, numbers: Numbers, emergency: bool, draw: u64) -> Question {
+        Question {
+            tenant,
+            from: self.direction,
+            via: self.trunk,
+            called: numbers.called,
+            emergency,
+            caller: numbers.caller,
+            crossing: numbers.crossing,
+            at: self.at.wall,
+            draw,
+            behind: self.plan.tenants.get(tenant).and_then(|tenant| self.behind(tenant)),
+        }
     }
 
     /// Whether somebody who has answered a call for help calls back: then who had called is called,
@@ -266,18 +359,7 @@ impl Arrival {
         if self.max_forwards == 0 {
             return Err(Refused::new(Reject::Loop, "Max-Forwards ran out", Some(tenant)));
         }
-        let question = Question {
-            tenant,
-            from: self.direction,
-            via: self.trunk,
-            called: numbers.called,
-            emergency,
-            caller: numbers.caller,
-            crossing: numbers.crossing,
-            at: core.now.wall,
-            draw: core.rng.next_u64(),
-            behind: self.plan.tenants.get(tenant).and_then(|tenant| self.behind(tenant)),
-        };
+        let question = self.question(tenant, numbers, emergency, core.rng.next_u64());
         let mut prepared = ruling::prepare(&self.plan, question, trace)?;
         if let Some(why) = drained(core, &self.plan, &prepared) {
             return Err(Refused::new(Reject::Draining, why, Some(tenant)));
@@ -332,15 +414,10 @@ impl Arrival {
         let Some(first) = candidates.first() else {
             return Err(Refused::new(Reject::TrunkDown, decision.why, Some(tenant)));
         };
-        let mut session = Session::new(&self.plan, self.trunk);
-        session.note(&request.headers);
-        if let Err(small) = session.timer.judge(&request.headers) {
-            return Err(refused(Reject::SessionTooShort, &small.to_string()));
-        }
+        let session = self.session().map_err(|small| refused(Reject::SessionTooShort, &small))?;
         // The ports come first: the offer cannot be read into a leg that has no address.
         let trunk_b = first.trunk;
-        let place = self.place(core, tenant, &crossing);
-        let Some(port_a) = core.take_ports_at(&self.plan, self.trunk, place) else {
+        let Some(port_a) = self.ports(core, tenant, &crossing, decision.emergency) else {
             return Err(refused(Reject::NoMediaPort, "no media port is free"));
         };
         let undo = |core: &mut Core| core.release_ports(port_a);

@@ -1,8 +1,10 @@
 //! A call that gives way to one for help (RFC 4411).
 
-use super::{Call, Fate, Phase, setup};
+use super::{Call, Fate, Phase};
 use crate::core::Core;
-use crate::plan::Plan;
+use crate::io::MediaPort;
+use crate::plan::{MediaPlace, Plan};
+use crate::port_pool;
 
 /// What its far sides are told: Q.850 has a cause for it, and so has SIP.
 const WHY: &str = "Q.850;cause=8, Preemption;cause=3;text=\"Generic Preemption\"";
@@ -13,13 +15,17 @@ impl Call {
         !self.emergency && !matches!(self.phase, Phase::Ending)
     }
 
-    /// Whether one of its pairs of ports is where the legs of a trunk have theirs, on this worker if it
-    /// has to be on one.
-    pub(crate) fn has_ports_of(&self, plan: &Plan, trunk: usize, worker: Option<usize>) -> bool {
-        let at_home = |port| setup::is_at_home(plan, trunk, port);
+    /// Whether a leg on this trunk whose far side is there could have one of its pairs of ports, on this
+    /// worker if it has to be on one.
+    pub(crate) fn has_ports_for(
+        &self,
+        plan: &Plan,
+        leg: (usize, MediaPlace),
+        worker: Option<usize>,
+    ) -> bool {
+        let fits = |port: &MediaPort| port_pool::fits(plan, leg, port);
         self.media.ports.is_some_and(|ports| {
-            worker.is_none_or(|worker| worker == ports.worker)
-                && (at_home(ports.a) || at_home(ports.b))
+            worker.is_none_or(|worker| worker == ports.worker) && (fits(&ports.a) || fits(&ports.b))
         })
     }
 

@@ -199,7 +199,7 @@ impl Trunk {
 }
 
 /// From where a leg's far side reaches its media.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MediaPlace {
     /// From everywhere.
     Outside,

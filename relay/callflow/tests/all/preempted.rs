@@ -3,10 +3,10 @@
 use b2bua::Plan;
 use b2bua::io::Event;
 use b2bua::plan::{Limits, Pattern};
-use callflow::plan::{ANNA, COLT, CONTOSO, PSTN};
+use callflow::plan::{ANNA, COLT, CONTOSO, INSIDE, PSTN, TEAMS};
 use callflow::script::{connect, hang_up, teams_calls_carrier};
 use callflow::{Party, Who, World, secs};
-use sip_core::Name;
+use sip_core::{Headers, Name, Request};
 
 fn with_emergency(plan: &mut Plan) {
     plan.tenants[0].routes[0].called = Pattern::All.into();
@@ -127,4 +127,128 @@ fn a_call_that_rings_gives_way_and_its_caller_hears_of_it() {
     let centre = Party::called(&mut world, Who::Colt);
     connect(&mut world, &mut anna, &centre);
     hang_up(&mut world, &mut anna, &centre);
+}
+
+/// Teams calls; the user is where it says, if it says so.
+fn from_user(world: &mut World, number: &str, location: Option<&str>) -> Party {
+    let uri = format!("sip:{number}@{CONTOSO}:5061;user=phone;transport=tls");
+    let say = |headers: &mut Headers, location: &str| {
+        headers.push(Name::Other("X-MS-UserLocation"), location.to_owned());
+        headers.push(Name::Other("X-MS-MediaPath"), CONTOSO);
+    };
+    Party::call(world, Who::Sip, ANNA, &uri, |invite: &mut Request| {
+        if let Some(location) = location {
+            say(&mut invite.headers, location);
+        }
+    })
+}
+
+/// Contoso's users are inside or outside; so many pairs of ports are there, and the others inside, where
+/// the carrier's legs are as well.
+fn optimised(outside: u16, inside: u16) -> World {
+    World::with(1, |plan| {
+        with_emergency(plan);
+        plan.media_workers = 1;
+        plan.trunks[TEAMS].inside = Some(INSIDE);
+        plan.media[0].ports = 20_000..=20_000 + 2 * outside - 1;
+        plan.media[1].ports = 30_000..=30_000 + 2 * inside - 1;
+    })
+}
+
+/// TDR-EMG-002, TDR-LMO-002: room is made where the caller's media will be.
+#[test]
+fn a_call_for_help_from_outside_gets_the_ports_of_one_outside() {
+    for location in [None, Some("external")] {
+        let mut world = optimised(1, 9);
+        let mut outside = from_user(&mut world, PSTN, location);
+        let callee = Party::called(&mut world, Who::Colt);
+        connect(&mut world, &mut outside, &callee);
+        // It began last, and has no ports there.
+        let mut inside = from_user(&mut world, PSTN, Some("internal"));
+        let other = Party::called(&mut world, Who::Colt);
+        connect(&mut world, &mut inside, &other);
+        let mut anna = from_user(&mut world, "112", location);
+        gave_way(&mut world, &outside, &callee);
+        let centre = Party::called(&mut world, Who::Colt);
+        connect(&mut world, &mut anna, &centre);
+        assert_eq!(preempted(&world), 1);
+        hang_up(&mut world, &mut anna, &centre);
+        hang_up(&mut world, &mut inside, &other);
+    }
+}
+
+/// TDR-EMG-002: where there is room for both legs nobody gives way.
+#[test]
+fn a_call_for_help_from_outside_needs_one_pair_inside() {
+    let mut world = optimised(9, 2);
+    let mut caller = from_user(&mut world, PSTN, None);
+    let callee = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut caller, &callee);
+    let mut anna = from_user(&mut world, "112", None);
+    let centre = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut anna, &centre);
+    assert_eq!(preempted(&world), 0);
+    hang_up(&mut world, &mut anna, &centre);
+    hang_up(&mut world, &mut caller, &callee);
+}
+
+/// TDR-EMG-002: one who gives way has a pair inside, and both legs need one.
+#[test]
+fn as_many_calls_give_way_as_it_takes() {
+    let mut world = optimised(9, 2);
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let mut caller = from_user(&mut world, PSTN, None);
+        let callee = Party::called(&mut world, Who::Colt);
+        connect(&mut world, &mut caller, &callee);
+        calls.push((caller, callee));
+    }
+    let mut anna = from_user(&mut world, "112", Some("internal"));
+    for (caller, callee) in calls.iter().rev() {
+        gave_way(&mut world, caller, callee);
+    }
+    let centre = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut anna, &centre);
+    assert_eq!(preempted(&world), 2);
+    hang_up(&mut world, &mut anna, &centre);
+}
+
+/// TDR-EMG-002: all who could give way are calls for help themselves, and there is room elsewhere.
+#[test]
+fn a_call_for_help_without_a_port_where_it_is_gets_one_elsewhere() {
+    let mut world = optimised(1, 9);
+    for _ in 0..2 {
+        let mut anna = from_user(&mut world, "112", Some("external"));
+        let centre = Party::called(&mut world, Who::Colt);
+        connect(&mut world, &mut anna, &centre);
+    }
+    assert_eq!(preempted(&world), 0);
+    world.shut_down();
+    world.run_for(secs(60));
+}
+
+/// Nobody gives way to a call for help that is refused all the same.
+#[test]
+fn a_call_for_help_that_cannot_be_made_costs_nobody_a_call() {
+    let mut world = World::with(1, |plan| {
+        with_emergency(plan);
+        plan.media[0].ports = 20_000..=20_001;
+    });
+    let (mut caller, callee) = teams_calls_carrier(&mut world);
+    let refused = |world: &mut World, what: &str, edit: &dyn Fn(&mut Request)| {
+        let uri = format!("sip:112@{CONTOSO}:5061;user=phone;transport=tls");
+        let mut anna = Party::call(world, Who::Sip, ANNA, &uri, edit);
+        let refusal = anna.hears(world, what);
+        anna.acknowledges_failure(world, &refusal);
+    };
+    refused(&mut world, "483 INVITE", &|invite| {
+        while invite.headers.remove(Name::MaxForwards) {}
+        invite.headers.push(Name::MaxForwards, "0");
+    });
+    let plain = callflow::sdp_text::carrier(Who::Sip.media());
+    refused(&mut world, "503 INVITE", &|it| it.set_body("application/sdp", plain.clone()));
+    world.replan(|plan| plan.tenants[0].routes = Vec::new());
+    refused(&mut world, "404 INVITE", &|_| {});
+    assert_eq!(preempted(&world), 0);
+    hang_up(&mut world, &mut caller, &callee);
 }
