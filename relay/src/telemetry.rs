@@ -267,6 +267,13 @@ impl Telemetry {
                         "Teams names a way of media that leads to no SBC of the tenant; the address outside is used"
                     );
                 }
+                if matches!(result, "move_refused" | "no_media_port") {
+                    tracing::warn!(
+                        tenant,
+                        result,
+                        "a Teams user is elsewhere than before; its call keeps the media address it has"
+                    );
+                }
                 counter!("tollgate_local_media_total", "tenant" => tenant, "result" => result)
                     .increment(1);
             }

@@ -105,6 +105,8 @@ pub struct Negotiation {
     numbers: Vec<Payload>,
     /// Which of our associations of DTLS our descriptions mean.
     tls_id: u32,
+    /// The address, RTP and RTCP port that a refusal of what is proposed leads back to.
+    left: Option<(IpAddr, u16, u16)>,
 }
 
 /// The offer that waits for its answer. Most of the time none does, so it takes no room in the leg.
@@ -155,6 +157,7 @@ impl Negotiation {
             numbers: Vec::new(),
             certificate: None,
             tls_id: 0,
+            left: None,
         }
     }
 
@@ -221,11 +224,27 @@ impl Negotiation {
         }
     }
 
-    /// From now on our descriptions name this address and these ports: the leg's media has moved there
-    /// (TDR-LMO-003).
+    /// From now on our descriptions name this address and these ports: the leg's media has moved there.
     pub fn relocate(&mut self, address: IpAddr, rtp_port: u16, rtcp_port: u16) {
         (self.local.address, self.local.rtp_port) = (address, rtp_port);
         self.local.rtcp_port = rtcp_port;
+    }
+
+    /// What is described next names this address and these ports; a [rollback](Self::rollback) leads back
+    /// to those before it (TDR-LMO-003).
+    pub fn propose(&mut self, address: IpAddr, rtp_port: u16, rtcp_port: u16) {
+        let Local { address: at, rtp_port: rtp, rtcp_port: rtcp, .. } = self.local;
+        self.left.get_or_insert((at, rtp, rtcp));
+        self.relocate(address, rtp_port, rtcp_port);
+    }
+
+    /// Whether our answer to the open offer may name another address than before: ICE that goes on would
+    /// not check it, as only whoever offers may begin it anew for that (RFC 8839, 4.4.1.1.1).
+    pub fn may_answer_elsewhere(&self) -> bool {
+        let Open::Theirs(theirs) = &self.open else { return false };
+        let before = self.stream().and_then(|stream| stream.ice.as_ref());
+        let goes_on = before.zip(theirs.ice.as_ref());
+        goes_on.is_none_or(|(before, offered)| before.remote != offered.credentials)
     }
 
     /// The key that the far side protects with, by its last description: none if it named several, or
@@ -536,6 +555,9 @@ impl Negotiation {
             self.ice = agreed.ours.draft.ice.clone();
         }
         self.open = Open::Nothing;
+        if let Some((address, rtp_port, rtcp_port)) = self.left.take() {
+            self.relocate(address, rtp_port, rtcp_port);
+        }
     }
 
     /// The stream in force, if one has been agreed.

@@ -513,7 +513,8 @@ pub enum Event {
     LocalMedia {
         /// The tenant.
         tenant: String,
-        /// `inside`, `outside`, `moved_inside`, `moved_outside`, `lmo_path_unknown`, `no_media_port`.
+        /// `inside`, `outside`, `moved_inside`, `moved_outside`, `move_refused`, `lmo_path_unknown`,
+        /// `no_media_port`.
         result: &'static str,
     },
     /// A call gives way to one for help.

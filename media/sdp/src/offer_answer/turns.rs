@@ -48,6 +48,7 @@ impl Negotiation {
     pub(super) fn agree(&mut self, agreed: Agreed) {
         let is_fax = |agreed: &Agreed| agreed.ours.draft.media.fax.is_some();
         self.open = Open::Nothing;
+        self.left = None;
         match is_fax(&agreed) {
             true => {
                 let before = self.in_force.take().filter(|before| !is_fax(before));

@@ -526,3 +526,23 @@ fn no_key_is_shown_by_debug() {
     assert!(shown.contains("stream") && !shown.contains("ERER") && !shown.contains("QUFB"));
     assert!(!shown.contains("17, 17"), "{shown}");
 }
+
+/// TDR-LMO-003
+#[test]
+fn an_address_that_was_proposed_and_refused_is_described_no_more() {
+    let there: std::net::IpAddr = [192, 0, 2, 77].into();
+    let mut leg = leg(Ability::plain());
+    let media = leg.receive_offer(carrier("").as_bytes()).unwrap();
+    let (first, _) = leg.make_answer(&media).unwrap();
+    leg.propose(there, 30_000, 30_001);
+    assert_eq!(lines(&leg.make_offer(&media), "m=audio"), ["m=audio 30000 RTP/AVP 8 0 101"]);
+    leg.rollback();
+    assert_eq!(leg.make_offer(&media).len(), first.len(), "as before, but for its version");
+    leg.rollback();
+    // What was agreed is not rolled back with what is refused later.
+    leg.propose(there, 30_000, 30_001);
+    let offer = leg.make_offer(&media);
+    leg.receive_answer(carrier("").as_bytes()).unwrap();
+    leg.rollback();
+    assert_eq!(lines(&leg.make_offer(&media), "m="), lines(&offer, "m="));
+}

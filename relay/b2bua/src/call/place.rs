@@ -1,65 +1,131 @@
 //! Where a Teams user is, as Microsoft says in a call that is being made or is up: our address follows
 //! (TDR-LMO-003).
+//!
+//! The leg keeps its ports until both sides have agreed on others: who refuses, or is refused, is heard
+//! where it was.
 
 use super::renegotiate::Why;
-use super::{Call, Fate, Phase, setup};
+use super::{Ask, Call, Fate, Phase, setup};
 use crate::core::Core;
-use crate::io::{Event, PeerLeg};
+use crate::io::{Event, MediaPort, PeerLeg};
 use crate::lmo::Said;
-use crate::plan::MediaPlace;
+use crate::plan::{MediaPlace, Plan};
+use bytes::Bytes;
+use sdp::{Negotiation, Refusal, Stream};
 use sip_core::Headers;
 use std::sync::Arc;
 
+/// Where a message on a leg of this trunk says that the user is, if the address follows there.
+pub(super) fn said(plan: &Plan, trunk: usize, headers: &Headers) -> Option<MediaPlace> {
+    plan.trunks.get(trunk)?.inside?;
+    Said::of(headers)?.place()
+}
+
 impl Call {
-    /// A message of this leg may say where its user is.
+    /// A response on this leg may say where its user is.
     pub(super) fn note_place(&mut self, which: PeerLeg, headers: &Headers) {
-        let optimised = self.plan.trunks.get(self.trunk_of(which));
-        if optimised.is_none_or(|trunk| trunk.inside.is_none()) {
-            return;
-        }
-        if let Some(place) = Said::of(headers).and_then(|said| said.place()) {
+        if let Some(place) = said(&self.plan, self.trunk_of(which), headers) {
             self.media.moves = Some((which, place));
         }
     }
 
-    /// The address of the leg becomes that for where its user is, in what is described next.
-    pub(super) fn follow_place(&mut self, core: &mut Core, which: PeerLeg) -> bool {
-        let Some((_, place)) = self.media.moves.take_if(|(leg, _)| *leg == which) else {
-            return false;
-        };
+    /// Ports for a leg whose user is there; `None` if those it has are, or none is free.
+    pub(super) fn ports_there(
+        &self,
+        core: &mut Core,
+        which: PeerLeg,
+        place: MediaPlace,
+    ) -> Option<MediaPort> {
         let plan = Arc::clone(&self.plan);
-        let (trunk, ports) = (self.trunk_of(which), self.media.ports);
-        let Some(port) = ports.map(|ports| ports.of(which)) else { return false };
-        if setup::is_at(&plan, trunk, place, port) {
-            return false;
+        let trunk = self.trunk_of(which);
+        if setup::is_at(&plan, trunk, place, self.media.ports?.of(which)) {
+            return None;
         }
-        let Some(to) = core.take_ports_at(&plan, trunk, place) else {
-            core.emit(Event::LocalMedia { tenant: self.tenant.clone(), result: "no_media_port" });
-            return false;
-        };
+        let to = core.take_ports_at(&plan, trunk, place);
+        if to.is_none() {
+            self.note_move(core, "no_media_port");
+        }
+        to
+    }
+
+    /// Both sides have agreed on these ports.
+    pub(super) fn has_moved(
+        &mut self,
+        core: &mut Core,
+        which: PeerLeg,
+        (place, to): (MediaPlace, MediaPort),
+    ) {
         self.move_media(core, which, to);
         let result = match place {
             MediaPlace::Inside => "moved_inside",
             MediaPlace::Outside => "moved_outside",
         };
+        self.note_move(core, result);
+    }
+
+    /// They have not: the leg stays where it is.
+    pub(super) fn stays(&self, core: &mut Core, unused: MediaPort) {
+        core.release_ports(unused);
+        self.note_move(core, "move_refused");
+    }
+
+    fn note_move(&self, core: &mut Core, result: &'static str) {
         core.emit(Event::LocalMedia { tenant: self.tenant.clone(), result });
-        if let Some(leg) = self.leg(which) {
-            leg.negotiation.relocate(to.advertise, to.rtp, to.rtp + 1);
+    }
+
+    /// Makes our answer to the open offer in `ask`. It names the address for where the user is by now; if
+    /// it cannot, a re-INVITE of ours will once that may be sent.
+    pub(super) fn answer_from_there(
+        &mut self,
+        core: &mut Core,
+        ask: &Ask,
+        answer: impl FnOnce(&mut Negotiation) -> Result<(Bytes, Stream), Refusal>,
+    ) -> Result<Bytes, Refusal> {
+        let which = ask.leg;
+        let owed = self.media.moves.filter(|(leg, _)| *leg == which).map(|(_, place)| place);
+        let place = said(&self.plan, self.trunk_of(which), &ask.request.headers).or(owed);
+        let free = !self.is_being_transferred() && !self.is_renegotiating_on(which);
+        let leg = self.leg(which).ok_or(Refusal::OutOfTurn)?;
+        let at_once = free && leg.negotiation.may_answer_elsewhere();
+        let there = place.filter(|_| at_once);
+        let to = there.and_then(|place| Some((place, self.ports_there(core, which, place)?)));
+        let leg = self.leg(which).ok_or(Refusal::OutOfTurn)?;
+        if let Some((_, to)) = to {
+            leg.negotiation.propose(to.advertise, to.rtp, to.rtp + 1);
         }
-        true
+        match (answer(&mut leg.negotiation), to) {
+            (Ok((body, _)), to) => {
+                if let Some(place) = place {
+                    self.media.moves = (!at_once).then_some((which, place));
+                }
+                if let Some(to) = to {
+                    self.has_moved(core, which, to);
+                }
+                Ok(body)
+            }
+            (Err(refusal), Some((_, to))) => {
+                // Before the refusal goes out, all that was proposed is rolled back.
+                self.stays(core, to);
+                Err(refusal)
+            }
+            (Err(refusal), None) => Err(refusal),
+        }
     }
 
     /// The user is elsewhere than we thought when we called: a re-INVITE tells our other address, as
     /// soon as one may be sent.
     pub(super) fn follow_user(&mut self, core: &mut Core) -> Fate {
-        let Some((which, _)) = self.media.moves else { return Fate::Lives };
-        if !matches!(self.phase, Phase::Up(_)) || self.is_busy(which) {
+        let Some((which, place)) = self.media.moves else { return Fate::Lives };
+        let up = matches!(self.phase, Phase::Up(_));
+        if !up || self.is_busy(which) || self.is_being_transferred() {
             return Fate::Lives;
         }
-        if !self.follow_place(core, which) {
-            return Fate::Lives;
-        }
+        self.media.moves = None;
         let last = self.leg(which).and_then(|leg| leg.negotiation.last_local_media().cloned());
-        last.map_or(Fate::Lives, |out| self.renegotiate(core, which, Why::Moved, out))
+        let Some(out) = last else { return Fate::Lives };
+        match self.ports_there(core, which, place) {
+            Some(to) => self.renegotiate(core, which, Why::Moved(place, to), out),
+            None => Fate::Lives,
+        }
     }
 }

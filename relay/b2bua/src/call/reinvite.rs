@@ -13,7 +13,7 @@ use crate::leg::{self, SDP, Unacknowledged};
 use crate::plan::{HoldDialect, HoldPolicy};
 use crate::record::Fax;
 use bytes::Bytes;
-use sdp::{Direction, Media, Refusal};
+use sdp::{Direction, Media, Negotiation, Refusal};
 use sip_core::transaction::ServerId;
 use sip_core::{Method, Name, Request};
 use std::sync::Arc;
@@ -48,13 +48,9 @@ impl Call {
                 return self.refuse(core, &ask, &refusal);
             }
         };
-        self.note_place(which, &ask.request.headers);
-        // Its answer names the address already.
-        self.follow_place(core, which);
-        let Some(leg) = self.leg(which) else { return Fate::Lives };
         if leg.negotiation.is_refresh() {
-            let answer = leg.negotiation.answer_refresh();
-            return self.accept(core, &ask, answer.map(|(body, _)| body));
+            let answer = self.answer_from_there(core, &ask, Negotiation::answer_refresh);
+            return self.accept(core, &ask, answer);
         }
         self.rekey_gives_way();
         if let Err(refusal) = self.turning(which, &offer) {
@@ -291,11 +287,10 @@ impl Call {
             ptime_ms: stream.ptime_ms,
             fax,
         });
-        let answer = agreed.ok_or(Refusal::OutOfTurn).and_then(|agreed| {
-            let leg = self.leg(ask.leg).ok_or(Refusal::OutOfTurn)?;
-            leg.negotiation.answer_like(&agreed)
-        });
-        self.accept(core, ask, answer.map(|(body, _)| body))
+        let answer = agreed
+            .ok_or(Refusal::OutOfTurn)
+            .and_then(|agreed| self.answer_from_there(core, ask, |leg| leg.answer_like(&agreed)));
+        self.accept(core, ask, answer)
     }
 
     /// Answers leg `which` with `body` and connects what was agreed, or refuses and rolls back.

@@ -5,10 +5,12 @@ use super::{Ask, Call, Fate, Phase, Up};
 use crate::cause;
 use crate::core::{Core, Owner};
 use crate::credentials::{Signed, show_again};
-use crate::io::{Hop, PeerLeg};
+use crate::io::{Hop, MediaPort, PeerLeg};
 use crate::leg::{self, SDP};
+use crate::plan::MediaPlace;
 use crate::record::Fax;
 use crate::timers::Timer;
+use sdp::ice::Credentials;
 use sdp::{Media, Refusal};
 use sip_core::transaction::{ClientId, GIVE_UP, ServerId};
 use sip_core::{Method, Name, Request, Response};
@@ -47,8 +49,8 @@ pub(super) enum Why {
     Refresh,
     /// Nobody: it tells a new key of ours.
     Rekey,
-    /// Nobody: it tells another address of ours.
-    Moved,
+    /// Nobody: it tells another address of ours, which the leg has once that is agreed.
+    Moved(MediaPlace, MediaPort),
 }
 
 /// A re-INVITE of theirs that has not been answered yet.
@@ -88,7 +90,7 @@ impl Renegotiation {
     fn asker(self) -> Option<Asker> {
         match self.why {
             Why::Asked(asker) => Some(*asker),
-            Why::Told | Why::Lapsed | Why::Refresh | Why::Rekey | Why::Moved => None,
+            Why::Told | Why::Lapsed | Why::Refresh | Why::Rekey | Why::Moved(..) => None,
         }
     }
 }
@@ -145,9 +147,18 @@ impl Call {
             return match why {
                 Why::Asked(asker) => self.refuse(core, &asker.ask, &Refusal::OutOfTurn),
                 Why::Refresh => self.refresh_refused(core, on, 503),
-                Why::Told | Why::Lapsed | Why::Rekey | Why::Moved => Fate::Lives,
+                Why::Moved(_, to) => {
+                    self.stays(core, to);
+                    Fate::Lives
+                }
+                Why::Told | Why::Lapsed | Why::Rekey => Fate::Lives,
             };
         };
+        if let Why::Moved(_, to) = why {
+            leg.negotiation.propose(to.advertise, to.rtp, to.rtp + 1);
+            // Whom ICE has led to the old one checks again (RFC 8839, 4.4.1.1.1).
+            leg.negotiation.restart_ice(Credentials::generate(&mut core.rng));
+        }
         let mut invite = leg.request(core, Method::Invite);
         leg.session.timer.offer(&mut invite.headers);
         invite.set_body(SDP, leg.negotiation.make_offer(&out));
@@ -236,7 +247,7 @@ impl Call {
             leg.negotiation.rollback();
         }
         self.session_accepted(core, on, response);
-        let told = !matches!(pending.why, Why::Refresh | Why::Rekey | Why::Moved);
+        let told = !matches!(pending.why, Why::Refresh | Why::Rekey | Why::Moved(..));
         if let Phase::Up(up) = &mut self.phase
             && told
         {
@@ -244,6 +255,11 @@ impl Call {
                 PeerLeg::A => up.asked.1 = offered,
                 PeerLeg::B => up.asked.0 = offered,
             }
+        }
+        match pending.why {
+            Why::Moved(place, to) if answer.is_ok() => self.has_moved(core, on, (place, to)),
+            Why::Moved(_, to) => self.stays(core, to),
+            _ => {}
         }
         let lapsed = matches!(pending.why, Why::Lapsed);
         let Some(Asker { ask, offer }) = pending.asker() else {
@@ -256,8 +272,7 @@ impl Call {
             if offered != offer.direction {
                 answer.direction = offer.direction.reversed();
             }
-            let leg = self.leg(on.other()).ok_or(Refusal::OutOfTurn)?;
-            leg.negotiation.answer_like(&answer).map(|(body, _)| body)
+            self.answer_from_there(core, &ask, |leg| leg.answer_like(&answer))
         });
         let refused = body.is_err();
         self.accept(core, &ask, body);
@@ -393,6 +408,9 @@ impl Call {
                 leg.negotiation.rollback();
             }
         }
+        if let Why::Moved(_, to) = pending.why {
+            self.stays(core, to);
+        }
         if matches!(pending.why, Why::Refresh) {
             return match self.refresh_refused(core, pending.on, status) {
                 Fate::Lives => self.settled(core),
@@ -452,8 +470,10 @@ impl Call {
     pub(super) fn drop_renegotiation(&mut self, core: &mut Core) {
         let Phase::Up(up) = &mut self.phase else { return };
         let Some(Renegotiation { why, stage, .. }) = up.ours.take() else { return };
-        if let Why::Asked(asker) = why {
-            self.answer_asker(core, Some(*asker), 487);
+        match why {
+            Why::Asked(asker) => self.answer_asker(core, Some(*asker), 487),
+            Why::Moved(_, to) => core.release_ports(to),
+            Why::Told | Why::Lapsed | Why::Refresh | Why::Rekey => {}
         }
         if let Stage::Sent { client, parting } = stage {
             core.cancel(client, None);

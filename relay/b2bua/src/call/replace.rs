@@ -5,12 +5,13 @@
 //! and the other side hears of it only if its codec or direction must change (TDR-XFR-031).
 
 use super::incoming::reject_of;
-use super::{Call, Fate, Phase, setup};
+use super::{Call, Fate, Phase, place, setup};
 use crate::core::{Core, DialogKey};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, MediaPort, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
 use crate::party::Caller;
+use crate::plan::MediaPlace;
 use crate::record;
 use crate::session::Session;
 use crate::timers::Timer;
@@ -84,9 +85,13 @@ impl Call {
     pub(crate) fn replace(&mut self, core: &mut Core, which: PeerLeg, newcomer: Newcomer) -> Fate {
         let plan = Arc::clone(&self.plan);
         let who = Caller::of(&newcomer.request.headers).user;
-        let (new, response) = match self.admit(core, which, &newcomer) {
+        let to = self.newcomers_ports(core, which, &newcomer.request);
+        let (new, response) = match self.admit(core, which, &newcomer, to.map(|(_, to)| to)) {
             Ok(admitted) => admitted,
             Err(refused) => {
+                if let Some((_, unused)) = to {
+                    core.release_ports(unused);
+                }
                 self.note_transfer(core, "replaces", which, who, &refused.status.to_string());
                 return self.turn_away(core, &newcomer, &refused);
             }
@@ -99,6 +104,9 @@ impl Call {
             core.dialogs.remove(&old.key());
             old.bye(core, &plan, None);
         }
+        if let Some(to) = to {
+            self.has_moved(core, which, to);
+        }
         let id = self.id;
         if let Some(leg) = self.leg(which) {
             leg.session.arm(core, id, which);
@@ -107,12 +115,24 @@ impl Call {
         self.carry_across(core, which)
     }
 
-    /// The leg that the newcomer becomes, and its 200.
+    /// Other ports for leg `which`, where the newcomer's user is not where the old one is (TDR-LMO-003).
+    fn newcomers_ports(
+        &self,
+        core: &mut Core,
+        which: PeerLeg,
+        invite: &Request,
+    ) -> Option<(MediaPlace, MediaPort)> {
+        let place = place::said(&self.plan, self.trunk_of(which), &invite.headers)?;
+        Some((place, self.ports_there(core, which, place)?))
+    }
+
+    /// The leg that the newcomer becomes, at the ports of the old one or at these, and its 200.
     fn admit(
         &mut self,
         core: &mut Core,
         which: PeerLeg,
         newcomer: &Newcomer,
+        to: Option<MediaPort>,
     ) -> Result<(Leg, Response), Refused> {
         let refused = |status, why: &str| Refused { status, why: why.to_owned(), min_se_s: None };
         let request = &newcomer.request;
@@ -129,8 +149,9 @@ impl Call {
             let why = small.to_string();
             return Err(Refused { status: 422, why, min_se_s: Some(small.min_s) });
         }
-        let mut negotiation =
-            self.fresh_negotiation(core, which, trunk).ok_or_else(|| refused(500, "no media"))?;
+        let there = to.map(|to| self.fresh(core, trunk, to));
+        let negotiation = there.or_else(|| self.fresh_negotiation(core, which, trunk));
+        let mut negotiation = negotiation.ok_or_else(|| refused(500, "no media"))?;
         let body = leg::sdp_of(&request.headers, request.body());
         negotiation.receive_offer(&body)?;
         let agreed = match which {
@@ -226,6 +247,8 @@ impl Call {
     pub(super) fn take_place(&mut self, core: &mut Core, which: PeerLeg, new: Leg) -> Option<Leg> {
         core.dialogs.insert(new.key(), (self.id, which));
         self.toll_is_over(core, which);
+        // Where the old one's user is, is nothing to it either.
+        self.media.moves.take_if(|(leg, _)| *leg == which);
         if self.is_renegotiating_on(which) {
             // A session refresh of the old leg: its outcome is nothing to the new one.
             self.drop_renegotiation(core);

@@ -334,6 +334,8 @@ impl Call {
         let mut negotiation = leg::negotiation(core, &plan, to, ports.b);
         self.tell_transcoding(candidate.trunk, &mut negotiation);
         self.pass_key(core, candidate.trunk, &mut negotiation);
+        // What the target before it has said is nothing to this one.
+        self.media.moves = None;
         let Phase::Setup(setup) = &mut self.phase else { return };
         let us = (identity, negotiation);
         let attempt = setup.invitation.send(

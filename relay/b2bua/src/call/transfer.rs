@@ -9,7 +9,7 @@ use super::destination::{Destination, Refused, direction_of};
 use super::numbers::Whose;
 use super::referral::{Referral, Referrer};
 use super::replace::Former;
-use super::{Ask, Call, Fate, Phase};
+use super::{Ask, Call, Fate, Phase, place};
 use crate::cause;
 use crate::core::{Core, DialogKey};
 use crate::credentials::Signed;
@@ -19,7 +19,7 @@ use crate::identity::Identity;
 use crate::io::{Event, Hop, MediaPort, PeerLeg};
 use crate::leg;
 use crate::party::{Called, Caller};
-use crate::plan::Ringback;
+use crate::plan::{MediaPlace, Ringback};
 use crate::timers::Timer;
 use sdp::{Carriage, Direction, Media, Order, Sound, Terms};
 use sip_core::transaction::ClientId;
@@ -73,6 +73,8 @@ struct Transfer {
     instead: Option<Carriage>,
     /// What the one who stays hears while the target rings, if that is ours to play.
     rings: Option<Sound>,
+    /// Where the target is, if its side has said so.
+    place: Option<MediaPlace>,
 }
 
 /// Ports that a leg moves to, or that it has moved from.
@@ -182,6 +184,7 @@ impl Call {
             elsewhere: None,
             instead: None,
             rings: None,
+            place: None,
         }));
         self.call_target(core, 503, "no_address")
     }
@@ -303,6 +306,7 @@ impl Call {
             let attempt = transfer.invitation.send(core, &plan, self.id, to, us, None);
             self.expect_checks(core, transfer.which, attempt.ice_offered());
             transfer.attempt = Some(attempt);
+            transfer.place = None;
             if !transfer.classes.is_empty() {
                 transfer.toll = self.begin_toll(core, std::mem::take(&mut transfer.classes));
             }
@@ -421,6 +425,7 @@ impl Call {
             attempt.forget(response);
             return Fate::Lives;
         }
+        transfer.place = place::said(&plan, trunk, &response.headers).or(transfer.place);
         let progress = match progress {
             Progress::Described(early) if !early.authorized.receives() => Progress::Ringing,
             progress => progress,
@@ -490,6 +495,7 @@ impl Call {
         if let Some(Elsewhere { other, .. }) = transfer.elsewhere.take() {
             core.release_ports(other);
         }
+        let place = place::said(&plan, new.trunk, &response.headers).or(transfer.place);
         self.count_moved(core, which, transfer.carried_by.take());
         if let Some(old) = self.take_place(core, which, new)
             && !transfer.left
@@ -499,6 +505,9 @@ impl Call {
             }
             self.await_farewell(core, old);
             self.tell_outcome(core, 200);
+        }
+        if let Some(place) = place {
+            self.media.moves = Some((which, place));
         }
         self.takes_toll(core, which, transfer.toll.take());
         self.toll_runs(core, which);
@@ -547,7 +556,10 @@ impl Call {
         if transfer.instead.is_some() || transfer.rings.is_some() {
             self.agreed(core);
         }
-        self.rekey_owed(core)
+        match self.rekey_owed(core) {
+            Fate::Lives => self.follow_user(core),
+            Fate::Done => Fate::Done,
+        }
     }
 
     /// The transferor hangs up before the outcome: the other one stays and waits for the target.

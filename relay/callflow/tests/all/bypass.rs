@@ -14,11 +14,11 @@ use sip_core::{Method, Name};
 use std::net::SocketAddr;
 
 /// Where two clients are, as NAT shows them.
-const CLIENT: &str = "198.51.100.77:50012";
+pub(crate) const CLIENT: &str = "198.51.100.77:50012";
 const MOBILE: &str = "203.0.113.99:50004";
 const PWD: &str = "0aV5bSx1uDkqPq9mZr2cT7yE";
 
-fn at(text: &str) -> SocketAddr {
+pub(crate) fn at(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
@@ -30,7 +30,7 @@ fn world() -> World {
 }
 
 /// A description of Teams under bypass, with candidates of all sorts (F-04).
-fn described(ufrag: &str, media: SocketAddr) -> String {
+pub(crate) fn described(ufrag: &str, media: SocketAddr) -> String {
     let ice = format!(
         "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{PWD}\r\n\
          a=candidate:1 1 UDP 2130706431 192.168.10.55 50012 typ host\r\n\
@@ -44,15 +44,15 @@ fn described(ufrag: &str, media: SocketAddr) -> String {
 
 /// What a description of ours says of ICE.
 #[derive(Clone, Debug, PartialEq)]
-struct Ours {
-    ufrag: String,
-    pwd: String,
-    media: SocketAddr,
+pub(crate) struct Ours {
+    pub(crate) ufrag: String,
+    pub(crate) pwd: String,
+    pub(crate) media: SocketAddr,
 }
 
 impl Ours {
     /// TDR-ICE-001: lite, and exactly one candidate, IPv4, where the m-line is.
-    fn of(sdp: &str) -> Self {
+    pub(crate) fn of(sdp: &str) -> Self {
         let value = |name: &str| {
             let line = sdp.lines().find(|line| line.starts_with(&format!("a={name}:")));
             let value = line.and_then(|line| line.split_once(':')).map(|(_, value)| value);
@@ -71,7 +71,13 @@ impl Ours {
     }
 
     /// A client that goes by `ufrag` checks us from here; whether it is told that this is right.
-    fn checked(&self, world: &mut World, from: &str, ufrag: &str, chooses: bool) -> bool {
+    pub(crate) fn checked(
+        &self,
+        world: &mut World,
+        from: &str,
+        ufrag: &str,
+        chooses: bool,
+    ) -> bool {
         let mut slot = PacketBuf::new();
         let check = Writer::new(&mut slot, Class::Request, [3; 12])
             .username(self.ufrag.as_bytes(), ufrag.as_bytes())

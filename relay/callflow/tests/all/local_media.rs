@@ -1,12 +1,15 @@
 //! Local Media Optimization: the address for media follows where the Teams user is, and an SBC behind us
 //! is reached and speaks by its own name.
 
+use crate::bypass::{CLIENT, Ours, at, described};
+use crate::replaces::{dialog, takes_the_place};
+use crate::transfer::{CLARA, is_accepted, is_told};
 use b2bua::Plan;
 use b2bua::io::Event;
 use b2bua::plan::{Model, Sbc, TrunkKind};
 use callflow::plan::{ANNA, BT, COLT, CONTOSO, INSIDE, PSTN, TEAMS};
 use callflow::script::{body, connect, hang_up, line, uri_of, usual_sdp};
-use callflow::{Party, Who, World, ms, secs};
+use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Headers, Message, Method, Name, Request};
 
 /// An SBC behind us, on trunk colt.
@@ -157,6 +160,209 @@ fn a_user_who_leaves_the_building_during_the_call_is_told_the_address_outside() 
     assert_eq!(results(&world), ["inside", "moved_outside"]);
     assert_eq!(world.core().media_ports_in_use(), 4, "the ports inside are given back");
     hang_up(&mut world, &mut anna, &pstn);
+}
+
+/// Our ports on leg A, and on leg B.
+fn ports(world: &World) -> (u16, u16) {
+    let calls = world.core().calls(world.now());
+    calls.first().and_then(|call| call.ports).expect("a call with media")
+}
+
+/// What Teams answers the second time.
+fn described_again() -> String {
+    usual_sdp(Who::Sip).replacen(" 0 IN", " 1 IN", 1)
+}
+
+/// A user who answers and says to be outside, and the re-INVITE that tells the address there.
+fn answers_outside(world: &mut World, sdp: String) -> (Party, Party, Request) {
+    let mut caller = Party::from_carrier(world, Who::Bt, ANNA);
+    let anna = Party::called(world, Who::Sip);
+    anna.answer(world, &anna.invite.clone(), 200, |response| {
+        says(&mut response.headers, "external", &format!("{CONTOSO}, {VN}"));
+        response.set_body("application/sdp", sdp);
+    });
+    let answer = caller.hears(world, "200 INVITE");
+    caller.acknowledges(world, &answer);
+    anna.gets(world, "ACK");
+    let again = anna.gets(world, "INVITE");
+    (caller, anna, again)
+}
+
+/// TDR-LMO-003, TDR-ICE-010: with media bypass nobody checks an address under credentials that have led
+/// elsewhere (RFC 8839, 4.4.1.1.1).
+#[test]
+fn a_client_that_turns_out_to_be_outside_checks_the_other_address() {
+    let mut world = World::with(1, |plan| {
+        optimised(plan);
+        plan.trunks[TEAMS].ice = sdp::IcePolicy::Bypass;
+        plan.trunks[TEAMS].terms.ice_timeout = Some(secs(30));
+    });
+    let relay = at("52.112.143.212:52884");
+    let (mut caller, anna, again) = answers_outside(&mut world, described("Xk3d", relay));
+    let (inside, outside) = (Ours::of(&body(&anna.invite)), Ours::of(&body(&again)));
+    assert_ne!(inside.media, outside.media);
+    assert!(inside.ufrag != outside.ufrag && inside.pwd != outside.pwd, "{outside:?}");
+    let sdp = described("Zq7w", relay).replacen(" 0 IN", " 1 IN", 1);
+    anna.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", sdp));
+    anna.gets(&mut world, "ACK");
+    assert!(outside.checked(&mut world, CLIENT, "Zq7w", true));
+    let mut packet = vec![0x80, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
+    packet.extend([0xd5; 160]);
+    world.packets(at(CLIENT));
+    let to = World::our_media(ports(&world).0);
+    world.send_packet(Who::Bt.media(), to, packet);
+    world.run_for(ms(100));
+    let heard = world.packets(at(CLIENT));
+    assert!(heard.iter().any(|(from, _)| *from == outside.media), "{heard:?}");
+    // ICE that goes on cannot be led elsewhere by an answer: the old address is answered, and a
+    // re-INVITE follows.
+    let mut anna = anna;
+    let mut back = anna.request(&mut world, Method::Invite);
+    back.set_body("application/sdp", described("Zq7w", relay).replacen(" 0 IN", " 2 IN", 1));
+    says(&mut back.headers, "internal", &format!("{CONTOSO}, {VN}"));
+    world.send(Who::Sip, back);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    assert_eq!(Ours::of(&body(&answer)), outside);
+    anna.acknowledges(&mut world, &answer);
+    let follows = anna.gets(&mut world, "INVITE");
+    let there = Ours::of(&body(&follows));
+    assert!(is_inside(&body(&follows)) && there.ufrag != outside.ufrag);
+    let sdp = described("Yy1y", relay).replacen(" 0 IN", " 3 IN", 1);
+    anna.answer(&mut world, &follows, 200, |it| it.set_body("application/sdp", sdp));
+    anna.gets(&mut world, "ACK");
+    assert_eq!(results(&world), ["moved_outside", "moved_inside"]);
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+/// TDR-LMO-003: who refuses to be told the other address is heard at the one it knows.
+#[test]
+fn a_user_who_refuses_the_other_address_keeps_the_first() {
+    for statuses in [&[488][..], &[500], &[491, 491, 491, 491]] {
+        let mut world = world();
+        let (mut caller, mut anna, mut again) = answers_outside(&mut world, usual_sdp(Who::Sip));
+        let before = ports(&world);
+        for (count, status) in statuses.iter().enumerate() {
+            assert!(!is_inside(&body(&again)));
+            assert_eq!(ports(&world), before, "until it is agreed");
+            anna.answer(&mut world, &again, *status, |_| {});
+            anna.gets(&mut world, "ACK");
+            if count + 1 < statuses.len() {
+                again = anna.gets(&mut world, "INVITE");
+            }
+        }
+        world.run_for(ms(50));
+        assert_eq!(ports(&world), before);
+        assert_eq!(results(&world), ["move_refused"], "{statuses:?}");
+        assert_eq!(world.core().media_ports_in_use(), 4);
+        // What it is told next is where it is heard.
+        anna.asks(&mut world, Method::Invite, Some(described_again()));
+        let answer = anna.hears(&mut world, "200 INVITE");
+        assert_eq!(line(&body(&answer), "m=audio"), line(&body(&anna.invite), "m=audio"));
+        anna.acknowledges(&mut world, &answer);
+        hang_up(&mut world, &mut caller, &anna);
+    }
+}
+
+/// TDR-LMO-003: after a glare the other address is told again, and taken.
+#[test]
+fn the_other_address_is_told_again_after_a_glare() {
+    let mut world = world();
+    let (mut caller, anna, again) = answers_outside(&mut world, usual_sdp(Who::Sip));
+    anna.answer(&mut world, &again, 491, |_| {});
+    anna.gets(&mut world, "ACK");
+    let once_more = anna.gets(&mut world, "INVITE");
+    assert_eq!(line(&body(&once_more), "m=audio"), line(&body(&again), "m=audio"));
+    let sdp = described_again();
+    anna.answer(&mut world, &once_more, 200, |it| it.set_body("application/sdp", sdp));
+    anna.gets(&mut world, "ACK");
+    assert_eq!(results(&world), ["moved_outside"]);
+    assert!(!(30_000..=30_999).contains(&ports(&world).1));
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+/// TDR-LMO-003, TDR-DLG-017: a hold from outside that the carrier refuses moves nothing, and as long as it
+/// has not answered Teams is heard where it was.
+#[test]
+fn a_hold_from_outside_that_is_refused_moves_nothing() {
+    let mut world = world();
+    let mut anna = calls(&mut world, VN, |it| says(&mut it.headers, "internal", VN));
+    let pstn = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut anna, &pstn);
+    let before = ports(&world);
+    for (version, status) in [(1, 488), (2, 500), (3, 200)] {
+        let held = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
+        let mut hold = anna.request(&mut world, Method::Invite);
+        hold.set_body("application/sdp", held.replacen(" 1 IN", &format!(" {version} IN"), 1));
+        says(&mut hold.headers, "external", &format!("{CONTOSO}, {VN}"));
+        world.send(Who::Sip, hold.clone());
+        let told = pstn.gets(&mut world, "INVITE");
+        world.run_for(ms(500));
+        assert_eq!(ports(&world), before, "the carrier has not answered");
+        pstn.answer(&mut world, &told, status, |response| {
+            if status == 200 {
+                let held = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
+                response.set_body("application/sdp", held);
+            }
+        });
+        pstn.gets(&mut world, "ACK");
+        let answer = anna.hears(&mut world, &format!("{status} INVITE"));
+        match status {
+            200 => {
+                assert!(!is_inside(&body(&answer)));
+                anna.acknowledges(&mut world, &answer);
+            }
+            _ => anna.acknowledges_failure_of(&mut world, &hold, &answer),
+        }
+        world.run_for(ms(50));
+        assert_eq!(ports(&world) == before, status != 200);
+        assert_eq!(world.core().media_ports_in_use(), 4);
+    }
+    assert_eq!(results(&world), ["inside", "moved_outside"]);
+    hang_up(&mut world, &mut anna, &pstn);
+}
+
+/// TDR-LMO-003, TDR-XFR-013: the target of a transfer is where it says, whatever the transferor was.
+#[test]
+fn the_target_of_a_transfer_who_is_outside_is_told_the_address_there() {
+    let mut world = world();
+    let mut caller = Party::from_carrier(&mut world, Who::Bt, ANNA);
+    let mut anna = Party::called(&mut world, Who::Sip);
+    connect(&mut world, &mut caller, &anna);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    assert!(is_inside(&body(&clara.invite)));
+    clara.answer(&mut world, &clara.invite.clone(), 200, |response| {
+        says(&mut response.headers, "external", &format!("{CONTOSO}, {VN}"));
+        response.set_body("application/sdp", usual_sdp(Who::Sip));
+    });
+    clara.gets(&mut world, "ACK");
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    let again = clara.gets(&mut world, "INVITE");
+    assert!(!is_inside(&body(&again)));
+    let sdp = described_again();
+    clara.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", sdp));
+    clara.gets(&mut world, "ACK");
+    anna.hangs_up(&mut world);
+    assert_eq!(results(&world), ["moved_outside"]);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+/// TDR-LMO-003, TDR-XFR-030: so is who takes a place by INVITE with Replaces.
+#[test]
+fn a_newcomer_from_outside_is_answered_with_the_address_there() {
+    let mut world = world();
+    let mut caller = Party::from_carrier(&mut world, Who::Bt, ANNA);
+    let queue = Party::called(&mut world, Who::Sip);
+    connect(&mut world, &mut caller, &queue);
+    let named = dialog(&queue);
+    let mut agent = calls(&mut world, CONTOSO, |invite| {
+        invite.headers.push(Name::Replaces, named);
+        says(&mut invite.headers, "external", &format!("{CONTOSO}, {VN}"));
+    });
+    let answer = takes_the_place(&mut world, &mut agent, &queue);
+    assert!(!is_inside(&body(&answer)));
+    assert_eq!(results(&world), ["moved_outside"]);
+    assert_eq!(world.core().media_ports_in_use(), 4);
+    hang_up(&mut world, &mut caller, &agent);
 }
 
 /// TDR-LMO-004, TDR-OUT-007: the SBC behind us calls Teams under its own name, and we stand in

@@ -6,7 +6,7 @@ use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Method, Name, Request, Response};
 
 /// The dialog of `of`, as the one at its far end names it to us (fixture F-17).
-fn dialog(of: &Party) -> String {
+pub(crate) fn dialog(of: &Party) -> String {
     format!("{};from-tag={};to-tag={}", of.call_id, of.tag, their_tag(of))
 }
 
@@ -26,7 +26,7 @@ fn replaces(world: &mut World, fqdn: &str, replaces: &str) -> Party {
 }
 
 /// The newcomer is in and the old leg is told so.
-fn takes_the_place(world: &mut World, new: &mut Party, old: &Party) -> Response {
+pub(crate) fn takes_the_place(world: &mut World, new: &mut Party, old: &Party) -> Response {
     let answer = new.hears(world, "200 INVITE");
     new.acknowledges(world, &answer);
     old.is_hung_up(world);
