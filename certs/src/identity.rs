@@ -320,6 +320,11 @@ pub(crate) fn without_sequence(der: &[u8]) -> &[u8] {
     der.get(head..).unwrap_or_default()
 }
 
+/// The alternative names of a certificate, as [`Identity::names`] has them; none, if it cannot be read.
+pub fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    parse(certificate).map(|leaf| names(&leaf)).unwrap_or_default()
+}
+
 fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = leaf.subject_alternative_name() else { return Vec::new() };
     extension.value.general_names.iter().filter_map(name).collect()

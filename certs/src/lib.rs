@@ -23,7 +23,7 @@ pub use config::{
     server_name, service_config,
 };
 pub use identities::{ClientIdentity, Identities, ServerIdentity};
-pub use identity::{Identity, KeyKind};
+pub use identity::{Identity, KeyKind, names_of};
 pub use peer::{PeerVerifier, Stranger, Strangers, Trust};
 pub use pem::{FileError, FileProblem};
 pub use refusal::PeerRefusal;

@@ -283,10 +283,11 @@ fn identity(
 ) {
     let contact = headers.contact();
     let route = headers.list(Name::RecordRoute).next().and_then(|r| NameAddr::parse(r).ok());
-    if contact.is_none() {
+    if contact.is_none() && route.is_none() {
         let text = "Record-Route and Contact headers are missing";
         return faults.push(Fault::refused("TDR-OPT-003", 400, 0, text));
     }
+    expect(contact.is_some(), "TDR-OPT-003", "no Contact", faults);
     for address in contact.iter().chain(&route) {
         let host = host_of(address);
         if is_address(&host) {
@@ -307,7 +308,7 @@ fn identity(
         contact_form(teams, &contact, faults);
     }
     let via = String::from_utf8_lossy(headers.top_via().host).into_owned();
-    expect(!is_address(&via), "TDR-OUT-006", "an address in Via", faults);
+    expect(!is_private(&via), "TDR-OUT-006", "a private address in Via", faults);
 }
 
 /// Whether a certificate with these names is one of `host`; a wildcard stands for one label
@@ -419,6 +420,21 @@ pub(crate) fn expect(right: bool, rule: &'static str, what: &str, faults: &mut V
 
 fn is_address(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
+}
+
+/// An address that means something only behind a NAT; Microsoft bears a public one.
+fn is_private(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => {
+            // RFC 6598.
+            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            v4.is_private() || v4.is_link_local() || v4.is_loopback() || shared
+        }
+        Ok(IpAddr::V6(v6)) => {
+            v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback()
+        }
+        Err(_) => false,
+    }
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -29,8 +29,8 @@ struct How {
     /// Print one JSON object per call, violation and OPTIONS
     #[arg(long)]
     json: bool,
-    /// End after so long, such as 30s or 5m: exits 1 if a rule was broken. Without it, stay up until
-    /// Ctrl-C
+    /// End after so long, such as 30s or 5m: exits 1 if a rule was broken, or something
+    /// could not be done. Without it, stay up until Ctrl-C
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     lasts: Option<Duration>,
 }

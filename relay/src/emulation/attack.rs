@@ -4,8 +4,12 @@
 use super::setup::Attack;
 use certs::lab::Authority;
 use certs::{ClientIdentity, Identities, Identity, Roots};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +30,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Whether it got nothing that a stranger may not get: who could not even connect did not.
+    /// Whether it was tried, and got nothing that a stranger may not get.
     pub(super) fn held(&self) -> bool {
         self.got.as_ref().is_ok_and(|got| got.octets == 0 && !got.left_open)
     }
@@ -39,6 +43,8 @@ pub(crate) struct Got {
     pub(crate) octets: usize,
     /// What TLS said as it ended.
     pub(crate) alert: Option<String>,
+    /// It has its address: what fails from here on is the far side's doing.
+    pub(crate) bound: bool,
     /// The connection was there.
     pub(crate) connected: bool,
     /// The connection was neither refused nor closed.
@@ -81,9 +87,13 @@ async fn attempt(who: &'static str, attack: &Attack, from: IpAddr, shows: Shows<
     let trying = try_it(from, dialled, shows, invite.as_bytes(), &mut got);
     let got = match tokio::time::timeout(PATIENCE, trying).await {
         // A firewall that drops what it does not know is as good.
-        Ok(Err(_)) | Err(_) if !got.connected && attack.outside == Some(from) => Ok(got),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(_)) | Err(_) if got.bound && !got.connected && attack.outside == Some(from) => {
+            Ok(got)
+        }
+        Ok(Err(error)) if got.bound => Err(format!("{} was not reached: {error}", attack.sbc)),
+        Ok(Err(error)) => Err(format!("cannot call from {from}: {error}")),
         Ok(Ok(())) => Ok(got),
+        Err(_) if !got.connected => Err(format!("{} was not reached in time", attack.sbc)),
         Err(_) => Ok(Got { left_open: got.connected, ..got }),
     };
     Attempt { who, got }
@@ -92,9 +102,11 @@ async fn attempt(who: &'static str, attack: &Attack, from: IpAddr, shows: Shows<
 /// Microsoft's names under a root that nobody has.
 fn forged() -> Result<Identities, certs::lab::LabError> {
     let leaf = Authority::new("Forger")?.leaf(&["sip.pstnhub.microsoft.com"])?;
-    let folder = std::env::temp_dir().join(format!("tollgate-emulate-{}", std::process::id()));
+    // Nobody else's, and not one that somebody has put there for us.
+    let number = ChaCha20Rng::from_os_rng().next_u64();
+    let folder = std::env::temp_dir().join(format!("tollgate-emulate-{number:016x}"));
     let failed = |error| certs::lab::LabError::Write { path: folder.clone(), error };
-    std::fs::create_dir_all(&folder).map_err(failed)?;
+    DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
     let written = leaf.write(&folder, "forged");
     let loaded = written.map(|(chain, key)| load(&chain, &key));
     let _ = std::fs::remove_dir_all(&folder);
@@ -126,6 +138,7 @@ pub(crate) async fn try_it(
     let name = certs::server_name(Some(fqdn), sbc.ip()).map_err(io::Error::other)?;
     let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.bind(SocketAddr::new(from, 0))?;
+    got.bound = true;
     let stream = socket.connect(sbc).await?;
     got.connected = true;
     let mut stream = match TlsConnector::from(config).connect(name, stream).await {

@@ -22,6 +22,7 @@ mod watch;
 use crate::config::Problem;
 pub(crate) use round::{Round, run};
 pub(crate) use setup::Side;
+use std::path::PathBuf;
 
 /// Why nothing can be emulated.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,12 @@ pub(crate) enum Failure {
     /// No certificates.
     #[error(transparent)]
     Certificate(#[from] certs::FileError),
+    /// A laboratory that is not whole, or the other side's.
+    #[error("{} is there, but not {}: nothing is written over", root.display(), missing.display())]
+    Foreign { root: PathBuf, missing: PathBuf },
+    /// A laboratory from before the file named this.
+    #[error("{} is not for {name}", file.display())]
+    Names { file: PathBuf, name: String },
 }
 
 impl Failure {
@@ -59,6 +66,9 @@ impl Failure {
             }
             Self::Lab(_) | Self::Certificate(_) => {
                 "may this user read and write there? `lab` names another folder"
+            }
+            Self::Foreign { .. } | Self::Names { .. } => {
+                "name another folder with `lab`, or remove this one: its certificates are made anew then"
             }
         }
     }

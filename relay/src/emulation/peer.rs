@@ -299,6 +299,7 @@ impl Wire {
                     b2bua::plan::Transport::Tls => emulate::Transport::Tls,
                 };
                 self.answered((local, flow.remote), flow.id, &message);
+                self.show(agent, flow.id, &message);
                 let hop = Hop {
                     transport,
                     local,
@@ -314,6 +315,15 @@ impl Wire {
             }
         };
         agent.handle_input(now(), input);
+    }
+
+    /// Tells what certificate a request came under: its Contact is judged by it (TDR-CON-005).
+    fn show(&self, agent: &mut Agent, flow: FlowId, message: &Message) {
+        if let Message::Request(_) = message
+            && let Some(names) = self.transports.peer_names(flow)
+        {
+            agent.handle_input(now(), Input::Shown { flow: flow.0, names });
+        }
     }
 
     /// Closes a connection of ours soon after the last answer that was awaited on it: what is on its way

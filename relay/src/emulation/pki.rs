@@ -31,7 +31,7 @@ pub(super) fn load(name: &str, chain: &Path, key: &Path) -> Result<Identities, F
 }
 
 /// Makes what is not there; what is there stays, so that the border controller need not be told
-/// another root each time.
+/// another root each time, and nobody's certificates are written over.
 pub(super) fn prepare(
     lab: &Path,
     side: Side,
@@ -41,11 +41,12 @@ pub(super) fn prepare(
     let file = |name: &str, end: &str| lab.join(format!("{name}.{end}"));
     let names = [side.name(), SBC, "stranger"];
     let root = file("root", "pem");
-    let whole = root.exists()
-        && names.iter().all(|name| file(name, "pem").exists() && file(name, "key").exists());
-    let told = match whole {
-        true => format!("certificates are those in {}", lab.display()),
-        false => {
+    let files = names.iter().flat_map(|name| [file(name, "pem"), file(name, "key")]);
+    let missing = files.into_iter().find(|file| !file.exists());
+    let told = match (root.exists(), missing) {
+        (true, None) => format!("certificates are those in {}", lab.display()),
+        (true, Some(missing)) => return Err(Failure::Foreign { root, missing }),
+        (false, _) => {
             make(lab, side, ours, theirs)?;
             format!(
                 "certificates were made in {}: the border controller's are {SBC}.pem and {SBC}.key, \
@@ -55,12 +56,16 @@ pub(super) fn prepare(
         }
     };
     let identity = |name: &str| load(name, &file(name, "pem"), &file(name, "key"));
-    Ok(Prepared {
-        identities: identity(side.name())?,
-        stranger: identity("stranger")?,
-        root,
-        told: vec![told],
-    })
+    let identities = identity(side.name())?;
+    let whole = [(side.name(), ours, identities.clone()), (SBC, theirs, identity(SBC)?)];
+    for (name, wanted, identities) in whole {
+        let covers = |fqdn: &str| identities.named(name).is_some_and(|it| it.covers(fqdn));
+        if let Some(lacks) = wanted.iter().find(|fqdn| !covers(fqdn)) {
+            let (file, name) = (file(name, "pem"), (*lacks).to_owned());
+            return Err(Failure::Names { file, name });
+        }
+    }
+    Ok(Prepared { identities, stranger: identity("stranger")?, root, told: vec![told] })
 }
 
 fn make(lab: &Path, side: Side, ours: &[&str], theirs: &[&str]) -> Result<(), LabError> {

@@ -58,41 +58,62 @@ impl Report {
             let held = attempt.held();
             let got = match &attempt.got {
                 Ok(got) => {
-                    let none = if got.left_open { "left open" } else { "closed without an alert" };
+                    let none = match (got.connected, got.left_open) {
+                        (false, _) => "no connection",
+                        (true, true) => "left open",
+                        (true, false) => "closed without an alert",
+                    };
                     let alert = got.alert.as_deref().unwrap_or(none);
                     format!("{} octets of SIP, TLS: {alert}", got.octets)
                 }
                 Err(why) => why.clone(),
             };
+            let what = match (&attempt.got, held) {
+                (Err(_), _) => "has not tried",
+                (Ok(_), true) => "got nothing",
+                (Ok(_), false) => "got TOO MUCH",
+            };
             match self.json {
                 true => print_json(
                     &json!({"kind": "attack", "who": attempt.who, "held": held, "got": got}),
                 ),
-                false => print(&format!(
-                    "{} got {}: {got}\n",
-                    attempt.who,
-                    if held { "nothing" } else { "TOO MUCH" }
-                )),
+                false => print(&format!("{} {what}: {got}\n", attempt.who)),
             }
         }
     }
 
     pub(super) fn end(&self, totals: Totals) {
-        let Totals { calls, answered, broken } = totals;
+        let Totals { calls, answered, broken, undone } = totals;
         if self.json {
-            let kind = "summary";
-            return print_json(
-                &json!({"kind": kind, "calls": calls, "answered": answered, "violations": broken}),
-            );
+            return print_json(&json!({
+                "kind": "summary",
+                "calls": calls,
+                "answered": answered,
+                "violations": broken,
+                "undone": undone,
+            }));
         }
         let mut text = String::new();
         for ((rule, what), count) in self.counts.iter().filter(|(_, count)| **count > 1) {
             let _ = writeln!(text, "{rule}: {what}: {count} times");
         }
-        let verdict = if broken == 0 { "no rule was broken" } else { "rules were broken" };
-        let _ =
-            writeln!(text, "{calls} calls, {answered} answered, {broken} violations: {verdict}");
+        let verdict = match (broken, undone) {
+            (0, 0) => "no rule was broken",
+            (0, _) => "not all was done",
+            _ => "rules were broken",
+        };
+        let _ = writeln!(
+            text,
+            "{calls} calls, {answered} answered, {broken} violations, {undone} not done: {verdict}"
+        );
         print(&text);
+    }
+
+    pub(super) fn undone(&self, what: &str) {
+        match self.json {
+            true => print_json(&json!({"kind": "undone", "what": what})),
+            false => print(&format!("NOT DONE: {what}\n")),
+        }
     }
 
     /// Talk.

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long calls that are up may take to end when the time is over.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// Emulates this side by this file; whether no rule was broken.
+/// Emulates this side by this file; whether no rule was broken, and all that was to be done was.
 pub(crate) fn run(side: Side, file: &Path, round: Round) -> Result<bool, Failure> {
     let setup = setup::read(side, file)?;
     crate::logging::install(Log { level: Level::Warn, ..Log::default() });
@@ -52,6 +52,10 @@ async fn perform(
     for line in told {
         Report::say(&line);
     }
+    let trunks: Vec<String> = match &part {
+        Part::Teams(teams) => teams.tenants.iter().map(|tenant| tenant.fqdn.clone()).collect(),
+        Part::Carrier(_) => Vec::new(),
+    };
     for (name, at) in &access.listeners {
         Report::say(&format!("{}: {name} listens on {at}", side.name()));
     }
@@ -80,10 +84,15 @@ async fn perform(
     stage.part().await;
     tokio::time::sleep(PARTING).await;
     stage.look(recorder, true).await;
+    let silent = trunks.iter().filter(|fqdn| !stage.watch.has_heard(fqdn));
+    let undone = silent
+        .map(|fqdn| format!("no OPTIONS have come from {fqdn}, and none from a name above it"))
+        .collect();
+    stage.tell(News { undone, ..News::default() });
     let totals = stage.watch.totals;
     stage.report.end(totals);
     stage.peer.stop().await;
-    Ok(totals.broken == 0)
+    Ok(totals.are_well())
 }
 
 /// Everything that runs.
@@ -121,6 +130,10 @@ impl Stage {
         for broken in &news.broken {
             self.report.broken(broken);
         }
+        for what in &news.undone {
+            self.report.undone(what);
+        }
+        self.watch.totals.undone += news.undone.len() as u64;
     }
 
     async fn place(&mut self, planned: &Planned) {
@@ -135,7 +148,10 @@ impl Stage {
                 let ends = (planned.dial.from.as_str(), planned.dial.to.as_str());
                 self.watch.placed(id, ends, call_id);
             }
-            Some(Err(why)) => Report::say(&format!("no call to {}: {why}", planned.dial.to)),
+            Some(Err(why)) => {
+                let undone = vec![format!("no call to {}: {why}", planned.dial.to)];
+                self.tell(News { undone, ..News::default() });
+            }
             None => {}
         }
     }

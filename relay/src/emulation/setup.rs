@@ -78,8 +78,9 @@ const MEDIA_PORTS: RangeInclusive<u16> = 49_152..=53_247;
 /// Calls at once, if the file does not say: two sockets each.
 const CALLS_DEFAULT: u32 = 16;
 const CALLS_MAX: u32 = 1000;
-/// Where certificates are made, if the file names none.
-const LAB: &str = "emulate-lab";
+/// Where certificates are made, if the file names none: each side has a root of its own.
+const TEAMS_LAB: &str = "emulate-lab";
+const CARRIER_LAB: &str = "emulate-lab-carrier";
 /// Tables of one kind.
 const LIST_MAX: usize = 1000;
 /// When strangers call, if the file does not say: the border controller is up by then.
@@ -131,7 +132,7 @@ struct Common {
     lab: String,
 }
 
-fn common(table: &mut Reader<'_>) -> Common {
+fn common(table: &mut Reader<'_>, lab: &str) -> Common {
     let chain = table.optional("chain", value::path);
     let key = table.optional("key", value::path);
     if chain.is_some() != key.is_some() {
@@ -144,7 +145,7 @@ fn common(table: &mut Reader<'_>) -> Common {
         calls: table.optional_or("calls", value::whole(1..=CALLS_MAX), CALLS_DEFAULT) as usize,
         certificate: chain.zip(key).map(|(chain, key)| (chain.value, key.value)),
         roots: table.optional("roots", value::path).map(|at| at.value),
-        lab: table.optional_or("lab", value::path, LAB.to_owned()),
+        lab: table.optional_or("lab", value::path, lab.to_owned()),
     }
 }
 
@@ -196,7 +197,7 @@ fn teams_table(table: &mut Reader<'_>) -> Option<TeamsTable> {
     let names = table.list("names", 1..=LIST_MAX, value::fqdn);
     let names = names.map(|names| names.into_iter().map(|at| at.value).collect::<Vec<_>>());
     let names = names.unwrap_or_else(|| NAMES.map(str::to_owned).to_vec());
-    let common = common(table);
+    let common = common(table, TEAMS_LAB);
     let sources = cidrs(table);
     let manner = manner(table);
     let fresh = table.optional_or("fresh_connections", value::flag, true);
@@ -292,7 +293,7 @@ fn carrier_table(table: &mut Reader<'_>) -> Option<CarrierTable> {
     let listen = table.required("listen", value::advertised_address);
     let sbc = table.required("sbc", value::advertised_address);
     let transport = table.optional_or("transport", value::one_of(TRANSPORTS), Transport::Udp);
-    let common = common(table);
+    let common = common(table, CARRIER_LAB);
     let sources = cidrs(table);
     let sbc_name = table.optional("sbc_name", value::fqdn).map(|at| at.value);
     let mut carrier = Carrier::new(transport, listen?.value, sbc?.value, script::usual());

@@ -61,6 +61,8 @@ pub(super) struct News {
     pub(super) calls: Vec<Told>,
     pub(super) broken: Vec<Broken>,
     pub(super) probed: Vec<Probed>,
+    /// What was to be, and was not.
+    pub(super) undone: Vec<String>,
 }
 
 /// What has been seen altogether.
@@ -69,6 +71,14 @@ pub(super) struct Totals {
     pub(super) calls: u64,
     pub(super) answered: u64,
     pub(super) broken: u64,
+    pub(super) undone: u64,
+}
+
+impl Totals {
+    /// Whether all was done, and by the rules.
+    pub(super) const fn are_well(self) -> bool {
+        self.broken == 0 && self.undone == 0
+    }
 }
 
 struct Ladder {
@@ -187,6 +197,9 @@ impl Watch {
             let outcome =
                 call.over.as_ref().map_or("still up", |(_, outcome)| outcome.as_str()).to_owned();
             let talked = call.answered.map(|at| end.saturating_duration_since(at));
+            if call.placed && !steps.is_empty() && steps.iter().all(|step| step.sent) {
+                news.undone.push(format!("nobody has answered the call to {}", call.to));
+            }
             news.calls.push(Told { call: Some(call), outcome, talked, heard, sent, steps });
         }
         let known: Vec<&str> = self.calls.values().map(|call| call.call_id.as_str()).collect();
@@ -206,6 +219,13 @@ impl Watch {
                 news.calls.push(Told { call: None, outcome, talked, heard, sent: 0, steps });
             }
         }
+    }
+
+    /// Whether OPTIONS have come for this trunk: its own, or those of the carrier's above it.
+    pub(super) fn has_heard(&self, fqdn: &str) -> bool {
+        let above = |host: &str| fqdn.strip_suffix(host).is_some_and(|label| label.ends_with('.'));
+        let mut hosts = self.probes.keys().filter(|(_, came)| *came).map(|(host, _)| host.as_str());
+        hosts.any(|host| host == fqdn || (!host.is_empty() && above(host)))
     }
 
     fn keep(&mut self, now: Instant, step: Step) {
@@ -243,7 +263,10 @@ impl Watch {
             let what = match &attempt.got {
                 Ok(got) if got.left_open => format!("{} was left connected", attempt.who),
                 Ok(got) => format!("{} got {} octets of SIP", attempt.who, got.octets),
-                Err(why) => format!("{}: {why}", attempt.who),
+                Err(why) => {
+                    news.undone.push(format!("{} has not tried: {why}", attempt.who));
+                    continue;
+                }
             };
             let message = "INVITE".to_owned();
             news.broken.push(Broken { rule: "TDR-SEC-002".to_owned(), what, message });

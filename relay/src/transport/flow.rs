@@ -206,6 +206,13 @@ impl Flows {
         Some(Arc::clone(&self.open.get(&id)?.secured.as_ref()?.shown))
     }
 
+    /// The names in the certificate that the far side of a flow has shown; `None` if it is closed, or
+    /// not TLS.
+    pub(super) fn peer_names(&self, id: FlowId) -> Option<Vec<String>> {
+        let certificate = self.open.get(&id)?.secured.as_ref()?.peer.first().cloned()?;
+        Some(certs::names_of(&certificate))
+    }
+
     /// What `look` makes of each flow.
     pub(super) fn find<T>(&self, look: impl Fn(&Open) -> Option<T>) -> Vec<T> {
         self.open.iter().filter_map(|open| look(&open)).collect()

@@ -253,6 +253,12 @@ impl Transports {
         self.shared.flows.remove(flow);
     }
 
+    /// The alternative names in the certificate that the far side of a connection has shown; `None` if
+    /// it is closed, or not TLS.
+    pub(crate) fn peer_names(&self, flow: FlowId) -> Option<Vec<String>> {
+        self.shared.flows.peer_names(flow)
+    }
+
     /// The address a listener is bound to.
     pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
         self.shared.force.load().bound(listener).map(|bound| bound.local)

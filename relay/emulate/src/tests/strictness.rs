@@ -152,6 +152,27 @@ fn missing_contact_is_told_in_microsofts_words() {
     let (status, answer, _) = judged(&options.replace(&contact, ""));
     assert_eq!(status, 400);
     assert!(answer.contains(";Record-Route and Contact headers are missing\""), "{answer}");
+    // Recognised by its Record-Route, which it should not have either.
+    let route = format!("Record-Route: <sip:{TENANT}:5060;transport=tls;lr>\r\n");
+    let (status, _, rules) = judged(&options.replace(&contact, &route));
+    assert_eq!((status, &rules[..]), (200, &["TDR-OPT-003", "TDR-OUT-007"][..]));
+}
+
+/// TDR-OUT-006.
+#[test]
+fn public_address_in_via_is_borne_and_a_private_one_is_told() {
+    for (address, right) in [
+        ("195.189.192.1", true),
+        ("[2001:db8::1]", true),
+        ("172.16.0.1", false),
+        ("100.64.0.1", false),
+        ("[fd00::1]", false),
+    ] {
+        let via = format!("TLS {address}");
+        let (status, _, rules) = judged(&good("OPTIONS").replace(&format!("TLS {TENANT}"), &via));
+        assert_eq!(status, 200);
+        assert_eq!(rules.is_empty(), right, "{address}: {rules:?}");
+    }
 }
 
 #[test]
