@@ -229,8 +229,15 @@ impl Shard {
                     }
                     Request::Drains => Answer::Drains { drains: self.drain_rows(now) },
                     Request::Drain { tenant, deadline_seconds } => {
-                        let until = deadline_seconds.map(|s| now.mono + Duration::from_secs(s));
-                        self.set_drain(tenant, |tenant| Input::Drain { tenant, until })
+                        match deadline_seconds.map(|seconds| deadline(now.mono, seconds)) {
+                            Some(None) => Answer::Refused {
+                                problems: vec!["a deadline is a year away at most".to_owned()],
+                            },
+                            until => {
+                                let until = until.flatten();
+                                self.set_drain(tenant, |tenant| Input::Drain { tenant, until })
+                            }
+                        }
                     }
                     Request::Resume { tenant } => {
                         self.set_drain(tenant, |tenant| Input::Resume { tenant })
@@ -397,7 +404,7 @@ impl Shard {
                     if self.tracer.is_on()
                         && let Some(tenant) = &record.tenant
                     {
-                        self.tracer.learn(&record.call_id_in, tenant);
+                        self.tracer.learn(record.call_id_in.as_bytes(), tenant);
                     }
                     if let Some(records) = &self.records {
                         records.write(record);
@@ -452,6 +459,12 @@ impl Pace {
     }
 }
 
+/// The end of a drain that begins now; `None` if no clock goes so far.
+fn deadline(now: std::time::Instant, seconds: u64) -> Option<std::time::Instant> {
+    let wait = Some(Duration::from_secs(seconds)).filter(|wait| *wait <= DEADLINE_MAX);
+    now.checked_add(wait?)
+}
+
 const fn leg_ports(port: MediaPort) -> LegPorts {
     LegPorts { bind: port.bind, rtp: port.rtp, dscp: port.dscp }
 }
@@ -461,6 +474,9 @@ fn every_second() -> Interval {
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     interval
 }
+
+/// The longest that a drain waits: whoever means to wait longer sets no deadline.
+const DEADLINE_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 /// Messages taken in before answers go out: enough to share the cost of a turn, and a millisecond at
 /// most.

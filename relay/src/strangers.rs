@@ -1,4 +1,5 @@
-//! FQDNs that Teams addressed and no tenant has: an alarm while they come, and a line for each (TDR-IN-001).
+//! FQDNs that Teams addressed and no tenant has: an alarm while they come, and a line for each, up to a rate
+//! (TDR-IN-001).
 
 use crate::alarms::{Alarms, Subject, UNKNOWN_FQDN};
 use b2bua::Plan;
@@ -10,10 +11,39 @@ const KEPT_MAX: usize = 8;
 /// One that has not come for so long is forgotten.
 const KEPT: Duration = Duration::from_secs(3_600);
 
+/// Lines that are logged within so long: whoever invents names without end does not fill the disk.
+const LINES_MAX: u32 = 10;
+const LINES_EVERY: Duration = Duration::from_secs(60);
+
 /// The names of late.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
     names: Vec<Stranger>,
+    lines: Lines,
+}
+
+/// What is logged of them.
+#[derive(Debug, Default)]
+struct Lines {
+    since: Option<Instant>,
+    written: u32,
+    left_out: u64,
+}
+
+impl Lines {
+    /// Whether one more is written; if so, how many were left out before it.
+    fn one_more(&mut self, now: Instant) -> Option<u64> {
+        let over = |since| now.saturating_duration_since(since) >= LINES_EVERY;
+        if self.since.is_none_or(over) {
+            (self.since, self.written) = (Some(now), 0);
+        }
+        if self.written >= LINES_MAX {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 #[derive(Debug)]
@@ -31,7 +61,9 @@ impl Strangers {
             known.last = now;
             return;
         }
-        tracing::warn!(trunk, fqdn, "Teams addresses an FQDN that no tenant has");
+        if let Some(left_out) = self.lines.one_more(now) {
+            tracing::warn!(trunk, fqdn, left_out, "Teams addresses an FQDN that no tenant has");
+        }
         if self.names.len() >= KEPT_MAX {
             self.names.remove(0);
         }
@@ -73,7 +105,7 @@ impl Strangers {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, KEPT_MAX, Strangers};
+    use super::{KEPT, KEPT_MAX, LINES_EVERY, LINES_MAX, Strangers};
     use crate::alarms::{Alarms, UNKNOWN_FQDN};
     use crate::clock;
     use b2bua::Plan;
@@ -110,5 +142,22 @@ mod tests {
             strangers.seen(now, &alarms, ("teams".to_owned(), format!("{number}.example.net")));
         }
         assert_eq!(strangers.names.len(), KEPT_MAX);
+    }
+
+    #[test]
+    fn names_without_end_fill_the_log() {
+        let (alarms, mut strangers) = (Alarms::new(), Strangers::default());
+        let now = clock::now().mono;
+        let mut seen = |now, number: u32| {
+            strangers.seen(now, &alarms, ("teams".to_owned(), format!("{number}.example.net")));
+            (strangers.lines.written, strangers.lines.left_out)
+        };
+        let mut last = (0, 0);
+        for number in 0..100 {
+            last = seen(now, number);
+        }
+        assert_eq!(last, (LINES_MAX, 90));
+        // The next that is written says how many were not.
+        assert_eq!(seen(now + LINES_EVERY, 100), (1, 0));
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Tenants that are traced at once.
@@ -62,7 +63,10 @@ pub(crate) struct Tracer {
     known: HashMap<Vec<u8>, String>,
     /// Seen since the core was last asked whose they are.
     new: Vec<Seen>,
-    unknown: VecDeque<(Instant, Seen)>,
+    /// By Call-ID: since when they wait to become known.
+    unknown: HashMap<Vec<u8>, (Instant, Vec<Seen>)>,
+    /// Messages in it.
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -107,12 +111,14 @@ impl Tracer {
         Some(session.from(since.unwrap_or(session.next)))
     }
 
-    /// Ends what nobody asks for any more.
+    /// Ends what nobody asks for any more, and what has waited for long enough.
     pub(crate) fn forget(&mut self, now: Instant) {
         self.sessions.retain(|it| now.saturating_duration_since(it.asked) < ASKED_EVERY);
         if self.sessions.is_empty() {
             *self = Self::default();
         }
+        self.unknown.retain(|_, (since, _)| now.saturating_duration_since(*since) < UNKNOWN_FOR);
+        self.waiting = self.unknown.values().map(|(_, seen)| seen.len()).sum();
     }
 
     /// A message has crossed.
@@ -120,62 +126,57 @@ impl Tracer {
         self.new.push(seen);
     }
 
-    /// A Call-ID is of a call of this tenant.
-    pub(crate) fn learn(&mut self, call_id: &str, tenant: &str) {
+    /// A Call-ID is of a call of this tenant: what waited for that is kept.
+    pub(crate) fn learn(&mut self, call_id: &[u8], tenant: &str) {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        self.known.insert(call_id.as_bytes().to_vec(), tenant.to_owned());
+        self.known.insert(call_id.to_vec(), tenant.to_owned());
+        if let Some((_, waited)) = self.unknown.remove(call_id) {
+            self.waiting = self.waiting.saturating_sub(waited.len());
+            waited.iter().for_each(|seen| keep(&mut self.sessions, tenant, seen));
+        }
     }
 
     /// Keeps what is of tenants that are asked for; `find` says whose a Call-ID is, as far as the core
-    /// has a call of it.
+    /// has a call of it. It is asked for each message that is of no known call, of any tenant.
     pub(crate) fn settle(&mut self, now: Instant, find: impl Fn(&[u8]) -> Option<String>) {
         for seen in std::mem::take(&mut self.new) {
-            let Some(call_id) = call_id(&seen.octets).map(<[u8]>::to_vec) else { continue };
-            if !self.known.contains_key(&call_id)
-                && let Some(tenant) = find(&call_id)
+            let Some(call_id) = header(&seen.octets, CALL_ID) else { continue };
+            if !self.known.contains_key(call_id)
+                && let Some(tenant) = find(call_id)
             {
-                self.learn(&String::from_utf8_lossy(&call_id), &tenant);
+                self.learn(call_id, &tenant);
             }
-            match self.known.get(&call_id).cloned() {
-                Some(tenant) => self.keep(&tenant, &seen),
-                None if self.unknown.len() < UNKNOWN_MAX => self.unknown.push_back((now, seen)),
-                None => {}
-            }
-        }
-        for _ in 0..self.unknown.len() {
-            let Some((since, seen)) = self.unknown.pop_front() else { break };
-            let tenant = call_id(&seen.octets).and_then(|id| self.known.get(id).cloned());
-            match tenant {
-                Some(tenant) => self.keep(&tenant, &seen),
-                None if now.saturating_duration_since(since) < UNKNOWN_FOR => {
-                    self.unknown.push_back((since, seen));
-                }
-                None => {}
+            if let Some(tenant) = self.known.get(call_id) {
+                keep(&mut self.sessions, tenant, &seen);
+            } else if self.waiting < UNKNOWN_MAX && may_begin_a_call(&seen.octets) {
+                let id = call_id.to_vec();
+                self.unknown.entry(id).or_insert_with(|| (now, Vec::new())).1.push(seen);
+                self.waiting += 1;
             }
         }
     }
+}
 
-    fn keep(&mut self, tenant: &str, seen: &Seen) {
-        let Some(session) = self.sessions.iter_mut().find(|it| it.tenant == tenant) else { return };
-        let since = seen.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let text = String::from_utf8_lossy(&without_secrets(&seen.octets)).into_owned();
-        session.octets += text.len();
-        session.next += 1;
-        session.kept.push_back(Traced {
-            at_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
-            came: seen.came,
-            trunk: seen.trunk.clone(),
-            transport: seen.transport.to_owned(),
-            local: seen.local,
-            remote: seen.remote,
-            text,
-        });
-        while session.kept.len() > MESSAGES_MAX || session.octets > OCTETS_MAX {
-            let gone = session.kept.pop_front().map_or(0, |gone| gone.text.len());
-            session.octets = session.octets.saturating_sub(gone);
-        }
+fn keep(sessions: &mut [Session], tenant: &str, seen: &Seen) {
+    let Some(session) = sessions.iter_mut().find(|it| it.tenant == tenant) else { return };
+    let since = seen.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let text = String::from_utf8_lossy(&without_secrets(&seen.octets)).into_owned();
+    session.octets += text.len();
+    session.next += 1;
+    session.kept.push_back(Traced {
+        at_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+        came: seen.came,
+        trunk: seen.trunk.clone(),
+        transport: seen.transport.to_owned(),
+        local: seen.local,
+        remote: seen.remote,
+        text,
+    });
+    while session.kept.len() > MESSAGES_MAX || session.octets > OCTETS_MAX {
+        let gone = session.kept.pop_front().map_or(0, |gone| gone.text.len());
+        session.octets = session.octets.saturating_sub(gone);
     }
 }
 
@@ -195,8 +196,11 @@ impl Session {
     }
 }
 
-/// The Call-ID of a message.
-fn call_id(octets: &[u8]) -> Option<&[u8]> {
+const CALL_ID: &[&[u8]] = &[b"call-id", b"i"];
+const CSEQ: &[&[u8]] = &[b"cseq"];
+
+/// The first header of a message that has one of these names, in lower case.
+fn header<'a>(octets: &'a [u8], names: &[&[u8]]) -> Option<&'a [u8]> {
     octets
         .split(|octet| *octet == b'\n')
         .skip(1)
@@ -204,46 +208,115 @@ fn call_id(octets: &[u8]) -> Option<&[u8]> {
         .find_map(|line| {
             let colon = line.iter().position(|octet| *octet == b':')?;
             let name = line[..colon].trim_ascii();
-            let is_it = name.eq_ignore_ascii_case(b"Call-ID") || name.eq_ignore_ascii_case(b"i");
+            let is_it = names.iter().any(|it| name.eq_ignore_ascii_case(it));
             is_it.then(|| line[colon + 1..].trim_ascii())
         })
 }
 
+/// Whether a call may come of a message of none: keep-alives and registrations do not wait for one.
+fn may_begin_a_call(octets: &[u8]) -> bool {
+    let cseq = header(octets, CSEQ).unwrap_or_default();
+    let method = cseq.rsplit(u8::is_ascii_whitespace).next().unwrap_or_default();
+    method != b"OPTIONS" && method != b"REGISTER"
+}
+
 /// Headers whose value proves who somebody is.
-const SECRET_HEADERS: [&str; 4] =
-    ["authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate"];
-/// Lines of SDP that hold keys, whole.
-const SECRET_LINES: [&str; 4] = ["a=ice-pwd:", "a=key-mgmt:", "k=", "a=fingerprint:"];
+const SECRET_HEADERS: [&[u8]; 6] = [
+    b"authorization",
+    b"proxy-authorization",
+    b"www-authenticate",
+    b"proxy-authenticate",
+    b"authentication-info",
+    b"proxy-authentication-info",
+];
+/// Attributes of SDP that hold keys.
+const SECRET_ATTRIBUTES: [&[u8]; 3] = [b"ice-pwd", b"key-mgmt", b"fingerprint"];
+/// Before the key of `a=crypto`, whose suite may be seen.
+const INLINE: &[u8] = b"inline:";
 
 /// The same message with its keys and secrets written over: its length stays, as Content-Length says it.
 fn without_secrets(octets: &[u8]) -> Vec<u8> {
     let mut clean = octets.to_vec();
-    let (mut at, mut hidden) = (0, false);
-    for line in octets.split_inclusive(|octet| *octet == b'\n') {
-        let range = at..at + line.trim_ascii_end().len();
-        at += line.len();
-        let lower = line.to_ascii_lowercase();
-        let folded = line.first().is_some_and(|octet| b" \t".contains(octet));
-        let name = lower.split(|octet| *octet == b':').next().unwrap_or_default().trim_ascii();
-        let is_secret = |secret: &&str| secret.as_bytes() == name;
-        hidden = (folded && hidden) || SECRET_HEADERS.iter().any(is_secret);
-        let from = if hidden {
-            if folded { Some(0) } else { Some(name.len() + 1) }
-        } else if let Some(line) = SECRET_LINES.iter().find(|it| lower.starts_with(it.as_bytes())) {
-            Some(line.len())
-        } else if lower.starts_with(b"a=crypto:") {
-            find(&lower, b"inline:").map(|at| at + "inline:".len())
-        } else {
-            None
-        };
-        if let Some(from) = from
-            && let Some(secret) =
-                clean.get_mut(range.start + from..range.end.max(range.start + from))
-        {
+    let mut hide = |range: Range<usize>| {
+        if let Some(secret) = clean.get_mut(range) {
             secret.fill(b'x');
         }
+    };
+    let (mut at, mut hidden) = (0, false);
+    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        let start = at;
+        at += line.len();
+        let line = line.trim_ascii_end().to_ascii_lowercase();
+        let folded = line.first().is_some_and(|octet| b" \t".contains(octet));
+        let (name, value) = split_at_colon(&line);
+        let named = value.is_some() && SECRET_HEADERS.contains(&name.trim_ascii());
+        let follows = folded && hidden;
+        hidden = follows || named;
+        let from = match hidden {
+            true if follows => Some(0),
+            true => value,
+            false => secret_of_sdp(&line),
+        };
+        if let Some(from) = from {
+            hide(start + from..start + line.len());
+        }
     }
+    passwords(octets).into_iter().for_each(hide);
     clean
+}
+
+/// Where the secret begins in a line of SDP, if there is one. Blanks stand where our own reading of it
+/// lets them.
+fn secret_of_sdp(line: &[u8]) -> Option<usize> {
+    let (kind, attribute) = line.split_at_checked(2)?;
+    let (name, value) = split_at_colon(attribute);
+    let value = value.map(|at| at + 2);
+    match (kind, name.trim_ascii()) {
+        (b"k=", _) => Some(2),
+        (b"a=", name) if SECRET_ATTRIBUTES.contains(&name) => value,
+        (b"a=", b"crypto") => find(line, INLINE).map(|at| at + INLINE.len()).or(value),
+        _ => find(line, INLINE).map(|at| at + INLINE.len()),
+    }
+}
+
+/// What is before the first colon, and where that ends.
+fn split_at_colon(line: &[u8]) -> (&[u8], Option<usize>) {
+    match line.iter().position(|octet| *octet == b':') {
+        Some(colon) => (&line[..colon], Some(colon + 1)),
+        None => (line, None),
+    }
+}
+
+/// Where the passwords of URIs stand: `sip:user:password@host`, and the same of other schemes.
+fn passwords(octets: &[u8]) -> Vec<Range<usize>> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while let Some(rest) = octets.get(at..).filter(|rest| !rest.is_empty()) {
+        let begins = |scheme: &&[u8]| {
+            rest.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme))
+        };
+        let Some(scheme) = [&b"sip:"[..], b"sips:", b"://"].into_iter().find(begins) else {
+            at += 1;
+            continue;
+        };
+        at += scheme.len();
+        let ends = |octet: &u8| {
+            octet.is_ascii_whitespace()
+                || b"<>\"".contains(octet)
+                || (*octet == b'/' && scheme == b"://")
+        };
+        let uri = &rest[scheme.len()..];
+        let uri = &uri[..uri.iter().position(ends).unwrap_or(uri.len())];
+        // No part of one without `@` has one either: each octet is looked at once.
+        let Some(host) = uri.iter().position(|octet| *octet == b'@') else {
+            at += uri.len();
+            continue;
+        };
+        if let (_, Some(password)) = split_at_colon(&uri[..host]) {
+            found.push(at + password..at + host);
+        }
+        at += host;
+    }
+    found
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
@@ -301,9 +374,89 @@ mod tests {
         {
             assert!(text.contains(kept), "{kept} is not in\n{text}");
         }
-        for odd in ["", "\n", "k=", "a=crypto:", "authorization", "a=crypto:inline:", " \n\n"] {
-            assert_eq!(without_secrets(odd.as_bytes()).len(), odd.len());
+        for odd in [
+            "",
+            "\n",
+            "k=",
+            "a=",
+            "a=crypto:",
+            "authorization",
+            "a=crypto:inline:",
+            " \n\n",
+            "sip:",
+        ] {
+            assert_eq!(without_secrets(odd.as_bytes()), odd.as_bytes());
         }
+    }
+
+    /// TDR-MON-005: what our own reading takes for a key or a secret is one, however it is written.
+    #[test]
+    fn a_secret_with_blanks_around_its_name_or_in_a_uri_is_shown() {
+        for (written, shown) in [
+            (
+                "a= crypto:1 AEAD_AES_128_GCM inline:s3cret",
+                "a= crypto:1 AEAD_AES_128_GCM inline:xxxxxx",
+            ),
+            ("a=crypto :1 X inline:s3cret|2^31", "a=crypto :1 X inline:xxxxxxxxxxx"),
+            ("a=crypto\t: 1 X s3cret", "a=crypto\t:xxxxxxxxxxx"),
+            ("a=ice-pwd : s3cret", "a=ice-pwd :xxxxxxx"),
+            ("a= ICE-PWD:s3inline:cret", "a= ICE-PWD:xxxxxxxxxxxxx"),
+            ("a=\tkey-mgmt :mikey s3cret", "a=\tkey-mgmt :xxxxxxxxxxxx"),
+            ("k=clear:s3cret", "k=xxxxxxxxxxxx"),
+            ("Authorization : Digest s3cret", "Authorization :xxxxxxxxxxxxxx"),
+            ("Authentication-Info: rspauth=s3cret", "Authentication-Info:xxxxxxxxxxxxxxx"),
+            ("proxy-authentication-info:s3cret", "proxy-authentication-info:xxxxxx"),
+            ("Contact: <SIP:anna:s3cret@h:5060;x=1>", "Contact: <SIP:anna:xxxxxx@h:5060;x=1>"),
+            ("To: sips:a:s3,cret@h, sip:b:s3@i", "To: sips:a:xxxxxxx@h, sip:b:xx@i"),
+            ("Call-Info: <https://a:s3cret@h/x>", "Call-Info: <https://a:xxxxxx@h/x>"),
+        ] {
+            let octets = format!("INVITE sip:a@b SIP/2.0\r\n{written}\r\nSubject: kept\r\n");
+            let clean = String::from_utf8(without_secrets(octets.as_bytes())).unwrap();
+            assert_eq!(clean.lines().nth(1), Some(shown));
+            assert!(clean.ends_with("Subject: kept\r\n"));
+        }
+        for kept in [
+            "Contact: <sip:sbc1.example.net:5061;transport=tls>, <sip:anna@h:5060>",
+            "Call-Info: <https://h:443/a@b>;purpose=info",
+            "a=rtpmap:8 PCMA/8000",
+            "a=ice-ufrag:sB1x",
+        ] {
+            assert_eq!(String::from_utf8(without_secrets(kept.as_bytes())).unwrap(), kept);
+        }
+    }
+
+    /// TDR-MON-005: a host of many tenants is asked by thousands of keep-alives; the INVITE that waits for a
+    /// routing hook is not lost for them.
+    #[test]
+    fn keep_alives_take_the_room_of_a_call_that_waits() {
+        let (now, mut tracer) = (zero(), Tracer::default());
+        tracer.ask(now, "contoso", None).unwrap();
+        let about = |line: &str, number: usize, method: &str| {
+            let octets = format!("{line}\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n\r\n").into();
+            Seen { octets, ..seen("", "") }
+        };
+        for number in 0..2 * UNKNOWN_MAX {
+            tracer.saw(about("OPTIONS sip:a SIP/2.0", number, "OPTIONS"));
+            tracer.saw(about("SIP/2.0 200 OK", number, "OPTIONS"));
+            tracer.saw(about("REGISTER sip:a SIP/2.0", number, "REGISTER"));
+        }
+        tracer.saw(about("INVITE sip:a SIP/2.0", 7_000, "INVITE"));
+        tracer.saw(about("SIP/2.0 100 Trying", 7_000, "INVITE"));
+        tracer.settle(now, |_| None);
+        assert_eq!(tracer.waiting, 2);
+        // In a dialog it is of the call.
+        tracer.saw(about("OPTIONS sip:a SIP/2.0", 7_000, "OPTIONS"));
+        tracer.learn(b"7000", "contoso");
+        tracer.settle(now, |_| None);
+        let shown = tracer.ask(now, "contoso", Some(0)).unwrap().0;
+        let lines: Vec<&str> = shown.iter().filter_map(|it| it.text.lines().next()).collect();
+        let expected = ["INVITE sip:a SIP/2.0", "SIP/2.0 100 Trying", "OPTIONS sip:a SIP/2.0"];
+        assert_eq!((lines.as_slice(), tracer.waiting), (&expected[..], 0));
+        // One that stays unknown makes room.
+        tracer.saw(about("INVITE sip:a SIP/2.0", 7_001, "INVITE"));
+        tracer.settle(now, |_| None);
+        tracer.forget(now + UNKNOWN_FOR);
+        assert_eq!((tracer.waiting, tracer.unknown.len()), (0, 0));
     }
 
     /// TDR-MON-005: nobody who asks for one tenant is shown another's calls.
@@ -324,7 +477,7 @@ mod tests {
         assert_eq!((shown.len(), next, lost), (1, 1, 0));
         assert!(shown[0].text.contains("of-contoso"));
         // A call that was refused is known by its record, and who waited is shown then.
-        tracer.learn("of-nobody", "contoso");
+        tracer.learn(b"of-nobody", "contoso");
         tracer.settle(now, |_| None);
         assert_eq!(tracer.ask(now, "contoso", Some(1)).unwrap().0.len(), 1);
         tracer.forget(now + ASKED_EVERY);

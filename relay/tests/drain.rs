@@ -61,6 +61,9 @@ impl Caller {
 fn a_tenant_in_maintenance_is_an_alarm_and_a_metric_until_it_is_taken_back() {
     let running = Running::start("drain-tenant");
     assert_eq!(running.exit(&["drain", "--tenant", "nobody"]), 1);
+    // No clock goes so far: it is refused, and the host goes on.
+    assert_eq!(running.exit(&["drain", "--deadline", "300000000000y"]), 1);
+    assert_eq!(running.told(&["drain", "--status"]), "calls are taken\n");
     let said = running.told(&["drain", "--tenant", "contoso"]);
     assert_eq!(said, "tenant contoso: no new calls but to emergency numbers; no call is up\n");
     assert!(running.told(&["alarms"]).contains("draining  tenant contoso"));

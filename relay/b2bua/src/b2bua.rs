@@ -25,6 +25,7 @@ use crate::registration::Registrations;
 use crate::reject::Reject;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
+use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use sdp::Certificate;
 use sip_core::transaction::{Event as Transaction, Layer, Share};
@@ -75,7 +76,7 @@ impl B2bua {
             closing: Vec::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
-            dialogs: HashMap::new(),
+            dialogs: BTreeMap::new(),
             farewells: HashMap::new(),
             failures: HashMap::new(),
             signable: HashMap::new(),
@@ -221,10 +222,12 @@ impl B2bua {
         self.calls.values().map(|call| call.view(now)).collect()
     }
 
-    /// The tenant whose call has a leg with this Call-ID.
+    /// The tenant whose call has a leg with this Call-ID, or calls with it. Cheap, however many calls are up.
     pub fn tenant_of(&self, call_id: &[u8]) -> Option<String> {
-        let found = self.calls.values().find(|call| call.has_call_id(call_id));
-        found.map(|call| call.tenant_name().to_owned())
+        let call_id = Bytes::copy_from_slice(call_id);
+        let mut from = self.core.dialogs.range((call_id.clone(), Bytes::new())..);
+        let (_, (call, _)) = from.next().filter(|(key, _)| key.0 == call_id)?;
+        self.calls.get(call).map(|call| call.tenant_name().to_owned())
     }
 
     /// What far sides are told of a listener.

@@ -23,7 +23,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
 use sip_core::transaction::{ClientId, Layer, ServerId};
 use sip_core::{Dialog, Method, Name, Request, Response};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +64,9 @@ pub(crate) struct Core {
     pub(crate) clients: HashMap<ClientId, Owner>,
     /// INVITE server transactions that a call has yet to answer, or whose ACK it awaits.
     pub(crate) servers: HashMap<ServerId, CallId>,
-    /// Our Call-ID and tag to call and leg.
-    pub(crate) dialogs: HashMap<DialogKey, (CallId, PeerLeg)>,
+    /// Our Call-ID and tag to call and leg, those of INVITEs that are out among them; in order, as a trace
+    /// finds them by Call-ID alone.
+    pub(crate) dialogs: BTreeMap<DialogKey, (CallId, PeerLeg)>,
     /// BYEs that wait for the ACK of our 200 to the INVITE.
     pub(crate) farewells: HashMap<ServerId, Box<Farewell>>,
     /// Why a request could not be sent, until its transaction reports it.

@@ -266,8 +266,11 @@ impl Health {
     pub(crate) fn missed(core: &mut Core, id: ProbeId, why: String) {
         let Some(probe) = core.health.probes.get_mut(&id) else { return };
         if let Some((_, to)) = probe.asked.take() {
-            // Nothing came back from there: the next OPTIONS, and the next call, go elsewhere first.
-            core.endpoints.failed(core.now.mono, &to);
+            // Nothing came back from there: the next OPTIONS, and the next call, go elsewhere first. What
+            // is asked under one tenant's name says nothing about the calls of others.
+            if probe.fqdn.is_none() {
+                core.endpoints.failed(core.now.mono, &to);
+            }
         }
         probe.misses += 1;
         probe.last.clone_from(&why);

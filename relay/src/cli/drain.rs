@@ -38,7 +38,8 @@ impl Drain {
             (false, true) => Request::Resume { tenant },
             (false, false) => {
                 // A second is the least that a deadline is told in.
-                let seconds = |it: Duration| it.as_secs() + u64::from(it.subsec_nanos() > 0);
+                let seconds =
+                    |it: Duration| it.as_secs().saturating_add(u64::from(it.subsec_nanos() > 0));
                 Request::Drain { tenant, deadline_seconds: deadline.map(seconds) }
             }
         };

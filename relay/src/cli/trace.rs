@@ -5,9 +5,9 @@ use super::{ConfigFlag, Exit, complain, print, print_json};
 use crate::admin::{Answer, Request};
 use crate::trace::Traced;
 use crate::{clock, pcap};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -96,6 +96,10 @@ impl Trace {
 fn begin(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let mut file = options.create(true).write(true).truncate(true).mode(MODE).open(path)?;
+    // One that was there keeps who may read it; a device or a pipe is nobody's file.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
     pcap::head(&mut file)?;
     file.flush()?;
     Ok(file)
@@ -105,11 +109,70 @@ fn show(message: &Traced, json: bool) {
     if json {
         return print_json(&serde_json::json!(message));
     }
+    print(&as_text(message));
+}
+
+fn as_text(message: &Traced) -> String {
     let at = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(message.at_us));
     let Traced { trunk, transport, local, remote, text, .. } = message;
     let way = match message.came {
         true => format!("{remote} -> {local}"),
         false => format!("{local} -> {remote}"),
     };
-    print(&format!("--- {at}  {trunk}  {way}  {transport}\n{}\n\n", text.trim_end()));
+    format!("--- {at}  {trunk}  {way}  {transport}\n{}\n\n", readable(text.trim_end()))
+}
+
+/// The far side's text with nothing in it that a terminal would act on but the ends of lines and tabs.
+fn readable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let ends_line = c == '\r' && rest.peek() == Some(&'\n');
+        match c.is_control() && !matches!(c, '\n' | '\t') && !ends_line {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MODE, Traced, as_text, begin};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_far_side_writes_escape_sequences_to_the_operators_terminal() {
+        let message = Traced {
+            at_us: 0,
+            came: true,
+            trunk: "colt".to_owned(),
+            transport: "udp".to_owned(),
+            local: ([203, 0, 113, 10], 5060).into(),
+            remote: ([198, 51, 100, 7], 5060).into(),
+            text: "INVITE sip:a SIP/2.0\r\nSubject:\t\u{1b}]0;x\u{7}gr\u{fc}n\rall is well\u{9b}2J\u{7f}\r\n\r\n"
+                .to_owned(),
+        };
+        let shown = as_text(&message);
+        let expected = "--- 1970-01-01T00:00:00.000000Z  colt  198.51.100.7:5060 -> 203.0.113.10:5060  udp\n\
+                        INVITE sip:a SIP/2.0\r\n\
+                        Subject:\t\\u{1b}]0;x\\u{7}gr\u{fc}n\\rall is well\\u{9b}2J\\u{7f}\n\n";
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_capture_over_a_file_that_others_may_read_is_theirs_too() {
+        let name = format!("tollgate-trace-{}.pcap", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, "old").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        begin(&file).unwrap();
+        let metadata = std::fs::metadata(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (MODE, 24));
+        // What is no file is left as it is.
+        begin(std::path::Path::new("/dev/null")).unwrap();
+        let null = std::fs::metadata("/dev/null").unwrap();
+        assert_ne!(null.permissions().mode() & 0o777, MODE);
+    }
 }

@@ -331,17 +331,6 @@ impl Call {
         }
     }
 
-    /// Whether one of its legs, or one that is being called, has this Call-ID.
-    pub(crate) fn has_call_id(&self, call_id: &[u8]) -> bool {
-        let legs = [Some(&self.a), self.b.as_ref(), self.transfers.former_leg()];
-        let attempts = match &self.phase {
-            Phase::Setup(setup) => setup.attempt.as_ref(),
-            Phase::Up(_) | Phase::Ending => self.transfers.attempt(),
-        };
-        legs.into_iter().flatten().any(|leg| leg.dialog.id().call_id == call_id)
-            || attempts.is_some_and(|attempt| attempt.key().0 == call_id)
-    }
-
     /// The call for the operator.
     pub(crate) fn view(&self, now: Instant) -> CallView {
         let state = match &self.phase {

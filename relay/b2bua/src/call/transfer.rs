@@ -116,16 +116,6 @@ impl Transfers {
         self.pending.as_ref().is_some_and(|transfer| transfer.which == which && transfer.left)
     }
 
-    /// The INVITE to a target that is out.
-    pub(super) fn attempt(&self) -> Option<&Attempt> {
-        self.pending.as_ref()?.attempt.as_ref()
-    }
-
-    /// The leg that has given its place away and has not said good-bye.
-    pub(super) fn former_leg(&self) -> Option<&leg::Leg> {
-        self.former.as_ref().map(|former| &former.leg)
-    }
-
     /// Who takes the place of this leg has asked for nothing.
     pub(super) fn forget_referral_of(&mut self, which: PeerLeg) {
         self.referral.take_if(|referral| referral.by == Referrer::Leg(which));
@@ -304,6 +294,7 @@ impl Call {
             let to = (&candidate, to);
             let us = (identity, negotiation);
             let attempt = transfer.invitation.send(core, &plan, self.id, to, us, None);
+            core.dialogs.insert(attempt.key(), (self.id, transfer.which));
             self.expect_checks(core, transfer.which, attempt.ice_offered());
             transfer.attempt = Some(attempt);
             transfer.place = None;
@@ -401,8 +392,9 @@ impl Call {
 
     fn try_elsewhere(&mut self, core: &mut Core, client: ClientId, outcome: &str) -> Fate {
         core.clients.remove(&client);
-        if let Some(transfer) = &mut self.transfers.pending {
-            transfer.attempt = None;
+        let transfer = self.transfers.pending.as_mut();
+        if let Some(attempt) = transfer.and_then(|transfer| transfer.attempt.take()) {
+            core.dialogs.remove(&attempt.key());
         }
         self.call_target(core, 503, outcome)
     }
@@ -546,6 +538,9 @@ impl Call {
         let which = transfer.which;
         self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), outcome);
         self.note_transfer_id(transfer.id.take());
+        if let Some(attempt) = transfer.attempt.take() {
+            core.dialogs.remove(&attempt.key());
+        }
         if transfer.left {
             let reason = cause::reason_of(cause::across(status));
             self.transfers.referral = None;

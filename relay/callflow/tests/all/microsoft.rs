@@ -143,6 +143,26 @@ fn microsoft_knows_no_trunk_of_that_name_and_calls_of_others_do_not_suffer() {
     Party::called(&mut world, Who::Sip2);
 }
 
+/// TDR-MT-011 TDR-FO-005
+#[test]
+fn microsoft_is_silent_to_a_tenants_own_name_and_calls_of_others_go_where_they_went() {
+    let mut world = classic();
+    for who in [Who::Sip, Who::Sip2, Who::Sip3].into_iter().flat_map(|who| [who, who]) {
+        let Message::Request(probe) = world.expect(who, "OPTIONS") else { panic!("a response") };
+        let own = uri_of(probe.headers.get(Name::Contact).expect("a Contact")).contains(CONTOSO);
+        if !(own && who == Who::Sip) {
+            world.send(who, Response::to(&probe, 200, Some(b"1")));
+        }
+    }
+    // The tenant's has timed out, and the base is not due yet.
+    world.run_for(secs(34));
+    assert!(!row(&world, CONTOSO, None).last[0].1.contains("200"), "the tenant's name is silent");
+    assert!(row(&world, NODE, None).up);
+    Party::from_carrier(&mut world, Who::Colt, callflow::plan::BORIS);
+    Party::called(&mut world, Who::Sip);
+    assert_eq!(world.sent_to(Who::Sip2, "INVITE"), 0);
+}
+
 /// TDR-MT-011 TDR-MT-003
 #[test]
 fn calls_of_a_trunk_of_its_own_carry_its_name_on_the_same_port_as_others() {

@@ -96,6 +96,29 @@ fn a_blind_transfer_calls_the_target_as_microsoft_names_it() {
     assert_eq!(world.records.len(), 1, "it is one call");
 }
 
+/// TDR-MON-005: a trace has all legs of a call, whoever is called in it by now.
+#[test]
+fn a_target_that_rings_is_of_no_tenant() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 180);
+    is_told(&mut world, &anna, "180 Ringing", "active;expires=60");
+    for leg in [&caller, &anna, &clara] {
+        let of = world.core().tenant_of(leg.invite.headers.call_id());
+        assert_eq!(of.as_deref(), Some("contoso"));
+    }
+    assert_eq!(world.core().tenant_of(b"of nobody"), None);
+    // The target is busy at last: only the call that goes on is known.
+    clara.reply(&mut world, 486);
+    is_told(&mut world, &anna, "486 Busy Here", "terminated;reason=noresource");
+    assert_eq!(world.core().tenant_of(clara.invite.headers.call_id()), None);
+    anna.hangs_up(&mut world);
+    caller.is_hung_up(&mut world);
+    world.run_for(secs(1));
+    assert_eq!(world.core().tenant_of(caller.invite.headers.call_id()), None);
+}
+
 /// TDR-XFR-016.
 #[test]
 fn media_goes_to_the_target_from_its_answer_on() {
