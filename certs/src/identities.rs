@@ -1,12 +1,15 @@
 //! All identities of the host: one set, which a reload puts another in the place of (TDR-CRT-007).
 
-use crate::Identity;
+use crate::{Identity, KeyKind};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
+use rustls::pki_types::UnixTime;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 /// Identities by name and by what they cover; clones share one set.
 #[derive(Clone, Debug, Default)]
@@ -17,24 +20,30 @@ pub struct Identities {
 #[derive(Debug, Default)]
 struct Set {
     named: BTreeMap<String, Arc<Identity>>,
-    /// By alternative name, as written: ten thousand tenants may have one each.
-    covering: HashMap<String, Arc<Identity>>,
+    /// By alternative name, as written: ten thousand tenants may have one each. The better ones are
+    /// first.
+    covering: HashMap<String, Vec<Arc<Identity>>>,
     fingerprints: HashSet<[u8; 32]>,
 }
 
 impl Identities {
-    /// A set of named identities. Of several for one alternative name, the one that is valid longest
-    /// is found by it.
+    /// A set of named identities. Of several for one alternative name, one that is valid is found by it;
+    /// of these one that a peer of any kind takes, for servers and with an RSA key; of these the one that
+    /// is valid longest.
     pub fn new(named: impl IntoIterator<Item = (String, Arc<Identity>)>) -> Self {
         let named: BTreeMap<String, Arc<Identity>> = named.into_iter().collect();
-        let mut covering: HashMap<String, Arc<Identity>> = HashMap::new();
+        let mut covering: HashMap<String, Vec<Arc<Identity>>> = HashMap::new();
         for identity in named.values().filter(|identity| !identity.is_pending()) {
             for name in identity.names() {
-                let better = |known: &Arc<Identity>| known.not_after() >= identity.not_after();
-                if !covering.get(name).is_some_and(better) {
-                    covering.insert(name.clone(), Arc::clone(identity));
-                }
+                covering.entry(name.clone()).or_default().push(Arc::clone(identity));
             }
+        }
+        let rank = |it: &Identity| {
+            let rsa = matches!(it.key_kind(), KeyKind::Rsa(_));
+            (it.for_servers(), rsa, it.not_after())
+        };
+        for all in covering.values_mut() {
+            all.sort_by_key(|it| Reverse(rank(it)));
         }
         let fingerprints = named.values().map(|identity| identity.fingerprint()).collect();
         Self { set: Arc::new(Set { named, covering, fingerprints }) }
@@ -57,7 +66,7 @@ impl Identities {
 
     /// Chooses for who goes by `name` here: `default` if it covers that name or there is none, else
     /// the one that covers it, by the whole name before a wildcard, else `default` (TDR-CRT-009,
-    /// TDR-CON-005).
+    /// TDR-CON-005). While `default` is still to be issued, any other that covers the name comes first.
     pub fn choose(&self, name: Option<&str>, default: &str) -> Option<Arc<Identity>> {
         let fallback = self.set.named.get(default);
         let Some(name) = name else { return fallback.cloned() };
@@ -67,10 +76,23 @@ impl Identities {
                 let (_, base) = name.split_once('.')?;
                 self.set.covering.get(&format!("*.{base}"))
             };
-            self.set.covering.get(&name).or_else(wild)
+            self.set.covering.get(&name).or_else(wild).and_then(|all| now_best(all))
         };
-        let chosen = fallback.filter(|identity| identity.covers(name)).or_else(covering);
-        chosen.or(fallback).cloned()
+        let own = fallback.filter(|identity| !identity.is_pending() && identity.covers(name));
+        own.or_else(covering).or(fallback).cloned()
+    }
+}
+
+/// The first that is valid now, as a peer that checks it now will find; else the first.
+fn now_best(all: &[Arc<Identity>]) -> Option<&Arc<Identity>> {
+    let valid =
+        |now: SystemTime| move |it: &&Arc<Identity>| it.not_before() <= now && now < it.not_after();
+    match all {
+        [] | [_] => all.first(),
+        _ => {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(UnixTime::now().as_secs());
+            all.iter().find(valid(now)).or(all.first())
+        }
     }
 }
 

@@ -13,6 +13,10 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::X509Certificate;
+
+/// Certificates above a stranger's own that are looked at: whoever knocks can send any number.
+const CHAIN_MAX: usize = 10;
 
 /// Whom a trunk believes: a certificate from one of these roots that carries one of these names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,31 +58,28 @@ pub struct Stranger {
 
 impl Stranger {
     fn of(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Option<Self> {
+        let first = parse(end_entity).ok()?;
+        let others = intermediates.iter().take(CHAIN_MAX);
+        let others: Vec<_> = others.filter_map(|der| Some((der, parse(der).ok()?))).collect();
         // In whatever order they came: the last is the one whose issuer is not among them.
-        let all = || std::iter::once(end_entity).chain(intermediates);
-        let mut last = end_entity;
-        for _ in 0..intermediates.len() {
-            let issuer = parse(last).ok()?.issuer().as_raw().to_vec();
-            let next = all().find(|one| {
-                *one != last && parse(one).is_ok_and(|one| one.subject().as_raw() == issuer)
-            });
-            match next {
-                Some(next) => last = next,
+        let (mut der, mut last) = (end_entity, &first);
+        for _ in 0..others.len() {
+            let issued = |(one, parsed): &&(&CertificateDer<'_>, X509Certificate<'_>)| {
+                *one != der && parsed.subject().as_raw() == last.issuer().as_raw()
+            };
+            match others.iter().find(issued) {
+                Some((next, parsed)) => (der, last) = (*next, parsed),
                 None => break,
             }
         }
         let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, last.as_ref());
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, der.as_ref());
         let mut sha1 = String::new();
         for octet in digest.as_ref() {
             let colon = if sha1.is_empty() { "" } else { ":" };
             let _ = write!(sha1, "{colon}{octet:02X}");
         }
-        Some(Self {
-            subject: parse(end_entity).ok()?.subject().to_string(),
-            issuer: parse(last).ok()?.issuer().to_string(),
-            sha1,
-        })
+        Some(Self { subject: first.subject().to_string(), issuer: last.issuer().to_string(), sha1 })
     }
 }
 

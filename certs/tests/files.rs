@@ -202,7 +202,11 @@ fn a_certificate_that_is_still_to_come_is_chosen_for_no_name_but_its_listeners()
     let named = [("a".to_owned(), Arc::clone(&pending)), ("b".to_owned(), Arc::clone(&there))];
     let identities = Identities::new(named);
     let chosen = |default| identities.choose(Some("a.one.example"), default).unwrap().is_pending();
-    assert!(chosen("a") && !chosen("b") && !chosen("c"));
+    assert!(!chosen("a") && !chosen("b") && !chosen("c"), "a peer believes the one that is there");
+    let other = identities.choose(Some("unknown.example"), "a").unwrap();
+    assert!(other.is_pending());
+    let alone = Identities::new([("a".to_owned(), pending)]);
+    assert!(alone.choose(Some("a.one.example"), "a").unwrap().is_pending());
 }
 
 #[test]
@@ -283,4 +287,34 @@ fn name_asked_for_decides_and_the_listeners_own_is_the_fallback() {
         Identities::new(named(&one).into_iter().chain([("other".to_owned(), Arc::clone(&other))]));
     assert_eq!(identities.choose(Some("B.one.example"), "two").unwrap().names(), other.names());
     assert_eq!(identities.choose(Some("c.one.example"), "two").unwrap().names(), one.names());
+}
+
+/// TDR-CRT-002, TDR-CRT-005, TDR-CRT-009
+#[test]
+fn next_years_certificate_and_one_that_teams_refuses_do_not_hide_the_one_that_is_good() {
+    let dir = dir("better");
+    let authority = Authority::new("Better").unwrap();
+    let made = |file: &str, request: Request<'_>| {
+        let request = Request { names: &["a.example.net"], ..request };
+        let (chain, key) = authority.issue(&request).unwrap().write(&dir, file).unwrap();
+        (file.to_owned(), Arc::new(Identity::load(&chain, &key).unwrap()))
+    };
+    // Without days, leaves are valid until 4096.
+    let longer = Some((0, 800_000));
+    let good = made("good", Request { key: Key::Rsa2048, ..Request::default() });
+    let ec = made("ec", Request { days: longer, ..Request::default() });
+    let client = Request { purpose: Purpose::Client, key: Key::Rsa2048, ..Request::default() };
+    let client = made("client", Request { days: longer, ..client });
+    let rsa = Request { key: Key::Rsa2048, ..Request::default() };
+    let future = made("future", Request { days: Some((700_000, 800_000)), ..rsa.clone() });
+    let past = made("past", Request { expired: true, ..rsa });
+    let chosen = |all: &[&(String, Arc<Identity>)]| {
+        let identities = Identities::new(all.iter().map(|one| (*one).clone()));
+        identities.choose(Some("a.example.net"), "none").unwrap().fingerprint()
+    };
+    for other in [&ec, &client, &future, &past] {
+        assert_eq!(chosen(&[other, &good]), good.1.fingerprint(), "{}", other.0);
+    }
+    assert_eq!(chosen(&[&past, &ec]), ec.1.fingerprint(), "an end that has passed counts first");
+    assert_eq!(chosen(&[&future]), future.1.fingerprint(), "better than none");
 }

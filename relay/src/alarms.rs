@@ -199,7 +199,9 @@ impl Alarms {
     /// Raises an alarm, with one WARN line; one that stands gets the new text, silently. Whether it is
     /// new.
     pub fn raise(&self, word: &'static str, subject: Subject, text: &str) -> bool {
-        let text: String = text.chars().take(TEXT_MAX).collect();
+        // What strangers say of themselves may stand in it, and an operator's terminal obeys some of these.
+        let shown = |c: char| if c.is_control() { ' ' } else { c };
+        let text: String = text.chars().take(TEXT_MAX).map(shown).collect();
         let mut standing = self.lock();
         if let Some((old, _)) = standing.get_mut(&(word, subject.clone())) {
             *old = text;
@@ -310,6 +312,13 @@ mod tests {
         alarms.replace(TENANT_INVALID, vec![(tenant("b"), "z".into())]);
         let words: Vec<_> = alarms.list().into_iter().map(|it| (it.word, it.text)).collect();
         assert_eq!(words, [(CONFIG_REFUSED, "refused".into()), (TENANT_INVALID, "z".into())]);
+    }
+
+    #[test]
+    fn a_name_of_a_stranger_does_not_speak_to_the_terminal() {
+        let alarms = Alarms::new();
+        alarms.raise(PEER_REFUSED, Subject::Trunk("teams".into()), "CN=\u{1b}[2Jx\r\ny\u{9b}ä");
+        assert_eq!(alarms.list()[0].text, "CN= [2Jx  y ä");
     }
 
     #[test]

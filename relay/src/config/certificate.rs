@@ -9,8 +9,9 @@ use super::host::HostDraft;
 use super::problem::{At, Place, Problem, Problems};
 use super::reader::Reader;
 use super::value;
-use certs::{FileError, Identity};
+use certs::{FileError, FileProblem, Identity};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -150,6 +151,50 @@ impl Entry {
         }
     }
 
+    /// Of several with one name the lowest is taken, in the order that the documentation has them in.
+    fn order(&self) -> u8 {
+        let is = |file: &Path, ending: &str| file.extension().is_some_and(|it| it == ending);
+        match self {
+            Self::Pem { folder: Some(_), .. } => 4,
+            Self::Pem { chain, .. } => u8::from(!is(chain, "pem")),
+            Self::Pkcs12 { file, .. } => 2 + u8::from(!is(file, "p12")),
+        }
+    }
+
+    /// What it is to be seen by.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Pem { folder: Some(folder), .. } => folder,
+            Self::Pem { chain: file, .. } | Self::Pkcs12 { file, .. } => file,
+        }
+    }
+
+    /// Reads it.
+    fn load(&self) -> Result<Identity, FileError> {
+        match self {
+            Self::Pem { chain, key, .. } => Identity::load(chain, key),
+            Self::Pkcs12 { file, password, .. } => {
+                let unreadable = |error: std::io::Error| {
+                    let problem = FileProblem::Unreadable(error.kind());
+                    FileError { path: password.clone(), problem }
+                };
+                match std::fs::read_to_string(password) {
+                    Ok(secret) => {
+                        Identity::load_pkcs12(file, secret.trim_end_matches(['\r', '\n']))
+                    }
+                    // It may need none.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        Identity::load_pkcs12(file, "").map_err(|other| match other.problem {
+                            FileProblem::WrongPassword => unreadable(error),
+                            _ => other,
+                        })
+                    }
+                    Err(error) => Err(unreadable(error)),
+                }
+            }
+        }
+    }
+
     fn files(&self) -> [PathBuf; 2] {
         match self {
             Self::Pem { chain: one, key: two, .. }
@@ -194,7 +239,8 @@ fn entries(path: &Path) -> Vec<Entry> {
             }
         })
         .collect();
-    all.sort_by(|one, two| one.name().cmp(two.name()));
+    let by = |it: &Entry| (it.name().to_owned(), it.order(), it.path().to_owned());
+    all.sort_by_cached_key(by);
     all.truncate(DIRECTORY_MAX);
     all
 }
@@ -203,9 +249,12 @@ fn entries(path: &Path) -> Vec<Entry> {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     /// How its files looked when they were read.
-    prints: Vec<Option<Print>>,
+    prints: Prints,
     identity: Arc<Identity>,
 }
+
+/// How the two files of a certificate look; `None` for one that is not there.
+type Prints = [Option<Print>; 2];
 
 /// All certificates of the host's file.
 #[derive(Debug, Default)]
@@ -213,7 +262,8 @@ pub(crate) struct Loaded {
     /// By table, in the order of the file; `None` stands for one that cannot be used, and is told. A
     /// directory has any number.
     pub(crate) tables: Vec<Option<Vec<Certificate>>>,
-    /// Those of directories that cannot be used, and why: they are as they last were, or absent.
+    /// Those of directories, and of ACME, that cannot be used, and why: they are as they last were, or
+    /// absent.
     pub(crate) broken: Vec<(String, Problem)>,
     kept: HashMap<String, Kept>,
 }
@@ -261,18 +311,20 @@ impl Loading<'_> {
         match &draft.source {
             Source::Pem { chain, key } => {
                 let (chain, key) = (chain.as_ref()?, key.as_ref()?);
-                let (one, two) =
-                    (self.directory.join(&chain.value), self.directory.join(&key.value));
-                match Identity::load(&one, &two) {
-                    Ok(identity) => Some(vec![self.certificate(name()?, [one, two], identity)]),
+                let files = [&chain.value, &key.value].map(|it| self.directory.join(it));
+                let prints = self.prints(&files);
+                match Identity::load(&files[0], &files[1]) {
+                    Ok(identity) => Some(vec![self.keep(name()?, prints, Arc::new(identity))]),
                     Err(error) => {
-                        let place = if error.path == two { key.place } else { chain.place };
+                        let place = if error.path == files[1] { key.place } else { chain.place };
                         self.told(draft, place, &error)
                     }
                 }
             }
             Source::Pkcs12 { file, password_file } => {
                 let (file, password_file) = (file.as_ref()?, password_file.as_ref()?);
+                let files = [&file.value, &password_file.value].map(|it| self.directory.join(it));
+                let prints = self.prints(&files);
                 let password = accounts::secret_within(
                     self.directory,
                     password_file,
@@ -281,9 +333,8 @@ impl Loading<'_> {
                     self.problems,
                 )?;
                 let password = String::from_utf8_lossy(password.octets()).into_owned();
-                let files = [&file.value, &password_file.value].map(|it| self.directory.join(it));
                 match Identity::load_pkcs12(&files[0], &password) {
-                    Ok(identity) => Some(vec![self.certificate(name()?, files, identity)]),
+                    Ok(identity) => Some(vec![self.keep(name()?, prints, Arc::new(identity))]),
                     Err(error) => self.told(draft, file.place, &error),
                 }
             }
@@ -297,17 +348,29 @@ impl Loading<'_> {
                     return None;
                 }
                 let (of, entries) = (name()?, entries(&path));
-                Some(entries.iter().filter_map(|entry| self.entry(&of, entry)).collect())
+                let (mut all, mut last) = (Vec::new(), None::<&Entry>);
+                for entry in &entries {
+                    match last.filter(|last| last.name() == entry.name()) {
+                        Some(taken) => self.twice(&of, taken, entry),
+                        None => {
+                            all.extend(self.entry(&of, entry));
+                            last = Some(entry);
+                        }
+                    }
+                }
+                Some(all)
             }
             Source::Acme(acme) => {
                 let name = name()?;
                 let file = acme::file(state, &name);
                 let files = [file.clone(), file.clone()];
-                let known = self.unchanged(&name, &files);
-                let loaded = known.or_else(|| Identity::load(&file, &file).ok().map(Arc::new));
-                if let Some(identity) = loaded {
-                    return Some(vec![self.keep(name, files, identity)]);
-                }
+                let prints = self.prints(&files);
+                let known = self.unchanged(&name, &prints).map(Ok);
+                let loaded = known.unwrap_or_else(|| Identity::load(&file, &file).map(Arc::new));
+                let error = match loaded {
+                    Ok(identity) => return Some(vec![self.keep(name, prints, identity)]),
+                    Err(error) => error,
+                };
                 // One that was there is better than none; one that stood in has to have the names of now.
                 let names = acme.names();
                 let before = self.before.and_then(|before| before.kept.get(&name));
@@ -317,7 +380,11 @@ impl Loading<'_> {
                     Some(identity) => identity,
                     None => Arc::new(Identity::pending(&names).ok()?),
                 };
-                Some(vec![self.keep(name, files, identity)])
+                if !matches!(error.problem, FileProblem::Unreadable(ErrorKind::NotFound)) {
+                    self.broken(&name, !identity.is_pending(), &error);
+                }
+                // Without prints it is read, and told of, again.
+                Some(vec![self.keep(name, Prints::default(), identity)])
             }
         }
     }
@@ -326,59 +393,60 @@ impl Loading<'_> {
     /// slip is not this one's.
     fn entry(&mut self, of: &str, entry: &Entry) -> Option<Certificate> {
         let (name, files) = (format!("{of}/{}", entry.name()), entry.files());
-        if let Some(identity) = self.unchanged(&name, &files) {
-            return Some(self.keep(name, files, identity));
+        let prints = self.prints(&files);
+        if let Some(identity) = self.unchanged(&name, &prints) {
+            return Some(self.keep(name, prints, identity));
         }
-        let loaded = match entry {
-            Entry::Pem { chain, key, .. } => Identity::load(chain, key),
-            Entry::Pkcs12 { file, password, .. } => {
-                let secret = std::fs::read_to_string(password).unwrap_or_default();
-                Identity::load_pkcs12(file, secret.trim_end_matches(['\r', '\n']))
-            }
-        };
-        match loaded {
-            Ok(identity) => Some(self.keep(name, files, Arc::new(identity))),
+        match entry.load() {
+            Ok(identity) => Some(self.keep(name, prints, Arc::new(identity))),
             Err(error) => {
                 let kept = self.before.and_then(|before| before.kept.get(&name)).cloned();
-                let state = if kept.is_some() { "as it last was" } else { "absent" };
-                self.loaded.broken.push((
-                    name.clone(),
-                    Problem {
-                        file: error.path.clone(),
-                        line: 1,
-                        message: format!("certificate \"{name}\" is {state}: {}", error.problem),
-                        hint: Some(error.hint().to_owned()),
-                    },
-                ));
+                self.broken(&name, kept.is_some(), &error);
                 let Kept { prints, identity } = kept?;
-                self.loaded
-                    .kept
-                    .insert(name.clone(), Kept { prints, identity: Arc::clone(&identity) });
-                Some(Certificate { name, identity })
+                Some(self.keep(name, prints, identity))
             }
         }
     }
 
-    fn unchanged(&self, name: &str, files: &[PathBuf; 2]) -> Option<Arc<Identity>> {
+    /// One that cannot be used, and whether that before it stays.
+    fn broken(&mut self, name: &str, stays: bool, error: &FileError) {
+        let state = if stays { "as it last was" } else { "absent" };
+        let problem = Problem {
+            file: error.path.clone(),
+            line: 1,
+            message: format!("certificate \"{name}\" is {state}: {}", error.problem),
+            hint: Some(error.hint().to_owned()),
+        };
+        self.loaded.broken.push((name.to_owned(), problem));
+    }
+
+    /// Two in one directory have one name: the second may be the newer one, and nobody sees it.
+    fn twice(&mut self, of: &str, taken: &Entry, left: &Entry) {
+        let name = format!("{of}/{}", left.name());
+        let taken = taken.path().file_name().unwrap_or_default().to_string_lossy();
+        let problem = Problem {
+            file: left.path().to_owned(),
+            line: 1,
+            message: format!("certificate \"{name}\" is {taken}, and this one is left alone"),
+            hint: Some("take one of them away, or give it another name".to_owned()),
+        };
+        self.loaded.broken.push((name, problem));
+    }
+
+    /// How files look before they are read: a change while that is done is one more change.
+    fn prints(&self, files: &[PathBuf; 2]) -> Prints {
+        files.each_ref().map(|file| Print::now(file, self.now))
+    }
+
+    fn unchanged(&self, name: &str, prints: &Prints) -> Option<Arc<Identity>> {
         let kept = self.before?.kept.get(name)?;
-        let still = kept.prints.iter().zip(files).all(|(before, file)| {
-            let now = Print::now(file, self.now);
-            matches!((before, now), (Some(before), Some(now)) if before.still(&now))
-        });
+        let still = kept.prints.iter().zip(prints).all(
+            |(before, now)| matches!((before, now), (Some(before), Some(now)) if before.still(now)),
+        );
         still.then(|| Arc::clone(&kept.identity))
     }
 
-    fn certificate(
-        &mut self,
-        name: String,
-        files: [PathBuf; 2],
-        identity: Identity,
-    ) -> Certificate {
-        self.keep(name, files, Arc::new(identity))
-    }
-
-    fn keep(&mut self, name: String, files: [PathBuf; 2], identity: Arc<Identity>) -> Certificate {
-        let prints = files.iter().map(|file| Print::now(file, self.now)).collect();
+    fn keep(&mut self, name: String, prints: Prints, identity: Arc<Identity>) -> Certificate {
         self.loaded.kept.insert(name.clone(), Kept { prints, identity: Arc::clone(&identity) });
         Certificate { name, identity }
     }

@@ -88,7 +88,7 @@ pub struct Loaded {
     pub plan: Plan,
     /// Certificates, already loaded: a file that changes meanwhile changes nothing here.
     pub certificates: Vec<Certificate>,
-    /// Certificates of directories that cannot be used: each is as it last was, or absent.
+    /// Certificates of directories, and of ACME, that cannot be used: each is as it last was, or absent.
     pub broken_certificates: Vec<(String, Problem)>,
     /// Certificates that are to be had, and renewed, by ACME.
     pub acme: Vec<AcmeOrder>,

@@ -92,6 +92,11 @@ pub(crate) fn host(directory: &Path, shown: &Shown<'_>, now: SystemTime, problem
             continue;
         }
         for certificate in shown.certificates.tables.get(index).into_iter().flatten().flatten() {
+            let told =
+                || shown.certificates.broken.iter().any(|(name, _)| *name == certificate.name);
+            if certificate.identity.is_pending() && told() {
+                continue;
+            }
             judge(draft, certificate, &known, now, problems);
         }
     }

@@ -129,9 +129,12 @@ pub(crate) struct Certificate {
     /// Bits of its RSA key; `None`: it has another.
     pub(crate) rsa: Option<usize>,
     pub(crate) chain: usize,
+    /// It is a stand-in for one that is not there, or that we could not read: why.
+    pub(crate) missing: Option<String>,
     /// Whether the chain leads to a root of the operating system's, as Microsoft's judgement is likely to
-    /// be; and to those of the trunk, which a lab may have for both sides.
-    pub(crate) public: Result<(), String>,
+    /// be, which nobody can tell where the system has none; and to those of the trunk, which a lab may have
+    /// for both sides.
+    pub(crate) public: Option<Result<(), String>>,
     pub(crate) private: bool,
 }
 

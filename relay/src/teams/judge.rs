@@ -384,6 +384,10 @@ fn certificate(now: SystemTime, name: &Name, it: &Certificate, lines: &mut Lines
     const CHECK: &str = "certificate";
     let fqdn = &name.fqdn;
     let mut good = true;
+    if let Some(why) = &it.missing {
+        let fix = "tollgate alarms; where it cannot be read, look as the user of the service";
+        return lines.warn(CHECK, fqdn, format!("\"{}\" cannot be judged: {why}", it.name), fix);
+    }
     let mut fail = |says: String, fix: &str| {
         lines.fail(CHECK, fqdn, format!("\"{}\" {says}", it.name), fix);
         good = false;
@@ -412,7 +416,7 @@ fn certificate(now: SystemTime, name: &Name, it: &Certificate, lines: &mut Lines
     if left.is_zero() {
         fail("has expired".into(), "renew it");
     }
-    if let Err(why) = &it.public
+    if let Some(Err(why)) = &it.public
         && !it.private
     {
         let says =
@@ -429,7 +433,10 @@ fn certificate(now: SystemTime, name: &Name, it: &Certificate, lines: &mut Lines
     if left < EXPIRY_WARN {
         let says = format!("\"{}\" expires in {days} days", it.name);
         lines.warn(CHECK, fqdn, says, "renew it; a reload puts it in force");
-    } else if it.public.is_err() {
+    } else if it.public.is_none() && !it.private {
+        let says = format!("whether \"{}\" leads to a public root cannot be told", it.name);
+        lines.warn(CHECK, fqdn, says, "this host has no roots to compare with: ca-certificates");
+    } else if it.public != Some(Ok(())) {
         let says = format!("\"{}\" leads to the trunk's own `roots` alone: a lab's", it.name);
         lines.warn(CHECK, fqdn, says, "Microsoft takes certificates of public authorities");
     } else {

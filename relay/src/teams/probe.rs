@@ -4,9 +4,9 @@ use super::facts::{
     Certificate, Daemon, Door, Facts, Name, Reached, Target, Tenant, Trouble, Trunk,
 };
 use super::wire::{self, Line, Us};
-use super::{Known, places};
+use super::{Known, facts, places};
 use crate::admin::{self, Answer, FqdnRow, Request};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Problem};
 use crate::{clock, dns, in_force};
 use b2bua::Plan;
 use b2bua::plan::{self, Cidr, Model, RouteFrom, TrunkKind};
@@ -82,20 +82,14 @@ impl<'a> Probe<'a> {
         for (place, trunk) in trunks.iter().enumerate() {
             for target in self.plan.trunks.get(*trunk).iter().flat_map(|it| &it.targets) {
                 let at = located(&target.host).map_err(Trouble::Unresolved);
-                let tries = self.tries(*trunk, target, at);
+                let (tries, names) = (self.tries(*trunk, target, at), self.shown_as(*trunk));
                 let room = Arc::clone(&room);
-                work.spawn(async move {
-                    let _permit = room.acquire_owned().await;
-                    let tried = tokio::task::spawn_blocking(tries).await;
-                    (place, tried)
-                });
+                work.spawn(async move { (place, Arc::new(tries).all(names, room).await) });
             }
         }
         let mut tried: Vec<(usize, Target)> = Vec::new();
         while let Some(done) = work.join_next().await {
-            if let Ok((place, Ok(target))) = done {
-                tried.push((place, target));
-            }
+            tried.extend(done.ok());
         }
         // In the order of the configuration, whoever was the faster.
         for (place, trunk) in trunks.iter().enumerate() {
@@ -219,65 +213,37 @@ impl<'a> Probe<'a> {
         names
     }
 
-    /// Connects to one of Microsoft's names and asks under each of ours, when it is called.
+    /// The names that OPTIONS is sent under, each with the certificate that goes with it.
+    fn shown_as(&self, trunk: usize) -> Vec<(String, Option<Arc<Identity>>)> {
+        let default = self.listener(trunk).and_then(|it| it.certificate.as_deref());
+        let with = |fqdn: String| {
+            let identity = self.identities.choose(Some(&fqdn), default.unwrap_or_default());
+            (fqdn, identity)
+        };
+        self.asked_under(trunk).into_iter().map(with).collect()
+    }
+
+    fn listener(&self, trunk: usize) -> Option<&'a plan::Listener> {
+        self.plan.listeners.get(self.plan.trunks.get(trunk)?.listener)
+    }
+
+    /// What it takes to ask one of Microsoft's names.
     fn tries(
         &self,
         trunk: usize,
         target: &plan::TargetName,
         at: Result<Vec<IpAddr>, Trouble>,
-    ) -> impl FnOnce() -> Target + Send + 'static + use<> {
-        let listener =
-            self.plan.trunks.get(trunk).and_then(|it| self.plan.listeners.get(it.listener));
-        let bind = listener.map(|it| it.bind.ip()).filter(|bind| !bind.is_unspecified());
-        let v4 = listener.is_none_or(|listener| listener.bind.is_ipv4());
-        let port = listener.map_or(5061, |listener| listener.advertise.port());
-        let roots = self.roots.get(&trunk).cloned();
-        let default = listener.and_then(|it| it.certificate.clone()).unwrap_or_default();
-        let names: Vec<(String, Option<Arc<Identity>>)> = self
-            .asked_under(trunk)
-            .into_iter()
-            .map(|fqdn| {
-                let identity = self.identities.choose(Some(&fqdn), &default);
-                (fqdn, identity)
-            })
-            .collect();
-        let (host, name) = (target.host.clone(), target.to_string());
-        let to_port = target.port.unwrap_or(5061);
-        move || {
-            let open = |identity: Option<Arc<Identity>>| -> Result<(Line, SocketAddr), Trouble> {
-                let all = at.clone()?;
-                let ip = all.into_iter().find(|it| it.is_ipv4() == v4);
-                let ip = ip.ok_or_else(|| Trouble::Unresolved("none of its kind".into()))?;
-                let to = SocketAddr::new(ip, to_port);
-                let nothing = || Trouble::Tls("we have no certificate, or no roots".into());
-                let us = Us {
-                    from: bind,
-                    identity: identity.ok_or_else(nothing)?,
-                    roots: roots.clone().ok_or_else(nothing)?,
-                };
-                Line::open(&us, &host, to).map(|line| (line, to))
-            };
-            let mut names = names.into_iter();
-            let Some((base, identity)) = names.next() else {
-                return Target { name, reached: Err(Trouble::Tls("nothing to ask as".into())) };
-            };
-            let (mut line, to) = match open(identity) {
-                Ok(opened) => opened,
-                Err(trouble) => return Target { name, reached: Err(trouble) },
-            };
-            let (version, suite) = line.agreed();
-            let first = line.options(&name, &format!("{base}:{port}"));
-            let mut answers = vec![(base, first)];
-            // Another name may go with another certificate, which is shown once a connection.
-            answers.extend(names.map(|(fqdn, identity)| {
-                let answer = match open(identity) {
-                    Ok((mut line, _)) => line.options(&name, &format!("{fqdn}:{port}")),
-                    Err(trouble) => Err(trouble.words()),
-                };
-                (fqdn, answer)
-            }));
-            let address = to.to_string();
-            Target { name, reached: Ok(Reached { address, version, suite, answers }) }
+    ) -> Tries {
+        let listener = self.listener(trunk);
+        Tries {
+            at,
+            bind: listener.map(|it| it.bind.ip()).filter(|bind| !bind.is_unspecified()),
+            v4: listener.is_none_or(|listener| listener.bind.is_ipv4()),
+            port: listener.map_or(5061, |listener| listener.advertise.port()),
+            roots: self.roots.get(&trunk).cloned(),
+            host: target.host.clone(),
+            name: target.to_string(),
+            to_port: target.port.unwrap_or(5061),
         }
     }
 
@@ -292,11 +258,22 @@ impl<'a> Probe<'a> {
             let own =
                 |it: &&config::Certificate| it.identity.fingerprint() == identity.fingerprint();
             let named = self.loaded.certificates.iter().find(own);
-            let no_store = || Err("this host has no roots".to_owned());
+            let broken = self.loaded.broken_certificates.iter();
+            let missing = |name: &str| {
+                let why = broken.clone().find(|(broken, _)| broken == name);
+                let said = |(_, why): &(String, Problem)| {
+                    format!("{}: {}", why.file.display(), why.message)
+                };
+                why.map_or_else(|| "it has not been issued yet".to_owned(), said)
+            };
+            let name = named.map_or_else(|| default.to_owned(), |it| it.name.clone());
+            // A bare host has at least those that come with us.
+            let shipped = || identity.reaches(&Roots::microsoft(), now).is_ok().then_some(Ok(()));
             let private = !matches!(of.roots, plan::Roots::System | plan::Roots::Microsoft);
             let private = self.roots.get(&trunk).filter(|_| private);
             Certificate {
-                name: named.map_or_else(|| default.to_owned(), |it| it.name.clone()),
+                missing: identity.is_pending().then(|| missing(&name)),
+                name,
                 names: identity.names().to_vec(),
                 covers: identity.covers(fqdn),
                 not_before: identity.not_before(),
@@ -307,8 +284,8 @@ impl<'a> Probe<'a> {
                     KeyKind::Ecdsa(_) | KeyKind::Other => None,
                 },
                 chain: identity.chain_len(),
-                public: system.map_or_else(no_store, |roots| {
-                    identity.reaches(roots, now).map_err(|refusal| refusal.to_string())
+                public: system.map_or_else(shipped, |roots| {
+                    Some(identity.reaches(roots, now).map_err(|refusal| refusal.to_string()))
                 }),
                 private: private.is_some_and(|roots| identity.reaches(roots, now).is_ok()),
             }
@@ -358,6 +335,89 @@ impl<'a> Probe<'a> {
         }
     }
 }
+
+/// What it takes to ask one of Microsoft's names.
+struct Tries {
+    at: Result<Vec<IpAddr>, Trouble>,
+    bind: Option<IpAddr>,
+    v4: bool,
+    port: u16,
+    roots: Option<Roots>,
+    host: String,
+    name: String,
+    to_port: u16,
+}
+
+impl Tries {
+    /// Connects and asks under the first of our names; if that can be done, under all others at once.
+    async fn all(
+        self: Arc<Self>,
+        names: Vec<(String, Option<Arc<Identity>>)>,
+        room: Arc<Semaphore>,
+    ) -> Target {
+        let name = self.name.clone();
+        let never = || Trouble::Tls("nothing to ask as".into());
+        let mut names = names.into_iter();
+        let Some((base, identity)) = names.next() else {
+            return Target { name, reached: Err(never()) };
+        };
+        let (tries, permit) = (Arc::clone(&self), Arc::clone(&room).acquire_owned().await);
+        let first = tokio::task::spawn_blocking(move || tries.first(base, identity)).await;
+        drop(permit);
+        let mut reached = first.unwrap_or_else(|_| Err(never()));
+        if let Ok(reached) = &mut reached {
+            let mut work = JoinSet::new();
+            for (place, (fqdn, identity)) in names.enumerate() {
+                let (tries, room) = (Arc::clone(&self), Arc::clone(&room));
+                work.spawn(async move {
+                    let _permit = room.acquire_owned().await;
+                    let ask = move || (place, tries.other(fqdn, identity));
+                    tokio::task::spawn_blocking(ask).await
+                });
+            }
+            let mut others = Vec::new();
+            while let Some(done) = work.join_next().await {
+                others.extend(done.ok().and_then(Result::ok));
+            }
+            others.sort_by_key(|(place, _)| *place);
+            reached.answers.extend(others.into_iter().map(|(_, answer)| answer));
+        }
+        Target { name, reached }
+    }
+
+    fn open(&self, identity: Option<Arc<Identity>>) -> Result<(Line, SocketAddr), Trouble> {
+        let all = self.at.clone()?;
+        let ip = all.into_iter().find(|it| it.is_ipv4() == self.v4);
+        let ip = ip.ok_or_else(|| Trouble::Unresolved("none of its kind".into()))?;
+        let to = SocketAddr::new(ip, self.to_port);
+        let nothing = || Trouble::Tls("we have no certificate, or no roots".into());
+        let us = Us {
+            from: self.bind,
+            identity: identity.ok_or_else(nothing)?,
+            roots: self.roots.clone().ok_or_else(nothing)?,
+        };
+        Line::open(&us, &self.host, to).map(|line| (line, to))
+    }
+
+    fn first(&self, base: String, identity: Option<Arc<Identity>>) -> Result<Reached, Trouble> {
+        let (mut line, to) = self.open(identity)?;
+        let (version, suite) = line.agreed();
+        let answer = line.options(&self.name, &format!("{base}:{}", self.port));
+        Ok(Reached { address: to.to_string(), version, suite, answers: vec![(base, answer)] })
+    }
+
+    /// Another name may go with another certificate, which is shown once a connection.
+    fn other(&self, fqdn: String, identity: Option<Arc<Identity>>) -> Answered {
+        let answer = match self.open(identity) {
+            Ok((mut line, _)) => line.options(&self.name, &format!("{fqdn}:{}", self.port)),
+            Err(trouble) => Err(trouble.words()),
+        };
+        (fqdn, answer)
+    }
+}
+
+/// What OPTIONS under one of our names brought.
+type Answered = (String, Result<facts::Answer, String>);
 
 impl Trouble {
     fn words(self) -> String {

@@ -10,12 +10,41 @@ use b2bua::io::{Flow, FlowId, Target};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Without a message for so long no transaction is left on a connection (RFC 3261, 17: 64 times T1), but
-/// for an INVITE that rings.
-const QUIET: Duration = Duration::from_secs(32);
+/// How often connections that retire are looked at.
+const LOOK: Duration = Duration::from_secs(32);
 
-/// After so many times [`QUIET`] it goes all the same: no INVITE rings longer than timer C (RFC 3261, 16.6).
-const QUIETS_MAX: u32 = 8;
+/// After so many looks without a message no transaction is left on one: an INVITE that rings is told of
+/// within timer C, which is three minutes (RFC 3261, 16.6), and all others end within 64 times T1 (17).
+const QUIET_LOOKS: u32 = 6;
+
+/// After so many it goes all the same: a peer's keepalives do not hold it for ever.
+const LOOKS_MAX: u32 = 20;
+
+/// A connection that retires.
+struct Retiring {
+    id: FlowId,
+    /// As they were counted last.
+    messages: u32,
+    /// Looks since then that found no other.
+    quiet: u32,
+}
+
+impl Retiring {
+    /// Whether it may go, as of this look; `None` for a connection that is closed.
+    fn is_done(&mut self, messages: Option<u32>) -> bool {
+        match messages {
+            None => true,
+            Some(now) if now != self.messages => {
+                (self.messages, self.quiet) = (now, 0);
+                false
+            }
+            Some(_) => {
+                self.quiet += 1;
+                self.quiet >= QUIET_LOOKS
+            }
+        }
+    }
+}
 
 /// After so long without another refusal, one is history.
 const REFUSAL_STANDS: Duration = Duration::from_secs(3600);
@@ -56,25 +85,23 @@ impl Shared {
     fn retire(self: &Arc<Self>, flows: Vec<FlowId>) {
         let shared = Arc::clone(self);
         self.runtimes.core.spawn(async move {
-            let seen = |id: FlowId| Some((id, shared.flows.messages(id)?));
-            let mut left: Vec<(FlowId, u32)> = flows.into_iter().filter_map(seen).collect();
-            for _ in 0..QUIETS_MAX {
-                tokio::time::sleep(QUIET).await;
-                left.retain_mut(|(id, before)| match shared.flows.messages(*id) {
-                    Some(now) if now != *before => {
-                        *before = now;
-                        true
+            let seen =
+                |id: FlowId| Some(Retiring { id, messages: shared.flows.messages(id)?, quiet: 0 });
+            let mut left: Vec<Retiring> = flows.into_iter().filter_map(seen).collect();
+            for _ in 0..LOOKS_MAX {
+                tokio::time::sleep(LOOK).await;
+                left.retain_mut(|one| {
+                    let done = one.is_done(shared.flows.messages(one.id));
+                    if done {
+                        shared.flows.remove(one.id);
                     }
-                    _ => {
-                        shared.flows.remove(*id);
-                        false
-                    }
+                    !done
                 });
                 if left.is_empty() {
                     return;
                 }
             }
-            left.into_iter().for_each(|(id, _)| shared.flows.remove(id));
+            left.into_iter().for_each(|one| shared.flows.remove(one.id));
         });
     }
 
@@ -139,5 +166,19 @@ impl super::Transports {
     pub fn forget_refusals(&self) {
         let now = clock::now().mono;
         self.shared.forget_refusals(|_, at| now.saturating_duration_since(at) < REFUSAL_STANDS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_on_which_an_invite_rings_in_silence_is_kept_for_as_long_as_it_may_ring() {
+        let mut one = Retiring { id: FlowId(1), messages: 7, quiet: 0 };
+        assert!(!one.is_done(Some(8)), "a 180");
+        let looks = (1..).find(|_| one.is_done(Some(8))).unwrap();
+        assert!(LOOK * looks > Duration::from_secs(180), "timer C");
+        assert!(Retiring { id: FlowId(1), messages: 7, quiet: 0 }.is_done(None), "closed");
     }
 }

@@ -237,6 +237,38 @@ fn a_slip_in_the_directory_costs_no_other_certificate_and_the_one_before_stays()
 }
 
 #[test]
+fn two_of_one_name_are_told_of_and_the_same_one_counts_each_time() {
+    let directory = with_directory();
+    directory.certificate("certificates.d/contoso", &["sbc.contoso.example"], Key::P256);
+    let folder = directory.path.join("certificates.d");
+    let shown = directory.load().certificates[1].identity.fingerprint();
+    let newer = Request { names: &["sbc.contoso.example"], ..Request::default() };
+    let newer = authority().issue(&newer).unwrap();
+    std::fs::write(folder.join("contoso.crt"), format!("{}{}", newer.chain_pem(), newer.key_pem()))
+        .unwrap();
+    let loaded = directory.load();
+    assert_eq!(loaded.certificates.len(), 2);
+    assert_eq!(loaded.certificates[1].identity.fingerprint(), shown);
+    let [(name, problem)] = loaded.broken_certificates.as_slice() else { panic!() };
+    let expected = "certificate \"tenants/contoso\" is contoso.pem, and this one is left alone";
+    assert_eq!((name.as_str(), problem.message.as_str()), ("tenants/contoso", expected));
+    assert_eq!(problem.file, folder.join("contoso.crt"));
+}
+
+#[test]
+fn a_password_file_that_cannot_be_read_is_told_of_and_not_taken_for_an_empty_one() {
+    let directory = with_directory();
+    directory.certificate("certificates.d/contoso", &["sbc.contoso.example"], Key::P256);
+    let folder = directory.path.join("certificates.d");
+    std::fs::write(folder.join("fabrikam.pfx"), "locked").unwrap();
+    std::fs::create_dir(folder.join("fabrikam.password")).unwrap();
+    let loaded = directory.load();
+    let [(_, problem)] = loaded.broken_certificates.as_slice() else { panic!() };
+    assert_eq!(problem.file, folder.join("fabrikam.password"));
+    assert!(problem.message.contains("cannot be read: is a directory"), "{}", problem.message);
+}
+
+#[test]
 fn a_listener_has_one_certificate_and_not_a_directory() {
     let directory =
         with_directory().edit(MAIN, "certificate = \"wild\"", "certificate = \"tenants\"");
@@ -275,6 +307,17 @@ fn a_certificate_by_acme_stands_in_for_itself_until_it_is_there() {
     assert!(loaded.named.contains(&order.file), "it counts as soon as it is there");
 
     std::fs::create_dir_all(directory.path.join("state/acme")).unwrap();
+    // It is there, and cannot be read, which is another thing.
+    std::fs::create_dir(&order.file).unwrap();
+    let loaded = directory.load();
+    let file = order.file.display();
+    let told = directory.told(&loaded.warnings);
+    assert!(
+        told.contains("certificate \"wild\" is absent: cannot be read: is a directory"),
+        "{told}"
+    );
+    assert!(!told.contains("not been issued"), "{file}: {told}");
+    std::fs::remove_dir(&order.file).unwrap();
     let both = format!("{}{}", wild().chain_pem(), wild().key_pem());
     std::fs::write(&order.file, both).unwrap();
     let loaded = directory.load();

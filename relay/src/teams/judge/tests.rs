@@ -31,7 +31,8 @@ fn good() -> Facts {
         for_servers: true,
         rsa: Some(2048),
         chain: 2,
-        public: Ok(()),
+        missing: None,
+        public: Some(Ok(())),
         private: false,
     };
     let region =
@@ -213,7 +214,7 @@ fn a_certificate_that_microsoft_would_not_take_is_told_before_it_is_shown() {
         (|it| it.rsa = None, "RSA"),
         (|it| it.rsa = Some(1024), "2048"),
         (|it| it.not_after = it.not_before, "renew"),
-        (|it| it.public = Err("unknown issuer".into()), "chain file"),
+        (|it| it.public = Some(Err("unknown issuer".into())), "chain file"),
     ];
     for (change, words) in fails {
         only(&certificate(change), "certificate", Verdict::Fail, words);
@@ -221,10 +222,17 @@ fn a_certificate_that_microsoft_would_not_take_is_told_before_it_is_shown() {
     let soon = certificate(|it| it.not_after = it.not_before + 30 * DAY);
     only(&soon, "certificate", Verdict::Warn, "expires in 29 days");
     let lab = certificate(|it| {
-        it.public = Err("unknown issuer".into());
+        it.public = Some(Err("unknown issuer".into()));
         it.private = true;
     });
     only(&lab, "certificate", Verdict::Warn, "public authorities");
+    let bare = certificate(|it| it.public = None);
+    only(&bare, "certificate", Verdict::Warn, "ca-certificates");
+    let pending = certificate(|it| {
+        it.missing = Some("it has not been issued yet".into());
+        (it.rsa, it.public) = (None, Some(Err("unknown issuer".into())));
+    });
+    only(&pending, "certificate", Verdict::Warn, "tollgate alarms");
 }
 
 /// TDR-OPT-009 TDR-MT-013
