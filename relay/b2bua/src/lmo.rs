@@ -90,7 +90,12 @@ pub(crate) fn without_ours(plan: &Plan, headers: &mut Headers) {
         let host = address.and_then(|address| {
             Some(String::from_utf8_lossy(address.uri().ok()?.host).to_ascii_lowercase())
         });
-        host.is_some_and(|host| host == plan.node.fqdn || plan.tenant_of_fqdn(&host).is_some())
+        // An SBC behind us keeps its own: requests go by way of it.
+        host.is_some_and(|host| {
+            let tenant = plan.tenant_of_fqdn(&host).and_then(|index| plan.tenants.get(index));
+            host == plan.node.fqdn
+                || tenant.is_some_and(|tenant| tenant.own_fqdns().any(|own| *own == host))
+        })
     };
     if !headers.list(Name::RecordRoute).any(ours) {
         return;
