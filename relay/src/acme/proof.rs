@@ -135,10 +135,17 @@ impl Proof {
 
     /// Shows nothing any more.
     pub(super) async fn end(&mut self) {
-        if let Self::Dns { hook, records, .. } = self {
-            for (name, value) in records.drain(..) {
-                if let Err(failure) = hook::run(hook, "remove", &name, &value).await {
-                    tracing::warn!(%failure, name, "a record stays in DNS");
+        match self {
+            Self::Http { server, .. } | Self::TlsAlpn { server, .. } => {
+                server.abort();
+                // The port is free once it has ended, and the next order may want it at once.
+                let _ = server.await;
+            }
+            Self::Dns { hook, records, .. } => {
+                for (name, value) in records.drain(..) {
+                    if let Err(failure) = hook::run(hook, "remove", &name, &value).await {
+                        tracing::warn!(%failure, name, "a record stays in DNS");
+                    }
                 }
             }
         }

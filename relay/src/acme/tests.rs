@@ -152,6 +152,14 @@ async fn a_hook_that_nobody_waits_for_is_ended() {
 }
 
 #[tokio::test]
+async fn the_port_of_proofs_is_free_for_the_next_order_at_once() {
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for challenge in [Challenge::Http(at), Challenge::TlsAlpn(at), Challenge::Http(at)] {
+        Proof::begin(&challenge).await.unwrap().end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_file_over_http_is_shown_under_its_token_alone() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
