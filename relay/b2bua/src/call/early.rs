@@ -26,6 +26,7 @@ impl Call {
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };
         let teams = leg::is_teams(&self.plan, attempt.trunk);
         let fork = attempt.fork_of_mut(&ask.request);
+        let takes_refer = fork.as_ref().is_some_and(|fork| fork.leg.identity.takes_refer());
         if fork.is_none_or(|fork| fork.leg.dialog.receive(&ask.request).is_err()) {
             return self.answer(core, ask, 500);
         }
@@ -37,6 +38,8 @@ impl Call {
             Method::Notify => self.answer(core, ask, 481),
             // Our own INVITE has no answer yet (RFC 3261, 14.2).
             Method::Invite => self.answer(core, ask, 491),
+            // It has answered, which we have not heard yet: later it is welcome (TDR-XFR-001).
+            Method::Refer if takes_refer => self.answer(core, ask, 491),
             _ => self.answer(core, ask, 405),
         }
     }
