@@ -4,24 +4,29 @@
 //! it where an INVITE forks). It speaks for our end only: the pairing of two legs is in
 //! [`crate::pair`]. What it refuses changes nothing in it.
 
+mod associations;
+mod our_end;
+mod transcoding;
 mod turns;
 
 use crate::ability::{Ability, Keying, Security};
 use crate::codec::Codec;
 use crate::codecs::Codecs;
 use crate::companions::{accompany, companions};
-use crate::dtls::{Certificate, Dtls, RemoteDtls, Role, Setup};
+use crate::dtls::Certificate;
 use crate::fax::{self, Fax};
-use crate::ice::{Credentials, IceOffered, IcePolicy, OurIce};
-use crate::pair::{assign_numbers, fitting, matched};
-use crate::remote::{DtlsPreference, Preference, Remote};
+use crate::ice::{Credentials, OurIce};
+use crate::pair::{assign_numbers, matched};
+use crate::remote::Remote;
 use crate::section::is_parameters;
 use crate::stream::{Crypto, Direction, Payload, Protocol, Stream};
 use crate::suite::{SrtpKey, Suite};
-use crate::write::{Draft, DtlsLines};
+use crate::write::Draft;
 use bytes::Bytes;
+use our_end::Began;
 use std::net::IpAddr;
 use std::sync::Arc;
+use transcoding::behind_speech;
 
 /// What our end of a leg has: fixed for the life of the dialog (TDR-DLG-012), but for a Teams user who is
 /// elsewhere than was thought.
@@ -161,109 +166,14 @@ impl Negotiation {
         }
     }
 
-    /// The same for a leg that may have its keys made by DTLS, under this certificate.
-    pub fn with_certificate(self, certificate: Option<Arc<Certificate>>) -> Self {
-        Self { certificate, ..self }
-    }
-
     /// The same for a leg that may use these codecs alone.
     pub fn with_codecs(self, codecs: Codecs) -> Self {
         Self { codecs, ..self }
     }
 
-    /// The same for a leg that takes part in ICE. The credentials are fresh: they are those of all
-    /// forks of our offer, and of nobody else (TDR-ICE-005).
-    pub fn with_ice(self, policy: IcePolicy, credentials: Credentials) -> Self {
-        let ice = match policy {
-            IcePolicy::Off => OurIce::None,
-            policy => OurIce::Agent(policy, credentials),
-        };
-        Self { ice, ..self }
-    }
-
     /// The same for a far side that knows a hold by the address 0.0.0.0 alone (RFC 2543; RFC 3264, 8.4).
     pub fn with_old_hold(self, old_hold: bool) -> Self {
         Self { old_hold, ..self }
-    }
-
-    /// Whether it has nothing to name should the far side begin ICE anew.
-    pub const fn wants_credentials(&self) -> bool {
-        matches!(self.ice, OurIce::Agent(..)) && self.spare.is_none()
-    }
-
-    /// What to name should the far side begin ICE anew (TDR-ICE-010).
-    pub fn spare_credentials(&mut self, fresh: Credentials) {
-        self.spare = Some(fresh);
-    }
-
-    /// Begins ICE anew by the next offer, if there is any ICE (RFC 8445, 9).
-    pub fn restart_ice(&mut self, fresh: Credentials) {
-        if let OurIce::Agent(_, ours) = &mut self.ice {
-            *ours = fresh;
-        }
-    }
-
-    /// Our end of ICE as our open offer names it, if it does.
-    pub fn ice_offered(&self) -> Option<IceOffered> {
-        let Open::Ours(ours) = &self.open else { return None };
-        let (policy, local) = ours.draft.ice.offered()?;
-        Some(IceOffered { local: local.clone(), lite: policy != IcePolicy::Full })
-    }
-
-    /// From now on our descriptions tell `key`, which the far side of another leg protects with.
-    pub fn tell(&mut self, key: SrtpKey) {
-        self.only = Some(key.suite());
-        self.renew([key.passed()]);
-    }
-
-    /// From now on our descriptions tell these keys, each in place of the one of its suite.
-    pub fn renew(&mut self, keys: impl IntoIterator<Item = SrtpKey>) {
-        for key in keys {
-            self.local.keys.retain(|known| known.suite() != key.suite());
-            self.local.keys.push(key);
-        }
-    }
-
-    /// From now on our descriptions name this address and these ports: the leg's media has moved there.
-    pub fn relocate(&mut self, address: IpAddr, rtp_port: u16, rtcp_port: u16) {
-        (self.local.address, self.local.rtp_port) = (address, rtp_port);
-        self.local.rtcp_port = rtcp_port;
-    }
-
-    /// What is described next names this address and these ports; a [rollback](Self::rollback) leads back
-    /// to those before it (TDR-LMO-003).
-    pub fn propose(&mut self, address: IpAddr, rtp_port: u16, rtcp_port: u16) {
-        let Local { address: at, rtp_port: rtp, rtcp_port: rtcp, .. } = self.local;
-        self.left.get_or_insert((at, rtp, rtcp));
-        self.relocate(address, rtp_port, rtcp_port);
-    }
-
-    /// Whether our answer to the open offer may name another address than before: ICE that goes on would
-    /// not check it, as only whoever offers may begin it anew for that (RFC 8839, 4.4.1.1.1).
-    pub fn may_answer_elsewhere(&self) -> bool {
-        let Open::Theirs(theirs) = &self.open else { return false };
-        let before = self.stream().and_then(|stream| stream.ice.as_ref());
-        let goes_on = before.zip(theirs.ice.as_ref());
-        goes_on.is_none_or(|(before, offered)| before.remote != offered.credentials)
-    }
-
-    /// The key that the far side protects with, by its last description: none if it named several, or
-    /// one with an MKI.
-    pub fn remote_key(&self) -> Option<&SrtpKey> {
-        let theirs = match (&self.open, &self.in_force) {
-            (Open::Theirs(theirs), _) | (_, Some(Agreed { theirs, .. })) => theirs,
-            _ => return None,
-        };
-        match &theirs.crypto.as_ref()?.keys[..] {
-            [key] if key.mki().is_none() => Some(key),
-            _ => None,
-        }
-    }
-
-    /// From now on the leg may speak these codecs, which the other leg need not know, first preferred:
-    /// what is between them will be transcoded.
-    pub fn transcode_to(&mut self, codecs: &'static [Codec]) {
-        self.transcoding = codecs;
     }
 
     /// Whether an offer of `media` would hold speech that this leg may use, or a fax.
@@ -273,30 +183,6 @@ impl Negotiation {
         }
         let more = self.transcodable(media);
         self.codecs.leave_speech(&media.payloads) || self.codecs.leave_speech(&more)
-    }
-
-    /// Whether the speech of `media` can be made that of the stream in force, and the other way.
-    pub fn can_transcode(&self, media: &Media) -> bool {
-        let in_force = self.stream().and_then(|stream| stream.payloads.iter().find_map(Codec::of));
-        !self.transcoding.is_empty() && in_force.is_some() && speaks_any_codec(media)
-    }
-
-    /// What the leg may be offered beyond `media`, where the other leg speaks that: speech, and
-    /// telephone events at the clock of it if there are others.
-    fn transcodable(&self, media: &Media) -> Vec<Payload> {
-        if !speaks_any_codec(media) {
-            return Vec::new();
-        }
-        let known = |payload: &Payload| media.payloads.iter().any(|it| it.same_encoding(payload));
-        let more = self.transcoding.iter().map(|codec| codec.payload());
-        let mut more: Vec<Payload> = more.filter(|payload| !known(payload)).collect();
-        let event = media.payloads.iter().find(|payload| payload.is_event());
-        let narrow = more.iter().any(|payload| payload.clock_hz == EVENTS_HZ);
-        if let Some(event) = event.filter(|_| narrow) {
-            let event = Payload { clock_hz: EVENTS_HZ, ..event.clone() };
-            more.extend(Some(event).filter(|event| !known(event)));
-        }
-        more
     }
 
     /// Takes the far side's offer; the offer is open until [`Self::make_answer`] or [`Self::rollback`].
@@ -407,28 +293,6 @@ impl Negotiation {
             answer => answer?,
         };
         self.make_answer(&answer)
-    }
-
-    /// Of an offer, the first speech that can be made that of `agreed`, and what goes with it.
-    fn other_speech(&self, agreed: &Media, offered: &Media) -> Result<Media, Refusal> {
-        let may = |payload: &&Payload| {
-            Codec::of(payload).is_some_and(|codec| self.transcoding.contains(&codec))
-        };
-        let speech = offered.payloads.iter().find(may);
-        let speech = speech.filter(|_| speaks_any_codec(agreed)).ok_or(Refusal::NoCommonCodec)?;
-        let presses = agreed.payloads.iter().any(Payload::is_event);
-        let common = matched(&agreed.payloads, &offered.payloads);
-        let beside = |payload: &&Payload| match payload.is_event() {
-            true => presses,
-            false => {
-                !payload.is_speech()
-                    && payload.clock_hz == speech.clock_hz
-                    && common.iter().any(|(_, theirs)| theirs.number == payload.number)
-            }
-        };
-        let beside = offered.payloads.iter().filter(beside).cloned();
-        let payloads = fitting(std::iter::once(speech.clone()).chain(beside).collect());
-        Ok(Media { payloads, fax: None, ..agreed.clone() })
     }
 
     /// Makes an offer of `media`; it is open until [`Self::receive_answer`] or [`Self::rollback`],
@@ -607,145 +471,6 @@ impl Negotiation {
         Box::new(Written { draft, version: self.version, body })
     }
 
-    /// A crypto line for each suite, with tags from 1 on (TDR-SDP-005).
-    fn lines(&self, suites: impl Iterator<Item = Suite>) -> Vec<(u32, SrtpKey)> {
-        (1..).zip(suites.filter_map(|suite| self.key(suite).cloned())).collect()
-    }
-
-    /// Keys of ours are nobody else's (RFC 4568, 6.1): under them our own packets, sent back to us, would
-    /// be authentic.
-    fn without_our_keys(&self, theirs: &mut Remote) -> Result<(), Refusal> {
-        let Some(crypto) = &mut theirs.crypto else { return Ok(()) };
-        let is_ours =
-            |key: &SrtpKey| self.local.keys.iter().any(|own| own.key_salt() == key.key_salt());
-        crypto.keys.retain(|key| !is_ours(key));
-        if crypto.keys.is_empty() { Err(Refusal::SrtpRequired) } else { Ok(()) }
-    }
-
-    /// What to answer of ICE: with our credentials, and new ones where theirs are (RFC 8445, 9).
-    fn ice_for(&mut self, theirs: &Remote) -> OurIce {
-        let (OurIce::Agent(policy, ours), Some(offered)) = (&self.ice, &theirs.ice) else {
-            return OurIce::None;
-        };
-        if offered.mismatch && *policy != IcePolicy::Bypass {
-            return OurIce::Mismatch;
-        }
-        let before = self.in_force.as_ref().and_then(|agreed| agreed.stream.ice.as_ref());
-        let anew = before.is_some_and(|ice| ice.remote != offered.credentials);
-        let ours = match (anew, &self.spare) {
-            (true, Some(fresh)) => fresh.clone(),
-            _ => ours.clone(),
-        };
-        let ice = OurIce::Agent(*policy, ours);
-        if anew {
-            self.ice = ice.clone();
-            self.spare = None;
-        }
-        ice
-    }
-
-    /// Who began the ICE that is in force: a description that changes nothing of it begins nothing.
-    fn agreement(&self, ours: bool) -> Began {
-        let known = self.in_force.as_ref().and_then(|agreed| agreed.stream.ice.as_ref());
-        let known = known.map(|ice| (ice.remote.clone(), ice.ours_first));
-        Began { ours, known, address: self.local.address }
-    }
-
-    fn key(&self, suite: Suite) -> Option<&SrtpKey> {
-        self.local.keys.iter().find(|key| key.suite() == suite)
-    }
-
-    fn preference(&self) -> Preference {
-        let in_force = self.stream();
-        let dtls = match (&self.certificate, in_force) {
-            (None, _) => DtlsPreference::Never,
-            (Some(_), Some(stream)) if stream.dtls.is_some() => DtlsPreference::First,
-            (Some(_), Some(stream)) if stream.crypto.is_some() => DtlsPreference::Second,
-            (Some(_), _) if self.ability.keying == Keying::Dtls => DtlsPreference::First,
-            (Some(_), _) => DtlsPreference::Second,
-        };
-        Preference { suite: self.suite_in_force(), dtls }
-    }
-
-    /// What an offer of ours says of DTLS: the association that we have, if any, and any role, which
-    /// an answer to it keeps (RFC 8842, 5.5).
-    fn offer_dtls(&self) -> Option<DtlsLines> {
-        let fingerprint = *self.certificate.as_ref()?.fingerprint();
-        Some(DtlsLines { fingerprint, setup: Setup::ActPass, tls_id: Some(self.tls_id) })
-    }
-
-    /// The association that the open offer asks for, and what our answer says of it (RFC 8842, 5.3).
-    fn answer_dtls(
-        &self,
-        theirs: &Remote,
-        offered: &RemoteDtls,
-    ) -> Result<(DtlsLines, Dtls), Refusal> {
-        let local = self.certificate.as_ref().ok_or(Refusal::SrtpRequired)?;
-        let before = self.dtls_before(theirs, offered);
-        let prefer = if self.ability.behind_nat { Role::Passive } else { Role::Active };
-        let role = offered.role_answering(before.map(|dtls| dtls.role), prefer);
-        let role = role.ok_or(Refusal::NoFingerprint)?;
-        let goes_on = before.filter(|dtls| dtls.role == role);
-        let begun_anew = goes_on.is_none() && self.stream().is_some_and(|it| it.dtls.is_some());
-        let lines = DtlsLines {
-            fingerprint: *local.fingerprint(),
-            setup: Setup::of(role),
-            tls_id: offered.tls_id.as_ref().map(|_| self.tls_id + u32::from(begun_anew)),
-        };
-        let dtls = goes_on.cloned().unwrap_or_else(|| self.new_dtls(local, theirs, offered, role));
-        Ok((lines, dtls))
-    }
-
-    /// The association that an answer to our offer means.
-    fn take_dtls(
-        &self,
-        theirs: &Remote,
-        answered: &RemoteDtls,
-        lines: &DtlsLines,
-    ) -> Result<Dtls, Refusal> {
-        let local = self.certificate.as_ref().ok_or(Refusal::SrtpRequired)?;
-        let role = match lines.setup {
-            Setup::ActPass => answered.role_answered(),
-            Setup::Active => Some(Role::Active),
-            Setup::Passive => Some(Role::Passive),
-            Setup::HoldConn => None,
-        };
-        let role = role.ok_or(Refusal::NoFingerprint)?;
-        let goes_on = self.dtls_before(theirs, answered).filter(|dtls| dtls.role == role);
-        Ok(goes_on.cloned().unwrap_or_else(|| self.new_dtls(local, theirs, answered, role)))
-    }
-
-    /// The association in force, if that is what `said` means.
-    fn dtls_before(&self, theirs: &Remote, said: &RemoteDtls) -> Option<&Dtls> {
-        let agreed = self.in_force.as_ref()?;
-        let before = agreed.theirs.dtls.as_ref()?;
-        let places = (theirs.rtp, agreed.stream.dtls.as_ref()?.at);
-        said.goes_on(before, places).then_some(agreed.stream.dtls.as_ref())?
-    }
-
-    fn new_dtls(
-        &self,
-        local: &Arc<Certificate>,
-        theirs: &Remote,
-        said: &RemoteDtls,
-        role: Role,
-    ) -> Dtls {
-        let last = self.stream().and_then(|stream| stream.dtls.as_ref());
-        let which = last.map_or(0, |dtls| dtls.association.1 + 1);
-        Dtls {
-            local: Arc::clone(local),
-            remote: said.fingerprints.clone(),
-            role,
-            association: (self.local.session_id, which),
-            at: theirs.rtp,
-        }
-    }
-
-    fn suite_in_force(&self) -> Option<Suite> {
-        let crypto = self.stream()?.crypto.as_ref()?;
-        Some(crypto.local.suite())
-    }
-
     fn remember_numbers(&mut self, payloads: &[Payload]) {
         for payload in payloads {
             if self.numbers.iter().all(|known| known.number != payload.number) {
@@ -763,37 +488,6 @@ impl std::fmt::Debug for Negotiation {
             .field("version", &self.version)
             .field("stream", &self.stream())
             .finish_non_exhaustive()
-    }
-}
-
-/// The clock of telephone events of all that is transcoded but Opus, which has them beside it.
-const EVENTS_HZ: u32 = 8000;
-
-/// Whether speech of `media` can be transcoded.
-fn speaks_any_codec(media: &Media) -> bool {
-    media.payloads.iter().any(|payload| Codec::of(payload).is_some())
-}
-
-/// `more` behind the speech of `payloads`: what needs no transcoding comes first.
-fn behind_speech(mut payloads: Vec<Payload>, more: Vec<Payload>) -> Vec<Payload> {
-    let at = payloads.iter().rposition(Payload::is_speech).map_or(0, |last| last + 1);
-    payloads.splice(at..at, more);
-    payloads
-}
-
-/// Who describes ICE first, in an exchange and in the one before it.
-struct Began {
-    ours: bool,
-    known: Option<(Credentials, bool)>,
-    /// Ours.
-    address: IpAddr,
-}
-
-impl Began {
-    fn ours_first(&self, theirs: &Remote) -> bool {
-        let credentials = theirs.ice.as_ref().map(|ice| &ice.credentials);
-        let known = self.known.as_ref().filter(|(known, _)| Some(known) == credentials);
-        known.map_or(self.ours, |(_, ours_first)| *ours_first)
     }
 }
 
