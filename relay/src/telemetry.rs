@@ -6,6 +6,7 @@
 mod calls;
 pub(crate) mod media;
 pub(crate) mod teams;
+mod trunks;
 
 use crate::alarms::{
     Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,
@@ -32,6 +33,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     media::describe();
     teams::describe();
     calls::describe();
+    trunks::describe();
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }
@@ -63,10 +65,6 @@ fn describe() {
         "tollgate_trunk_target_resting",
         "Endpoints of the target that get no calls, as calls failed there one after the other"
     );
-    describe_counter!(
-        "tollgate_trunk_passed_over_total",
-        "Targets of a trunk that a call did not try, by reason"
-    );
     describe_gauge!(
         "tollgate_trunk_calls_active",
         "Calls on a trunk now: in, or out; what its limits bound"
@@ -75,7 +73,6 @@ fn describe() {
         "tollgate_fraud_guard_usage_ratio",
         "What a tenant has used of its ceiling on a class of destinations; from 1 on, calls are refused"
     );
-    describe_gauge!("tollgate_trunk_target_up", "1 if the target answers our OPTIONS");
     describe_gauge!(
         "tollgate_options_age_seconds",
         "Seconds since OPTIONS was answered (out) or came in (in)"
@@ -87,19 +84,6 @@ fn describe() {
     describe_gauge!(
         "tollgate_sip_connections_open",
         "TCP and TLS connections for SIP that are open or being opened, both ways"
-    );
-    describe_gauge!("tollgate_registration_up", "1 while the trunk has us registered");
-    describe_counter!(
-        "tollgate_challenges_refused_total",
-        "Challenges of a trunk that were not met: wrong user or secret, unknown algorithm or realm"
-    );
-    describe_gauge!(
-        "tollgate_registrar_bindings",
-        "Contacts that a trunk's PBX has registered with us and that hold now"
-    );
-    describe_counter!(
-        "tollgate_registrar_refusals_total",
-        "REGISTERs refused and INVITEs not believed by a trunk's registrar, by reason"
     );
     describe_counter!("tollgate_records_lost_total", "Call records that could not be written");
     describe_gauge!(
@@ -191,65 +175,17 @@ impl Telemetry {
             Event::Ceiling { tenant, class, stage, ratio, text } => {
                 self.ceiling((tenant, class), stage, ratio, &text);
             }
-            Event::PassedOver { trunk, reason } => {
-                counter!("tollgate_trunk_passed_over_total", "trunk" => trunk, "reason" => reason)
-                    .increment(1);
-            }
             Event::HookAsked { tenant, result, why } => {
                 self.hooks.asked(now, &self.alarms, (tenant, result), why.as_deref());
             }
             Event::TargetRests { trunk, target, endpoints, why } => {
                 self.target_rests((trunk, target), endpoints, why.as_deref());
             }
-            Event::TargetUp { trunk, target, up, why } => {
-                if up {
-                    tracing::info!(trunk, target, why, "target answers OPTIONS");
-                } else {
-                    tracing::warn!(
-                        trunk,
-                        target,
-                        why,
-                        "target does not answer OPTIONS; new calls try the others first"
-                    );
-                }
-                gauge!("tollgate_trunk_target_up", "trunk" => trunk, "target" => target)
-                    .set(if up { 1.0 } else { 0.0 });
-            }
             Event::UnknownFqdn { trunk, fqdn } => {
                 self.strangers.seen(now, &self.alarms, (trunk, fqdn));
             }
             Event::Options { trunk, target, direction } => {
                 self.options_seen(now, (trunk, target, direction));
-            }
-            Event::Registered { trunk, up, why } => {
-                match up {
-                    Some(false) => tracing::warn!(
-                        trunk,
-                        why,
-                        "trunk does not have us registered; new calls try the others first"
-                    ),
-                    Some(true) | None => tracing::info!(trunk, why, "registration"),
-                }
-                gauge!("tollgate_registration_up", "trunk" => trunk).set(if up == Some(true) {
-                    1.0
-                } else {
-                    0.0
-                });
-            }
-            Event::ChallengeRefused { trunk, why } => {
-                tracing::warn!(trunk, why, "trunk challenged a request and got no answer it takes");
-                counter!("tollgate_challenges_refused_total", "trunk" => trunk).increment(1);
-            }
-            Event::Bindings { trunk, bindings, why } => {
-                let bindings = bindings.unwrap_or(0);
-                tracing::info!(trunk, bindings, why, "bindings at the registrar have changed");
-                #[expect(clippy::cast_precision_loss, reason = "bindings are few")]
-                gauge!("tollgate_registrar_bindings", "trunk" => trunk).set(bindings as f64);
-            }
-            Event::RegistrarRefused { trunk, source, reason } => {
-                tracing::warn!(trunk, %source, reason, "registrar refused a request");
-                counter!("tollgate_registrar_refusals_total", "trunk" => trunk, "reason" => reason)
-                    .increment(1);
             }
             Event::Transcoded { .. }
             | Event::TranscodingRefused
@@ -259,28 +195,14 @@ impl Telemetry {
             | Event::Silence { .. }
             | Event::IceTrouble { .. }
             | Event::PassThrough { .. } => media::event(event),
-            Event::LocalMedia { tenant, result } => {
-                if result == "lmo_path_unknown" {
-                    tracing::warn!(
-                        tenant,
-                        result,
-                        "Teams names a way of media that leads to no SBC of the tenant; the address outside is used"
-                    );
-                }
-                if matches!(result, "move_refused" | "no_media_port") {
-                    tracing::warn!(
-                        tenant,
-                        result,
-                        "a Teams user is elsewhere than before; its call keeps the media address it has"
-                    );
-                }
-                counter!("tollgate_local_media_total", "tenant" => tenant, "result" => result)
-                    .increment(1);
-            }
-            Event::Preempted { call, tenant } => {
-                tracing::warn!(call = call.0, tenant, "a call gives way to an emergency call");
-                counter!("tollgate_preempted_total", "tenant" => tenant).increment(1);
-            }
+            Event::PassedOver { .. }
+            | Event::TargetUp { .. }
+            | Event::Registered { .. }
+            | Event::ChallengeRefused { .. }
+            | Event::Bindings { .. }
+            | Event::RegistrarRefused { .. } => trunks::event(event),
+            Event::LocalMedia { tenant, result } => calls::local_media(tenant, result),
+            Event::Preempted { call, tenant } => calls::preempted(call, tenant),
             Event::Discarded { reason } => {
                 counter!("tollgate_sip_discards_total", "reason" => reason).increment(1);
             }

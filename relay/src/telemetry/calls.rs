@@ -4,6 +4,7 @@
 use super::direction_word;
 use crate::alarms::{Alarms, Subject, TENANT_NOT_AT_TEAMS};
 use b2bua::codes::meaning;
+use b2bua::io::CallId;
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -51,6 +52,31 @@ pub(super) fn describe() {
         "tollgate_preempted_total",
         "Calls that gave way to an emergency call where there was no room, by tenant"
     );
+}
+
+/// Where the media address of a leg with Local Media Optimization is, or why it stays.
+pub(super) fn local_media(tenant: String, result: &'static str) {
+    if result == "lmo_path_unknown" {
+        tracing::warn!(
+            tenant,
+            result,
+            "Teams names a way of media that leads to no SBC of the tenant; the address outside is used"
+        );
+    }
+    if matches!(result, "move_refused" | "no_media_port") {
+        tracing::warn!(
+            tenant,
+            result,
+            "a Teams user is elsewhere than before; its call keeps the media address it has"
+        );
+    }
+    counter!("tollgate_local_media_total", "tenant" => tenant, "result" => result).increment(1);
+}
+
+/// A call has given way to an emergency call.
+pub(super) fn preempted(call: CallId, tenant: String) {
+    tracing::warn!(call = call.0, tenant, "a call gives way to an emergency call");
+    counter!("tollgate_preempted_total", "tenant" => tenant).increment(1);
 }
 
 /// The upper bounds of what the histogram tells apart: from the blink of an eye to a caller who has gone.
