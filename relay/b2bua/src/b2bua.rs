@@ -534,7 +534,9 @@ impl B2bua {
             Some(Owner::Notify(id)) if last => {
                 let id = *id;
                 self.core.clients.remove(&client);
-                self.with(id, |call, core| call.notify_answered(core, client, response.status));
+                self.with(id, |call, core| {
+                    call.notify_answered(core, client, Some(response.status))
+                });
             }
             Some(Owner::Abandoned(_)) if (200..300).contains(&response.status) => {
                 hang_up_late(&mut self.core, client, &hop, response);
@@ -628,7 +630,7 @@ impl B2bua {
                 self.with(id, |call, core| call.info_answered(core, leg, client, 408));
             }
             Some(Owner::Notify(id)) => {
-                self.with(id, |call, core| call.notify_answered(core, client, 408));
+                self.with(id, |call, core| call.notify_answered(core, client, None));
             }
             Some(Owner::Probe(id)) => Health::missed(&mut self.core, id, why.to_owned()),
             Some(Owner::Registration(id)) => Registrations::lost(&mut self.core, id, client, why),

@@ -3,7 +3,7 @@
 //!
 //! One NOTIFY is out at a time, so that none overtakes another; news that come meanwhile are told
 //! together afterwards, and the outcome after [`PATIENCE`] at the latest. Whoever refuses a NOTIFY is told
-//! nothing more.
+//! nothing more; one that nothing was heard of is only lost.
 
 use crate::message::{Method, Name, Request, Response};
 use std::time::{Duration, Instant};
@@ -71,8 +71,10 @@ pub(crate) enum Event {
     Outcome,
     /// A 2xx to our NOTIFY came.
     Delivered,
-    /// Our NOTIFY was refused, or not answered.
+    /// The far side refuses our NOTIFY.
     Refused,
+    /// Nothing was heard of our NOTIFY: its connection may have closed (TDR-CON-009).
+    Lost,
     /// It is time to repeat the last word.
     Renew,
     /// The answer to the NOTIFY before the last has had its time.
@@ -124,8 +126,12 @@ impl State {
             }
             (Self::Told, Event::Delivered) => (Self::Quiet { renew: now + RENEW }, &[]),
             (Self::Behind, Event::Delivered) => (Self::Told, &[Notify]),
-            (Self::Closing { .. }, Event::Delivered | Event::Waited) => (Self::Last, &[Conclude]),
-            (Self::Last, Event::Delivered) => (Self::Over, &[]),
+            (Self::Told, Event::Lost) => (Self::Quiet { renew: now + RENEW }, &[]),
+            (Self::Behind, Event::Lost) => (Self::Told, &[Notify]),
+            (Self::Closing { .. }, Event::Delivered | Event::Lost | Event::Waited) => {
+                (Self::Last, &[Conclude])
+            }
+            (Self::Last, Event::Delivered | Event::Lost) => (Self::Over, &[]),
             (Self::Told | Self::Behind | Self::Closing { .. } | Self::Last, Event::Refused) => {
                 (Self::Over, &[])
             }
@@ -159,10 +165,14 @@ impl Subscription {
         self.on(now, Event::Outcome)
     }
 
-    /// A final response to a NOTIFY of ours, or none (408).
-    pub fn answered(&mut self, now: Instant, status: u16) -> Option<Notice> {
-        let delivered = (200..300).contains(&status);
-        self.on(now, if delivered { Event::Delivered } else { Event::Refused })
+    /// A final response to a NOTIFY of ours; `None`: nothing came.
+    pub fn answered(&mut self, now: Instant, status: Option<u16>) -> Option<Notice> {
+        let event = match status {
+            Some(200..300) => Event::Delivered,
+            Some(_) => Event::Refused,
+            None => Event::Lost,
+        };
+        self.on(now, event)
     }
 
     /// When to call [`Self::handle_timeout`].
@@ -218,11 +228,12 @@ mod tests {
         Instant::now()
     }
 
-    const EVENTS: [Event; 7] = [
+    const EVENTS: [Event; 8] = [
         Event::Progress,
         Event::Outcome,
         Event::Delivered,
         Event::Refused,
+        Event::Lost,
         Event::Renew,
         Event::Waited,
         Event::End,
@@ -274,15 +285,15 @@ mod tests {
         let now = zero();
         let (mut it, first) = Subscription::begin(now);
         assert_eq!(text(&first), "active;expires=60 SIP/2.0 100 Trying\r\n");
-        assert_eq!(it.answered(now, 200), None);
+        assert_eq!(it.answered(now, Some(200)), None);
         let ringing = it.progress(now, 180).unwrap();
         assert_eq!(text(&ringing), "active;expires=60 SIP/2.0 180 Ringing\r\n");
-        assert_eq!(it.answered(now, 200), None);
+        assert_eq!(it.answered(now, Some(200)), None);
         assert_eq!(it.progress(now, 180), None, "the same again is no news");
         let last = it.outcome(now, 200).unwrap();
         assert_eq!(text(&last), "terminated;reason=noresource SIP/2.0 200 OK\r\n");
         assert!(last.is_last() && !it.is_over());
-        assert_eq!(it.answered(now, 200), None);
+        assert_eq!(it.answered(now, Some(200)), None);
         assert!(it.is_over());
     }
 
@@ -292,9 +303,9 @@ mod tests {
         let (mut it, _) = Subscription::begin(now);
         assert_eq!(it.progress(now, 180), None);
         assert_eq!(it.progress(now, 183), None);
-        assert_eq!(it.answered(now, 200).map(|notice| notice.status), Some(183));
+        assert_eq!(it.answered(now, Some(200)).map(|notice| notice.status), Some(183));
         assert_eq!(it.outcome(now, 486), None);
-        let last = it.answered(now, 200).unwrap();
+        let last = it.answered(now, Some(200)).unwrap();
         assert_eq!(text(&last), "terminated;reason=noresource SIP/2.0 486 Busy Here\r\n");
     }
 
@@ -309,8 +320,21 @@ mod tests {
         let last = it.handle_timeout(due).unwrap();
         assert_eq!(text(&last), "terminated;reason=noresource SIP/2.0 200 OK\r\n");
         assert_eq!(it.due(), None);
-        assert_eq!(it.answered(due, 200), None);
+        assert_eq!(it.answered(due, Some(200)), None);
         assert!(it.is_over());
+    }
+
+    #[test]
+    fn a_notify_that_nothing_is_heard_of_keeps_no_outcome_back() {
+        let start = zero();
+        let (mut it, _) = Subscription::begin(start);
+        // Its connection has closed; the target rings on after that.
+        assert_eq!(it.answered(start + Duration::from_secs(32), None), None);
+        assert!(!it.is_over());
+        let last = it.outcome(start + Duration::from_secs(40), 200).unwrap();
+        assert_eq!(text(&last), "terminated;reason=noresource SIP/2.0 200 OK\r\n");
+        assert_eq!(it.answered(start + Duration::from_secs(72), None), None);
+        assert!(it.is_over(), "nobody is told for ever");
     }
 
     #[test]
@@ -318,7 +342,7 @@ mod tests {
         for status in [481, 408, 500] {
             let now = zero();
             let (mut it, _) = Subscription::begin(now);
-            assert_eq!(it.answered(now, status), None);
+            assert_eq!(it.answered(now, Some(status)), None);
             assert!(it.is_over());
             assert_eq!(it.outcome(now, 200), None);
             assert_eq!(it.due(), None);
@@ -331,7 +355,7 @@ mod tests {
         let (mut it, _) = Subscription::begin(start);
         let mut told = 0;
         let mut now = start;
-        it.answered(now, 200);
+        it.answered(now, Some(200));
         let last = loop {
             let due = it.due().unwrap();
             assert!(due - now < EXPIRES);
@@ -342,7 +366,7 @@ mod tests {
                 break notice;
             }
             told += 1;
-            it.answered(now, 200);
+            it.answered(now, Some(200));
         };
         assert_eq!(text(&last), "terminated;reason=timeout SIP/2.0 100 Trying\r\n");
         assert!(told >= 5 && now - start <= LIFETIME + RENEW);

@@ -72,12 +72,12 @@ impl Call {
         self.notify(core, notice);
     }
 
-    /// A NOTIFY was answered; 408 where nothing came.
+    /// A NOTIFY was answered; `None` where nothing came.
     pub(crate) fn notify_answered(
         &mut self,
         core: &mut Core,
         client: ClientId,
-        status: u16,
+        status: Option<u16>,
     ) -> Fate {
         let Some(referral) = &mut self.transfers.referral else { return Fate::Lives };
         if referral.client.take_if(|ours| *ours == client).is_none() {
