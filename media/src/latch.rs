@@ -17,8 +17,9 @@
 //! ```
 
 use crate::LatchPolicy;
-use sdp::Terms;
+use sdp::{Cidr, Terms};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Packets in sequence that an unsignalled source must send: one injected packet takes nothing.
@@ -46,6 +47,8 @@ const LEARN_STEP: u16 = 4;
 pub struct Latch {
     policy: LatchPolicy,
     relatch_after: Option<Duration>,
+    /// Where an authentic source that was not signalled may be; `None`: anywhere.
+    within: Option<Arc<[Cidr]>>,
     signaller: Option<IpAddr>,
     signalled: Option<SocketAddr>,
     /// Something is to come: the stream is not on hold.
@@ -85,6 +88,7 @@ impl Latch {
         Self {
             policy: terms.latch,
             relatch_after: terms.relatch_after,
+            within: terms.learned_within.clone(),
             signaller: terms.signaller,
             signalled,
             expects: true,
@@ -102,6 +106,7 @@ impl Latch {
             *self = Self::new(terms, signalled);
         }
         (self.policy, self.relatch_after) = (terms.latch, terms.relatch_after);
+        self.within.clone_from(&terms.learned_within);
         self.signaller = terms.signaller.or(self.signaller);
         self.expects = expects;
         self.agreed = None;
@@ -135,11 +140,18 @@ impl Latch {
         self.owner.map(|owner| owner.at)
     }
 
-    /// An authenticated packet that is the newest of its source came from here.
+    /// An authenticated packet that is the newest of its source came from here. It is heard wherever that
+    /// is, and followed only where it may be learned.
     pub fn follow(&mut self, from: SocketAddr) {
-        if self.locked() != Some(from) {
+        if self.locked() != Some(from)
+            && (self.signalled == Some(from) || self.may_be_at(from.ip()))
+        {
             self.owner = Some(Owner { at: from, ssrc: None, heard: None });
         }
+    }
+
+    fn may_be_at(&self, host: IpAddr) -> bool {
+        self.within.as_ref().is_none_or(|within| within.iter().any(|block| block.contains(host)))
     }
 
     /// Whether a plain RTP packet is believed; the one that is also locks.

@@ -2,8 +2,9 @@
 //! that pass between the two columns.
 
 use crate::ice::{IceOffered, IceTrouble};
-use crate::{Silence, Sound, SrtpKey, Stream, Suite};
+use crate::{Cidr, Silence, Sound, SrtpKey, Stream, Suite};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One leg as it is to be carried from now on.
@@ -24,6 +25,9 @@ pub struct Terms {
     /// Under [`LatchPolicy::Symmetric`]: after so much silence another source may be believed; `None`:
     /// after a negotiation only.
     pub relatch_after: Option<Duration>,
+    /// An authentic source that was not signalled is learned only within these; `None`: anywhere, as a
+    /// Teams client under media bypass may be (TDR-MED-003, TDR-MED-005).
+    pub learned_within: Option<Arc<[Cidr]>>,
     /// The host that signalling comes from: a source there is believed before others.
     pub signaller: Option<IpAddr>,
     /// What becomes of RTCP.

@@ -8,6 +8,7 @@
 
 pub mod ability;
 pub mod carriage;
+mod cidr;
 pub mod codec;
 pub mod codecs;
 mod companions;
@@ -30,6 +31,7 @@ pub use ability::{Ability, Events, Keying, Security};
 pub use carriage::{
     Carriage, DtlsFailure, Dtmf, Early, Fork, Key, LatchPolicy, Notice, Order, Rtcp, Terms,
 };
+pub use cidr::Cidr;
 pub use codec::{Codec, Conversion};
 pub use codecs::Codecs;
 pub use dtls::{Certificate, Dtls, Fingerprint, HashFunction, Role};

@@ -2,6 +2,7 @@
 
 use crate::wire::*;
 use media::{Carriage, Component, DropReason, LatchPolicy, PacketBuf, Side, Terms, Verdict};
+use sdp::Cidr;
 
 const NAT: &str = "198.51.100.4:61000";
 
@@ -33,6 +34,30 @@ fn srtp_is_sent_to_the_signalled_address_until_an_authentic_packet_comes() {
     call.teams.protect(&mut packet).unwrap();
     assert_eq!(call.comes(Side::A, "52.114.3.3:3479", &mut packet), forward_to(Side::B, CARRIER));
     assert_eq!(call.carrier_sends(&mut rtp(8, 3, 1)), forward_to(Side::A, "52.114.3.3:3479"));
+}
+
+/// TDR-MED-002, TDR-MED-005
+#[test]
+fn an_authentic_packet_from_outside_of_the_ranges_is_heard_and_moves_nothing() {
+    let mut call = Call::unconnected();
+    let block = Cidr { network: [52, 112, 0, 0].into(), length: 14 };
+    let terms = Terms { learned_within: Some([block].into()), ..Terms::default() };
+    call.forward.connect(
+        Some(Carriage { stream: teams_stream(), terms }),
+        Some(Carriage { stream: carrier_stream(), terms: Terms::default() }),
+    );
+    let elsewhere = "198.51.100.4:3478";
+    for (number, from, to) in [
+        (1, elsewhere, TEAMS),
+        (2, "52.114.3.3:3479", "52.114.3.3:3479"),
+        (3, elsewhere, "52.114.3.3:3479"),
+        (4, TEAMS, TEAMS),
+    ] {
+        let mut packet = rtp(7, number, 1);
+        call.teams.protect(&mut packet).unwrap();
+        assert_eq!(call.comes(Side::A, from, &mut packet), forward_to(Side::B, CARRIER));
+        assert_eq!(call.carrier_sends(&mut rtp(8, number, 1)), forward_to(Side::A, to));
+    }
 }
 
 /// TDR-MED-005

@@ -481,7 +481,11 @@ fn trunk(
         breaker: draft.breaker,
         country: draft.country.or(host.country.filter(|_| draft.kind != Some(TrunkKind::Teams))),
         headers: draft.headers,
-        terms: sdp::Terms { music_on_hold, ..draft.terms.clone() },
+        terms: sdp::Terms {
+            music_on_hold,
+            learned_within: draft.learned_within(),
+            ..draft.terms.clone()
+        },
         ice: draft.ice.as_ref().map(|at| at.value).unwrap_or_default(),
         fax: draft.fax,
         reliable: draft.reliable,

@@ -21,6 +21,7 @@ use sdp::{IcePolicy, Keying, Suites};
 use sip_core::usage::session_timer::{INTERVAL_MAX_S, MIN_SE_S, Terms};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -407,6 +408,16 @@ impl TrunkDraft {
             Some(TrunkKind::Teams) if self.sources.is_empty() => self.cloud.sources(),
             _ => self.sources.iter().map(|at| at.value).collect(),
         }
+    }
+
+    /// Where an authentic source of media that SDP does not name may be: media of Teams without bypass is
+    /// its processors', which are where it signals from (TDR-MED-002, TDR-MED-005). Users that speak to us
+    /// themselves may be anywhere.
+    pub(crate) fn learned_within(&self) -> Option<Arc<[Cidr]>> {
+        let bypass = self.ice.as_ref().is_some_and(|ice| ice.value != IcePolicy::Off);
+        let processors =
+            self.kind == Some(TrunkKind::Teams) && !bypass && self.media_inside.is_none();
+        processors.then(|| self.source_blocks().into())
     }
 
     /// Where its peers' certificates end if it says nothing: Microsoft has announced where those of the

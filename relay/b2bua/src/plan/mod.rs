@@ -6,7 +6,6 @@
 
 mod absent;
 mod calling;
-mod cidr;
 mod class;
 pub mod classes;
 mod failover;
@@ -32,7 +31,6 @@ pub use crate::headers::{
 };
 pub use absent::Absent;
 pub use calling::{Block, CallerId, CallerPolicy, CallerPrivacy, Ringback};
-pub use cidr::Cidr;
 pub use class::{Ceiling, Class, Home, Prefixes};
 pub use failover::{Breaker, Failover, NoStatus};
 pub use fqdns::Fqdns;
@@ -46,6 +44,7 @@ pub use rates::Rates;
 pub use rewrite::{Change, Party, Rewrite, RulePlace, Subject, Way, can_be_number};
 pub use route::{PRIORITY_DEFAULT, Rare, Route, RouteFrom, Step, Steps};
 pub use schedule::{NoSpan, Schedule, Span, local, weekday};
+pub use sdp::Cidr;
 pub use shared::Shared;
 pub use tenant::{HoldPolicy, Model, Sbc, Tenant, TransferPolicy};
 pub use tenants::Tenants;

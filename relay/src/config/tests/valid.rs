@@ -29,6 +29,19 @@ fn the_documented_sample_becomes_a_plan() {
     assert_eq!(loaded.warnings, []);
 }
 
+/// TDR-MED-002, TDR-MED-003, TDR-MED-005
+#[test]
+fn media_of_teams_is_learned_within_its_ranges_and_that_of_its_clients_anywhere() {
+    let directory = Directory::sample();
+    let trunks = &directory.load().plan.trunks;
+    let within = trunks[0].terms.learned_within.as_deref().expect("processors have ranges");
+    assert_eq!(within, trunks[0].sources);
+    assert_eq!(trunks[1].terms.learned_within, None, "a carrier's may be anywhere");
+    let kind = "kind = \"teams\"";
+    let directory = directory.edit("tollgate.toml", kind, &format!("{kind}\nbypass = true"));
+    assert_eq!(directory.load().plan.trunks[0].terms.learned_within, None);
+}
+
 /// TDR-DNS-001, TDR-DNS-005, TDR-DNS-006.
 #[test]
 fn a_teams_trunk_that_says_nothing_has_the_values_of_its_cloud() {
