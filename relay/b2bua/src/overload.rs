@@ -52,7 +52,7 @@ pub(crate) fn share(core: &Core, flow: &Flow, request: &Request) -> Share {
 }
 
 /// An emergency number that a tenant dials (TDR-EMG-001).
-pub(crate) fn is_emergency(core: &Core, flow: &Flow, request: &Request) -> bool {
+fn is_emergency(core: &Core, flow: &Flow, request: &Request) -> bool {
     let plan = &core.plan;
     let Ok(uri) = request.request_uri() else { return false };
     let Some(called) = Called::of(&uri) else { return false };

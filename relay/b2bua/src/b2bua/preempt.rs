@@ -4,7 +4,7 @@
 
 use super::B2bua;
 use crate::call::Fate;
-use crate::call::incoming::Arrival;
+use crate::call::incoming::{Arrival, Open};
 use crate::io::{CallId, Event};
 use crate::plan::{MediaPlace, Plan};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 impl B2bua {
     /// Frees ports for this INVITE, if it calls for help and there are none for either of its legs. What
     /// it does not take is to be [taken back](crate::port_pool::PortPool::take_back).
-    pub(super) fn make_room(&mut self, arrival: &Arrival) {
-        let Some(legs) = arrival.legs_for_help(&mut self.core) else { return };
+    pub(super) fn make_room(&mut self, arrival: &Arrival, open: &Open) {
+        let Some(legs) = arrival.legs_for_help(&mut self.core, open) else { return };
         let plan = Arc::clone(&self.core.plan);
         for (count, leg) in legs.into_iter().enumerate() {
             let now = self.core.now.mono;

@@ -1,7 +1,7 @@
 //! A request of the far side finds the call it belongs to, makes one, or is answered here.
 
 use super::B2bua;
-use crate::call::incoming::{self, Begun, NewCall};
+use crate::call::incoming::{self, NewCall};
 use crate::call::{Ask, Newcomer, lacks_reliable};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{CallId, Event, Flow, Hop};
@@ -47,11 +47,10 @@ impl B2bua {
                 self.next_call += 1;
                 let new = Box::new(NewCall { id, server, flow, request });
                 let room = self.may_ask();
-                let Some(arrival) = incoming::arrive(&mut self.core, new) else {
-                    return self.begun(id, Begun::Refused);
-                };
-                self.make_room(&arrival);
-                let begun = incoming::invite(&mut self.core, arrival, room);
+                let Some(arrival) = incoming::arrive(&mut self.core, new) else { return };
+                let Some(open) = arrival.open(&mut self.core) else { return };
+                self.make_room(&arrival, &open);
+                let begun = incoming::begin(&mut self.core, arrival, open, room);
                 self.core.ports.take_back(self.core.now.mono);
                 self.begun(id, begun);
             }

@@ -22,7 +22,7 @@ use crate::plan::{MediaPlace, Plan, RouteFrom, TargetName, Tenant, TrunkKind};
 use crate::record::{Record, TeamsLeg};
 use crate::registrar::Way;
 use crate::reject::Reject;
-use crate::routing::{self, Query, Trace};
+use crate::routing::{self, Trace};
 use crate::session::Session;
 use rand_core::RngCore as _;
 use sdp::Refusal;
@@ -119,20 +119,11 @@ pub(crate) fn arrive(core: &mut Core, new: Box<NewCall>) -> Option<Arrival> {
 }
 
 /// Makes a call of a new INVITE, or refuses it; `room` says whether it may wait for a hook.
-pub(crate) fn invite(core: &mut Core, arrival: Arrival, room: bool) -> Begun {
-    let mut trace = Trace::default();
-    let (prepared, fqdn) = match arrival.prepare(core, &mut trace) {
-        Ok(prepared) => prepared,
-        Err(refused) => {
-            arrival.refuse(core, &refused, &trace);
-            return Begun::Refused;
-        }
-    };
-    let hook = match arrival.plan.tenants.get(prepared.question.tenant) {
-        Some(tenant) if !prepared.emergency => tenant.hook.clone(),
+pub(crate) fn begin(core: &mut Core, arrival: Arrival, open: Open, room: bool) -> Begun {
+    let hook = match arrival.plan.tenants.get(open.prepared.question.tenant) {
+        Some(tenant) if !open.prepared.emergency => tenant.hook.clone(),
         _ => None,
     };
-    let open = Open { prepared, fqdn, trace };
     match hook {
         None => Begun::of(arrival.proceed(core, open, Advice::Table(None))),
         Some(hook) if room => {
@@ -144,6 +135,19 @@ pub(crate) fn invite(core: &mut Core, arrival: Arrival, room: bool) -> Begun {
 }
 
 impl Arrival {
+    /// Whose call it is and what it asks for, before anybody is asked where it goes; one that cannot be
+    /// made is refused.
+    pub(crate) fn open(&self, core: &mut Core) -> Option<Open> {
+        let mut trace = Trace::default();
+        match self.prepare(core, &mut trace) {
+            Ok((prepared, fqdn)) => Some(Open { prepared, fqdn, trace }),
+            Err(refused) => {
+                self.refuse(core, &refused, &trace);
+                None
+            }
+        }
+    }
+
     /// The INVITE comes back if it names nobody that could be called.
     fn of(core: &Core, new: Box<NewCall>) -> Result<Self, Box<NewCall>> {
         let plan = Arc::clone(&core.plan);
@@ -258,44 +262,28 @@ impl Arrival {
     }
 
     /// The trunks of both legs, and from where they are reached, if this calls for help and is a call
-    /// that will be tried: nobody gives way to one that is refused.
-    pub(crate) fn legs_for_help(&self, core: &mut Core) -> Option<[(usize, MediaPlace); 2]> {
-        let NewCall { flow, request, .. } = &*self.new;
-        if core.stopping
-            || self.max_forwards == 0
-            || !crate::overload::is_emergency(core, flow, request)
-        {
+    /// that will be tried: nobody gives way to one that is refused. Nor does anybody to who calls back to
+    /// an ELIN.
+    pub(crate) fn legs_for_help(
+        &self,
+        core: &mut Core,
+        open: &Open,
+    ) -> Option<[(usize, MediaPlace); 2]> {
+        let Open { prepared, fqdn, .. } = open;
+        if !prepared.emergency || self.direction != RouteFrom::Teams {
             return None;
         }
-        let mut trace = Trace::default();
-        let Whom { tenant, fqdn, numbers, emergency } = self.whom(&mut trace).ok()?;
-        let behind = self.plan.tenants.get(tenant).and_then(|tenant| self.behind(tenant));
-        let question = self.question(tenant, numbers, emergency, 0);
-        let prepared = ruling::prepare(&self.plan, question, &mut trace).ok()?;
-        let crossing = prepared.question.crossing.for_emergency(prepared.emergency);
-        if crossing.refusal().is_some() {
-            return None;
-        }
-        let query = Query {
-            tenant,
-            from: self.direction,
-            via: self.trunk,
-            called: &prepared.number,
-            emergency: true,
-            calling: "",
-            at: self.at.wall,
-            draw: 0,
-        };
-        let mut decided = || routing::decide(&self.plan, &query, &mut trace).ok();
-        let out = behind.or_else(|| decided()?.trunks.first().copied())?;
-        let place = self.place(tenant, &crossing).0;
+        let decided = || prepared.decide(&self.plan, &mut Trace::default()).ok();
+        let out = prepared.question.behind.or_else(|| decided()?.trunks.first().copied())?;
+        let tenant = prepared.question.tenant;
+        let place = self.place(tenant, &prepared.question.crossing).0;
         let (home, ports) = self.plan.media_at(self.trunk, place)?;
         let dscp = self.plan.dscp_of(self.trunk);
         let (bind, advertise, rtp) = (home.bind, home.advertise, *ports.start());
         let anywhere = MediaPort { bind, advertise, rtp, dscp };
         let whose = Whose { tenant: Some(tenant), from: self.direction, emergency: true };
         let session = self.session().ok()?;
-        self.leg(core, anywhere, (&fqdn, whose), session).ok()?;
+        self.leg(core, anywhere, (fqdn, whose), session).ok()?;
         Some([(self.trunk, place), (out, MediaPlace::Inside)])
     }
 
@@ -310,7 +298,13 @@ impl Arrival {
         }
     }
 
-    fn question(&self, tenant: usize, numbers: Numbers, emergency: bool, draw: u64) -> Question {
+    fn question(
+        &self,
+        core: &mut Core,
+        tenant: usize,
+        numbers: Numbers,
+        emergency: bool,
+    ) -> Question {
         Question {
             tenant,
             from: self.direction,
@@ -320,7 +314,7 @@ impl Arrival {
             caller: numbers.caller,
             crossing: numbers.crossing,
             at: self.at.wall,
-            draw,
+            draw: core.rng.next_u64(),
             behind: self.plan.tenants.get(tenant).and_then(|tenant| self.behind(tenant)),
         }
     }
@@ -343,7 +337,6 @@ impl Arrival {
         true
     }
 
-    /// Whose call it is and what it asks for, before anybody is asked where it goes.
     fn prepare(&self, core: &mut Core, trace: &mut Trace) -> Result<(Prepared, String), Refused> {
         if core.stopping {
             return Err(Refused::new(Reject::Draining, "the host is stopping", None));
@@ -359,7 +352,7 @@ impl Arrival {
         if self.max_forwards == 0 {
             return Err(Refused::new(Reject::Loop, "Max-Forwards ran out", Some(tenant)));
         }
-        let question = self.question(tenant, numbers, emergency, core.rng.next_u64());
+        let question = self.question(core, tenant, numbers, emergency);
         let mut prepared = ruling::prepare(&self.plan, question, trace)?;
         if let Some(why) = drained(core, &self.plan, &prepared) {
             return Err(Refused::new(Reject::Draining, why, Some(tenant)));

@@ -160,6 +160,26 @@ pub(crate) fn prepare(
     Ok(Prepared { number, question, emergency })
 }
 
+impl Prepared {
+    /// Where the tenant's routes lead.
+    pub(crate) fn decide(&self, plan: &Plan, trace: &mut Trace) -> Result<Decision, Refused> {
+        let Question { tenant, from, via, at, draw, .. } = self.question;
+        let calling = self.question.caller.number();
+        let query = Query {
+            tenant,
+            from,
+            via,
+            called: &self.number,
+            emergency: self.emergency,
+            calling: &calling,
+            at,
+            draw,
+        };
+        routing::decide(plan, &query, trace)
+            .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))
+    }
+}
+
 impl Question {
     /// The number to route by. A carrier's number that a tenant owns is E.164 with or without its
     /// `+`; routes are written with it.
@@ -199,38 +219,28 @@ pub(crate) fn settle(
     advice: Advice,
     trace: &mut Trace,
 ) -> Result<Ruling, Refused> {
-    let Prepared { question, number, emergency } = prepared;
-    let Question { tenant, from, via, called, caller, crossing, at, draw, behind, .. } = question;
-    let refused = |(reject, why): (Reject, String)| Refused::new(reject, why, Some(tenant));
-    let mut numbers = Numbers { called, caller, crossing };
-    let mut number = number;
-    let decision = match (advice, behind) {
-        (_, Some(trunk)) => routing::to_sbc(plan, tenant, trunk, emergency),
+    let tenant = prepared.question.tenant;
+    let decision = match (&advice, prepared.question.behind) {
+        (_, Some(trunk)) => routing::to_sbc(plan, tenant, trunk, prepared.emergency),
         (Advice::Table(hook), None) => {
-            let calling = numbers.caller.number();
-            let query = Query {
-                tenant,
-                from,
-                via,
-                called: &number,
-                emergency,
-                calling: &calling,
-                at,
-                draw,
-            };
-            let mut decision = routing::decide(plan, &query, trace).map_err(refused)?;
+            let mut decision = prepared.decide(plan, trace)?;
             if let Some(hook) = hook {
                 decision.why.push_str(&format!(" (hook: {hook})"));
             }
             decision
         }
-        (Advice::To { route, trunks, called, caller }, None) => {
-            number = called.clone().unwrap_or(number);
-            numbers::by_hook(plan, tenant, (called, caller), &mut numbers, trace)
-                .map_err(refused)?;
-            routing::by_hook(plan, tenant, route, trunks)
+        (Advice::To { route, trunks, .. }, None) => {
+            routing::by_hook(plan, tenant, *route, trunks.clone())
         }
     };
+    let Prepared { question, mut number, .. } = prepared;
+    let Question { from, via, called, caller, crossing, behind, .. } = question;
+    let mut numbers = Numbers { called, caller, crossing };
+    if let (Advice::To { called, caller, .. }, None) = (advice, behind) {
+        number = called.clone().unwrap_or(number);
+        numbers::by_hook(plan, tenant, (called, caller), &mut numbers, trace)
+            .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    }
     let full = |full: Full| Refused::of(full, tenant);
     // What a carrier sends to the tenant costs nothing. What a rule or a hook sends on to somebody
     // else goes out at the tenant's cost.
@@ -270,13 +280,10 @@ pub(crate) fn settle(
 pub(crate) fn again(plan: &Plan, question: Question, trace: &mut Trace) -> Result<Ruling, Refused> {
     // Rules were asked about who calls when the call came in.
     let (caller, crossing) = (question.caller.clone(), question.crossing.clone());
-    let Prepared { question, number, emergency } = prepare(plan, question, trace)?;
-    let Question { tenant, from, via, called, at, draw, .. } = question;
-    let calling = caller.number();
-    let query =
-        Query { tenant, from, via, called: &number, emergency, calling: &calling, at, draw };
-    let decision = routing::decide(plan, &query, trace)
-        .map_err(|(reject, why)| Refused::new(reject, why, Some(tenant)))?;
+    let mut prepared = prepare(plan, question, trace)?;
+    (prepared.question.caller, prepared.question.crossing) = (caller, crossing);
+    let decision = prepared.decide(plan, trace)?;
+    let Question { tenant, from, called, caller, crossing, .. } = prepared.question;
     let numbers = Numbers { called, caller, crossing };
     let numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
     let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };

@@ -3,7 +3,7 @@
 use b2bua::Plan;
 use b2bua::plan::{Help, Location, Patterns, Pidf, Rare, Route};
 use callflow::plan::{ANNA, BORIS, COLT, CONTOSO, FABRIKAM};
-use callflow::script::{connect, hang_up, uri_of, usual_sdp};
+use callflow::script::{connect, hang_up, teams_calls_carrier, uri_of, usual_sdp};
 use callflow::{Party, Who, World, secs};
 use sip_core::message::{body_part, body_parts};
 use sip_core::{Name, Request};
@@ -157,6 +157,23 @@ fn a_call_back_is_not_turned_away_by_what_turns_others_away() {
     let mut other = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let refusal = other.hears(&mut world, "403 INVITE");
     other.acknowledges_failure(&mut world, &refusal);
+    hang_up(&mut world, &mut anna, &centre);
+}
+
+/// TDR-EMG-002, TDR-EMG-005: it is an emergency call, and yet nobody gives way to it.
+#[test]
+fn a_call_back_takes_no_ports_of_others() {
+    let mut world = World::with(1, |it| {
+        plan(Some(Pidf::Elin))(it);
+        it.media[0].ports = 20_000..=20_003;
+    });
+    let (mut anna, centre) = calls_for_help(&mut world, ANNA, THIRD_FLOOR);
+    connect(&mut world, &mut anna, &centre);
+    let (mut caller, callee) = teams_calls_carrier(&mut world);
+    let mut back = Party::from_carrier(&mut world, Who::Colt, FLOOR_3);
+    let refusal = back.hears(&mut world, "503 INVITE");
+    back.acknowledges_failure(&mut world, &refusal);
+    hang_up(&mut world, &mut caller, &callee);
     hang_up(&mut world, &mut anna, &centre);
 }
 

@@ -2,7 +2,7 @@
 
 use b2bua::Plan;
 use b2bua::io::Event;
-use b2bua::plan::{Limits, Pattern};
+use b2bua::plan::{Change, Limits, Party as Which, Pattern, Rewrite, Way};
 use callflow::plan::{ANNA, COLT, CONTOSO, INSIDE, PSTN, TEAMS};
 use callflow::script::{connect, hang_up, teams_calls_carrier};
 use callflow::{Party, Who, World, secs};
@@ -101,6 +101,31 @@ fn a_call_for_help_gets_the_ports_of_another() {
         assert_eq!(preempted(&world), 1, "{full:?}");
         hang_up(&mut world, &mut anna, &centre);
     }
+}
+
+/// TDR-EMG-001, TDR-EMG-002: what calls for help is the number that the tenant's rules make of what was
+/// dialled.
+#[test]
+fn a_number_behind_a_digit_for_an_outside_line_frees_ports_as_well() {
+    let mut world = World::with(1, |plan| {
+        with_emergency(plan);
+        plan.media[0].ports = 20_000..=20_001;
+        plan.tenants[0].rewrite = vec![Rewrite {
+            way: Way::In,
+            party: Some(Which::Called),
+            from: None,
+            matches: "9112".parse::<Pattern>().expect("a pattern").into(),
+            change: Change::Front { strip: 1, prepend: "".into() },
+            place: "tollgate.toml:7".into(),
+        }];
+    });
+    let (caller, callee) = teams_calls_carrier(&mut world);
+    let mut anna = Party::from_teams(&mut world, CONTOSO, "9112");
+    gave_way(&mut world, &caller, &callee);
+    let centre = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut anna, &centre);
+    assert_eq!(preempted(&world), 1);
+    hang_up(&mut world, &mut anna, &centre);
 }
 
 /// TDR-EMG-002: one that only rings gives way as well, and its caller is told that it is gone.
