@@ -365,7 +365,12 @@ impl Forward {
             from.stats.received_octets += octets_received;
             return Ok(Verdict::Transcode(becomes.conversion));
         }
-        let payload_type = payload.number.ok_or(DropReason::Malformed)?;
+        let payload_type = match payload.number {
+            Some(number) => number,
+            // Noise that the other leg has not agreed, and that was not listened to as it passes.
+            None if payload.quiet => return Ok(Verdict::Consumed),
+            None => return Err(DropReason::Malformed),
+        };
         if !passes {
             rtp::set_payload_type(slot.packet_mut(), payload_type);
             if !to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some()) {

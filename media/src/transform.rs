@@ -277,10 +277,11 @@ impl Path {
                 Transform::of(receiver, sender)
             }
         };
-        if changes {
-            self.retiring = Some(None);
-        } else if from.crypto.is_none() {
+        // What passes is not opened, and must not leave opened.
+        if self.transform.passes() || from.crypto.is_none() {
             self.retiring = None;
+        } else if changes {
+            self.retiring = Some(None);
         }
         self.worn_told = false;
     }
@@ -306,8 +307,7 @@ impl Path {
         slot: &mut PacketBuf,
     ) -> Result<Opened, DropReason> {
         let opened = self.transform.open(slot);
-        // What passes is not opened, and must not leave opened.
-        if self.retiring.is_none() || self.transform.passes() {
+        if self.retiring.is_none() {
             return opened;
         }
         self.or_before(now, opened, |receiver| receiver.unprotect(slot))
@@ -328,8 +328,7 @@ impl Path {
             _ => {}
         }
         let opened = self.transform.open_rtcp(slot);
-        // What passes is not opened, and must not leave opened.
-        if self.retiring.is_none() || self.transform.passes() {
+        if self.retiring.is_none() {
             return opened;
         }
         self.or_before(now, opened, |receiver| receiver.unprotect_rtcp(slot))

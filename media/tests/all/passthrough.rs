@@ -86,6 +86,25 @@ fn packets_pass_octet_by_octet_both_ways_and_the_far_sides_read_them() {
     }
 }
 
+/// TDR-COD-007: it stays here, as it would were it listened to.
+#[test]
+fn comfort_noise_that_the_other_side_has_not_agreed_is_nothing_malformed() {
+    let mut pair = Pair::new(Suite::AesCm128HmacSha1_80);
+    let (mut a, b) = pair.legs();
+    a.payloads.push(payload(13, "CN"));
+    pair.connect_as(a, b, Terms::default());
+    let mut sender = Sender::new(&pair.keys[0], 1);
+    for n in 0..10 {
+        let noise = n % 2 == 1;
+        let mut packet = rtp_of(if noise { 13 } else { 8 }, 9, n, u32::from(n) * 160, 1);
+        sender.protect(&mut packet).unwrap();
+        let verdict = pair.comes(TEAMS, &mut packet);
+        let passes = forward_to(Side::B, OTHER);
+        assert_eq!(verdict, if noise { Verdict::Consumed } else { passes }, "{n}");
+    }
+    assert_eq!(pair.forward.stats().a.drops, [0; DropReason::ALL.len()]);
+}
+
 #[test]
 fn what_is_forged_or_replayed_does_not_pass_where_a_tag_tells() {
     for suite in WITH_TAGS {
