@@ -62,6 +62,11 @@ impl Refer {
             unsubscribed: refer_sub.trim_ascii().eq_ignore_ascii_case(b"false"),
         })
     }
+
+    /// What the referrer says of itself in a parameter of its URI.
+    pub fn referrer_param(&self, name: &str) -> Option<&[u8]> {
+        NameAddr::parse(self.referred_by.as_deref()?).ok()?.uri().ok()?.param(name)
+    }
 }
 
 struct Several;
@@ -144,6 +149,8 @@ mod tests {
         let refer = Refer::of(&headers(&[(Name::ReferTo, to), (Name::ReferredBy, by)])).unwrap();
         assert_eq!(refer.target, uri);
         assert_eq!(refer.referred_by.as_deref(), Some(by.as_bytes()));
+        assert_eq!(refer.referrer_param("X-M"), Some(&b"8:orgid:47378190"[..]));
+        assert_eq!(refer.referrer_param("x-t"), None);
         assert_eq!((refer.replaces, refer.unsubscribed), (None, false));
     }
 

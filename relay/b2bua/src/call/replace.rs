@@ -92,13 +92,19 @@ impl Call {
                 if let Some((_, unused)) = to {
                     core.release_ports(unused);
                 }
-                self.note_transfer(core, "replaces", which, who, &refused.status.to_string());
+                self.note_transfer(
+                    core,
+                    "replaces",
+                    which,
+                    (who, None),
+                    &refused.status.to_string(),
+                );
                 return self.turn_away(core, &newcomer, &refused);
             }
         };
         core.respond(newcomer.server, response);
         core.servers.insert(newcomer.server, self.id);
-        self.note_transfer(core, "replaces", which, who, "200");
+        self.note_transfer(core, "replaces", which, (who, None), "200");
         self.transfers.forget_referral_of(which);
         if let Some(mut old) = self.take_place(core, which, new) {
             core.dialogs.remove(&old.key());
@@ -318,13 +324,13 @@ impl Call {
         Fate::Lives
     }
 
-    /// Notes a transfer in the record; those beyond [`RECORDED_MAX`] are not told apart any more.
+    /// Notes a transfer in the record, to whom and by which id; those beyond [`RECORDED_MAX`] are not told apart any more.
     pub(super) fn note_transfer(
         &mut self,
         core: &Core,
         by: &'static str,
         which: PeerLeg,
-        to: String,
+        (to, id): (String, Option<String>),
         outcome: &str,
     ) {
         if self.record.transfers.len() < RECORDED_MAX {
@@ -332,19 +338,10 @@ impl Call {
                 by,
                 leg: if which == PeerLeg::A { "a" } else { "b" },
                 to,
-                id: None,
+                id,
                 after: core.now.mono.saturating_duration_since(self.began),
                 outcome: outcome.to_owned(),
             });
-        }
-    }
-}
-
-impl Call {
-    /// Names the transfer that was noted last, if it has not been.
-    pub(super) fn note_transfer_id(&mut self, id: Option<String>) {
-        if let Some(transfer) = self.record.transfers.last_mut() {
-            transfer.id = transfer.id.take().or(id);
         }
     }
 }

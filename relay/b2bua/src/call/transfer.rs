@@ -24,7 +24,7 @@ use crate::timers::Timer;
 use sdp::{Carriage, Direction, Media, Order, Sound, Terms};
 use sip_core::transaction::ClientId;
 use sip_core::usage::refer::Refer;
-use sip_core::{Name, NameAddr, Response, Uri};
+use sip_core::{Name, Response};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,6 +92,11 @@ impl Transfer {
         if let Some(trunk) = self.carried_by.take() {
             core.admission.leave(&core.plan, &trunk);
         }
+    }
+
+    /// The target and the id, for the record: it is over.
+    fn names(&mut self) -> (String, Option<String>) {
+        (std::mem::take(&mut self.to), self.id.take())
     }
 }
 
@@ -162,7 +167,7 @@ impl Call {
                 destination.referred,
             ),
             to: super::text(&refer.target),
-            id: refer.referred_by.as_deref().and_then(correlation_id),
+            id: correlation_id(&refer),
             waiting: destination.candidates.into(),
             attempt: None,
             carried_by: None,
@@ -234,9 +239,7 @@ impl Call {
         let Some(ours) = tenant.and_then(|tenant| tenant.tenant_id.as_deref()) else {
             return false;
         };
-        let by = refer.referred_by.as_deref().and_then(|by| NameAddr::parse(by).ok());
-        let uri = by.as_ref().and_then(|by| Uri::parse(by.uri).ok());
-        let theirs = uri.as_ref().and_then(|uri| uri.param("x-t"));
+        let theirs = refer.referrer_param("x-t");
         leg::is_teams(&self.plan, trunk)
             && theirs.is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours.as_bytes()))
     }
@@ -481,8 +484,7 @@ impl Call {
             Err(_) => return self.transfer_failed(core, 502, "no_contact"),
         };
         let Some(mut transfer) = self.transfers.pending.take() else { return Fate::Lives };
-        self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), "200");
-        self.note_transfer_id(transfer.id.take());
+        self.note_transfer(core, "refer", which, transfer.names(), "200");
         self.media_moves(core, &mut transfer);
         if let Some(Elsewhere { other, .. }) = transfer.elsewhere.take() {
             core.release_ports(other);
@@ -536,8 +538,7 @@ impl Call {
         transfer.leave_trunk(core);
         self.media_stays(core, &mut transfer);
         let which = transfer.which;
-        self.note_transfer(core, "refer", which, std::mem::take(&mut transfer.to), outcome);
-        self.note_transfer_id(transfer.id.take());
+        self.note_transfer(core, "refer", which, transfer.names(), outcome);
         if let Some(attempt) = transfer.attempt.take() {
             core.dialogs.remove(&attempt.key());
         }
@@ -592,9 +593,7 @@ impl Call {
         if let Some(mut transfer) = self.transfers.pending.take() {
             transfer.leave_trunk(core);
             self.media_stays(core, &mut transfer);
-            let to = std::mem::take(&mut transfer.to);
-            self.note_transfer(core, "refer", transfer.which, to, "cancelled");
-            self.note_transfer_id(transfer.id.take());
+            self.note_transfer(core, "refer", transfer.which, transfer.names(), "cancelled");
             if let Some(attempt) = transfer.attempt {
                 attempt.abandon(core, None);
             }
@@ -626,9 +625,8 @@ impl Call {
 }
 
 /// `x-ti` of Referred-By: what Microsoft calls the call of who transfers (TDR-XFR-022).
-fn correlation_id(referred_by: &[u8]) -> Option<String> {
-    let address = NameAddr::parse(referred_by).ok()?;
-    let id = address.uri().ok()?.param("x-ti")?;
+fn correlation_id(refer: &Refer) -> Option<String> {
+    let id = refer.referrer_param("x-ti")?;
     (id.len() <= CORRELATION_ID_MAX).then(|| super::text(id))
 }
 

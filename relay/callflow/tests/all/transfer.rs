@@ -234,6 +234,30 @@ fn transfer_target_busy_and_the_call_goes_on() {
     assert_eq!(outcomes(&mut world), [("refer", "b", "486".to_owned())]);
 }
 
+/// TDR-XFR-022: an id that comes after the last transfer a record tells is that of none of them.
+#[test]
+fn a_transfer_beyond_those_that_are_recorded_names_no_other() {
+    let mut world = World::new(1);
+    let (caller, mut anna) = carrier_calls_teams(&mut world);
+    for nth in 0..=32 {
+        let mut refer = anna.request(&mut world, Method::Refer);
+        refer.headers.push(Name::ReferTo, format!("<{CLARA}>"));
+        if nth == 32 {
+            refer.headers.push(Name::ReferredBy, BY);
+        }
+        world.send(anna.who, refer);
+        anna.hears(&mut world, "202 REFER");
+        let trying = anna.gets(&mut world, "NOTIFY");
+        anna.answer(&mut world, &trying, 200, |_| {});
+        Party::called(&mut world, Who::Sip).reply(&mut world, 486);
+        is_told(&mut world, &anna, "486 Busy Here", "terminated;reason=noresource");
+    }
+    hang_up(&mut world, &mut anna, &caller);
+    assert_eq!(outcomes(&mut world).len(), 32);
+    let transfers = &world.records.last().expect("the call is over").transfers;
+    assert!(transfers.iter().all(|it| it.id.is_none()), "{transfers:?}");
+}
+
 /// TDR-XFR-016, TDR-XFR-018.
 #[test]
 fn early_media_of_a_target_that_fails_gives_way_to_the_transferor() {
