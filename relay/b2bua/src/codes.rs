@@ -89,10 +89,20 @@ fn sub_code(status: Option<u16>, phrase: &str) -> Option<u32> {
     }
     let phrase = phrase.to_ascii_lowercase();
     let said = |it: &&Meaning| {
-        it.phrases.iter().any(|words| phrase.contains(words))
+        it.phrases.iter().any(|words| holds(&phrase, words))
             && status.is_none_or(|status| it.status == status)
     };
     MEANINGS.iter().find(said).map(|it| it.code)
+}
+
+/// Whether a phrase holds these words, and not within others: `ack` stands in `blackhole`.
+fn holds(phrase: &str, words: &str) -> bool {
+    let within = |beside: Option<char>| beside.is_some_and(char::is_alphanumeric);
+    phrase.match_indices(words).any(|(at, found)| {
+        let before = phrase.get(..at).and_then(|text| text.chars().next_back());
+        let after = phrase.get(at + found.len()..).and_then(|text| text.chars().next());
+        !within(before) && !within(after)
+    })
 }
 
 /// One row of what Microsoft's codes mean.
@@ -242,7 +252,7 @@ pub const MEANINGS: &[Meaning] = &[
     row(
         408,
         1_106,
-        &["ack"],
+        &["ack", "acknowledgement"],
         "Microsoft answered, and our ACK did not get there",
         "look for a firewall that ends idle connections, and at the trunk's TLS",
     ),
@@ -495,6 +505,21 @@ mod tests {
         let silent = Microsoft::of(&Headers::default(), Some(486)).unwrap();
         assert_eq!(silent.meaning().unwrap().means, "the user is busy");
         assert_eq!(Microsoft::of(&Headers::default(), None), None);
+    }
+
+    #[test]
+    fn a_phrase_within_another_word_is_not_meant() {
+        for (status, text, code) in [
+            (None, "Cannot negotiate a new modality with blackhole media", Some(531_052)),
+            (None, "The user did not call back", None),
+            (None, "no ACK", Some(1_106)),
+            (None, "No_ACK_received, and blackhole", Some(1_106)),
+            (Some(408), "Acknowledgement was not received", Some(1_106)),
+            (Some(412), "unconditional", None),
+        ] {
+            let found = said(status, &format!("Q.850;cause=63;text=\"{GUID};{text}\""));
+            assert_eq!(found.sub_code, code, "{text}");
+        }
     }
 
     /// TDR-LBR-001: what location-based routing forbids is seen in the code alone.
