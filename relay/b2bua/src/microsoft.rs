@@ -83,13 +83,9 @@ impl Microsoft {
     pub(crate) fn answered(
         &mut self,
         now: Instant,
-        kind: TrunkKind,
         (trunk, fqdn): (&str, &str),
         response: &Response,
     ) {
-        if kind != TrunkKind::Teams {
-            return;
-        }
         let mut phrase = cause::text(&response.headers);
         if let Some(phrase) = &mut phrase {
             crate::record::clip(phrase, PHRASE_MAX);

@@ -32,6 +32,7 @@ mod session;
 mod setup;
 mod sounds;
 mod srtp_keys;
+mod teams;
 mod teardown;
 mod transcoding;
 mod transfer;

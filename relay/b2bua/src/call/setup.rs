@@ -7,7 +7,6 @@ use super::{Call, Fate, Phase, Up};
 use crate::admission::Full;
 use crate::breaker::Failure;
 use crate::cause;
-use crate::codes::Microsoft;
 use crate::core::Core;
 use crate::credentials::Signed;
 use crate::headers::Returned;
@@ -110,25 +109,6 @@ impl Setup {
 
     pub(super) const fn is_ringing(&self) -> bool {
         self.ringing.is_some()
-    }
-}
-
-/// Who is at an address of media that Teams has named: its processors have ranges and ports of their own,
-/// its relays other ports there, and clients are anywhere (TDR-MED-002, TDR-MED-003).
-fn teams_media(address: std::net::SocketAddr) -> &'static str {
-    let of_microsoft = match address.ip() {
-        std::net::IpAddr::V4(ip) => {
-            let ip = u32::from(ip);
-            [[52, 112, 0, 0], [52, 120, 0, 0]]
-                .iter()
-                .any(|block| ip >> 18 == u32::from_be_bytes(*block) >> 18)
-        }
-        std::net::IpAddr::V6(_) => false,
-    };
-    match (of_microsoft, address.port()) {
-        (true, 3478..=3481 | 49_152..=53_247) => "processor",
-        (true, _) => "relay",
-        (false, _) => "client",
     }
 }
 
@@ -420,21 +400,14 @@ impl Call {
         {
             setup.returned = Returned::of(of, response);
         }
-        if leg::is_teams(&plan, trunk) {
-            self.note_teams(hop, response);
-        }
+        self.note_teams(core, trunk, hop, response);
         self.target_answered_so(core, trunk, response.status);
-        if let Some(of) = plan.trunks.get(trunk).filter(|_| response.status >= 200) {
-            let names = (of.name.as_str(), self.fqdn.as_str());
-            core.microsoft.answered(core.now.mono, of.kind, names, response);
-        }
         match response.status {
             100 => Fate::Lives,
             101..=199 => self.ringing(core, hop, response),
             200..=299 => self.answered(core, hop, response),
             status => {
-                let teams = leg::is_teams(&plan, trunk);
-                self.note_reason(teams, &response.headers, Some(status));
+                self.note_reason(trunk, &response.headers, Some(status));
                 if self.follow(core, response) {
                     self.target_gone(core, status, &status.to_string());
                     return self.try_next(core);
@@ -683,48 +656,9 @@ impl Call {
         if self.setup().is_none() {
             return Fate::Lives;
         }
-        let teams = leg::is_teams(&self.plan, self.a.trunk);
-        self.note_reason(teams, &cancel.headers, None);
+        self.note_reason(self.a.trunk, &cancel.headers, None);
         self.abandon(core, cause::crossing(&cancel.headers));
         self.outcome("cancelled");
         self.fail(core, 487, "cancelled")
-    }
-
-    /// Keeps Microsoft's words about the end of the call, in a response with this status or in a
-    /// request (TDR-ERR-001).
-    pub(super) fn note_reason(
-        &mut self,
-        teams: bool,
-        headers: &sip_core::Headers,
-        status: Option<u16>,
-    ) {
-        if !teams {
-            return;
-        }
-        if let Some(words) = cause::text(headers) {
-            self.record.reason = Some(words);
-        }
-        if let Some(said) = Microsoft::of(headers, status) {
-            self.record.microsoft = Some(said);
-        }
-    }
-
-    /// Keeps who of Microsoft's has answered (TDR-IN-014, TDR-MON-004).
-    fn note_teams(&mut self, hop: &Hop, response: &Response) {
-        let agent = [Name::Server, Name::UserAgent];
-        let agent = agent.into_iter().find_map(|name| response.headers.get(name));
-        let teams = &mut self.record.teams;
-        teams.address = Some(hop.endpoint().address.ip());
-        teams.agent = agent.map(super::text).or_else(|| teams.agent.take());
-    }
-
-    /// Keeps what the Teams leg has come to.
-    pub(super) fn note_teams_leg(&mut self) {
-        let legs = [Some(&self.a), self.b.as_ref()];
-        let leg = legs.into_iter().flatten().find(|leg| leg::is_teams(&self.plan, leg.trunk));
-        let Some(stream) = leg.and_then(|leg| leg.negotiation.stream()) else { return };
-        let speech = stream.payloads.iter().find(|payload| payload.is_speech());
-        self.record.teams.codec = speech.map(|payload| payload.encoding.clone());
-        self.record.teams.media = stream.remote_rtp.map(teams_media);
     }
 }

@@ -25,7 +25,7 @@ impl Call {
             PeerLeg::A => self.a.trunk,
             PeerLeg::B => self.b.as_ref().map_or(self.a.trunk, |leg| leg.trunk),
         };
-        self.note_reason(leg::is_teams(&self.plan, trunk), &request.headers, None);
+        self.note_reason(trunk, &request.headers, None);
         match (&self.phase, which) {
             // RFC 3261, 15: the caller may end an early dialog with BYE; its INVITE gets 487.
             (Phase::Setup(_), PeerLeg::A) => self.cancelled(core, request),
