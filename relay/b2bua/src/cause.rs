@@ -87,10 +87,8 @@ const REASON_MAX: usize = 256;
 const REASONS_MAX: usize = 16;
 
 fn crossing_but(headers: &Headers, left_out: &[&str]) -> Option<String> {
-    let all = headers.list(Name::Reason).take(REASONS_MAX);
-    let reasons = all.filter(|element| element.len() <= REASON_MAX);
     let mut kept: Vec<(&str, String)> = Vec::new();
-    for reason in reasons.filter_map(|element| std::str::from_utf8(element).ok()) {
+    for reason in reasons(headers).filter(|reason| reason.len() <= REASON_MAX) {
         let written = reason.split(';').next().unwrap_or_default().trim();
         let known = PROTOCOLS.iter().find(|name| name.eq_ignore_ascii_case(written));
         let Some(protocol) = known.filter(|name| !left_out.contains(name)) else { continue };
@@ -112,13 +110,23 @@ fn crossing_but(headers: &Headers, left_out: &[&str]) -> Option<String> {
 /// A Q.850 cause has seven bits.
 const Q850_MAX: u16 = 127;
 
-/// The text of the Reason header: Microsoft's correlation id and phrase (TDR-ERR-001).
-pub(crate) fn text(headers: &Headers) -> Option<String> {
-    let reason =
-        headers.list(Name::Reason).find_map(|element| std::str::from_utf8(element).ok())?;
-    let start = reason.find("text=\"")? + "text=\"".len();
+/// What Reason says, an element for each protocol.
+pub(crate) fn reasons(headers: &Headers) -> impl Iterator<Item = &str> {
+    let all = headers.list(Name::Reason).take(REASONS_MAX);
+    all.filter_map(|element| std::str::from_utf8(element).ok())
+}
+
+/// The first text of Reason: Microsoft's correlation id and phrase (TDR-ERR-001).
+pub(crate) fn text(headers: &Headers) -> Option<&str> {
+    reasons(headers).find_map(text_of)
+}
+
+/// The text between quotes; a quote in it is escaped.
+pub(crate) fn text_of(reason: &str) -> Option<&str> {
+    let lower = reason.to_ascii_lowercase();
+    let start = lower.find("text=\"")? + "text=\"".len();
     let rest = reason.get(start..)?;
-    rest.get(..rest.find('"')?).map(str::to_owned)
+    rest.get(..rest.find('"')?)
 }
 
 fn parameter<'a>(reason: &'a str, name: &str) -> Option<&'a str> {

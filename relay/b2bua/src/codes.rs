@@ -1,12 +1,11 @@
 //! What Microsoft says when a call fails or ends: its correlation id, a phrase and a code of its own
 //! (TDR-ERR-001), and what that code means to an operator.
 
-use sip_core::{Headers, Name};
+use crate::cause::{reasons, text_of};
+use sip_core::Headers;
 
 /// Octets of a phrase that are kept.
-const PHRASE_MAX: usize = 200;
-/// Reasons of one message that are looked at.
-const REASONS_MAX: usize = 16;
+pub(crate) const PHRASE_MAX: usize = 200;
 
 /// What was said of one end of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,13 +25,9 @@ pub struct Microsoft {
 impl Microsoft {
     /// What a message of Teams says, if it says anything.
     pub(crate) fn of(headers: &Headers, status: Option<u16>) -> Option<Self> {
-        let reasons = || {
-            let all = headers.list(Name::Reason).take(REASONS_MAX);
-            all.filter_map(|element| std::str::from_utf8(element).ok())
-        };
-        let text = reasons().find_map(|reason| Some((reason, text(reason)?)));
-        let Some((reason, text)) = text.or_else(|| reasons().next().map(|reason| (reason, "")))
-        else {
+        let spoken = reasons(headers).find_map(|reason| Some((reason, text_of(reason)?)));
+        let silent = || Some((reasons(headers).next()?, ""));
+        let Some((reason, text)) = spoken.or_else(silent) else {
             let status = status.filter(|status| *status >= 300)?;
             return Some(Self { status: Some(status), ..Self::default() });
         };
@@ -57,14 +52,6 @@ impl Microsoft {
     pub fn meaning(&self) -> Option<&'static Meaning> {
         meaning(self.status, self.sub_code)
     }
-}
-
-/// The text between quotes; a quote in it is escaped.
-fn text(reason: &str) -> Option<&str> {
-    let lower = reason.to_ascii_lowercase();
-    let start = lower.find("text=\"")? + "text=\"".len();
-    let rest = reason.get(start..)?;
-    rest.get(..rest.find('"')?)
 }
 
 fn is_guid(text: &str) -> bool {
@@ -469,6 +456,7 @@ pub const MEANINGS: &[Meaning] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sip_core::Name;
 
     fn said(status: Option<u16>, reason: &str) -> Microsoft {
         let mut headers = Headers::default();

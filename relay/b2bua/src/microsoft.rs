@@ -4,6 +4,7 @@
 //! Nothing is decided by it. It tells an operator which side cannot hear the other.
 
 use crate::cause;
+use crate::codes::PHRASE_MAX;
 use crate::core::Core;
 use crate::io::{FqdnView, RegionView};
 use crate::plan::{Plan, TrunkKind};
@@ -23,8 +24,6 @@ const PROXIES_MAX: usize = 64;
 const GONE_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Octets of a proxy's name that are kept.
 const NAME_MAX: usize = 128;
-/// Octets of Microsoft's phrase that are kept.
-const PHRASE_MAX: usize = 200;
 
 /// By trunk and FQDN, both of the configuration.
 #[derive(Debug, Default)]
@@ -86,7 +85,7 @@ impl Microsoft {
         (trunk, fqdn): (&str, &str),
         response: &Response,
     ) {
-        let mut phrase = cause::text(&response.headers);
+        let mut phrase = cause::text(&response.headers).map(str::to_owned);
         if let Some(phrase) = &mut phrase {
             crate::record::clip(phrase, PHRASE_MAX);
         }

@@ -1,9 +1,11 @@
 //! What remains of a call: one record, written when both legs and the media are done.
 
+use crate::cause;
 use crate::codes::Microsoft;
 use crate::plan::{Plan, RouteFrom, Tenant};
 use crate::routing::Trace;
 use sdp::CallStats;
+use sip_core::Headers;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -97,6 +99,17 @@ const DECISION_LINES_MAX: usize = 48;
 pub(crate) const CLASSES_MAX: usize = 16;
 
 impl Record {
+    /// Keeps Microsoft's words about the end of the call, in a response with this status or in a
+    /// request (TDR-ERR-001).
+    pub(crate) fn note_reason(&mut self, headers: &Headers, status: Option<u16>) {
+        if let Some(words) = cause::text(headers) {
+            self.reason = Some(words.to_owned());
+        }
+        if let Some(said) = Microsoft::of(headers, status) {
+            self.microsoft = Some(said);
+        }
+    }
+
     /// Keeps how the ruling came about; `plan` is the one that was asked.
     pub(crate) fn explain(&mut self, trace: &Trace, plan: &Plan) {
         let named = self.tenant.as_ref().and_then(|name| plan.tenants.named(name));

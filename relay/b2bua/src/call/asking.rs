@@ -1,10 +1,9 @@
 //! A call that waits for its tenant's routing hook: an INVITE with 100 Trying, and nothing else yet.
 //! It is answered, cancelled, overdue or shut down; each leaves nothing of it here.
 
+use super::Call;
 use super::incoming::{Arrival, Open};
 use super::ruling::{Advice, Prepared, Refused};
-use super::{Call, leg};
-use crate::cause;
 use crate::core::Core;
 use crate::hook::{Failure, REASON_MAX, RouteAnswer, RouteQuestion, STATUSES, TRUNKS_MAX, clipped};
 use crate::io::{Event, Output};
@@ -66,9 +65,7 @@ impl Asking {
 
     /// The caller has given up.
     pub(crate) fn cancelled(self, core: &mut Core, cancel: &Request) {
-        let teams = leg::is_teams(self.arrival.plan(), self.arrival.trunk());
-        let reason = if teams { cause::text(&cancel.headers) } else { None };
-        self.arrival.cancelled(core, &self.open, reason);
+        self.arrival.cancelled(core, &self.open, cancel);
     }
 
     /// Whether it is a call of this tenant.

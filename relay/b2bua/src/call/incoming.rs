@@ -595,7 +595,7 @@ impl Arrival {
     }
 
     /// The caller has given up before anybody was called.
-    pub(super) fn cancelled(&self, core: &mut Core, open: &Open, reason: Option<String>) {
+    pub(super) fn cancelled(&self, core: &mut Core, open: &Open, cancel: &Request) {
         let mut response = Response::to(&self.new.request, 487, Some(core.token().as_bytes()));
         response.headers.push(Name::Server, crate::identity::PRODUCT);
         response.headers.push(Name::Reason, crate::cause::reason_of(487));
@@ -606,7 +606,9 @@ impl Arrival {
         record.status = 487;
         record.cause = "cancelled".into();
         record.route = "the hook was being asked".into();
-        record.reason = reason;
+        if self.direction == RouteFrom::Teams {
+            record.note_reason(&cancel.headers, None);
+        }
         record.explain(&open.trace, &self.plan);
         core.outputs.push_back(Output::Record(Box::new(record.clipped())));
     }
@@ -618,10 +620,6 @@ impl Arrival {
 
     pub(super) const fn plan(&self) -> &Arc<Plan> {
         &self.plan
-    }
-
-    pub(super) const fn trunk(&self) -> usize {
-        self.trunk
     }
 }
 

@@ -2,8 +2,6 @@
 //! words about the end (TDR-MON-004, TDR-ERR-001).
 
 use super::Call;
-use crate::cause;
-use crate::codes::Microsoft;
 use crate::core::Core;
 use crate::io::Hop;
 use crate::leg;
@@ -12,17 +10,10 @@ use sip_core::{Headers, Name, Response};
 use std::net::{IpAddr, SocketAddr};
 
 impl Call {
-    /// Keeps Microsoft's words about the end of the call, in a response with this status or in a
-    /// request (TDR-ERR-001).
+    /// Keeps what a message on this trunk says about the end of the call, if it is Microsoft's.
     pub(super) fn note_reason(&mut self, trunk: usize, headers: &Headers, status: Option<u16>) {
-        if !leg::is_teams(&self.plan, trunk) {
-            return;
-        }
-        if let Some(words) = cause::text(headers) {
-            self.record.reason = Some(words);
-        }
-        if let Some(said) = Microsoft::of(headers, status) {
-            self.record.microsoft = Some(said);
+        if leg::is_teams(&self.plan, trunk) {
+            self.record.note_reason(headers, status);
         }
     }
 

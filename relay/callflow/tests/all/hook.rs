@@ -167,6 +167,10 @@ fn the_caller_gives_up_while_the_hook_is_asked() {
     anna.cancels(&mut world, Some("SIP;cause=487;text=\"gone\""));
     anna.hears(&mut world, "200 CANCEL");
     refused(&mut world, &mut anna, 487, "cancelled");
+    let record = world.records.last().expect("it was cancelled");
+    assert_eq!(record.reason.as_deref(), Some("gone"));
+    let said = record.microsoft.as_ref().expect("TDR-ERR-001");
+    assert_eq!((said.cause, said.phrase.as_deref()), (Some(487), Some("gone")));
     assert_eq!(world.core().held().calls, 0);
     world.hook_says(route(&["colt"]));
     world.run_for(secs(1));

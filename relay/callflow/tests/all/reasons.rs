@@ -44,6 +44,17 @@ fn what_microsoft_says_of_a_failure_is_in_the_record() {
     assert_eq!(record.fqdn.as_deref(), Some(CONTOSO));
 }
 
+/// TDR-ERR-001: whichever Reason speaks, and in whichever case.
+#[test]
+fn words_that_stand_in_the_second_reason_are_kept() {
+    let mut world = World::new(1);
+    let text = format!("SIP;cause=486, Q.850;cause=34;TEXT=\"{GUID};busy\"");
+    refuses(&mut world, 486, Some(&text));
+    let record = world.records.last().unwrap();
+    assert_eq!(record.reason.as_deref(), Some(&*format!("{GUID};busy")));
+    assert_eq!(record.microsoft.as_ref().unwrap().phrase.as_deref(), Some("busy"));
+}
+
 /// TDR-MON-004: the same of an end, with who was at the Teams end, how many rang, and what they spoke.
 #[test]
 fn the_record_of_a_call_names_the_host_the_version_and_the_codec_of_teams() {
