@@ -24,7 +24,7 @@ pub struct Microsoft {
 
 impl Microsoft {
     /// What a message of Teams says, if it says anything.
-    pub(crate) fn of(headers: &Headers, status: Option<u16>) -> Option<Self> {
+    pub fn of(headers: &Headers, status: Option<u16>) -> Option<Self> {
         let spoken = reasons(headers).find_map(|reason| Some((reason, text_of(reason)?)));
         let silent = || Some((reasons(headers).next()?, ""));
         let Some((reason, text)) = spoken.or_else(silent) else {

@@ -2,6 +2,7 @@
 
 use super::Known;
 use crate::admin::{DrainRow, FqdnRow};
+use b2bua::codes::Microsoft;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -62,8 +63,8 @@ pub(crate) struct Reached {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) reason: String,
-    /// Microsoft's phrase, where it gives one.
-    pub(crate) phrase: Option<String>,
+    /// Microsoft's words, where it gives some.
+    pub(crate) said: Option<Microsoft>,
     pub(crate) took: Duration,
 }
 

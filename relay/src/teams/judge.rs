@@ -5,6 +5,7 @@ use super::facts::{
     Answer, Certificate, Daemon, Door, Facts, Name, Reached, Target, Tenant, Trouble, Trunk,
 };
 use crate::admin::{FqdnRow, RegionRow};
+use b2bua::codes::Microsoft;
 use serde::Serialize;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -275,9 +276,11 @@ fn options(subject: &str, fqdn: &str, answer: &Result<Answer, String>, lines: &m
             return lines.fail(CHECK, subject, format!("no answer: {why}"), fix);
         }
     };
-    let Answer { status, reason, phrase, took } = answer;
-    let phrase = phrase.as_ref().map_or_else(String::new, |phrase| format!(" ({phrase})"));
-    let says = format!("{status} {reason}{phrase} in {} ms", took.as_millis());
+    let Answer { status, reason, said, took } = answer;
+    let words = said.as_ref().map(|said| [&said.guid, &said.phrase].map(Option::as_deref));
+    let words: Vec<&str> = words.into_iter().flatten().flatten().collect();
+    let words = if words.is_empty() { String::new() } else { format!(" ({})", words.join(";")) };
+    let says = format!("{status} {reason}{words} in {} ms", took.as_millis());
     match *status {
         200..=299 if *took > SLOW => {
             lines.warn(CHECK, subject, says, "is the way to Microsoft congested?");
@@ -291,7 +294,13 @@ fn options(subject: &str, fqdn: &str, answer: &Result<Answer, String>, lines: &m
             lines.fail(CHECK, subject, says, fix);
         }
         503 => lines.warn(CHECK, subject, says, "a datacentre is being drained: try again soon"),
-        _ => lines.fail(CHECK, subject, says, "see docs/teams.md, by what Microsoft answers"),
+        _ => {
+            // A status alone is about calls.
+            let said = said.as_ref().filter(|said| said.sub_code.is_some());
+            let fix = said.and_then(Microsoft::meaning).map(|meaning| meaning.action);
+            let fix = fix.unwrap_or("see docs/teams.md, by what Microsoft answers");
+            lines.fail(CHECK, subject, says, fix);
+        }
     }
 }
 

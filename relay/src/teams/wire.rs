@@ -3,6 +3,7 @@
 
 use super::facts::{Answer, Door, Trouble};
 use crate::clock;
+use b2bua::codes::Microsoft;
 use certs::{ClientIdentity, Identities, Identity, Roots};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
@@ -13,6 +14,8 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
     version,
 };
+use sip_core::framing::{Framed, Framer};
+use sip_core::{Message, Response};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -63,21 +66,28 @@ impl Line {
         let request = options(target, us);
         let mut wire = rustls::Stream::new(&mut self.tls, &mut self.stream);
         wire.write_all(request.as_bytes()).and_then(|()| wire.flush()).map_err(|e| words(&e))?;
-        let mut octets = Vec::new();
-        let mut chunk = [0; 2048];
+        let mut framer = Framer::new();
+        let (mut chunk, mut heard) = ([0; 2048], 0);
         loop {
-            let left = clock::now().mono.saturating_duration_since(began);
-            if left > PATIENCE || octets.len() > RESPONSE_MAX {
+            let took = clock::now().mono.saturating_duration_since(began);
+            if took > PATIENCE || heard > RESPONSE_MAX {
                 return Err("none in time".into());
             }
-            match wire.read(&mut chunk) {
-                Ok(0) => return Err("the connection was closed".into()),
-                Ok(read) => octets.extend_from_slice(chunk.get(..read).unwrap_or_default()),
-                Err(error) => return Err(words(&error)),
+            let read = wire.read(&mut chunk).map_err(|error| words(&error))?;
+            if read == 0 {
+                return Err("the connection was closed".into());
             }
-            if let Some((status, reason, phrase)) = final_response(&octets) {
-                let took = clock::now().mono.saturating_duration_since(began);
-                return Ok(Answer { status, reason, phrase, took });
+            heard += read;
+            let pushed = framer.push(chunk.get(..read).unwrap_or_default());
+            pushed.map_err(|error| error.to_string())?;
+            if let Some(response) = final_response(&mut framer)? {
+                let (status, reason) = (response.status, &response.reason);
+                return Ok(Answer {
+                    status,
+                    reason: String::from_utf8_lossy(reason).into_owned(),
+                    said: Microsoft::of(&response.headers, Some(status)),
+                    took: clock::now().mono.saturating_duration_since(began),
+                });
             }
         }
     }
@@ -105,26 +115,22 @@ fn options(target: &str, us: &str) -> String {
     )
 }
 
-/// The first final response in what has come: status, phrase of its line, and that of its Reason.
-/// Requests that come on the same connection are passed over.
-fn final_response(octets: &[u8]) -> Option<(u16, String, Option<String>)> {
-    let text = String::from_utf8_lossy(octets);
-    let (complete, _) = text.rsplit_once("\r\n\r\n")?;
-    for message in complete.split("\r\n\r\n") {
-        let mut lines = message.trim_start().lines();
-        let Some(rest) = lines.next().and_then(|first| first.strip_prefix("SIP/2.0 ")) else {
-            continue;
-        };
-        let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-        let Some(status) = status.parse().ok().filter(|status| *status >= 200) else { continue };
-        let phrase = lines.find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            let text = value.split_once("text=\"")?.1.split('"').next()?;
-            name.trim().eq_ignore_ascii_case("reason").then(|| text.to_owned())
-        });
-        return Some((status, reason.trim().to_owned(), phrase));
+/// The first final response in what has come. Requests that come on the same connection are passed over,
+/// and so is what the daemon would not read.
+fn final_response(framer: &mut Framer) -> Result<Option<Response>, String> {
+    for framed in framer {
+        match framed {
+            Framed::Message(octets) => match Message::parse(octets) {
+                Ok(Message::Response(response)) if response.status >= 200 => {
+                    return Ok(Some(response));
+                }
+                Ok(_) | Err(_) => {}
+            },
+            Framed::Ping | Framed::Pong => {}
+            Framed::Lost(error) => return Err(format!("it is no SIP: {error}")),
+        }
     }
-    None
+    Ok(None)
 }
 
 /// Connects to ourselves and begins TLS 1.2, which Microsoft needs, asking for `fqdn`.
@@ -259,16 +265,26 @@ mod tests {
     /// TDR-OPT-008
     #[test]
     fn an_answer_in_upper_case_without_a_tag_is_read_whatever_comes_before_it() {
-        let heard = b"OPTIONS sip:sbc1.example.net SIP/2.0\r\nCALL-ID: x\r\n\r\n\
-            SIP/2.0 100 Trying\r\nCALL-ID: 1\r\n\r\n\
-            SIP/2.0 403 Forbidden\r\nTO: <sip:sip.pstnhub.microsoft.com:5061>\r\n\
-            REASON: Q.850;cause=63;text=\"6c1e;Trunk not found\"\r\nCONTENT-LENGTH: 0\r\n\r\n";
-        let (head, _) = heard.split_at(heard.len() - 1);
-        assert_eq!(final_response(head), None, "not whole yet");
-        let phrase = Some("6c1e;Trunk not found".to_owned());
-        assert_eq!(final_response(heard), Some((403, "Forbidden".into(), phrase)));
-        assert_eq!(final_response(b"SIP/2.0 200\r\n\r\n"), Some((200, String::new(), None)));
-        assert_eq!(final_response(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None);
+        let rest = "VIA: SIP/2.0/TLS sbc1.example.net:5061;branch=z9hG4bK1\r\n\
+            FROM: <sip:sbc1.example.net>;tag=1\r\nTO: <sip:sip.pstnhub.microsoft.com:5061>\r\n\
+            CALL-ID: 1\r\nCSEQ: 1 OPTIONS\r\nCONTENT-LENGTH: 0\r\n\r\n";
+        let reason = "REASON: Q.850;cause=63;text=\"6c1e;Trunk not found\"\r\n";
+        let heard = format!(
+            "OPTIONS sip:sbc1.example.net SIP/2.0\r\n{rest}\r\n\r\nSIP/2.0 100 Trying\r\n{rest}\
+             SIP/2.0 403 Forbidden\r\n{reason}{rest}"
+        );
+        let (head, last) = heard.as_bytes().split_at(heard.len() - 1);
+        let mut framer = Framer::new();
+        framer.push(head).unwrap();
+        assert!(final_response(&mut framer).unwrap().is_none(), "not whole yet");
+        framer.push(last).unwrap();
+        let response = final_response(&mut framer).unwrap().unwrap();
+        assert_eq!((response.status, &response.reason[..]), (403, &b"Forbidden"[..]));
+        let said = Microsoft::of(&response.headers, Some(403)).unwrap();
+        assert_eq!(said.phrase.as_deref(), Some("6c1e;Trunk not found"));
+        let mut framer = Framer::new();
+        framer.push(format!("HTTP/1.1 400 Bad Request\r\n{rest}").as_bytes()).unwrap();
+        assert!(!matches!(final_response(&mut framer), Ok(Some(_))));
     }
 
     /// TDR-OPT-003 TDR-OPT-004 TDR-OPT-007

@@ -15,7 +15,7 @@ fn good() -> Facts {
     let now = SystemTime::UNIX_EPOCH + 365 * 50 * DAY;
     let ours: IpAddr = [203, 0, 113, 10].into();
     let answer =
-        Answer { status: 200, reason: "OK".into(), phrase: None, took: Duration::from_millis(24) };
+        Answer { status: 200, reason: "OK".into(), said: None, took: Duration::from_millis(24) };
     let reached = Reached {
         address: "52.114.75.24:5061".into(),
         version: "TLS 1.3".into(),
@@ -238,13 +238,17 @@ fn a_certificate_that_microsoft_would_not_take_is_told_before_it_is_shown() {
 /// TDR-OPT-009 TDR-MT-013
 #[test]
 fn microsoft_answers_options_otherwise_than_it_should() {
-    let said = |status: u16| {
-        let (reason, phrase) = ("Forbidden".to_owned(), Some("6c1e;Not found".to_owned()));
-        Ok(Answer { status, reason, phrase, took: Duration::from_millis(5) })
+    let coded = |status: u16, sub_code: Option<u32>| {
+        let phrase = Some("Not found".to_owned());
+        let said = Microsoft { status: Some(status), phrase, sub_code, ..Microsoft::default() };
+        let (reason, took) = ("Forbidden".to_owned(), Duration::from_millis(5));
+        Ok(Answer { status, reason, said: Some(said), took })
     };
+    let said = |status| coded(status, None);
     only(&answered(said(403)), "options", Verdict::Fail, "New-CsOnlinePSTNGateway");
     only(&answered(said(503)), "options", Verdict::Warn, "datacentre");
     only(&answered(said(404)), "options", Verdict::Fail, "docs/teams.md");
+    only(&answered(coded(504, Some(569_008))), "options", Verdict::Fail, "renew it");
     only(&answered(Err("none in time".into())), "options", Verdict::Fail, "onboard");
     let slow = Answer { took: Duration::from_secs(2), ..said(200).unwrap() };
     only(&answered(Ok(slow)), "options", Verdict::Warn, "congested");
