@@ -188,9 +188,9 @@ impl Leg {
     }
 
     /// What the media engine is to carry, once something is agreed.
-    pub(crate) fn carriage(&self, plan: &Plan, whose: Whose) -> Option<Carriage> {
+    pub(crate) fn carriage(&self, plan: &Plan) -> Option<Carriage> {
         let stream = self.negotiation.stream()?.clone();
-        let mut terms = terms(plan, self.trunk, whose);
+        let mut terms = terms(plan, self.trunk);
         terms.unroutable = self
             .flow
             .as_ref()
@@ -202,7 +202,7 @@ impl Leg {
 }
 
 /// How the media of a leg on `trunk` is to be carried.
-pub(crate) fn terms(plan: &Plan, trunk: usize, _whose: Whose) -> Terms {
+pub(crate) fn terms(plan: &Plan, trunk: usize) -> Terms {
     plan.trunks.get(trunk).map(|trunk| trunk.terms.clone()).unwrap_or_default()
 }
 

@@ -316,8 +316,8 @@ impl Call {
     /// Something new is agreed on a leg: the media follows.
     pub(super) fn agreed(&mut self, core: &mut Core) {
         let plan = Arc::clone(&self.plan);
-        let a = self.a.carriage(&plan, self.whose());
-        let b = self.b.as_ref().and_then(|leg| leg.carriage(&plan, self.whose()));
+        let a = self.a.carriage(&plan);
+        let b = self.b.as_ref().and_then(|leg| leg.carriage(&plan));
         let (a, b) = self.with_sounds(self.heard_now(a, b));
         self.connect(core, a, b);
         self.note_hold();

@@ -91,11 +91,11 @@ impl Call {
 
     /// Has the caller hear the fork that is carried, as far as its early media is authorized.
     fn hear_fork(&mut self, core: &mut Core, status: u16) {
-        let (plan, whose) = (Arc::clone(&self.plan), self.whose());
+        let plan = Arc::clone(&self.plan);
         let Phase::Setup(setup) = &mut self.phase else { return };
         let Some(attempt) = setup.attempt.as_ref() else { return };
         let Some(early) = attempt.carried() else { return };
-        let terms = Terms { early: attempt.early(), ..leg::terms(&plan, attempt.trunk, whose) };
+        let terms = Terms { early: attempt.early(), ..leg::terms(&plan, attempt.trunk) };
         let mut stream = early.stream;
         stream.direction = stream.direction.within(early.authorized);
         setup.passes = Some(early.authorized.reversed());
@@ -129,7 +129,7 @@ impl Call {
 
     /// Leg A before the answer, with what it hears of ours.
     pub(super) fn early_a(&self) -> Option<Carriage> {
-        let mut a = self.a.carriage(&self.plan, self.whose())?;
+        let mut a = self.a.carriage(&self.plan)?;
         if let Phase::Setup(setup) = &self.phase {
             a.terms.plays = setup.plays.clone();
         }

@@ -550,8 +550,7 @@ impl Call {
         };
         core.dialogs.insert(b.key(), (self.id, PeerLeg::B));
         b.session.arm(core, self.id, PeerLeg::B);
-        let (media_a, media_b) =
-            (self.a.carriage(&plan, self.whose()), b.carriage(&plan, self.whose()));
+        let (media_a, media_b) = (self.a.carriage(&plan), b.carriage(&plan));
         self.b = Some(b);
         self.connect(core, media_a, media_b);
         self.note_place(PeerLeg::B, &response.headers);

@@ -440,7 +440,7 @@ impl Call {
                 }
             }
             Progress::Described(Described { stream, answer, .. }) => {
-                let terms = Terms { on_trial: true, ..leg::terms(&plan, trunk, whose) };
+                let terms = Terms { on_trial: true, ..leg::terms(&plan, trunk) };
                 transfer.instead = Some(Carriage { stream, terms });
                 transfer.rings = None;
                 if let Some(mut transfer) = self.transfers.pending.take() {
@@ -568,11 +568,10 @@ impl Call {
         if self.is_renegotiating_on(which) {
             self.drop_renegotiation(core);
         }
-        let whose = self.whose();
         let Some(leg) = self.leg(which) else { return Fate::Lives };
         leg.session.end();
         leg.unacknowledged = None;
-        let (key, media) = (leg.key(), leg.carriage(&plan, whose));
+        let (key, media) = (leg.key(), leg.carriage(&plan));
         core.dialogs.remove(&key);
         let silent = media.map(|mut media| {
             media.stream.direction = Direction::Inactive;
