@@ -31,11 +31,8 @@ impl Call {
     /// What the other leg must be offered because leg `which` goes from speech to a fax by this offer, or
     /// back; an error where it cannot follow.
     pub(super) fn turning(&self, which: PeerLeg, offer: &Media) -> Result<Option<Media>, Refusal> {
-        let other = match which {
-            PeerLeg::A => self.b.as_ref(),
-            PeerLeg::B => Some(&self.a),
-        };
-        let Some(other) = other.map(|leg| &leg.negotiation) else { return Ok(None) };
+        let Some(other) = self.at(which.other()) else { return Ok(None) };
+        let other = &other.negotiation;
         match (is_fax(other), offer.fax.is_some()) {
             (false, false) | (true, true) => Ok(None),
             (false, true) if other.can_fax() => Ok(Some(offer.clone())),

@@ -164,6 +164,14 @@ pub(crate) enum Fate {
 
 impl Call {
     /// The leg, if it exists yet.
+    fn at(&self, which: PeerLeg) -> Option<&Leg> {
+        match which {
+            PeerLeg::A => Some(&self.a),
+            PeerLeg::B => self.b.as_ref(),
+        }
+    }
+
+    /// The same, to be changed.
     fn leg(&mut self, which: PeerLeg) -> Option<&mut Leg> {
         match which {
             PeerLeg::A => Some(&mut self.a),
@@ -182,10 +190,7 @@ impl Call {
 
     /// The dialog's identity on this leg, as the far side's tag tells it.
     pub(crate) fn remote_tag(&self, which: PeerLeg) -> Option<&Bytes> {
-        match which {
-            PeerLeg::A => Some(&self.a.dialog.id().remote_tag),
-            PeerLeg::B => self.b.as_ref().map(|leg| &leg.dialog.id().remote_tag),
-        }
+        self.at(which).map(|leg| &leg.dialog.id().remote_tag)
     }
 
     /// A response on leg `which`, with what every response of ours carries there (TDR-IN-015,

@@ -210,10 +210,7 @@ impl Call {
             Ok(None) => {}
             Err(_) => return None,
         }
-        let other = match which {
-            PeerLeg::A => self.b.as_ref()?,
-            PeerLeg::B => &self.a,
-        };
+        let other = self.at(which.other())?;
         let teams = leg::is_teams(&self.plan, other.trunk);
         let absorb = teams && self.hold_policy() == HoldPolicy::Absorb;
         let trunk = self.plan.trunks.get(other.trunk);
@@ -275,10 +272,7 @@ impl Call {
 
     /// Answers without troubling the other leg.
     fn absorb(&mut self, core: &mut Core, ask: &Ask, offer: &Media) -> Fate {
-        let other = match ask.leg {
-            PeerLeg::A => self.b.as_ref(),
-            PeerLeg::B => Some(&self.a),
-        };
+        let other = self.at(ask.leg.other());
         // What was agreed there, not what its far side once offered.
         let fax = other.and_then(|leg| leg.negotiation.last_remote()?.fax.clone());
         let agreed = other.and_then(|leg| leg.negotiation.stream()).map(|stream| Media {

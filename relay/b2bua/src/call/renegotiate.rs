@@ -114,11 +114,7 @@ impl Call {
     }
 
     pub(super) fn is_unacknowledged(&self, which: PeerLeg) -> bool {
-        let leg = match which {
-            PeerLeg::A => Some(&self.a),
-            PeerLeg::B => self.b.as_ref(),
-        };
-        leg.is_some_and(|leg| leg.unacknowledged.is_some())
+        self.at(which).is_some_and(|leg| leg.unacknowledged.is_some())
     }
 
     /// Sends a re-INVITE on leg `on`; its answer makes that of who asked.

@@ -59,12 +59,8 @@ impl Call {
     /// Whether an INVITE from there may take the place of this leg at all: it comes over the same
     /// trunk and, where tenants share that trunk, names the same tenant (TDR-XFR-030).
     pub(crate) fn may_be_replaced(&self, which: PeerLeg, flow: &Flow, invite: &Request) -> bool {
-        let leg = match which {
-            PeerLeg::A => Some(&self.a),
-            PeerLeg::B => self.b.as_ref(),
-        };
-        let Some(leg) = leg.filter(|leg| self.plan.trunk_named(&flow.trunk) == Some(leg.trunk))
-        else {
+        let trunk = self.plan.trunk_named(&flow.trunk);
+        let Some(leg) = self.at(which).filter(|leg| trunk == Some(leg.trunk)) else {
             return false;
         };
         if !matches!(self.phase, Phase::Up(_)) {
@@ -160,11 +156,8 @@ impl Call {
         let mut negotiation = negotiation.ok_or_else(|| refused(500, "no media"))?;
         let body = leg::sdp_of(&request.headers, request.body());
         negotiation.receive_offer(&body)?;
-        let agreed = match which {
-            PeerLeg::A => self.b.as_ref(),
-            PeerLeg::B => Some(&self.a),
-        };
-        let agreed = agreed.and_then(|leg| leg.negotiation.stream()).ok_or(Refusal::OutOfTurn)?;
+        let other = self.at(which.other());
+        let agreed = other.and_then(|leg| leg.negotiation.stream()).ok_or(Refusal::OutOfTurn)?;
         // A fax has no speech to go on with: who comes speaks as one does, and the other side is told.
         let answer = match agreed.payloads.is_empty() {
             true => Media::g711(),

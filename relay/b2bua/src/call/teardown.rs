@@ -21,10 +21,7 @@ impl Call {
     pub(super) fn bye(&mut self, core: &mut Core, ask: &Ask) -> Fate {
         let (which, request) = (ask.leg, &ask.request);
         core.respond(ask.server, Response::to(request, 200, None));
-        let trunk = match which {
-            PeerLeg::A => self.a.trunk,
-            PeerLeg::B => self.b.as_ref().map_or(self.a.trunk, |leg| leg.trunk),
-        };
+        let trunk = self.at(which).unwrap_or(&self.a).trunk;
         self.note_reason(trunk, &request.headers, None);
         match (&self.phase, which) {
             // RFC 3261, 15: the caller may end an early dialog with BYE; its INVITE gets 487.

@@ -253,11 +253,7 @@ impl Call {
         whose: Whose,
         referred: Referred,
     ) -> Invitation {
-        let stays = match which {
-            PeerLeg::A => self.b.as_ref(),
-            PeerLeg::B => Some(&self.a),
-        };
-        let agreed = stays.and_then(|leg| leg.negotiation.stream());
+        let agreed = self.at(which.other()).and_then(|leg| leg.negotiation.stream());
         let offer = agreed.map_or_else(Media::g711, |stream| Media {
             payloads: stream.payloads.clone(),
             direction: Direction::SendRecv,
