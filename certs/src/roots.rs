@@ -5,7 +5,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A set of accepted roots; cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,10 +31,14 @@ const MICROSOFT_NAMES: [&str; 7] = [
 impl Roots {
     /// Those that Microsoft has announced: shipped with us, so that a bare host has them too.
     pub fn microsoft() -> Self {
-        let certificates = CertificateDer::pem_slice_iter(MICROSOFT).filter_map(Result::ok);
-        // Never empty: a test counts them.
-        Self::of(certificates.collect())
-            .unwrap_or_else(|| Self { store: Arc::new(RootCertStore::empty()) })
+        static READ: OnceLock<Roots> = OnceLock::new();
+        let read = || {
+            let certificates = CertificateDer::pem_slice_iter(MICROSOFT).filter_map(Result::ok);
+            // Never empty: a test counts them.
+            Self::of(certificates.collect())
+                .unwrap_or_else(|| Self { store: Arc::new(RootCertStore::empty()) })
+        };
+        READ.get_or_init(read).clone()
     }
 
     /// All of these together.

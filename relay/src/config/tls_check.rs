@@ -11,6 +11,7 @@ use super::trunk::{RootsDraft, TrunkDraft};
 use crate::expiry;
 use b2bua::plan::{Roots, Transport, TrunkKind};
 use certs::{Identities, Identity, KeyKind};
+use std::cell::OnceCell;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -156,6 +157,9 @@ fn lacks(directory: &Path, trunk: &TrunkDraft, problems: &Problems) {
 /// What the end of a chain is held against.
 struct Known {
     all: Vec<certs::Roots>,
+    /// The system's, which are many and seldom needed: they are read for the first certificate that ends
+    /// at none of the others. `None` if they cannot be.
+    system: OnceCell<Option<certs::Roots>>,
     cloud: Cloud,
     /// Its own roots are named: then private authorities are what is meant.
     laboratory: bool,
@@ -171,16 +175,15 @@ impl Known {
         let mut all: Vec<certs::Roots> = files.collect();
         let laboratory = trunk.roots.iter().any(|at| matches!(at.value, RootsDraft::File(_)));
         all.push(certs::Roots::microsoft());
-        Self { all, cloud: trunk.cloud, laboratory }
+        Self { all, system: OnceCell::new(), cloud: trunk.cloud, laboratory }
     }
 
     /// Whether `identity` ends at a root; else who is to be asked for what is missing.
     fn ends<'a>(&self, identity: &'a Identity) -> Result<(), &'a str> {
         let all: Vec<&certs::Roots> = self.all.iter().collect();
-        // The system's are many, and seldom needed.
-        identity.ends_at_a_root_of(&all).or_else(|issuer| match certs::Roots::system() {
-            Ok(system) => identity.ends_at_a_root_of(&[&system]),
-            Err(_) => Err(issuer),
+        identity.ends_at_a_root_of(&all).or_else(|issuer| {
+            let system = self.system.get_or_init(|| certs::Roots::system().ok());
+            system.as_ref().map_or(Err(issuer), |system| identity.ends_at_a_root_of(&[system]))
         })
     }
 }
