@@ -20,6 +20,16 @@ pub enum PeerRefusal {
 }
 
 impl PeerRefusal {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::NoCertificate,
+        Self::UnknownIssuer,
+        Self::NameMismatch,
+        Self::Expired,
+        Self::TlsVersion,
+        Self::BadCertificate,
+    ];
+
     /// The word for it in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use super::attack::Attempt;
 use super::peer::Peer;
+use certs::PeerRefusal;
 use emulate::{CallId, Event, Heard, Step, Violation};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::{BTreeMap, HashMap};
@@ -285,22 +286,47 @@ fn broken(violation: &Violation) -> Broken {
 
 /// A refusal in TLS, by its reason.
 fn refusal(reason: &str) -> Option<Broken> {
-    let (rule, what) = match reason {
-        "no_certificate" => ("TDR-TLS-005", "the border controller shows no certificate"),
-        "unknown_issuer" => ("TDR-CRT-001", "its certificate leads to no accepted root"),
-        "name_mismatch" => ("TDR-CRT-003", "its certificate carries the FQDN of no tenant"),
-        "expired" => ("TDR-CRT-007", "its certificate is expired, or not valid yet"),
-        "bad_certificate" => {
-            ("TDR-CRT-005", "its certificate is malformed, or not for TLS servers")
-        }
-        "tls" | "timeout" => ("TDR-TLS-003", "no TLS 1.2 or 1.3 could be agreed"),
-        _ => return None,
+    let of_certificate = PeerRefusal::ALL.into_iter().find(|one| one.as_str() == reason);
+    let (rule, what) = match (of_certificate, reason) {
+        (Some(refusal), _) => broken_by(refusal),
+        (None, "tls" | "timeout") => ("TDR-TLS-003", "no TLS 1.2 or 1.3 could be agreed"),
+        (None, _) => return None,
     };
     let (rule, what) = (rule.to_owned(), what.to_owned());
     Some(Broken { rule, what, message: "TLS handshake".to_owned() })
 }
 
+/// The rule that who is refused so has broken, and how.
+const fn broken_by(refusal: PeerRefusal) -> (&'static str, &'static str) {
+    match refusal {
+        PeerRefusal::NoCertificate => ("TDR-TLS-005", "the border controller shows no certificate"),
+        PeerRefusal::UnknownIssuer => ("TDR-CRT-001", "its certificate leads to no accepted root"),
+        PeerRefusal::NameMismatch => {
+            ("TDR-CRT-003", "its certificate carries the FQDN of no tenant")
+        }
+        PeerRefusal::Expired => ("TDR-CRT-007", "its certificate is expired, or not valid yet"),
+        PeerRefusal::TlsVersion => ("TDR-TLS-002", "it speaks neither TLS 1.2 nor TLS 1.3"),
+        PeerRefusal::BadCertificate => {
+            ("TDR-CRT-005", "its certificate is malformed, or not for TLS servers")
+        }
+    }
+}
+
 async fn call_id(peer: &Peer, call: CallId) -> String {
     let found = peer.with(move |agent, _| agent.call_id(call).cloned()).await.flatten();
     String::from_utf8_lossy(&found.unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_refused_and_no_rule_is_said_to_be_broken() {
+        let reasons = PeerRefusal::ALL.map(PeerRefusal::as_str);
+        for reason in reasons.into_iter().chain(["tls", "timeout"]) {
+            assert!(refusal(reason).is_some(), "{reason}");
+        }
+        assert_eq!(refusal("source"), None, "a stranger breaks none");
+    }
 }
