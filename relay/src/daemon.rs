@@ -5,7 +5,7 @@ use crate::alarms::Alarms;
 use crate::config::{Records, Started};
 use crate::hook::Hooks;
 use crate::http::{self, Shown};
-use crate::in_force::{self, InForce};
+use crate::in_force::InForce;
 use crate::looks::Looks;
 use crate::readiness::{Phase, Readiness};
 use crate::record_file::{RecordFile, RecordWriter};
@@ -175,7 +175,7 @@ impl Daemon {
             Some(records) => Some(open_records(records)?),
             None => usual_records(),
         };
-        let identities = in_force::identities(&loaded);
+        let identities = loaded.identities.clone();
         let signalling = Signalling::start()?;
         let runtimes =
             Runtimes { core: signalling.handle().clone(), handshakes: Handle::current() };
@@ -187,7 +187,7 @@ impl Daemon {
         let (found, located) = mpsc::channel(ORDERS_MAX);
         let (hook_answers, hooks) = mpsc::channel(HOOK_ANSWERS_MAX);
         let (names, wanted) = watch::channel(dns::Wanted::of(&plan));
-        let (certificates, expiring) = watch::channel(in_force::identities(&loaded));
+        let (certificates, expiring) = watch::channel(loaded.identities.clone());
         let (acme, orders_of_acme) = watch::channel(loaded.acme.as_slice().into());
         if let Some(folder) = loaded.acme.first().and_then(|order| order.file.parent())
             && let Err(error) = acme::make_folder(folder)

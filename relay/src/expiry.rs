@@ -1,10 +1,13 @@
-//! When certificates of ours end: an alarm in time, and again as the day comes nearer (TDR-CRT-008).
+//! When certificates of ours end: a gauge of the day, an alarm in time, and again as it comes nearer
+//! (TDR-CRT-008).
 
 use crate::alarms::{self, Alarms, Subject};
 use crate::clock;
 use crate::transport::Transports;
 use certs::{Identities, Identity};
-use std::collections::BTreeMap;
+use metrics::gauge;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
@@ -51,15 +54,17 @@ pub(crate) fn text(identity: &Identity, now: SystemTime) -> Option<String> {
     }
 }
 
-/// Raises and clears alarms as time goes by and certificates change, until the sender is gone.
+/// Shows the days, and raises and clears alarms as time goes by and certificates change, until the sender
+/// is gone.
 pub(crate) async fn keep(
     mut identities: watch::Receiver<Identities>,
     transports: Transports,
     alarms: Alarms,
 ) {
-    let mut told = BTreeMap::new();
+    let (mut shown, mut told) = (BTreeSet::new(), BTreeMap::new());
     loop {
         let now = identities.borrow_and_update().clone();
+        shown = show(&now, &shown);
         judge(&now, &mut told, &alarms, clock::now().wall);
         transports.forget_refusals();
         tokio::select! {
@@ -73,6 +78,31 @@ pub(crate) async fn keep(
     }
 }
 
+/// Shows when each ends; whose days were shown before, and who is gone, has none: nobody is to be called for
+/// one that nobody uses. Whose are shown now.
+fn show(identities: &Identities, before: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut shown = BTreeSet::new();
+    for (name, identity) in issued(identities) {
+        let end = identity.not_after().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        end_of(name, end.as_secs_f64());
+        shown.insert(name.to_owned());
+    }
+    for gone in before.difference(&shown) {
+        end_of(gone, f64::NAN);
+    }
+    shown
+}
+
+fn end_of(name: &str, seconds: f64) {
+    let name = name.to_owned();
+    gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name).set(seconds);
+}
+
+/// Those that do not only stand in for others.
+fn issued(identities: &Identities) -> impl Iterator<Item = (&str, &Arc<Identity>)> {
+    identities.all().filter(|(_, identity)| !identity.is_pending())
+}
+
 /// `told` is how near the end of each was when its alarm last rose.
 fn judge(
     identities: &Identities,
@@ -81,7 +111,7 @@ fn judge(
     now: SystemTime,
 ) {
     let mut standing = BTreeMap::new();
-    for (name, identity) in identities.all().filter(|(_, identity)| !identity.is_pending()) {
+    for (name, identity) in issued(identities) {
         if let (Some(stage), Some(text)) = (stage(identity, now), text(identity, now)) {
             standing.insert(name.to_owned(), (stage, text));
         }
@@ -104,7 +134,6 @@ fn judge(
 mod tests {
     use super::*;
     use certs::lab::{Authority, Request};
-    use std::sync::Arc;
 
     /// A certificate whose days are as given, counted from 2026-01-01.
     fn identity(name: &str, days: (u32, u32)) -> Arc<Identity> {
@@ -150,6 +179,23 @@ mod tests {
         let renewed = Identities::new([("wild".to_owned(), identity("renewed", (360, 700)))]);
         judge(&renewed, &mut told, &alarms, day(370));
         assert!(alarms.list().is_empty() && told.is_empty());
+    }
+
+    #[test]
+    fn the_day_of_a_certificate_that_is_gone_is_shown_no_more() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let both = ["wild", "old"].map(|name| (name.to_owned(), identity(name, (0, 365))));
+        let [wild, _] = both.clone();
+        metrics::with_local_recorder(&recorder, || {
+            let shown = show(&Identities::new(both), &BTreeSet::new());
+            assert_eq!(show(&Identities::new([wild]), &shown), ["wild".to_owned()].into());
+        });
+        let text = recorder.handle().render();
+        let day = |name: &str| {
+            let label = format!("{{certificate=\"{name}\"}} ");
+            text.lines().find_map(|line| line.split_once(&label)).unwrap().1
+        };
+        assert_eq!((day("wild"), day("old")), ("1798761600", "NaN"));
     }
 
     #[test]

@@ -13,7 +13,6 @@ use b2bua::Plan;
 use certs::Identities;
 use metrics::{counter, gauge};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 use tokio::sync::{mpsc, watch};
 
 /// What is in force, and everybody who has to know when it changes.
@@ -56,15 +55,12 @@ impl InForce {
             }
         };
         let generation = self.generation + 1;
-        let gone = self.loaded.certificates.iter().map(|it| it.name.clone());
-        let gone: Vec<String> =
-            gone.filter(|name| loaded.certificates.iter().all(|it| it.name != *name)).collect();
         loaded.plan.generation = generation;
         let plan = Arc::new(loaded.plan.clone());
-        let applied = self.transports.apply(Arc::clone(&plan), identities(&loaded));
+        let applied = self.transports.apply(Arc::clone(&plan), loaded.identities.clone());
         applied.map_err(|error| vec![error.to_string()])?;
         self.names.send_replace(dns::Wanted::of(&plan));
-        self.certificates.send_replace(identities(&loaded));
+        self.certificates.send_replace(loaded.identities.clone());
         self.acme.send_if_modified(|orders| {
             let changed = **orders != *loaded.acme;
             *orders = loaded.acme.as_slice().into();
@@ -76,11 +72,6 @@ impl InForce {
             if self.orders.send(order).await.is_err() {
                 return Err(vec!["the daemon is stopping".into()]);
             }
-        }
-        for name in gone {
-            // Nobody is to be called for one that nobody uses.
-            gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name)
-                .set(f64::NAN);
         }
         let media_changed = !self.plan.media.iter().eq(plan.media.iter());
         self.retired.push(std::mem::replace(&mut self.plan, plan));
@@ -97,14 +88,6 @@ impl InForce {
     pub(crate) fn show(&self) {
         #[expect(clippy::cast_precision_loss, reason = "nobody reloads 2^53 times")]
         gauge!("tollgate_config_generation").set(self.generation as f64);
-        let issued = self.loaded.certificates.iter().filter(|it| !it.identity.is_pending());
-        for certificate in issued {
-            let expiry = certificate.identity.not_after();
-            let seconds = expiry.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-            let name = certificate.name.clone();
-            gauge!("tollgate_certificate_expiry_timestamp_seconds", "certificate" => name)
-                .set(seconds);
-        }
         let broken = self.loaded.broken.iter().map(|it| {
             let first = it.problems.first().map(ToString::to_string).unwrap_or_default();
             let state = if it.absent { "absent" } else { "as it last was" };
@@ -169,9 +152,3 @@ impl InForce {
 
 /// Problems of one refused reload that are logged: `tollgate reload --check` has them all.
 const PROBLEMS_LOGGED_MAX: usize = 20;
-
-/// The certificates by name.
-pub(crate) fn identities(loaded: &Loaded) -> Identities {
-    let named = loaded.certificates.iter();
-    Identities::new(named.map(|it| (it.name.clone(), Arc::clone(&it.identity))))
-}

@@ -28,7 +28,7 @@ pub(crate) struct Assembled {
     /// Every certificate.
     pub(crate) certificates: certificate::Loaded,
     /// The same, to be chosen among.
-    identities: Identities,
+    pub(crate) identities: Identities,
     /// What is to be had by ACME.
     pub(crate) acme: Vec<AcmeOrder>,
     pub(crate) linked: Linked,

@@ -99,6 +99,7 @@ impl HostSide {
         Some(Loaded {
             plan,
             certificates: certificates?.into_iter().flatten().collect(),
+            identities: self.assembled.identities.clone(),
             broken_certificates: self.assembled.certificates.broken.clone(),
             acme: self.assembled.acme.clone(),
             admin_socket: directory.join(&host.socket),

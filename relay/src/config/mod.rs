@@ -74,7 +74,7 @@ pub use store::{Candidate, Store};
 pub(crate) use value::is_name;
 
 use b2bua::plan::Plan;
-use certs::Identity;
+use certs::{Identities, Identity};
 use source::Layout;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -88,6 +88,8 @@ pub struct Loaded {
     pub plan: Plan,
     /// Certificates, already loaded: a file that changes meanwhile changes nothing here.
     pub certificates: Vec<Certificate>,
+    /// The same, to be chosen among: one set, as long as the host's file and certificates stay.
+    pub(crate) identities: Identities,
     /// Certificates of directories, and of ACME, that cannot be used: each is as it last was, or absent.
     pub broken_certificates: Vec<(String, Problem)>,
     /// Certificates that are to be had, and renewed, by ACME.

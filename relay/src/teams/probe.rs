@@ -7,10 +7,10 @@ use super::wire::{self, Line, Us};
 use super::{Known, facts, places};
 use crate::admin::{self, Answer, FqdnRow, Request};
 use crate::config::{self, Loaded, Problem};
-use crate::{clock, dns, in_force};
+use crate::{clock, dns};
 use b2bua::Plan;
 use b2bua::plan::{self, Cidr, Model, RouteFrom, TrunkKind};
-use certs::{Identities, Identity, KeyKind, Roots};
+use certs::{Identity, KeyKind, Roots};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -31,7 +31,6 @@ struct Probe<'a> {
     path: &'a Path,
     loaded: &'a Loaded,
     plan: &'a Plan,
-    identities: Identities,
     /// The tenants that are looked at.
     tenants: Vec<&'a plan::Tenant>,
     /// Accepted roots of each trunk to Teams, as far as they can be read.
@@ -42,12 +41,11 @@ impl<'a> Probe<'a> {
     fn new(path: &'a Path, loaded: &'a Loaded, tenant: Option<&str>) -> Self {
         let plan = &loaded.plan;
         let wanted = |it: &&plan::Tenant| tenant.is_none_or(|name| it.name == name);
-        let identities = in_force::identities(loaded);
         let read = |roots: &plan::Roots| crate::transport::load_roots(roots).ok();
         let teams = plan.trunks.iter().enumerate().filter(|(_, it)| it.kind == TrunkKind::Teams);
         let roots = teams.filter_map(|(index, it)| Some((index, read(&it.roots)?))).collect();
         let tenants = plan.tenants.iter().filter(wanted).collect();
-        Self { path, loaded, plan, identities, tenants, roots }
+        Self { path, loaded, plan, tenants, roots }
     }
 
     async fn run(self) -> Facts {
@@ -217,7 +215,7 @@ impl<'a> Probe<'a> {
     fn shown_as(&self, trunk: usize) -> Vec<(String, Option<Arc<Identity>>)> {
         let default = self.listener(trunk).and_then(|it| it.certificate.as_deref());
         let with = |fqdn: String| {
-            let identity = self.identities.choose(Some(&fqdn), default.unwrap_or_default());
+            let identity = self.loaded.identities.choose(Some(&fqdn), default.unwrap_or_default());
             (fqdn, identity)
         };
         self.asked_under(trunk).into_iter().map(with).collect()
@@ -252,7 +250,7 @@ impl<'a> Probe<'a> {
         let of = self.plan.trunks.get(trunk)?;
         let listener = self.plan.listeners.get(of.listener)?;
         let default = listener.certificate.as_deref().unwrap_or_default();
-        let identity = self.identities.choose(Some(fqdn), default);
+        let identity = self.loaded.identities.choose(Some(fqdn), default);
         let now = clock::now().wall;
         let certificate = identity.map(|identity| {
             let own =
