@@ -71,7 +71,7 @@ pub(crate) struct Shard {
     pub(crate) readiness: Arc<Readiness>,
     /// Who ends the process once it is drained.
     pub(crate) drained: mpsc::Sender<()>,
-    /// When it was last looked at how Microsoft sees us.
+    /// When it was last looked at how Microsoft sees us, and at who is full.
     pub(crate) looked: Option<std::time::Instant>,
     /// Who looks at a tenant's SIP.
     pub(crate) tracer: Tracer,
@@ -349,13 +349,13 @@ impl Shard {
         self.telemetry.refresh(now, ports, trunks);
         self.telemetry.without_ports(self.b2bua.trunks_without_ports(now));
         self.show_drains();
-        telemetry::teams::crowded(&self.telemetry.alarms, self.b2bua.crowded());
         let look =
             |at: std::time::Instant| now.saturating_duration_since(at) >= telemetry::teams::LOOK;
         if self.looked.is_none_or(look) {
             self.looked = Some(now);
             let Telemetry { teams, alarms, .. } = &mut self.telemetry;
             teams.fqdns(alarms, &self.b2bua.fqdns(now, None));
+            telemetry::teams::crowded(alarms, self.b2bua.crowded());
         }
         let totals = self.engine.totals();
         telemetry::media::drops(&totals.drops);

@@ -8,7 +8,8 @@ use b2bua::io::CallId;
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Attempts count for the ratios for so long.
@@ -125,12 +126,16 @@ impl Outcome {
 }
 
 /// An FQDN and a direction.
-type Key = (String, &'static str);
+type Key = (Arc<str>, &'static str);
 
 /// The attempts of the last hour.
 #[derive(Debug, Default)]
 pub(super) struct Ratios {
     of: HashMap<Key, VecDeque<Slot>>,
+    /// When slots began, and whose: in this order they are over.
+    began: VecDeque<(Instant, Key)>,
+    /// Whose shares are others than what is shown.
+    changed: HashSet<Key>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,44 +146,61 @@ struct Slot {
     effective: u32,
 }
 
+impl Slot {
+    fn is_over(since: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(since) >= WINDOW
+    }
+}
+
 impl Ratios {
     fn count(&mut self, now: Instant, key: Key, outcome: Outcome) {
         if self.of.len() >= KEYS_MAX && !self.of.contains_key(&key) {
             return;
         }
-        let slots = self.of.entry(key).or_default();
+        let slots = self.of.entry(key.clone()).or_default();
         let current = slots.back().filter(|slot| now.saturating_duration_since(slot.since) < SLOT);
         if current.is_none() {
             slots.push_back(Slot { since: now, attempts: 0, answered: 0, effective: 0 });
+            self.began.push_back((now, key.clone()));
         }
         if let Some(slot) = slots.back_mut() {
             slot.attempts += 1;
             slot.answered += u32::from(outcome == Outcome::Answered);
             slot.effective += u32::from(outcome.is_effective());
         }
+        self.changed.insert(key);
     }
 
-    /// ASR and NER of each; none of who has made no attempt within the hour, who is forgotten.
+    /// ASR and NER of each whose have changed; none of who has made no attempt within the hour, who is
+    /// forgotten.
     fn shares(&mut self, now: Instant) -> Vec<(Key, Option<(f64, f64)>)> {
+        while let Some((since, _)) = self.began.front()
+            && Slot::is_over(*since, now)
+        {
+            self.changed.extend(self.began.pop_front().map(|(_, key)| key));
+        }
         let mut shares = Vec::new();
-        self.of.retain(|key, slots| {
-            slots.retain(|slot| now.saturating_duration_since(slot.since) < WINDOW);
+        for key in self.changed.drain() {
+            let Some(slots) = self.of.get_mut(&key) else { continue };
+            slots.retain(|slot| !Slot::is_over(slot.since, now));
             let sum = |count: fn(&Slot) -> u32| slots.iter().map(count).map(f64::from).sum::<f64>();
             let attempts = sum(|slot| slot.attempts);
             let share = (attempts > 0.0).then(|| {
                 (sum(|slot| slot.answered) / attempts, sum(|slot| slot.effective) / attempts)
             });
-            shares.push((key.clone(), share));
-            share.is_some()
-        });
+            if share.is_none() {
+                self.of.remove(&key);
+            }
+            shares.push((key, share));
+        }
         shares
     }
 
-    /// Shows them.
+    /// Shows those that have changed.
     pub(super) fn show(&mut self, now: Instant) {
         for ((fqdn, direction), share) in self.shares(now) {
             let (asr, ner) = share.unwrap_or((f64::NAN, f64::NAN));
-            let labels = [("fqdn", fqdn), ("direction", direction.to_owned())];
+            let labels = [("fqdn", fqdn.to_string()), ("direction", direction.to_owned())];
             gauge!("tollgate_answer_seizure_ratio", &labels).set(asr);
             gauge!("tollgate_network_effectiveness_ratio", &labels).set(ner);
         }
@@ -201,7 +223,7 @@ impl Ratios {
             )
             .record(ringing.as_secs_f64());
         }
-        self.count(now, (fqdn, direction), outcome);
+        self.count(now, (fqdn.into(), direction), outcome);
     }
 }
 
@@ -211,14 +233,16 @@ pub(super) fn known_at_teams(alarms: &Alarms, record: &Record) {
     let Some(tenant) = &record.tenant else { return };
     let unknown = record.microsoft.as_ref().and_then(|said| said.sub_code) == Some(NO_TRUNK_CONFIG);
     let reached = record.direction == RouteFrom::Carrier && Outcome::of(record).is_effective();
-    let fqdn = record.fqdn.as_deref().unwrap_or_default();
-    let text = format!(
-        "Microsoft answers 403 (510532): no tenant there has {fqdn}; the Teams admin adds and verifies it as a domain, with a licensed user on it"
-    );
-    if unknown || reached {
-        let text = unknown.then_some(text.as_str());
-        alarms.set(TENANT_NOT_AT_TEAMS, Subject::Tenant(tenant.clone()), text);
+    if !unknown && !reached {
+        return;
     }
+    let text = unknown.then(|| {
+        let fqdn = record.fqdn.as_deref().unwrap_or_default();
+        format!(
+            "Microsoft answers 403 (510532): no tenant there has {fqdn}; the Teams admin adds and verifies it as a domain, with a licensed user on it"
+        )
+    });
+    alarms.set(TENANT_NOT_AT_TEAMS, Subject::Tenant(tenant.clone()), text.as_deref());
 }
 
 /// "No trunk config was found".
@@ -277,7 +301,7 @@ mod tests {
     }
 
     fn key() -> Key {
-        ("contoso.sbc1.example.net".to_owned(), "from_carrier")
+        ("contoso.sbc1.example.net".into(), "from_carrier")
     }
 
     /// TDR-MON-002: NER counts who was reached, ASR who answered, and both forget after an hour.
@@ -297,6 +321,7 @@ mod tests {
             ratios.count(now, key(), outcome);
         }
         assert_eq!(ratios.shares(now), [(key(), Some((0.125, 0.5)))]);
+        assert_eq!(ratios.shares(now), [], "what is shown is not shown again");
         let later = now + WINDOW / 2;
         ratios.count(later, key(), Outcome::Answered);
         let (_, share) = ratios.shares(later).remove(0);
@@ -314,6 +339,6 @@ mod tests {
             ratios.count(now, key(), Outcome::Answered);
             ratios.shares(now);
         }
-        assert!(ratios.of[&key()].len() <= 13);
+        assert!(ratios.of[&key()].len() <= 13 && ratios.began.len() <= 13);
     }
 }
