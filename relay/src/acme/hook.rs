@@ -1,10 +1,13 @@
 //! The operator's program that writes records to DNS.
 
 use super::Failure;
-use std::io::Read as _;
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::pin::pin;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe::Receiver;
 
 /// What it takes to write a record.
 pub(super) const MAX: Duration = Duration::from_secs(120);
@@ -37,34 +40,43 @@ pub(super) async fn run(hook: &Path, what: &str, name: &str, value: &str) -> Res
         .spawn()
         .map_err(|error| told(error.to_string()))?;
     let mut running = Running(child);
-    let complaint = running.0.stderr.take();
-    // Read to its end, lest the program waits for us.
-    let complaint = tokio::task::spawn_blocking(move || {
-        let mut said = Vec::new();
-        if let Some(mut pipe) = complaint {
-            let _ = pipe.by_ref().take(COMPLAINT_MAX).read_to_end(&mut said);
-            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        }
-        String::from_utf8_lossy(&said).trim().to_owned()
-    });
-    let ended = async {
-        loop {
-            match running.0.try_wait() {
-                Ok(None) => tokio::time::sleep(GLANCE).await,
-                ended => return ended,
+    let pipe = running.0.stderr.take().map(|pipe| Receiver::from_owned_fd(pipe.into()));
+    let pipe = pipe.transpose().map_err(|error| told(error.to_string()))?;
+    let mut said = Vec::new();
+    let status = {
+        let mut complaint = pin!(listen(pipe, &mut said));
+        let mut ended = pin!(tokio::time::timeout(MAX, ended(&mut running.0)));
+        tokio::select! {
+            status = &mut ended => {
+                if matches!(&status, Ok(Ok(status)) if !status.success()) {
+                    let _ = tokio::time::timeout(COMPLAINT_WAIT, complaint).await;
+                }
+                status
             }
+            () = &mut complaint => ended.await,
         }
     };
-    let status = match tokio::time::timeout(MAX, ended).await {
-        Ok(Ok(Some(status))) => status,
-        Ok(Ok(None)) => return Err(told("it is not known how it ended".to_owned())),
-        Ok(Err(error)) => return Err(told(error.to_string())),
-        Err(_) => return Err(told("has not ended in time".to_owned())),
-    };
-    if status.success() {
-        return Ok(());
+    match status {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(told(format!("{status}: {}", String::from_utf8_lossy(&said).trim()))),
+        Ok(Err(error)) => Err(told(error.to_string())),
+        Err(_) => Err(told("has not ended in time".to_owned())),
     }
-    let said = tokio::time::timeout(COMPLAINT_WAIT, complaint).await;
-    let said = said.ok().and_then(Result::ok).unwrap_or_default();
-    Err(told(format!("{status}: {said}")))
+}
+
+async fn ended(child: &mut Child) -> io::Result<ExitStatus> {
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(status),
+            None => tokio::time::sleep(GLANCE).await,
+        }
+    }
+}
+
+/// Reads what it complains to the end, lest it waits for us. Not on a thread: what it has left running may
+/// hold the pipe for ever, and this is given up.
+async fn listen(pipe: Option<Receiver>, said: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    let _ = (&mut pipe).take(COMPLAINT_MAX).read_to_end(said).await;
+    let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
 }

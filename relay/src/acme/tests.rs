@@ -151,6 +151,30 @@ async fn a_hook_that_nobody_waits_for_is_ended() {
     assert!(!Path::new("/proc").join(pid.trim()).exists(), "it is left, or not reaped");
 }
 
+/// What a program leaves running has its standard error, too.
+#[test]
+fn a_hook_that_leaves_a_child_keeps_neither_the_order_nor_the_end_of_the_process() {
+    let dir = dir("child");
+    let hook = dir.join("hook");
+    for code in [0, 3] {
+        std::fs::write(&hook, format!("#!/bin/sh\nsleep 20 &\necho sorry >&2\nexit {code}\n"))
+            .unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (over, is_over) = std::sync::mpsc::channel();
+        let hook = hook.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.unwrap();
+            let ended = runtime.block_on(hook::run(&hook, "add", "a.example", "value"));
+            drop(runtime);
+            over.send(ended.map_err(|failure| failure.to_string())).unwrap();
+        });
+        let ended = is_over.recv_timeout(Duration::from_secs(10)).expect("it waits for the child");
+        assert_eq!(ended.is_ok(), code == 0);
+        assert!(ended.err().is_none_or(|said| said.ends_with("3: sorry")));
+    }
+}
+
 #[tokio::test]
 async fn the_port_of_proofs_is_free_for_the_next_order_at_once() {
     let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
