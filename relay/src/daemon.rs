@@ -206,11 +206,7 @@ impl Daemon {
             .map_err(|error| DaemonError::Admin { path: loaded.admin_socket.clone(), error })?;
         let shown = Shown { metrics: recorder.clone(), readiness: Arc::clone(&readiness) };
         let helpers = vec![
-            tokio::spawn(async move {
-                if let Err(error) = http::serve(listener, shown).await {
-                    tracing::error!(%error, "metrics are not served any more");
-                }
-            }),
+            tokio::spawn(http::show(listener, shown)),
             tokio::spawn(admin::serve(socket, ask)),
             tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
             tokio::spawn(expiry::keep(expiring, transports.clone(), alarms.clone())),

@@ -3,31 +3,22 @@
 
 use super::{Failure, hook};
 use crate::config::Challenge;
+use crate::http::{self, Answer, Bounds};
 use certs::acme::{Proofs, proof_config};
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, StatusCode};
 use instant_acme::{ChallengeType, KeyAuthorization};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// Validators that are answered at once; there are a handful, from several networks.
-const VALIDATORS_MAX: usize = 64;
-/// What one of them takes.
-const VALIDATION_MAX: Duration = Duration::from_secs(10);
-/// After one that could not be accepted.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Of validators; there are a handful, from several networks.
+const VALIDATING: Bounds = Bounds { connections: 64, life: Duration::from_secs(10) };
 /// Where validators look (RFC 8555, 8.3).
 const WELL_KNOWN: &str = "/.well-known/acme-challenge/";
 
@@ -75,8 +66,12 @@ impl Proof {
                 let listener = bind(*at).await?;
                 let tokens = Tokens::default();
                 let shown = Arc::clone(&tokens);
-                let shown = move |stream| show_in_http(Arc::clone(&shown), stream);
-                let server = tokio::spawn(serve(listener, shown));
+                // One request to a connection is all that a validator has.
+                let shown = move |stream| {
+                    let shown = Arc::clone(&shown);
+                    http::answer_one(stream, move |method, path| answer(&shown, method, path))
+                };
+                let server = tokio::spawn(http::serve(listener, VALIDATING, shown));
                 Ok(Self::Http { tokens, server })
             }
             Challenge::TlsAlpn(at) => {
@@ -86,7 +81,7 @@ impl Proof {
                 let config = config.map_err(|error| Failure::Proof(error.to_string()))?;
                 let tls = TlsAcceptor::from(config);
                 let shown = move |stream| show_in_tls(tls.clone(), stream);
-                let server = tokio::spawn(serve(listener, shown));
+                let server = tokio::spawn(http::serve(listener, VALIDATING, shown));
                 Ok(Self::TlsAlpn { proofs, server })
             }
             Challenge::Dns(hook, settle) => {
@@ -160,51 +155,12 @@ async fn bind(at: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Shows a proof to each validator, to so many at once and for so long.
-async fn serve<F: Future<Output = ()> + Send + 'static>(
-    listener: TcpListener,
-    shown: impl Fn(TcpStream) -> F,
-) {
-    let room = Arc::new(Semaphore::new(VALIDATORS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let shown = tokio::time::timeout(VALIDATION_MAX, shown(stream));
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    let _ = shown.await;
-                });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a validator could not be accepted");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-/// One request to a connection is all that a validator has.
-async fn show_in_http(tokens: Tokens, stream: TcpStream) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&tokens, request.method(), request.uri().path());
-        std::future::ready(Ok::<_, Infallible>(answer))
-    });
-    let mut builder = http1::Builder::new();
-    builder.keep_alive(false);
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-}
-
-fn answer(tokens: &Tokens, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn answer(tokens: &Tokens, method: &Method, path: &str) -> Answer {
     let tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
     let shown = path.strip_prefix(WELL_KNOWN).filter(|_| *method == Method::GET);
     match shown.and_then(|token| tokens.get(token)) {
-        Some(authorization) => Response::new(Full::from(authorization.clone())),
-        None => {
-            let mut answer = Response::new(Full::default());
-            *answer.status_mut() = StatusCode::NOT_FOUND;
-            answer
-        }
+        Some(authorization) => Answer::new(Full::from(authorization.clone())),
+        None => http::bare(StatusCode::NOT_FOUND),
     }
 }
 
