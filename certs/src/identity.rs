@@ -364,12 +364,28 @@ fn purposes(leaf: &X509Certificate<'_>) -> Purposes {
     }
 }
 
+/// What lies before 1970 is long over, and begins with it here: times before it cannot be written down
+/// everywhere (RFC 3339 texts of them make `humantime` panic).
 fn moment(timestamp: i64) -> SystemTime {
-    let distance = Duration::from_secs(timestamp.unsigned_abs());
-    let moment = if timestamp < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    };
-    moment.unwrap_or(SystemTime::UNIX_EPOCH)
+    let since = Duration::from_secs(u64::try_from(timestamp).unwrap_or(0));
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::date_time_ymd;
+
+    #[test]
+    fn a_certificate_of_times_before_1970_is_one_that_is_over_and_can_be_told_of() {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::new(vec!["sbc1.example.net".to_owned()]).unwrap();
+        for (from, until) in [(1955, 1965), (1, 2)] {
+            params.not_before = date_time_ymd(from, 1, 1);
+            params.not_after = date_time_ymd(until, 1, 1);
+            let certificate = params.self_signed(&key).unwrap();
+            let facts = Facts::read(&[certificate.der().clone()]).unwrap();
+            assert_eq!([facts.not_before, facts.not_after], [SystemTime::UNIX_EPOCH; 2]);
+        }
+    }
 }
