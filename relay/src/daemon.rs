@@ -189,12 +189,7 @@ impl Daemon {
         let (names, wanted) = watch::channel(dns::Wanted::of(&plan));
         let (certificates, expiring) = watch::channel(loaded.identities.clone());
         let (acme, orders_of_acme) = watch::channel(loaded.acme.as_slice().into());
-        if let Some(folder) = loaded.acme.first().and_then(|order| order.file.parent())
-            && let Err(error) = acme::make_folder(folder)
-        {
-            // What is had can only be noticed at once in a folder that is there.
-            tracing::warn!(folder = %folder.display(), %error, "certificates cannot be kept");
-        }
+        acme::make_room(&loaded.acme);
         let (ask, asked) = mpsc::channel(ORDERS_MAX);
         let readiness = Arc::new(Readiness::default());
         let (over, drained) = mpsc::channel(1);

@@ -1,6 +1,7 @@
 //! Another configuration under running calls: the files are looked at and judged on other threads, one look
 //! at a time, and what holds is put in force (`in_force.rs`).
 
+use crate::acme;
 use crate::admin::Answer;
 use crate::clock;
 use crate::config::{
@@ -312,6 +313,9 @@ impl Reloads {
         asked: bool,
     ) -> Answer {
         let Look { judged, what, places, missing, held, took, stands, back } = look;
+        if let Ok(candidate) = &judged {
+            acme::make_room(&candidate.loaded.acme);
+        }
         if let Some(places) = places {
             self.watch.follow(places);
         }

@@ -192,6 +192,23 @@ fn a_copy_of_the_configuration_is_compared_before_it_takes_the_place_of_the_one_
     assert_eq!(running.ask(&["diff", "--with", "/nowhere"]).0, 1);
 }
 
+/// What is issued is to come in force at once, not when everything is looked at anyway.
+#[test]
+fn a_certificate_that_a_reload_has_asked_for_is_followed_before_it_is_there() {
+    let running = Running::start_with("acme", |host| format!("{host}[log]\nlevel = \"debug\"\n"));
+    let host = std::fs::read_to_string(running.file("tollgate.toml")).unwrap();
+    let acme = "[[certificate]]\nname = \"public\"\n[certificate.acme]\nnames = [\"a.example.net\"]\n\
+                server = \"https://127.0.0.1:9/directory\"\nroots = \"root.pem\"\n\
+                challenge = \"http-01\"\nbind = \"127.0.0.1:9\"\n";
+    running.write("tollgate.toml", &format!("{host}{acme}"));
+    let (code, _, err) = running.ask(&["reload"]);
+    assert_eq!(code, 0, "{err}");
+    let log = std::fs::read_to_string(running.file("log")).unwrap();
+    let missed = log.lines().find(|line| line.contains("is not watched"));
+    assert_eq!(missed, None);
+    assert!(running.file("state/acme").is_dir());
+}
+
 /// Every other change does not hold. What is in force at the end is what held last, and whoever did not
 /// change never noticed.
 #[test]

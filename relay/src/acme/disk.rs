@@ -77,7 +77,7 @@ impl Coming {
 }
 
 /// Makes the folder of what is had, for its owner alone.
-pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

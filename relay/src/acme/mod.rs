@@ -22,7 +22,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certs::KeyKind;
 use certs::acme::KeyType;
 use client::Https;
-pub(crate) use disk::make_folder;
 use disk::{Coming, Held};
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ExternalAccountKey, Identifier, NewAccount,
@@ -89,6 +88,17 @@ struct Tried {
     failures: u32,
     /// Not before.
     again: Option<Instant>,
+}
+
+/// Makes room for what is to be had, before it is followed: what is there can only be noticed at once in a
+/// folder that is there.
+pub(crate) fn make_room(orders: &[AcmeOrder]) {
+    // All go into one.
+    if let Some(folder) = orders.first().and_then(|order| order.file.parent())
+        && let Err(error) = disk::make_folder(folder)
+    {
+        tracing::warn!(folder = %folder.display(), %error, "certificates cannot be kept");
+    }
 }
 
 /// Has what is wanted, and keeps it valid, until the sender is gone. One order at a time: they may want the
