@@ -2,7 +2,7 @@
 
 use crate::admin::{self, AlarmRow, Answer, Asked, Request};
 use crate::alarms::Alarms;
-use crate::config::{Records, Started};
+use crate::config::{Loaded, Records, Started};
 use crate::hook::Hooks;
 use crate::http::{self, Shown};
 use crate::in_force::InForce;
@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -193,12 +193,7 @@ impl Daemon {
         let (ask, asked) = mpsc::channel(ORDERS_MAX);
         let readiness = Arc::new(Readiness::default());
         let (over, drained) = mpsc::channel(1);
-        let metrics_error = |error| DaemonError::Metrics { address: loaded.metrics, error };
-        let listener = TcpListener::bind(loaded.metrics).await.map_err(metrics_error)?;
-        let metrics = listener.local_addr().map_err(metrics_error)?;
-        let socket = admin::bind(&loaded.admin_socket)
-            .await
-            .map_err(|error| DaemonError::Admin { path: loaded.admin_socket.clone(), error })?;
+        let Doors { metrics, listener, socket } = Doors::open(&loaded).await?;
         let shown = Shown { metrics: recorder.clone(), readiness: Arc::clone(&readiness) };
         let helpers = vec![
             tokio::spawn(http::show(listener, shown)),
@@ -383,6 +378,28 @@ impl Daemon {
         }
         // A socket that nobody serves only misleads the next client.
         let _ = std::fs::remove_file(&self.force.loaded.admin_socket);
+    }
+}
+
+/// Where the daemon is asked how it does.
+struct Doors {
+    /// Where metrics are served.
+    metrics: SocketAddr,
+    listener: TcpListener,
+    /// The admin socket.
+    socket: UnixListener,
+}
+
+impl Doors {
+    async fn open(loaded: &Loaded) -> Result<Self, DaemonError> {
+        let failed = |error| DaemonError::Metrics { address: loaded.metrics, error };
+        let listener = TcpListener::bind(loaded.metrics).await.map_err(failed)?;
+        let metrics = listener.local_addr().map_err(failed)?;
+        let path = &loaded.admin_socket;
+        let socket = admin::bind(path)
+            .await
+            .map_err(|error| DaemonError::Admin { path: path.clone(), error })?;
+        Ok(Self { metrics, listener, socket })
     }
 }
 
