@@ -104,9 +104,9 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// A scenario of the check interop that failed.
-    pub(crate) fn failed_scenario(name: &str) -> Self {
-        Self { name: name.to_owned(), passed: false, scenario: true }
+    /// What came of a scenario of the check interop.
+    pub(crate) fn scenario(name: &str, passed: bool) -> Self {
+        Self { name: name.to_owned(), passed, scenario: true }
     }
 }
 

@@ -131,8 +131,12 @@ fn run_one(check: &Check, bench: &Bench) -> Tally {
         println!("{fail}");
         Tally::fail(check.name)
     });
-    let scenarios = tally.failed.iter().filter_map(|name| name.strip_prefix("interop/"));
-    bench.heard.borrow_mut().extend(scenarios.map(Heard::failed_scenario));
+    let outcomes = [(&tally.named, true), (&tally.failed, false)];
+    let of_scenarios = outcomes.into_iter().flat_map(|(names, passed)| {
+        let scenarios = names.iter().filter_map(|name| name.strip_prefix("interop/"));
+        scenarios.map(move |name| Heard::scenario(name, passed))
+    });
+    bench.heard.borrow_mut().extend(of_scenarios);
     let verdict = match (&*tally.failed, &*tally.skipped) {
         ([], []) => "ok".to_owned(),
         ([], skipped) => format!("ok, skipped {}", skipped.join(", ")),

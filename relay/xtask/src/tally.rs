@@ -8,6 +8,8 @@ pub(crate) struct Tally {
     pub(crate) passed: usize,
     pub(crate) failed: Vec<String>,
     pub(crate) skipped: Vec<String>,
+    /// Those of what passed that are asked for by name later.
+    pub(crate) named: Vec<String>,
 }
 
 impl Tally {
@@ -31,6 +33,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.named.extend(other.named);
     }
 
     /// Did everything asked for hold? A skip counts as a failure where nothing may be left out.

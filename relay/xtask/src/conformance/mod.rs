@@ -30,14 +30,18 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
     let coverage = Coverage::of(&register, &sources);
     let mut wrong = coverage.objections();
     wrong.extend(coverage.gaps());
-    wrong.extend(coverage.failed(&bench.heard.borrow()));
+    let heard = bench.heard.borrow();
+    wrong.extend(coverage.failed(&heard));
     wrong.extend(written(root, &coverage)?);
     println!("    {}", coverage.in_short());
     for objection in &wrong {
         println!("    {objection}");
     }
     let failed = if wrong.is_empty() { Vec::new() } else { vec!["conformance".to_owned()] };
-    Ok(Tally { passed: coverage.proven(), failed, ..Tally::default() })
+    let played = heard.iter().any(|one| one.scenario);
+    let skipped =
+        if played { Vec::new() } else { vec!["conformance (real peers did not play)".to_owned()] };
+    Ok(Tally { passed: coverage.proven(), failed, skipped, ..Tally::default() })
 }
 
 /// `cargo xtask conformance`: what no test names yet, area by area; writes the document if asked to.

@@ -146,9 +146,10 @@ impl<'a> Coverage<'a> {
             .collect()
     }
 
-    /// Tests that name a requirement and did not pass in a run. Where nothing ran, nothing is wrong.
+    /// Tests that name a requirement and did not pass in a run. Where no test of a harness ran at all, none
+    /// of its is wrong; the same of scenarios.
     pub(super) fn failed(&self, heard: &[Heard]) -> Vec<String> {
-        let ran = |harness: bool| heard.iter().filter(move |one| one.scenario != harness);
+        let ran = |scenario: bool| heard.iter().filter(move |one| one.scenario == scenario);
         let mut wrong = Vec::new();
         for test in &self.sources.tests {
             let Naming { file, line, name, kind, ids } = test;
@@ -156,23 +157,17 @@ impl<'a> Coverage<'a> {
             let mut complain = |what: &str| {
                 wrong.push(format!("{file}:{line}: {name} {what}; it is to prove {}", ids()));
             };
-            match kind {
-                Kind::Harness => {
-                    let mut mine = ran(true).filter(|one| one.name == *name).peekable();
-                    if mine.peek().is_none() {
-                        if ran(true).next().is_some() {
-                            complain("did not run");
-                        }
-                    } else if !mine.all(|one| one.passed) {
-                        complain("failed");
-                    }
+            let (scenario, names) = match kind {
+                Kind::Harness => (false, std::slice::from_ref(name)),
+                Kind::Interop(scenarios) => (true, scenarios.as_slice()),
+            };
+            let mut mine = ran(scenario).filter(|one| names.contains(&one.name)).peekable();
+            if mine.peek().is_none() {
+                if ran(scenario).next().is_some() {
+                    complain("did not run");
                 }
-                Kind::Interop(scenarios) => {
-                    let mut mine = ran(false).filter(|one| scenarios.contains(&one.name));
-                    if mine.any(|one| !one.passed) {
-                        complain("failed");
-                    }
-                }
+            } else if !mine.all(|one| one.passed) {
+                complain("failed");
             }
         }
         wrong
@@ -257,6 +252,26 @@ mod tests {
         );
         assert_eq!(
             of(&[heard("b::rings", true)]),
+            ["a.rs:5: a::rings did not run; it is to prove TDR-EM-001"]
+        );
+    }
+
+    #[test]
+    fn a_scenario_that_was_left_out_proves_nothing() {
+        let (register, mut sources) = (register(), naming(&["TDR-EM-001"]));
+        for test in &mut sources.tests {
+            test.kind = Kind::Interop(vec!["rings".to_owned()]);
+        }
+        let coverage = Coverage::of(&register, &sources);
+        let of = |heard: &[Heard]| coverage.failed(heard);
+        assert_eq!(of(&[heard("a::rings", true)]), [""; 0], "no scenario was played at all");
+        assert_eq!(of(&[Heard::scenario("rings", true)]), [""; 0]);
+        assert_eq!(
+            of(&[Heard::scenario("rings", false)]),
+            ["a.rs:5: a::rings failed; it is to prove TDR-EM-001"]
+        );
+        assert_eq!(
+            of(&[Heard::scenario("sings", true)]),
             ["a.rs:5: a::rings did not run; it is to prove TDR-EM-001"]
         );
     }

@@ -77,7 +77,10 @@ fn read_results(path: &Path, check: &str) -> Outcome<Tally> {
     let mut tally = Tally::default();
     for line in text.lines() {
         match line.split_once(' ') {
-            Some(("ok", _)) => tally.passed += 1,
+            Some(("ok", name)) => {
+                tally.passed += 1;
+                tally.named.push(format!("{check}/{name}"));
+            }
             Some((_, name)) => tally.failed.push(format!("{check}/{name}")),
             None => return Err(Fail(format!("unreadable result `{line}`"))),
         }
