@@ -72,8 +72,8 @@ fn messages_back_to_back_are_two() {
 
 /// TDR-IN-013.
 #[test]
-fn message_of_sixty_kilobytes_in_small_pieces_is_one() {
-    let body = "x".repeat(60_000);
+fn message_of_sixty_four_kilobytes_in_small_pieces_is_one() {
+    let body = "x".repeat(64 * 1024);
     let long = INVITE
         .replace("l: 5\r\n", &format!("Content-Length: {}\r\n", body.len()))
         .replace("v=0\r\n", &body);

@@ -574,7 +574,7 @@ impl World {
     }
 
     /// Each request to Teams says which name the certificate on its connection has to cover: the one that it
-    /// goes by (TDR-CON-005).
+    /// goes by (TDR-CON-005). One that begins something also names whom we dial (TDR-TLS-004).
     fn certify(&mut self, hop: &Hop, message: &Message) {
         let (Hop::Target(to) | Hop::Flow { otherwise: Some(to), .. }) = hop else { return };
         let Message::Request(request) = message else { return };
@@ -584,6 +584,12 @@ impl World {
         let expected = teams.then_some(via.as_str());
         if to.own_name.as_deref() != expected {
             let said = format!("{} by {via} goes under {:?}", request.method, to.own_name);
+            self.broken.push(said);
+        }
+        let begins = request.headers.to().tag().is_none();
+        let dialled = Who::at(to.address).map(Who::host).filter(|_| teams && begins);
+        if dialled.is_some_and(|name| to.server_name.as_deref() != Some(&*name)) {
+            let said = format!("{} asks for {:?}", request.method, to.server_name);
             self.broken.push(said);
         }
         self.certified.extend(to.own_name.as_deref().map(str::to_owned));

@@ -2,8 +2,27 @@
 
 use b2bua::io::Event;
 use callflow::plan::{ANNA, CONTOSO, PSTN};
-use callflow::script::{body, hang_up, line};
+use callflow::script::{body, connect_ringing, hang_up, line};
 use callflow::{Party, Who, World, ms, sdp_text};
+
+/// TDR-EM-020.
+#[test]
+fn teams_hears_200_straight_away_after_180_or_after_183_with_sdp() {
+    for before in [None, Some(180), Some(183)] {
+        let mut world = World::new(1);
+        let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+        let subscriber = Party::called(&mut world, Who::Colt);
+        if let Some(status) = before {
+            subscriber.reply(&mut world, status);
+            let told = anna.hears(&mut world, &format!("{status} INVITE"));
+            assert_eq!(!told.body().is_empty(), status == 183);
+        }
+        connect_ringing(&mut world, &mut anna, &subscriber);
+        let told = [180, 183].map(|status| world.sent_to(Who::Sip, &format!("{status} INVITE")));
+        assert_eq!(told, [180, 183].map(|status| usize::from(before == Some(status))));
+        hang_up(&mut world, &mut anna, &subscriber);
+    }
+}
 
 /// TDR-EM-020, TDR-EM-021, TDR-EM-023.
 #[test]

@@ -7,7 +7,6 @@ use callflow::script::{connect, hang_up, teams_calls_carrier, uri_of, usual_sdp}
 use callflow::{Party, Who, World, secs};
 use sip_core::message::{body_part, body_parts};
 use sip_core::{Name, Request};
-use std::time::Duration;
 
 const OURS: &str = "203.0.113.10";
 /// Stands for the third floor.
@@ -93,9 +92,8 @@ fn calls_back(world: &mut World, number: &str) -> String {
 
 const THIRD_FLOOR: &str = "<ca:country>DE</ca:country><ca:A3>berlin</ca:A3><ca:FLR>3</ca:FLR>";
 
-/// TDR-EMG-003, TDR-EMG-005, TDR-EMG-006, TDR-EMG-008: the number of the place stands in From and
-/// P-Asserted-Identity and the location stays here; whoever calls that number reaches the caller, for
-/// an hour after the call.
+/// TDR-EMG-003, TDR-EMG-005, TDR-EMG-008: the number of the place stands in From and P-Asserted-Identity
+/// and the location stays here; whoever calls that number reaches the caller, for an hour after the call.
 #[test]
 fn whoever_answered_calls_back_and_reaches_who_called_and_not_the_place() {
     let mut world = World::with(1, plan(Some(Pidf::Elin)));
@@ -287,5 +285,4 @@ fn another_tenants_elin_leads_nowhere_of_ours() {
     connect(&mut world, &mut boris, &other);
     hang_up(&mut world, &mut boris, &other);
     hang_up(&mut world, &mut anna, &centre);
-    assert!(world.elapsed() < Duration::from_secs(60));
 }

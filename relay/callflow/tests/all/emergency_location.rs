@@ -8,7 +8,7 @@ use sip_core::message::{body_part, body_parts};
 use sip_core::{Name, Request};
 
 const LOCATION: &str = "Content-Type: application/pidf+xml\r\nContent-ID: <anna@contoso.example>\r\n\r\n\
-    <?xml version=\"1.0\"?>\r\n<presence><pos>39.3294 -78.313</pos>\u{e9}</presence>\r\n--_Part_a1b2x\r\n";
+    <?xml version=\"1.0\"?>\r\n<presence><pos>39.3294 -78.313</pos>\u{e9}<method>LIS</method></presence>\r\n--_Part_a1b2x\r\n";
 
 /// An INVITE with a location, before or behind the SDP.
 fn locate(invite: &mut Request, sdp: &str, first: bool) {
@@ -50,7 +50,7 @@ fn is_told(callee: &Party) -> bool {
     true
 }
 
-/// TDR-EMG-001, TDR-EMG-003, TDR-EMG-004, TDR-EMG-008.
+/// TDR-EMG-001, TDR-EMG-003, TDR-EMG-004, TDR-EMG-006, TDR-EMG-008.
 #[test]
 fn an_emergency_caller_is_found_whatever_stands_first_in_the_body() {
     for first in [false, true] {

@@ -76,12 +76,13 @@ fn to_says_another_tenant_and_the_request_uri_counts() {
 /// TDR-IN-003, TDR-OUT-010.
 #[test]
 fn headers_of_microsofts_other_products_decide_nothing_and_go_nowhere() {
-    let mut world = World::new(1);
+    let another = "4d2ba0f6-0000-0000-0000-a1b2c3d4e5f6";
+    let mut world = World::with(1, |plan| plan.tenants[1].tenant_id = Some(another.to_owned()));
     let uri = format!("sip:{PSTN}@{CONTOSO}:5061;transport=tls");
     let private = ["X-MS-TenantID", "X-MS-SBC", "X-MS-FMC"];
     let anna = teams_calls(&mut world, &uri, |invite| {
         for name in private {
-            invite.headers.push(Name::Other(name), "4d2ba0f6-0000-0000-0000-a1b2c3d4e5f6");
+            invite.headers.push(Name::Other(name), another);
         }
     });
     let invite = is_answered(&mut world, anna, Who::Colt);

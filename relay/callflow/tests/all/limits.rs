@@ -244,7 +244,8 @@ fn a_transfer_takes_of_the_trunk_and_of_the_rate_what_a_call_takes() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
-/// TDR-CC-001: a tenant that has all the calls it may have hands them on all the same; each stays one.
+/// TDR-CC-001, TDR-XFR-022: a tenant that has all the calls it may have hands them on all the same; each
+/// stays one.
 #[test]
 fn a_tenant_at_its_bound_can_still_transfer_its_calls() {
     let mut world = World::with(1, |plan| {

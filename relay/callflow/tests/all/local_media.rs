@@ -159,6 +159,13 @@ fn a_user_who_leaves_the_building_during_the_call_is_told_the_address_outside() 
     world.run_for(ms(50));
     assert_eq!(results(&world), ["inside", "moved_outside"]);
     assert_eq!(world.core().media_ports_in_use(), 4, "the ports inside are given back");
+    // Media moves again, and Teams says nothing of the user any more.
+    let again = usual_sdp(Who::Sip).replacen(" 0 IN", " 2 IN", 1);
+    anna.asks(&mut world, Method::Invite, Some(again));
+    let answer = anna.hears(&mut world, "200 INVITE");
+    assert!(!is_inside(&body(&answer)), "it has left for good");
+    anna.acknowledges(&mut world, &answer);
+    world.run_for(ms(50));
     hang_up(&mut world, &mut anna, &pstn);
 }
 

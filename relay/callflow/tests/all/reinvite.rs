@@ -140,10 +140,7 @@ fn a_changed_address_stays_on_its_leg() {
     world.run_for(ms(20));
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 1);
     // What the carrier says goes to the new address from now on.
-    let ours = line(&body(&subscriber.invite), "m=audio").to_owned();
-    let port: u16 = ours.split(' ').nth(1).unwrap().parse().unwrap();
-    let packet = rtp(8, 1);
-    world.send_packet(Who::Colt.media(), World::our_media(port), packet);
+    world.send_packet(Who::Colt.media(), ours(&subscriber), rtp(8, 1));
     world.run_for(ms(50));
     assert_eq!(world.packets(elsewhere).len(), 1);
     assert!(world.packets(Who::Sip.media()).is_empty());
@@ -163,6 +160,12 @@ fn a_carrier_that_moves_its_media_is_followed_and_teams_hears_nothing_of_it() {
     world.run_for(secs(5));
     assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
     hang_up(&mut world, &mut caller, &anna);
+}
+
+/// Where we hear the one that our INVITE came to.
+fn ours(called: &Party) -> std::net::SocketAddr {
+    let sdp = body(&called.invite);
+    World::our_media(line(&sdp, "m=audio").split(' ').nth(1).unwrap().parse().unwrap())
 }
 
 fn rtp(payload_type: u8, sequence: u16) -> Vec<u8> {
@@ -207,6 +210,25 @@ fn a_codec_that_is_gone_is_told_to_the_other_side() {
     let answer = agrees(&mut world, &mut caller, &anna, &asked, answer);
     assert!(line(&body(&answer), "m=audio").ends_with("RTP/AVP 0"), "{}", body(&answer));
     hang_up(&mut world, &mut anna, &caller);
+}
+
+/// TDR-DLG-015: the one in use need not be the first of the new ones.
+#[test]
+fn a_codec_that_both_know_stays_in_use_and_the_other_side_hears_nothing_of_it() {
+    let mut world = World::new(1);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    let codecs = ["0 PCMU/8000", "8 PCMA/8000", "101 telephone-event/8000"];
+    let turned = sdp_text::secure(Who::Sip.media(), &codecs).replacen(" 0 IN", " 1 IN", 1);
+    anna.asks(&mut world, Method::Invite, Some(turned));
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    let media = line(&body(&answer), "m=audio").to_owned();
+    assert!(media.split(' ').any(|payload| payload == "8"), "{media}");
+    world.send_packet(Who::Colt.media(), ours(&subscriber), rtp(8, 1));
+    world.run_for(ms(50));
+    assert_eq!(world.packets(Who::Sip.media()).len(), 1);
+    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 1);
+    hang_up(&mut world, &mut anna, &subscriber);
 }
 
 /// TDR-DLG-016.
@@ -362,8 +384,10 @@ fn a_reinvite_without_sdp_gets_our_offer_and_teams_one_with_sdp_to_resume() {
 fn a_reinvite_without_sdp_that_changes_nothing_stays_on_its_leg() {
     let mut world = World::new(1);
     let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    let asked = world.elapsed();
     anna.asks(&mut world, Method::Invite, None);
     let offer = anna.hears(&mut world, "200 INVITE");
+    assert!(world.elapsed() - asked < secs(2));
     for same in ["c=", "m=audio", "a=crypto:1"] {
         assert!(!line(&body(&offer), same).is_empty());
     }

@@ -174,7 +174,7 @@ fn a_key_change_that_met_theirs_does_not_stand_in_the_way_of_a_hold() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
-/// TDR-SDP-005, TDR-SDP-002.
+/// TDR-SDP-005.
 #[test]
 fn teams_is_offered_no_suite_but_its_first_though_a_key_of_another_could_pass() {
     let mut world = World::with(3, |plan| {

@@ -59,7 +59,7 @@ fn an_invite_to_teams_names_the_tenant_wherever_teams_looks_for_it() {
     }
 }
 
-/// TDR-OUT-007, TDR-OUT-008, TDR-OUT-010, TDR-OUT-011, TDR-TLS-010.
+/// TDR-OUT-007, TDR-OUT-010, TDR-OUT-011.
 #[test]
 fn what_a_carrier_says_to_its_own_network_does_not_reach_teams() {
     let mut world = World::new(1);
@@ -189,7 +189,7 @@ fn max_forwards_falls_and_the_last_hop_is_refused() {
     caller.acknowledges_failure(&mut world, &refusal);
 }
 
-/// TDR-DNS-001, TDR-FO-001, TDR-FO-006.
+/// TDR-DNS-001, TDR-FO-001, TDR-FO-006, TDR-TLS-004.
 #[test]
 fn teams_names_are_tried_in_their_order_once_each_with_a_branch_of_their_own() {
     let mut world = World::new(1);

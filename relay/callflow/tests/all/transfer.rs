@@ -549,6 +549,7 @@ fn a_referrer_that_wants_no_news_gets_none() {
     assert_eq!(world.sent_to(Who::Sip, "NOTIFY"), 0);
 }
 
+/// TDR-OUT-008.
 #[test]
 fn refer_to_strangers_is_refused() {
     let mut world = World::new(1);
@@ -661,6 +662,24 @@ fn the_named_endpoint_refuses_and_the_next_one_is_asked_the_same() {
     assert_eq!(String::from_utf8_lossy(&clara.invite.uri), CLARA, "TDR-XFR-015");
     clara.reply(&mut world, 200);
     clara.gets(&mut world, "ACK");
+    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
+    anna.hangs_up(&mut world);
+    hang_up(&mut world, &mut caller, &clara);
+}
+
+/// TDR-XFR-015.
+#[test]
+fn the_named_endpoint_is_asked_first_also_where_calls_begin_at_another() {
+    let mut world = World::new(1);
+    let (mut caller, mut anna) = carrier_calls_teams(&mut world);
+    let named = CLARA.replacen("sip.", "sip2.", 1);
+    refers(&mut world, &mut anna, &named);
+    anna.hears(&mut world, "202 REFER");
+    is_told(&mut world, &anna, "100 Trying", "active;expires=60");
+    let clara = Party::called(&mut world, Who::Sip2);
+    assert_eq!(String::from_utf8_lossy(&clara.invite.uri), named);
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1, "that of the first call");
+    answers(&mut world, &clara);
     is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
     anna.hangs_up(&mut world);
     hang_up(&mut world, &mut caller, &clara);

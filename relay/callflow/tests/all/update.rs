@@ -216,6 +216,19 @@ fn teams_never_sends_update_and_is_told_so() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-002: we subscribe to nothing, and know what NOTIFY is.
+#[test]
+fn notify_of_teams_is_of_no_subscription_and_the_call_goes_on() {
+    let mut world = World::new(1);
+    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
+    world.run_for(ms(20));
+    anna.asks(&mut world, Method::Notify, None);
+    anna.hears(&mut world, "481 NOTIFY");
+    assert_eq!(world.core().calls(world.now()).len(), 1);
+    assert_eq!(world.sent_to(Who::Colt, "NOTIFY"), 0);
+    hang_up(&mut world, &mut anna, &subscriber);
+}
+
 #[test]
 fn info_that_we_do_not_honour_is_refused_for_its_body() {
     let mut world = World::new(1);
@@ -252,6 +265,7 @@ fn options_within_the_call_tells_what_we_can() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
+/// TDR-DLG-018.
 #[test]
 fn what_a_fork_asks_before_the_answer_finds_its_early_dialog() {
     let mut world = World::new(1);
@@ -274,6 +288,9 @@ fn what_a_fork_asks_before_the_answer_finds_its_early_dialog() {
     // The desk has not answered our offer, the mobile has.
     desk.asks(&mut world, Method::Update, Some(usual_sdp(Who::Colt)));
     desk.hears(&mut world, "491 UPDATE");
+    let asked = desk.asks(&mut world, Method::Invite, Some(usual_sdp(Who::Colt)));
+    let refused = desk.hears(&mut world, "491 INVITE");
+    desk.acknowledges_failure_of(&mut world, &asked, &refused);
     let mut elsewhere = Who::Colt.media();
     elsewhere.set_port(40_020);
     mobile.asks(&mut world, Method::Update, Some(sdp_text::carrier(elsewhere)));

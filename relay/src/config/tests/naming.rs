@@ -104,7 +104,7 @@ fn a_base_name_of_a_trunk_is_for_teams_and_covered_by_its_certificate() {
     );
 }
 
-/// TDR-FO-013 TDR-OPT-001
+/// TDR-FO-013 TDR-OPT-001 TDR-OPT-002
 #[test]
 fn a_trunk_to_teams_sends_options_unless_it_is_told_not_to() {
     let minute = std::time::Duration::from_secs(60);

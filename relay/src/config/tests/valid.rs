@@ -196,6 +196,7 @@ fn a_carrier_over_tls_is_believed_by_what_it_is_dialled_by() {
     assert_eq!(colt.targets[1].to_string(), "192.0.2.7:5061");
 }
 
+/// TDR-OPT-002.
 #[test]
 fn what_holds_and_is_hardly_meant_is_a_warning() {
     let directory = Directory::sample()
