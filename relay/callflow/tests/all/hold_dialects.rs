@@ -218,12 +218,11 @@ fn a_carrier_that_knows_no_hold_is_told_of_none_and_hears_our_music() {
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
-/// Speech of a Teams source under this key (octets of it begin so), which the carrier may hear.
-fn speaks(world: &mut World, (from, to): (SocketAddr, SocketAddr), key: u8, first: u16) -> usize {
+/// Ten packets of a Teams source under this key (octets of it begin so).
+pub(crate) fn says(world: &mut World, (from, to): (SocketAddr, SocketAddr), key: u8, first: u16) {
     let octets: Vec<u8> = (key..key + 30).collect();
     let key = SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &octets).expect("a key");
     let mut sender = Sender::new(&key, 7);
-    world.packets(Who::Colt.media());
     for n in first..first + 10 {
         let mut packet = vec![0x80, 8];
         packet.extend(n.to_be_bytes());
@@ -238,6 +237,12 @@ fn speaks(world: &mut World, (from, to): (SocketAddr, SocketAddr), key: u8, firs
         world.run_for(ms(20));
     }
     world.run_for(ms(20));
+}
+
+/// The same at the carrier's usual place: how much of it is heard there.
+fn speaks(world: &mut World, way: (SocketAddr, SocketAddr), key: u8, first: u16) -> usize {
+    world.packets(Who::Colt.media());
+    says(world, way, key, first);
     world.packets(Who::Colt.media()).len()
 }
 

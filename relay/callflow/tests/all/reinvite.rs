@@ -1,5 +1,6 @@
 //! Re-INVITE: hold, resume, a change of address or codec, refresh, glare, refusal.
 
+use crate::hold_dialects::says;
 use callflow::plan::PSTN;
 use callflow::script::{body, carrier_calls_teams, hang_up, line, teams_calls_carrier, usual_sdp};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
@@ -159,13 +160,17 @@ fn a_carrier_that_moves_its_media_is_followed_and_teams_hears_nothing_of_it() {
     caller.acknowledges(&mut world, &answer);
     world.run_for(secs(5));
     assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
+    says(&mut world, (Who::Sip.media(), ours(&anna)), 0, 1);
+    assert_eq!(world.packets(elsewhere).len(), 10);
+    assert!(world.packets(Who::Colt.media()).is_empty());
     hang_up(&mut world, &mut caller, &anna);
 }
 
 /// Where we hear the one that our INVITE came to.
 fn ours(called: &Party) -> std::net::SocketAddr {
     let sdp = body(&called.invite);
-    World::our_media(line(&sdp, "m=audio").split(' ').nth(1).unwrap().parse().unwrap())
+    let port = line(&sdp, "m=audio").split(' ').nth(1).and_then(|port| port.parse().ok());
+    World::our_media(port.expect("an offer names a port"))
 }
 
 fn rtp(payload_type: u8, sequence: u16) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //! Teams and emulated carriers: music, chains of calls, transfers, odd spellings, refusals.
 
 use crate::sound::{both_hear, carrier_calls, ends, incoming, teams_calls};
-use callflow::plan::{ANNA, CONTOSO, PSTN, TEAMS};
+use callflow::plan::{ANNA, COLT, CONTOSO, PSTN, TEAMS};
 use callflow::{Who, World, carrier_script, ms, secs, teams_script};
 use emulate::{
     Behaviour, CallId, Deed, Dial, Event, FAILURES, Forward, Manner, Pidf, Progress, Script, Teams,
@@ -312,31 +312,39 @@ fn options_of_several_regions_are_answered() {
     assert_eq!(count(&world, Who::Sip, failed), 0);
 }
 
-/// Microsoft repeats its description every quarter of an hour; the call goes on, and what the carrier's
+/// Microsoft repeats its description now and then; the call goes on, and what the carrier's
 /// session timer wants is not for Teams (TDR-DLG-013, TDR-DLG-019, TDR-DLG-031).
 #[test]
 fn refreshes_of_a_long_call_are_for_nobody_else() {
-    let mut world = world(teams_script(), |teams| {
-        teams.manner.refresh_every = Some(secs(900));
-    });
-    let both = teams_calls(&mut world);
-    world.run_for(secs(3600));
-    both_hear(&mut world, both);
-    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 0, "the carrier's own timer stays there");
-    assert_eq!(world.sent_to(Who::Colt, "INVITE"), 1, "and Microsoft's description here");
-    let refreshed = count(&world, Who::Sip, |it| matches!(it, Event::Refreshed { .. }));
+    let lasts = |every| {
+        let mut world = world(teams_script(), |teams| teams.manner.refresh_every = Some(every));
+        let both = teams_calls(&mut world);
+        world.run_for(secs(1900));
+        both_hear(&mut world, both);
+        assert_eq!(world.sent_to(Who::Sip, "INVITE"), 0, "the carrier's own timer stays there");
+        let asked = world.sent_to(Who::Colt, "INVITE");
+        let refreshed = count(&world, Who::Sip, |it| matches!(it, Event::Refreshed { .. }));
+        ends(&mut world, both[0]);
+        (asked, refreshed)
+    };
+    let (asked, refreshed) = lasts(secs(600));
     assert!(refreshed >= 3, "{refreshed}");
-    ends(&mut world, both[0]);
+    let (as_often, refreshed) = lasts(secs(300));
+    assert!(refreshed >= 6, "{refreshed}");
+    assert_eq!(asked, as_often, "the carrier is asked by our own timer alone");
 }
 
 /// A carrier that is slow to ring does not cost the call: Microsoft waits for ten seconds only
 /// (TDR-FO-012).
 #[test]
 fn slow_carrier_does_not_lose_the_call_to_the_next_trunk() {
-    let mut world = World::new(5);
+    let mut world = World::with(5, |plan| {
+        plan.tenants[0].progress_after = Some(secs(8));
+        plan.trunks[COLT].answer_timeout = Some(secs(20));
+    });
     let vary = |teams: &mut Teams| teams.manner.patience = Some(secs(10));
     let slow = Script::always(Behaviour::Answer {
-        ring_after: secs(9),
+        ring_after: secs(11),
         progress: Progress::Ringing,
         answer_after: Some(secs(12)),
         talk: None,

@@ -1,7 +1,7 @@
 //! What Teams is told of our media, and what becomes of an answer of its that tells too little.
 
-use callflow::plan::{ANNA, COLT, INSIDE, OUTSIDE, TEAMS};
-use callflow::script::{body, hang_up, line, teams_calls_carrier};
+use callflow::plan::{ANNA, COLT, CONTOSO, INSIDE, OUTSIDE, PSTN, TEAMS};
+use callflow::script::{body, hang_up, line};
 use callflow::{Party, Who, World, sdp_text, secs};
 use sdp::Keying;
 use std::collections::BTreeSet;
@@ -77,8 +77,14 @@ fn no_two_calls_have_a_key_in_common_nor_have_a_target_and_the_next() {
         is_busy(&mut world, &mut caller, &second);
     }
     // Nor is the far side's own key ever ours.
-    let (mut anna, subscriber) = teams_calls_carrier(&mut world);
-    told(&sdp_text::teams(Who::Sip.media()));
+    let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
+    let subscriber = Party::called(&mut world, Who::Colt);
+    subscriber.reply(&mut world, 200);
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    subscriber.gets(&mut world, "ACK");
+    told(&body(&answer));
+    told(&body(&anna.invite));
     hang_up(&mut world, &mut anna, &subscriber);
 }
 
