@@ -257,3 +257,32 @@ pub(crate) fn drops(drops: &[u64; DropReason::ALL.len()]) {
 pub(crate) fn transcoded_packets(count: u64) {
     counter!("tollgate_media_transcoded_packets_total").absolute(count);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use b2bua::io::CallId;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    /// TDR-MON-001: what only long calls have, and calls in trouble.
+    #[test]
+    fn a_round_trip_and_trouble_with_ice_are_not_shown() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let round_trip = Some(Duration::from_millis(40));
+            quality("teams", &LegStats { round_trip, ..LegStats::default() });
+            event(Event::IceTrouble {
+                call: CallId(1),
+                trunk: "teams".to_owned(),
+                trouble: sdp::ice::IceTrouble::Silent,
+            });
+        });
+        let shown = recorder.handle().render();
+        for sample in [
+            "tollgate_media_round_trip_seconds_sum{trunk=\"teams\"} 0.04",
+            "tollgate_ice_troubles_total{trunk=\"teams\",trouble=\"ice_silent\"} 1",
+        ] {
+            assert!(shown.lines().any(|line| line == sample), "{sample} in\n{shown}");
+        }
+    }
+}

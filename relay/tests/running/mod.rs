@@ -129,12 +129,7 @@ impl Running {
 
     /// The whole response.
     pub(crate) fn http(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.metrics).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
+        http(self.metrics, path)
     }
 
     fn is_ready(&self) -> bool {
@@ -142,12 +137,8 @@ impl Running {
     }
 
     pub(crate) fn wait_for(&self, what: &str, done: impl Fn() -> bool) {
-        #[expect(clippy::disallowed_methods, reason = "a process is waited for")]
-        let began = Instant::now();
-        while !done() {
-            assert!(began.elapsed() < PATIENCE, "{what}: {:?}", self.ask(&["alarms"]));
-            pause(PAUSE);
-        }
+        let alarms = || format!("{:?}", self.ask(&["alarms"]));
+        until(what, PATIENCE, alarms, || done().then_some(()));
     }
 
     /// Waits until `now` gives this.
@@ -157,16 +148,7 @@ impl Running {
         mut now: impl FnMut(&mut Self) -> Option<i32>,
         is: i32,
     ) {
-        #[expect(clippy::disallowed_methods, reason = "a process is waited for")]
-        let began = Instant::now();
-        let found = loop {
-            if let Some(found) = now(self) {
-                break found;
-            }
-            assert!(began.elapsed() < PATIENCE, "{what} in vain");
-            pause(PAUSE);
-        };
-        assert_eq!(found, is, "{what}");
+        assert_eq!(until(what, PATIENCE, String::new, || now(self)), is, "{what}");
     }
 
     /// About as long as it takes to notice a change.
@@ -177,6 +159,34 @@ impl Running {
     /// Longer than it takes to notice a change.
     pub(crate) fn settle(&self) {
         pause(Duration::from_millis(600));
+    }
+}
+
+/// The whole response of who serves metrics here.
+pub(crate) fn http(at: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Looks again and again until there is something; if there never is, tells how things stand.
+pub(crate) fn until<T>(
+    what: &str,
+    patience: Duration,
+    stands: impl Fn() -> String,
+    mut now: impl FnMut() -> Option<T>,
+) -> T {
+    #[expect(clippy::disallowed_methods, reason = "a process is waited for")]
+    let began = Instant::now();
+    loop {
+        if let Some(found) = now() {
+            return found;
+        }
+        assert!(began.elapsed() < patience, "{what} in vain: {}", stands());
+        pause(PAUSE);
     }
 }
 
