@@ -98,6 +98,20 @@ impl Drop for Server {
     }
 }
 
+/// What OpenSSL shows of the server name extension, as in `0000 - 00 1d 00 00 1a 73 69 70-2e 70   ....sip.p`.
+fn server_name(said: &str) -> String {
+    let (_, rest) = said.split_once("extension \"server name\" (id=0)").unwrap_or_default();
+    let rows = rest.lines().skip(1).map_while(|row| row.split_once(" - "));
+    let octets = rows.flat_map(|(_, row)| {
+        let hexadecimal = row.get(..HEXADECIMAL).unwrap_or(row);
+        hexadecimal.split([' ', '-']).filter_map(|octet| u8::from_str_radix(octet, 16).ok())
+    });
+    String::from_utf8_lossy(&octets.collect::<Vec<u8>>()).into_owned()
+}
+
+/// Columns of a row of sixteen octets, before the same in letters.
+const HEXADECIMAL: usize = 48;
+
 /// TDR-TLS-004, TDR-TLS-005
 #[tokio::test]
 async fn openssl_as_teams_is_asked_by_name_and_can_follow_our_chain_to_the_root() {
@@ -106,23 +120,31 @@ async fn openssl_as_teams_is_asked_by_name_and_can_follow_our_chain_to_the_root(
     world.identify(&[("own", &own)]);
     let (chain, key) = rsa(&world, &[TEAMS]).write(&world.dir, "teams").unwrap();
     let root = world.microsoft.write_root(&world.dir, "root").unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let at: SocketAddr = free.local_addr().unwrap();
-    drop(free);
     let log = world.dir.join("s_server.log");
     let out = std::fs::File::create(&log).unwrap();
     let mut command = Command::new("openssl");
-    command.args(["s_server", "-accept", &at.to_string(), "-tls1_2"]);
+    command.args(["s_server", "-accept", "127.0.0.1:0", "-tls1_2"]);
     command.args(["-tlsextdebug", "-Verify", "3", "-verify_return_error"]);
     command.arg("-cert").arg(&chain).arg("-cert_chain").arg(&chain);
     command.arg("-key").arg(&key).arg("-CAfile").arg(&root);
     command.stdin(Stdio::piped()).stdout(out.try_clone().unwrap()).stderr(out);
     let said = || std::fs::read_to_string(&log).unwrap();
     let mut server = Server(command.spawn().expect("openssl is installed"));
-    while !said().contains("ACCEPT") {
-        assert!(server.0.try_wait().unwrap().is_none(), "{}", said());
-        tokio::task::yield_now().await;
-    }
+    let listens = async {
+        loop {
+            // As in `ACCEPT 127.0.0.1:37041`.
+            let at = said().split_once("ACCEPT ").and_then(|(_, rest)| {
+                let (at, _) = rest.split_once(char::is_whitespace)?;
+                at.parse::<SocketAddr>().ok()
+            });
+            if let Some(at) = at {
+                break at;
+            }
+            assert!(server.0.try_wait().unwrap().is_none(), "{}", said());
+            tokio::task::yield_now().await;
+        }
+    };
+    let at = soon(listens).await;
     let to = Target { own_name: Some(SBC.into()), ..target("teams", Transport::Tls, at) };
     world.send(Hop::Target(to), "said to openssl\r\n", 1);
     let heard = async {
@@ -132,7 +154,7 @@ async fn openssl_as_teams_is_asked_by_name_and_can_follow_our_chain_to_the_root(
     };
     soon(heard).await;
     let said = said();
-    assert!(said.contains("extension \"server name\" (id=0)"), "{said}");
+    assert!(server_name(&said).ends_with(TEAMS), "{said}");
     // Root, intermediate and leaf: it has only the first by itself.
     for depth in ["depth=2", "depth=1", "depth=0"] {
         assert!(said.contains(depth), "{said}");
