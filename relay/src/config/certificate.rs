@@ -10,6 +10,7 @@ use super::problem::{At, Place, Problem, Problems};
 use super::reader::Reader;
 use super::value;
 use certs::{FileError, FileProblem, Identity};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -348,17 +349,8 @@ impl Loading<'_> {
                     return None;
                 }
                 let (of, entries) = (name()?, entries(&path));
-                let (mut all, mut last) = (Vec::new(), None::<&Entry>);
-                for entry in &entries {
-                    match last.filter(|last| last.name() == entry.name()) {
-                        Some(taken) => self.twice(&of, taken, entry),
-                        None => {
-                            all.extend(self.entry(&of, entry));
-                            last = Some(entry);
-                        }
-                    }
-                }
-                Some(all)
+                let named = entries.chunk_by(|one, next| one.name() == next.name());
+                Some(named.filter_map(|same| self.entry(&of, same)).collect())
             }
             Source::Acme(acme) => {
                 let name = name()?;
@@ -381,7 +373,7 @@ impl Loading<'_> {
                     None => Arc::new(Identity::pending(&names).ok()?),
                 };
                 if !matches!(error.problem, FileProblem::Unreadable(ErrorKind::NotFound)) {
-                    self.broken(&name, !identity.is_pending(), &error);
+                    self.broken(&name, !identity.is_pending(), &[error]);
                 }
                 // Without prints it is read, and told of, again.
                 Some(vec![self.keep(name, Prints::default(), identity)])
@@ -389,48 +381,58 @@ impl Loading<'_> {
         }
     }
 
-    /// One of a directory. That it cannot be used is not a reason to refuse the rest: another tenant's
-    /// slip is not this one's.
-    fn entry(&mut self, of: &str, entry: &Entry) -> Option<Certificate> {
-        let (name, files) = (format!("{of}/{}", entry.name()), entry.files());
-        let prints = self.prints(&files);
-        if let Some(identity) = self.unchanged(&name, &prints) {
-            return Some(self.keep(name, prints, identity));
-        }
-        match entry.load() {
-            Ok(identity) => Some(self.keep(name, prints, Arc::new(identity))),
-            Err(error) => {
-                let kept = self.before.and_then(|before| before.kept.get(&name)).cloned();
-                self.broken(&name, kept.is_some(), &error);
-                let Kept { prints, identity } = kept?;
-                Some(self.keep(name, prints, identity))
+    /// One of a directory: of those with its name the first that can be used. That none can is not a
+    /// reason to refuse the rest: another tenant's slip is not this one's. At most one problem is told of
+    /// a name, as a later one would hide it.
+    fn entry(&mut self, of: &str, same: &[Entry]) -> Option<Certificate> {
+        let name = format!("{of}/{}", same.first()?.name());
+        let mut failed = Vec::new();
+        for (at, entry) in same.iter().enumerate() {
+            let prints = self.prints(&entry.files());
+            let known = self.unchanged(&name, &prints).map(Ok);
+            match known.unwrap_or_else(|| entry.load().map(Arc::new)) {
+                Ok(identity) => {
+                    let after = same.get(at + 1).map(|entry| (entry, None));
+                    let left = same.iter().zip(&failed).map(|(entry, why)| (entry, Some(why)));
+                    if let Some((left, why)) = left.chain(after).next() {
+                        self.left(&name, entry, left, why);
+                    }
+                    return Some(self.keep(name, prints, identity));
+                }
+                Err(error) => failed.push(error),
             }
         }
+        let kept = self.before.and_then(|before| before.kept.get(&name)).cloned();
+        self.broken(&name, kept.is_some(), &failed);
+        let Kept { prints, identity } = kept?;
+        Some(self.keep(name, prints, identity))
     }
 
-    /// One that cannot be used, and whether that before it stays.
-    fn broken(&mut self, name: &str, stays: bool, error: &FileError) {
+    /// One that cannot be used, by none of its files, and whether that before it stays.
+    fn broken(&mut self, name: &str, stays: bool, errors: &[FileError]) {
+        let Some((first, others)) = errors.split_first() else { return };
         let state = if stays { "as it last was" } else { "absent" };
-        let problem = Problem {
-            file: error.path.clone(),
-            line: 1,
-            message: format!("certificate \"{name}\" is {state}: {}", error.problem),
-            hint: Some(error.hint().to_owned()),
-        };
+        let mut message = format!("certificate \"{name}\" is {state}: {}", first.problem);
+        for error in others {
+            message.push_str(&format!("; {}", in_words(error)));
+        }
+        let hint = Some(first.hint().to_owned());
+        let problem = Problem { file: first.path.clone(), line: 1, message, hint };
         self.loaded.broken.push((name.to_owned(), problem));
     }
 
-    /// Two in one directory have one name: the second may be the newer one, and nobody sees it.
-    fn twice(&mut self, of: &str, taken: &Entry, left: &Entry) {
-        let name = format!("{of}/{}", left.name());
-        let taken = taken.path().file_name().unwrap_or_default().to_string_lossy();
+    /// Two in one directory have one name: the one that is left, perhaps as it cannot be used, may be the
+    /// newer one, and nobody sees it.
+    fn left(&mut self, name: &str, taken: &Entry, left: &Entry, why: Option<&FileError>) {
+        let taken = file_name(taken.path());
+        let why = why.map(|error| format!(": {}", in_words(error))).unwrap_or_default();
         let problem = Problem {
             file: left.path().to_owned(),
             line: 1,
-            message: format!("certificate \"{name}\" is {taken}, and this one is left alone"),
+            message: format!("certificate \"{name}\" is {taken}, and this one is left alone{why}"),
             hint: Some("take one of them away, or give it another name".to_owned()),
         };
-        self.loaded.broken.push((name, problem));
+        self.loaded.broken.push((name.to_owned(), problem));
     }
 
     /// How files look before they are read: a change while that is done is one more change.
@@ -456,4 +458,13 @@ impl Loading<'_> {
         self.problems.error(place, message, Some(error.hint().to_owned()));
         None
     }
+}
+
+/// Which file it is, and what is wrong with it.
+fn in_words(error: &FileError) -> String {
+    format!("{} {}", file_name(&error.path), error.problem)
+}
+
+fn file_name(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }

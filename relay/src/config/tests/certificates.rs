@@ -256,6 +256,38 @@ fn two_of_one_name_are_told_of_and_the_same_one_counts_each_time() {
 }
 
 #[test]
+fn a_file_of_one_name_that_holds_no_certificate_of_ours_hides_the_one_that_does() {
+    let directory = with_directory();
+    let folder = directory.path.join("certificates.d");
+    let request = Request { names: &["sbc.contoso.example"], ..Request::default() };
+    let leaf = authority().issue(&request).unwrap();
+    let end = leaf.chain_pem().find("-----END CERTIFICATE-----\n").unwrap() + 26;
+    std::fs::write(folder.join("contoso.crt"), &leaf.chain_pem()[..end]).unwrap();
+    std::fs::write(folder.join("contoso.key"), leaf.key_pem()).unwrap();
+    // As an authority hands it out: the chain alone, under the same name.
+    let chain = folder.join("contoso.pem");
+    std::fs::write(&chain, &leaf.chain_pem()[end..]).unwrap();
+    let loaded = directory.load();
+    assert!(loaded.certificates[1].identity.covers("sbc.contoso.example"));
+    let [(name, problem)] = loaded.broken_certificates.as_slice() else { panic!() };
+    let expected = format!(
+        "certificate \"tenants/contoso\" is contoso.crt, and this one is left alone: contoso.key is not the key of the first certificate in {}",
+        chain.display()
+    );
+    assert_eq!((name.as_str(), &problem.message), ("tenants/contoso", &expected));
+    assert_eq!(problem.file, chain);
+
+    // An alarm has room for one text of one name.
+    std::fs::write(folder.join("new.pem"), "not yet").unwrap();
+    std::fs::write(folder.join("new.crt"), "not yet").unwrap();
+    let loaded = directory.load();
+    let [(_, _), (name, problem)] = loaded.broken_certificates.as_slice() else { panic!() };
+    let expected =
+        "certificate \"tenants/new\" is absent: holds no certificate; new.crt holds no certificate";
+    assert_eq!((name.as_str(), problem.message.as_str()), ("tenants/new", expected));
+}
+
+#[test]
 fn a_password_file_that_cannot_be_read_is_told_of_and_not_taken_for_an_empty_one() {
     let directory = with_directory();
     directory.certificate("certificates.d/contoso", &["sbc.contoso.example"], Key::P256);
