@@ -52,6 +52,14 @@ fn answers(world: &mut World, target: &Party) {
     target.gets(world, "ACK");
 }
 
+/// The target answers, `one` is told and leaves, and so does at last the one who stayed.
+fn comes_off(world: &mut World, one: &mut Party, stays: &mut Party, target: &Party) {
+    answers(world, target);
+    is_told(world, one, "200 OK", "terminated;reason=noresource");
+    one.hangs_up(world);
+    hang_up(world, stays, target);
+}
+
 fn outcomes(world: &mut World) -> Vec<(&'static str, &'static str, String)> {
     world.run_for(secs(1));
     let record = world.records.last().expect("the call is over");
@@ -463,10 +471,7 @@ fn a_second_refer_after_a_failure_is_told_apart_from_the_first() {
     assert_eq!(header(&notify, Name::Event), format!("refer;id={id}"), "RFC 3515, 2.4.6");
     anna.answer(&mut world, &notify, 200, |_| {});
     let clara = Party::called(&mut world, Who::Sip);
-    answers(&mut world, &clara);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &clara);
+    comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 
 /// TDR-XFR-023.
@@ -645,10 +650,7 @@ fn a_number_at_our_own_name_is_called_by_the_tenants_routes() {
     let dora = Party::called(&mut world, Who::Colt);
     assert!(String::from_utf8_lossy(&dora.invite.uri).starts_with("sip:+4989777777@"));
     assert!(dora.invite.headers.get(Name::ReferredBy).is_none());
-    answers(&mut world, &dora);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &dora);
+    comes_off(&mut world, &mut anna, &mut caller, &dora);
 }
 
 /// TDR-XFR-015, TDR-XFR-019.
@@ -679,10 +681,7 @@ fn the_named_endpoint_is_asked_first_also_where_calls_begin_at_another() {
     let clara = Party::called(&mut world, Who::Sip2);
     assert_eq!(String::from_utf8_lossy(&clara.invite.uri), named);
     assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1, "that of the first call");
-    answers(&mut world, &clara);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &clara);
+    comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 
 #[test]
@@ -710,10 +709,7 @@ fn refer_comes_over_another_connection() {
     world.drop_connections(Who::Sip);
     world.reconnect(Who::Sip);
     let clara = is_accepted(&mut world, &mut anna, CLARA);
-    answers(&mut world, &clara);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &clara);
+    comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 
 #[test]
@@ -724,10 +720,7 @@ fn a_hold_while_the_target_rings_has_to_wait() {
     let held = sdp_text::turned(&usual_sdp(Who::Colt), "sendonly");
     caller.asks(&mut world, Method::Invite, Some(held));
     caller.hears(&mut world, "491 INVITE");
-    answers(&mut world, &clara);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &clara);
+    comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 
 #[test]
@@ -765,10 +758,7 @@ fn four_kilobytes_of_referred_by_and_refer_to_reach_teams_octet_by_octet() {
     assert_eq!(String::from_utf8_lossy(&clara.invite.uri), target);
     assert_eq!(uri_of(clara.invite.headers.get(Name::To).unwrap()), target);
     assert_eq!(header(&clara.invite, Name::ReferredBy), by);
-    answers(&mut world, &clara);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &clara);
+    comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 
 /// Teams decides what becomes of a number: it is not called straight away. TDR-XFR-012, TDR-XFR-013.
@@ -780,10 +770,7 @@ fn a_number_at_teams_is_called_by_way_of_teams() {
     let target = is_accepted(&mut world, &mut anna, to);
     assert_eq!(String::from_utf8_lossy(&target.invite.uri), to);
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0);
-    answers(&mut world, &target);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &target);
+    comes_off(&mut world, &mut anna, &mut caller, &target);
 }
 
 /// Another of Microsoft's proxies sends the REFER, over a connection of its own. TDR-XFR-010.
@@ -793,10 +780,7 @@ fn refer_comes_from_another_address_of_teams() {
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);
     anna.who = Who::Sip3;
     let clara = is_accepted(&mut world, &mut anna, CLARA);
-    answers(&mut world, &clara);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &clara);
+    comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 
 /// TDR-XFR-022.
@@ -816,10 +800,7 @@ fn a_user_of_another_tenant_of_microsofts_transfers_nothing() {
     let mut world = known("c241330b");
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);
     let clara = is_accepted(&mut world, &mut anna, CLARA);
-    answers(&mut world, &clara);
-    is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
-    anna.hangs_up(&mut world);
-    hang_up(&mut world, &mut caller, &clara);
+    comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 
 /// A PBX on the trunk of the first carrier, which may transfer its calls.
@@ -838,10 +819,7 @@ fn a_pbx_transfers_its_call_to_another_user_of_the_tenant() {
     let clara = Party::called(&mut world, Who::Sip);
     assert!(String::from_utf8_lossy(&clara.invite.uri).starts_with("sip:+493010004321@"));
     assert!(clara.invite.headers.get(Name::ReferredBy).is_none());
-    answers(&mut world, &clara);
-    is_told(&mut world, &caller, "200 OK", "terminated;reason=noresource");
-    caller.hangs_up(&mut world);
-    hang_up(&mut world, &mut anna, &clara);
+    comes_off(&mut world, &mut caller, &mut anna, &clara);
 }
 
 #[test]
