@@ -5,25 +5,28 @@ pub const PACKET_MAX: usize = 1500;
 /// Room behind the packet for SRTP's tag, SRTCP's index and an MKI, in octets.
 pub const TAILROOM: usize = 64;
 
-/// One slot of a worker's pool.
+/// One slot of a worker's pool, or one that lies within memory shared with the kernel: octets first,
+/// any octets are a valid slot whose length is at most its size, and it wants an even address only.
 #[derive(Clone)]
+#[repr(C)]
 pub struct PacketBuf {
-    len: usize,
     octets: [u8; PACKET_MAX + TAILROOM],
+    len: u16,
 }
 
 impl PacketBuf {
     /// An empty slot.
     pub const fn new() -> Self {
-        Self { len: 0, octets: [0; PACKET_MAX + TAILROOM] }
+        Self { octets: [0; PACKET_MAX + TAILROOM], len: 0 }
     }
     /// The packet.
     pub fn packet(&self) -> &[u8] {
-        &self.octets[..self.len]
+        &self.octets[..self.len()]
     }
     /// The packet, to change in place.
     pub fn packet_mut(&mut self) -> &mut [u8] {
-        &mut self.octets[..self.len]
+        let len = self.len();
+        &mut self.octets[..len]
     }
     /// All octets of the slot, for receiving into and for growing.
     pub fn octets_mut(&mut self) -> &mut [u8; PACKET_MAX + TAILROOM] {
@@ -31,7 +34,7 @@ impl PacketBuf {
     }
     /// The packet's length in octets.
     pub const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
     /// Whether the slot is empty.
     pub const fn is_empty(&self) -> bool {
@@ -39,7 +42,7 @@ impl PacketBuf {
     }
     /// Sets the packet's length; at most the slot's size.
     pub fn set_len(&mut self, len: usize) {
-        self.len = len.min(self.octets.len());
+        self.len = len.min(self.octets.len()) as u16;
     }
 }
 

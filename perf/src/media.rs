@@ -113,7 +113,8 @@ fn through_engine(plan: &Plan) -> Result<Measured, Box<dyn Error>> {
         // The other end is gone only when the run is over.
         let _ = tell.send(event);
     };
-    let engine = Engine::start(Config { workers: 1, transcoders: 1 }, Box::new(tell))?;
+    let engine =
+        Engine::start(Config { workers: 1, transcoders: 1, ..Default::default() }, Box::new(tell))?;
     for call in 0..usize::from(plan.calls) {
         let id = MediaId(call as u64);
         let [a, b] = [0, 1].map(|side| LegPorts {

@@ -448,8 +448,11 @@ fn start_engine(
     plan: &Plan,
     events: mpsc::Sender<media_engine::Event>,
 ) -> Result<Engine, DaemonError> {
-    let config =
-        media_engine::Config { workers: plan.media_workers, transcoders: plan.transcoders };
+    let config = media_engine::Config {
+        workers: plan.media_workers,
+        transcoders: plan.transcoders,
+        ..media_engine::Config::default()
+    };
     tracing::info!(engine = "portable", workers = plan.media_workers, "media engine");
     Ok(Engine::start(config, Box::new(move |event| tell(&events, event)))?)
 }
@@ -457,9 +460,9 @@ fn start_engine(
 /// Passes an event of the media engine on. What can be lost goes only where there is room beside what
 /// cannot.
 fn tell(events: &mpsc::Sender<media_engine::Event>, event: media_engine::Event) {
-    use media_engine::Event::{Closed, Notice, OpenFailed, Stats};
+    use media_engine::Event::{Closed, FellBack, Notice, OpenFailed, Stats};
     let may_go = match &event {
-        Closed { .. } | OpenFailed { .. } => true,
+        Closed { .. } | OpenFailed { .. } | FellBack { .. } => true,
         Notice { .. } | Stats { .. } => events.capacity() > MEDIA_ENDS_MAX,
     };
     if !may_go {
@@ -501,7 +504,11 @@ mod tests {
         for call in 0..ends {
             tell(
                 &sender,
-                Event::Closed { call: MediaId(call), stats: media::CallStats::default() },
+                Event::Closed {
+                    call: MediaId(call),
+                    stats: media::CallStats::default(),
+                    carried: None,
+                },
             );
         }
         let (mut notices, mut closed) = (0, 0);

@@ -171,7 +171,7 @@ impl Shard {
             media_engine::Event::OpenFailed { call, why } => {
                 Input::MediaFailed { call: CallId(call.0), why }
             }
-            media_engine::Event::Closed { call, stats } => {
+            media_engine::Event::Closed { call, stats, .. } => {
                 self.looks.answer(call, Some(&stats));
                 Input::MediaClosed { call: CallId(call.0), summary: stats }
             }
@@ -179,8 +179,12 @@ impl Shard {
                 let leg = if side == Side::A { PeerLeg::A } else { PeerLeg::B };
                 Input::MediaNotice { call: CallId(call.0), leg, notice }
             }
-            media_engine::Event::Stats { call, stats } => {
+            media_engine::Event::Stats { call, stats, .. } => {
                 self.looks.answer(call, Some(&stats));
+                return;
+            }
+            media_engine::Event::FellBack { worker, to, why, lost } => {
+                tracing::warn!(worker, %to, why, lost, "media goes on another way");
                 return;
             }
         };

@@ -2,6 +2,7 @@
 
 use media::PacketBuf;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ptr::NonNull;
 
 /// Packets taken from the kernel before any is sent. More makes nothing cheaper (the gain is flat
 /// from 16 on), and 64 slots still fit the second-level cache.
@@ -30,26 +31,67 @@ pub(crate) struct Packet {
     pub(crate) cut: bool,
     /// It is to be sent; set by processing.
     pub(crate) send: bool,
-    pub(crate) slot: PacketBuf,
+    /// Where its octets are: at home in the batch's own pool, or where an engine has them.
+    slot: NonNull<PacketBuf>,
+    home: NonNull<PacketBuf>,
+}
+
+impl Packet {
+    pub(crate) fn slot(&self) -> &PacketBuf {
+        // SAFETY: the pool lives as long as the batch, whose packets cannot leave it, and who lends
+        // promised as much (`lend`); nothing else refers to a slot of a packet in hand.
+        unsafe { self.slot.as_ref() }
+    }
+
+    pub(crate) fn slot_mut(&mut self) -> &mut PacketBuf {
+        // SAFETY: as in `slot`; this packet is borrowed alone.
+        unsafe { self.slot.as_mut() }
+    }
+
+    /// Has the packet where the kernel has put it, so that nobody copies it.
+    ///
+    /// # Safety
+    /// `slot` is a valid slot that nothing else touches until [`Self::take_home`] or the batch's end.
+    #[expect(dead_code, reason = "sockets lend nothing; AF_XDP does")]
+    pub(crate) unsafe fn lend(&mut self, slot: NonNull<PacketBuf>) {
+        self.slot = slot;
+    }
+
+    /// Where it was lent, if it was; from now on it is in the batch's own pool again.
+    #[expect(dead_code, reason = "sockets lend nothing; AF_XDP does")]
+    pub(crate) fn take_home(&mut self) -> Option<NonNull<PacketBuf>> {
+        let lent = std::mem::replace(&mut self.slot, self.home);
+        (lent != self.home).then_some(lent)
+    }
 }
 
 /// The packets in hand.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    slots: Box<[Packet]>,
+    packets: Box<[Packet]>,
     len: usize,
+    /// The homes of the packets: made in [`Self::new`] and freed when the batch is dropped.
+    pool: NonNull<[PacketBuf]>,
 }
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        let empty = || Packet {
-            port: PortId { address: 0, number: 0 },
-            peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            cut: false,
-            send: false,
-            slot: PacketBuf::new(),
+        let pool: Box<[PacketBuf]> = (0..POOL_SLOTS).map(|_| PacketBuf::new()).collect();
+        let pool = NonNull::from(Box::leak(pool));
+        let first = pool.cast::<PacketBuf>();
+        let empty = |at| {
+            // SAFETY: `at` is below the pool's length.
+            let home = unsafe { first.add(at) };
+            Packet {
+                port: PortId { address: 0, number: 0 },
+                peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                cut: false,
+                send: false,
+                slot: home,
+                home,
+            }
         };
-        Self { slots: (0..POOL_SLOTS).map(|_| empty()).collect(), len: 0 }
+        Self { packets: (0..POOL_SLOTS).map(empty).collect(), len: 0, pool }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -58,20 +100,27 @@ impl Batch {
 
     /// The next free slot, not yet part of the batch: [`Self::take`] makes it so.
     pub(crate) fn spare(&mut self) -> Option<&mut Packet> {
-        self.slots.get_mut(self.len)
+        self.packets.get_mut(self.len)
     }
 
     /// Adds the slot that [`Self::spare`] lent to the batch.
     pub(crate) fn take(&mut self) {
-        self.len = (self.len + 1).min(self.slots.len());
+        self.len = (self.len + 1).min(self.packets.len());
     }
 
     pub(crate) fn packets(&self) -> &[Packet] {
-        &self.slots[..self.len]
+        &self.packets[..self.len]
     }
 
     pub(crate) fn packets_mut(&mut self) -> &mut [Packet] {
-        &mut self.slots[..self.len]
+        &mut self.packets[..self.len]
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // SAFETY: `new` has leaked this very box, and no packet outlives the batch.
+        drop(unsafe { Box::from_raw(self.pool.as_ptr()) });
     }
 }
 

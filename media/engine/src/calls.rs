@@ -45,27 +45,31 @@ pub(crate) struct Removed {
 
 /// The four ports of a call, by side and component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CallPorts([[PortId; 2]; 2]);
+pub(crate) struct CallPorts {
+    ports: [[PortId; 2]; 2],
+    dscp: [u8; 2],
+}
 
 impl CallPorts {
     /// The ports of both legs, or in words why these cannot be.
     pub(crate) fn new(addresses: &mut Addresses, a: LegPorts, b: LegPorts) -> Result<Self, String> {
+        let dscp = [a.dscp, b.dscp];
         let a = leg_ports(addresses, a)?;
         let b = leg_ports(addresses, b).inspect_err(|_| addresses.give_back(a[0].address))?;
-        Ok(Self([a, b]))
+        Ok(Self { ports: [a, b], dscp })
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = PortId> + use<> {
-        self.0.into_iter().flatten()
+        self.ports.into_iter().flatten()
     }
 
     /// Both ports of a leg.
     pub(crate) const fn of(&self, side: Side) -> [PortId; 2] {
-        self.0[side as usize]
+        self.ports[side as usize]
     }
 
     const fn at(&self, side: Side, component: Component) -> PortId {
-        self.0[side as usize][component as usize]
+        self.ports[side as usize][component as usize]
     }
 }
 
@@ -149,7 +153,7 @@ impl Calls {
         for side in [Side::A, Side::B] {
             let Some(packet) = batch.spare() else { return };
             if let Some(Verdict::Forward { side, component, to }) =
-                call.forward.farewell(now, side, &mut packet.slot)
+                call.forward.farewell(now, side, packet.slot_mut())
             {
                 packet.address(call.ports.at(side, component), to);
                 batch.take();
@@ -163,10 +167,12 @@ impl Calls {
         id: MediaId,
         side: Side,
         to: [PortId; 2],
+        dscp: u8,
     ) -> Option<[PortId; 2]> {
         let place = *self.by_id.get(&id)?;
         let call = self.calls[place as usize].as_mut()?;
-        let old = std::mem::replace(&mut call.ports.0[side as usize], to);
+        call.ports.dscp[side as usize] = dscp;
+        let old = std::mem::replace(&mut call.ports.ports[side as usize], to);
         for (component, (old, new)) in
             [Component::Rtp, Component::Rtcp].into_iter().zip(old.into_iter().zip(to))
         {
@@ -190,10 +196,22 @@ impl Calls {
         Some(Removed { ports, transcoded, stats: call.forward.stats() })
     }
 
-    pub(crate) fn stats(&mut self, now: Now, id: MediaId) -> Option<CallStats> {
+    pub(crate) fn stats(&mut self, now: Now, id: MediaId) -> Option<(CallPorts, CallStats)> {
         let call = self.calls[*self.by_id.get(&id)? as usize].as_mut()?;
         call.forward.settle(now);
-        Some(call.forward.stats())
+        Some((call.ports, call.forward.stats()))
+    }
+
+    /// The ports of a call.
+    pub(crate) fn ports(&self, id: MediaId) -> Option<CallPorts> {
+        Some(self.calls[*self.by_id.get(&id)? as usize].as_ref()?.ports)
+    }
+
+    /// All ports open now, with what their packets are marked with.
+    pub(crate) fn all_ports(&self) -> Vec<(PortId, u8)> {
+        let calls = self.calls.iter().flatten();
+        let legs = calls.flat_map(|call| call.ports.ports.into_iter().zip(call.ports.dscp));
+        legs.flat_map(|(pair, dscp)| pair.map(|port| (port, dscp))).collect()
     }
 
     /// The calls open now.
@@ -233,14 +251,14 @@ impl Calls {
             return Verdict::Drop(DropReason::TooBig);
         }
         let verdict =
-            call.forward.packet(now, owner.side, owner.component, packet.peer, &mut packet.slot);
+            call.forward.packet(now, owner.side, owner.component, packet.peer, packet.slot_mut());
         let verdict = match verdict {
             Verdict::Forward { side, component, to } => {
                 packet.address(call.ports.at(side, component), to);
                 verdict
             }
             Verdict::Transcode(conversion) => {
-                match exchange.turn(call.id, owner.side, conversion, &packet.slot) {
+                match exchange.turn(call.id, owner.side, conversion, packet.slot()) {
                     Ok(()) => {
                         call.transcoded = true;
                         verdict
@@ -272,11 +290,11 @@ impl Calls {
         {
             let Some(&place) = self.by_id.get(&speech.call) else { continue };
             let Some(call) = &mut self.calls[place as usize] else { continue };
-            packet.slot = speech.slot;
+            *packet.slot_mut() = speech.slot;
             let verdict = match speech.outcome {
                 Ok(()) => {
                     let (side, conversion) = (speech.side, speech.conversion);
-                    call.forward.transcoded(now, side, conversion, &mut packet.slot)
+                    call.forward.transcoded(now, side, conversion, packet.slot_mut())
                 }
                 Err(reason) => {
                     call.forward.dropped(speech.side, reason);
@@ -307,7 +325,7 @@ impl Calls {
             loop {
                 // A call that finds the batch full stays due, and is first when it comes again.
                 let Some(packet) = batch.spare() else { return };
-                match call.forward.generate(now, &mut packet.slot) {
+                match call.forward.generate(now, packet.slot_mut()) {
                     Some(Verdict::Forward { side, component, to }) => {
                         packet.address(call.ports.at(side, component), to);
                         batch.take();
@@ -426,7 +444,7 @@ mod tests {
             if batch.packets().is_empty() {
                 break;
             }
-            assert!(batch.packets().iter().all(|packet| packet.send && !packet.slot.is_empty()));
+            assert!(batch.packets().iter().all(|packet| packet.send && !packet.slot().is_empty()));
             from.extend(batch.packets().iter().map(|packet| packet.port.number));
         }
         from.sort_unstable();
@@ -449,7 +467,7 @@ mod tests {
         calls.insert(MediaId(1), ports, Box::new(Forward::new([1; 32])));
         let elsewhere = LegPorts { bind: [127, 0, 0, 2].into(), ..leg(20_002) };
         let new = leg_ports(&mut addresses, elsewhere).unwrap();
-        let old = calls.move_leg(MediaId(1), Side::B, new).unwrap();
+        let old = calls.move_leg(MediaId(1), Side::B, new, 46).unwrap();
         assert_eq!(old, ports.of(Side::B));
         assert!(old.iter().all(|port| calls.owners.get(*port).is_none()));
         let owner = Owner { call: 0, side: Side::B, component: Component::Rtcp };

@@ -1,12 +1,13 @@
 //! The seam between the kernel and the core: what every engine does for a worker.
 
 use crate::batch::{Batch, PortId};
+use crate::datapath::Carried;
 use std::io;
 use std::net::SocketAddr;
 
 /// One way of getting packets from the kernel and back to it. A worker owns one and calls it from
 /// its own thread only.
-pub(crate) trait PacketIo {
+pub(crate) trait PacketIo: Send {
     /// Takes a port into use, which is `at`: from now on its packets are received, and those that
     /// leave from it are marked with `dscp`.
     fn open(&mut self, port: PortId, at: SocketAddr, dscp: u8) -> io::Result<()>;
@@ -19,7 +20,9 @@ pub(crate) trait PacketIo {
 
     /// Sends the packets of the batch that are marked so. What the kernel refuses is counted and gone:
     /// a late voice packet is worth nothing.
-    fn send(&mut self, batch: &Batch);
+    /// To be called for each batch that was received, sent or not: an engine that has lent the packets
+    /// takes them back here.
+    fn send(&mut self, batch: &mut Batch);
 
     /// Has signalling ring from now on. The caller then looks for commands once more: those that came
     /// before have not rung.
@@ -27,6 +30,17 @@ pub(crate) trait PacketIo {
 
     /// Waits until a packet has arrived or signalling has rung since [`Self::await_ring`].
     fn wait(&mut self);
+
+    /// Looks about once a second at what changes by itself: routes, addresses, interfaces.
+    fn look_around(&mut self) {}
+
+    /// What carries the packets of a port.
+    fn carries(&self, port: PortId) -> Carried;
+
+    /// Why this way is closed for good, if it is: the worker then goes on with sockets.
+    fn lost(&self) -> Option<String> {
+        None
+    }
 
     /// What went wrong so far.
     fn faults(&self) -> Faults;
@@ -37,4 +51,11 @@ pub(crate) trait PacketIo {
 pub(crate) struct Faults {
     pub(crate) receive: u64,
     pub(crate) send: u64,
+}
+
+impl Faults {
+    /// Those of an engine and of the one before it.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self { receive: self.receive + other.receive, send: self.send + other.send }
+    }
 }

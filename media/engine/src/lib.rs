@@ -21,6 +21,7 @@ mod by_port;
 mod calls;
 mod clock;
 mod counters;
+mod datapath;
 mod due;
 mod io;
 mod portable;
@@ -30,7 +31,9 @@ mod transcoder;
 mod worker;
 
 pub use counters::Totals;
+pub use datapath::{Carried, Datapath, EngineKind};
 
+use crate::io::PacketIo;
 use crate::portable::Portable;
 use crate::sys::Bell;
 use crate::worker::{Command, Events, Shared, Worker};
@@ -52,6 +55,17 @@ pub struct Config {
     pub workers: usize,
     /// Threads that turn speech from one codec to another; none, and what needs it is dropped.
     pub transcoders: usize,
+    /// How packets get from the kernel and back.
+    pub engine: EngineKind,
+    /// Whether streams that nothing has to be done to may be forwarded within the kernel.
+    pub offload: bool,
+}
+
+impl Default for Config {
+    /// One worker on sockets.
+    fn default() -> Self {
+        Self { workers: 1, transcoders: 1, engine: EngineKind::Portable, offload: false }
+    }
 }
 
 /// The ports of one leg.
@@ -91,6 +105,8 @@ pub enum Event {
         call: MediaId,
         /// Its counters so far.
         stats: CallStats,
+        /// What carries its legs.
+        carried: [Carried; 2],
     },
     /// The call is closed; these were its counters.
     Closed {
@@ -98,6 +114,19 @@ pub enum Event {
         call: MediaId,
         /// Its final counters.
         stats: CallStats,
+        /// What carried its legs in the end; `None` where it was not open.
+        carried: Option<[Carried; 2]>,
+    },
+    /// The way that a worker's packets took is closed; its calls go on another.
+    FellBack {
+        /// The worker.
+        worker: usize,
+        /// What carries its calls now.
+        to: Datapath,
+        /// What happened, in words for a log.
+        why: String,
+        /// Ports that could not be had there: their calls hear nothing any more.
+        lost: usize,
     },
 }
 
@@ -258,7 +287,8 @@ impl Running {
     ) -> Result<Self, EngineError> {
         let (ring, commands) = mpsc::sync_channel(RING);
         let bell = Arc::new(Bell::new()?);
-        let io = Portable::new(Arc::clone(&bell))?;
+        let io = Portable::new(Arc::clone(&bell), "".into())?;
+        let io: (Box<dyn PacketIo>, _) = (Box::new(io), Arc::clone(&bell));
         let shared = Arc::new(Shared {
             published: counters::Published::new(),
             stop: AtomicBool::new(false),
@@ -267,7 +297,7 @@ impl Running {
         let of_worker = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name(format!("media-{index}"))
-            .spawn(move || Worker::new(io, commands, events, of_worker, exchange).run())?;
+            .spawn(move || Worker::new(index, io, commands, events, of_worker, exchange).run())?;
         Ok(Self { ring, bell, shared, thread: Some(thread) })
     }
 }

@@ -2,10 +2,12 @@
 
 use crate::batch::{Batch, PortId, RECEIVE_BATCH};
 use crate::by_port::ByPort;
+use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
 use crate::socket;
 use crate::sys::{self, Bell, Epoll, Ready};
 use media::packet::PACKET_MAX;
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,10 +21,12 @@ pub(crate) struct Portable {
     ready: Box<[Ready]>,
     sockets: ByPort<OwnedFd>,
     faults: Faults,
+    why_not_faster: Cow<'static, str>,
 }
 
 impl Portable {
-    pub(crate) fn new(bell: Arc<Bell>) -> io::Result<Self> {
+    /// `why_not_faster` is what is told of each call that is carried here.
+    pub(crate) fn new(bell: Arc<Bell>, why_not_faster: Cow<'static, str>) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(bell.fd(), BELL)?;
         Ok(Self {
@@ -31,6 +35,7 @@ impl Portable {
             ready: vec![Ready::NONE; RECEIVE_BATCH].into(),
             sockets: ByPort::new(),
             faults: Faults::default(),
+            why_not_faster,
         })
     }
 }
@@ -53,7 +58,7 @@ impl PacketIo for Portable {
 
     /// One packet per ready port and round: a flooded port gets no more of a batch than others.
     fn receive(&mut self, batch: &mut Batch) -> bool {
-        let Self { epoll, bell, ready, sockets, faults } = self;
+        let Self { epoll, bell, ready, sockets, faults, .. } = self;
         let ready = epoll.ready(ready, false);
         for event in ready {
             let Some(port) = port_of(event.word()) else {
@@ -62,12 +67,12 @@ impl PacketIo for Portable {
             };
             let Some(socket) = sockets.get(port) else { continue };
             let Some(packet) = batch.spare() else { break };
-            let Some(room) = packet.slot.octets_mut().first_chunk_mut::<PACKET_MAX>() else {
+            let Some(room) = packet.slot_mut().octets_mut().first_chunk_mut::<PACKET_MAX>() else {
                 break;
             };
             match sys::receive_from(socket.as_fd(), room) {
                 Ok(received) => {
-                    packet.slot.set_len(received.len.min(PACKET_MAX));
+                    packet.slot_mut().set_len(received.len.min(PACKET_MAX));
                     packet.cut = received.len > PACKET_MAX;
                     packet.port = port;
                     packet.peer = received.from;
@@ -83,11 +88,11 @@ impl PacketIo for Portable {
         !ready.is_empty()
     }
 
-    fn send(&mut self, batch: &Batch) {
+    fn send(&mut self, batch: &mut Batch) {
         for packet in batch.packets().iter().filter(|packet| packet.send) {
             let sent = match self.sockets.get(packet.port) {
                 Some(socket) => {
-                    sys::send_to(socket.as_fd(), packet.slot.packet(), packet.peer).is_ok()
+                    sys::send_to(socket.as_fd(), packet.slot().packet(), packet.peer).is_ok()
                 }
                 None => false,
             };
@@ -103,6 +108,10 @@ impl PacketIo for Portable {
         // Level-triggered: what ends the wait is still there for `receive`.
         self.epoll.ready(&mut self.ready, true);
         self.bell.is_awake();
+    }
+
+    fn carries(&self, _: PortId) -> Carried {
+        Carried { by: Datapath::Portable, why_not_faster: self.why_not_faster.clone() }
     }
 
     fn faults(&self) -> Faults {

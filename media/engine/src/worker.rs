@@ -6,7 +6,10 @@ use crate::by_port::Addresses;
 use crate::calls::{CallPorts, Calls, Removed, leg_ports};
 use crate::clock;
 use crate::counters::{Published, Totals};
-use crate::io::PacketIo;
+use crate::datapath::{Carried, Datapath};
+use crate::io::{Faults, PacketIo};
+use crate::portable::Portable;
+use crate::sys::Bell;
 use crate::transcoder::Exchange;
 use crate::{Event, LegPorts, MediaId, sys};
 use media::{Carriage, Forward, Order, Side};
@@ -49,8 +52,12 @@ enum Orders {
 }
 
 /// A worker, to be run on its own thread.
-pub(crate) struct Worker<I> {
-    pub(crate) io: I,
+pub(crate) struct Worker {
+    index: usize,
+    pub(crate) io: Box<dyn PacketIo>,
+    /// What went wrong in engines before this one.
+    former_faults: Faults,
+    bell: Arc<Bell>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: Events,
     pub(crate) shared: Arc<Shared>,
@@ -63,16 +70,20 @@ pub(crate) struct Worker<I> {
     publish_at: Instant,
 }
 
-impl<I: PacketIo> Worker<I> {
+impl Worker {
     pub(crate) fn new(
-        io: I,
+        index: usize,
+        (io, bell): (Box<dyn PacketIo>, Arc<Bell>),
         commands: Receiver<Command>,
         events: Events,
         shared: Arc<Shared>,
         exchange: Exchange,
     ) -> Self {
         Self {
+            index,
             io,
+            bell,
+            former_faults: Faults::default(),
             calls: Calls::new(),
             addresses: Addresses::default(),
             commands,
@@ -139,8 +150,9 @@ impl<I: PacketIo> Worker<I> {
                 }
                 Ok(Command::Move { call, side, to }) => self.move_leg(call, side, to),
                 Ok(Command::Query { call }) => {
-                    if let Some(stats) = self.calls.stats(clock::now(), call) {
-                        (self.events)(Event::Stats { call, stats });
+                    if let Some((ports, stats)) = self.calls.stats(clock::now(), call) {
+                        let carried = self.carried(&ports);
+                        (self.events)(Event::Stats { call, stats, carried });
                     }
                 }
                 Ok(Command::Close { call }) => self.close(call),
@@ -207,7 +219,7 @@ impl<I: PacketIo> Worker<I> {
         });
         match opened {
             Ok(pair) => {
-                if let Some(old) = self.calls.move_leg(call, side, pair) {
+                if let Some(old) = self.calls.move_leg(call, side, pair, to.dscp) {
                     self.release(old);
                 }
             }
@@ -227,8 +239,10 @@ impl<I: PacketIo> Worker<I> {
         self.batch.clear();
         self.calls.farewell(clock::now(), call, &mut self.batch);
         if !self.batch.packets().is_empty() {
-            self.io.send(&self.batch);
+            self.io.send(&mut self.batch);
         }
+        let ports = self.calls.ports(call);
+        let carried = ports.map(|ports| self.carried(&ports));
         let stats = match self.calls.remove(clock::now(), call) {
             Some(Removed { ports, transcoded, stats }) => {
                 [Side::A, Side::B].into_iter().for_each(|side| self.release(ports.of(side)));
@@ -241,7 +255,7 @@ impl<I: PacketIo> Worker<I> {
             None => media::CallStats::default(),
         };
         self.publish();
-        (self.events)(Event::Closed { call, stats });
+        (self.events)(Event::Closed { call, stats, carried });
     }
 
     /// Sends what has come back in another codec.
@@ -253,7 +267,7 @@ impl<I: PacketIo> Worker<I> {
             if self.batch.packets().is_empty() {
                 return;
             }
-            self.io.send(&self.batch);
+            self.io.send(&mut self.batch);
         }
     }
 
@@ -267,7 +281,7 @@ impl<I: PacketIo> Worker<I> {
             if self.batch.packets().is_empty() {
                 return;
             }
-            self.io.send(&self.batch);
+            self.io.send(&mut self.batch);
         }
     }
 
@@ -280,10 +294,35 @@ impl<I: PacketIo> Worker<I> {
                 return true;
             }
             self.calls.process(clock::now(), &mut self.batch, &self.exchange, &mut self.totals);
-            self.io.send(&self.batch);
+            self.io.send(&mut self.batch);
             self.tell();
         }
         false
+    }
+
+    fn carried(&self, ports: &CallPorts) -> [Carried; 2] {
+        [Side::A, Side::B].map(|side| self.io.carries(ports.of(side)[0]))
+    }
+
+    /// The way that packets took is closed: all ports go on with sockets of their own. A port that
+    /// cannot be had so is counted as a fault of each packet that would leave from it.
+    fn fall_back(&mut self, why: String) {
+        let io = Portable::new(Arc::clone(&self.bell), why.clone().into());
+        let Ok(mut io) = io.inspect_err(|error| tracing::error!(%error, "no way for media")) else {
+            return;
+        };
+        self.former_faults = self.io.faults().and(self.former_faults);
+        let (ports, addresses) = (self.calls.all_ports(), &self.addresses);
+        // What it has of the ports goes first, so that they can be bound.
+        ports.iter().for_each(|(port, _)| self.io.close(*port));
+        let mut lost = 0_usize;
+        for (port, dscp) in ports {
+            let at = addresses.of(port.address).map(|bind| SocketAddr::new(bind, port.number));
+            let bound = at.is_some_and(|at| io.open(port, at, dscp).is_ok());
+            lost += usize::from(!bound);
+        }
+        self.io = Box::new(io);
+        (self.events)(Event::FellBack { worker: self.index, to: Datapath::Portable, why, lost });
     }
 
     fn tell(&mut self) {
@@ -296,12 +335,16 @@ impl<I: PacketIo> Worker<I> {
         let now = clock::now().mono;
         if now >= self.publish_at {
             self.publish_at = now + PUBLISH_EVERY;
+            self.io.look_around();
             self.publish();
+            if let Some(why) = self.io.lost() {
+                self.fall_back(why);
+            }
         }
     }
 
     fn publish(&mut self) {
-        self.totals.set_faults(self.io.faults());
+        self.totals.set_faults(self.io.faults().and(self.former_faults));
         self.totals.calls = self.calls.len() as u64;
         self.totals.ports = self.totals.calls * PORTS_PER_CALL;
         self.shared.published.publish(&self.totals);

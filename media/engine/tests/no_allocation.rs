@@ -60,7 +60,11 @@ fn a_forwarded_packet_allocates_nothing() {
         let _ = tell.send(ALLOCATIONS.load(Ordering::Relaxed));
         WATCHED.set(watched != toggles);
     };
-    let engine = Engine::start(Config { workers: 1, transcoders: 1 }, Box::new(on_event)).unwrap();
+    let engine = Engine::start(
+        Config { workers: 1, transcoders: 1, ..Default::default() },
+        Box::new(on_event),
+    )
+    .unwrap();
     let allocations = || events.recv_timeout(rig::PATIENCE).unwrap();
 
     // Two calls end to end: RTP in, SRTP between them, RTP out, so that one worker does it all.

@@ -219,7 +219,7 @@ fn a_call_that_comes_after_an_idle_time_is_served() {
 
 #[test]
 fn a_full_ring_refuses_and_recovers() {
-    let config = media_engine::Config { workers: 1, transcoders: 1 };
+    let config = media_engine::Config { workers: 1, transcoders: 1, ..Default::default() };
     let (entered, at_event) = channel();
     let (release, go_on) = sync_channel::<()>(0);
     let go_on = std::sync::Mutex::new(go_on);
@@ -255,7 +255,7 @@ fn a_full_ring_refuses_and_recovers() {
 fn a_worker_that_does_not_exist_is_refused() {
     let rig = Rig::new(1);
     assert!(matches!(rig.engine.close(MediaId(1), 1), Err(EngineError::NoSuchWorker(1))));
-    let none = media_engine::Config { workers: 0, transcoders: 1 };
+    let none = media_engine::Config { workers: 0, transcoders: 1, ..Default::default() };
     assert!(matches!(Engine::start(none, Box::new(|_| ())), Err(EngineError::NoWorkers)));
 }
 
@@ -362,7 +362,7 @@ fn speech_that_one_side_does_not_know_comes_in_the_codec_it_knows() {
 #[test]
 fn without_a_transcoder_what_needs_one_is_dropped_and_counted() {
     let base = rig::free_ports(rig::LOCALHOST, 4);
-    let config = media_engine::Config { workers: 1, transcoders: 0 };
+    let config = media_engine::Config { workers: 1, transcoders: 0, ..Default::default() };
     let (tell, events) = channel();
     let engine = Engine::start(config, Box::new(move |event| drop(tell.send(event)))).unwrap();
     let (a, b) = (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST));

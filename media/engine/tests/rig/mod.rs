@@ -34,7 +34,7 @@ impl Rig {
 
     pub(crate) fn on(bind: IpAddr, calls: u16) -> Self {
         let base = free_ports(bind, 4 * calls);
-        let config = Config { workers: 1, transcoders: 1 };
+        let config = Config { workers: 1, transcoders: 1, ..Default::default() };
         let (tell, events) = channel();
         let engine = Engine::start(
             config,
@@ -68,7 +68,7 @@ impl Rig {
     pub(crate) fn stats(&self, call: u16) -> CallStats {
         self.engine.stats(id(call), 0).unwrap();
         match self.event() {
-            Event::Stats { call: of, stats } if of == id(call) => stats,
+            Event::Stats { call: of, stats, .. } if of == id(call) => stats,
             other => panic!("{other:?} instead of counters"),
         }
     }
@@ -76,7 +76,7 @@ impl Rig {
     pub(crate) fn close(&self, call: u16) -> CallStats {
         self.engine.close(id(call), 0).unwrap();
         match self.event() {
-            Event::Closed { call: of, stats } if of == id(call) => stats,
+            Event::Closed { call: of, stats, .. } if of == id(call) => stats,
             other => panic!("{other:?} instead of the end of the call"),
         }
     }

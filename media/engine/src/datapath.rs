@@ -1,0 +1,54 @@
+//! Which way packets take between the kernel and a worker, and how that is chosen and told.
+
+use std::fmt;
+
+/// The way that the configuration asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The fastest that this host can have.
+    #[default]
+    Auto,
+    /// One UDP socket per port; no privileges.
+    Portable,
+    /// One socket per worker, to which a BPF program hands all its ports.
+    Steer,
+    /// AF_XDP: packets are taken where the driver has them, before the stack.
+    Xdp,
+}
+
+/// What carries the packets of one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Datapath {
+    /// A socket of its own.
+    Portable,
+    /// The worker's socket, and a socket for packets with headers of our own.
+    Steer,
+    /// AF_XDP.
+    Xdp,
+}
+
+impl Datapath {
+    /// Its name in configuration, logs, metrics and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Steer => "steer",
+            Self::Xdp => "xdp",
+        }
+    }
+}
+
+impl fmt::Display for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What carries a leg, and what keeps it from a faster way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// What carries it.
+    pub by: Datapath,
+    /// Why nothing faster does, in words for a log; empty where nothing is faster.
+    pub why_not_faster: std::borrow::Cow<'static, str>,
+}
