@@ -1,7 +1,7 @@
 //! What the strict Teams side refuses, asked with messages as a wrong border controller writes them.
 
 use super::pipe::{TENANT, at, carrier_address, ms, teams, teams_address, teams_agent};
-use crate::{Agent, Behaviour, Event, Health, Hop, Input, Output, Script, Transport};
+use crate::{Agent, Behaviour, Event, Health, Hop, Input, Output, Script, Tenant, Transport};
 use bytes::Bytes;
 use sip_core::Message;
 
@@ -289,6 +289,26 @@ fn certificate_that_does_not_cover_the_contact_is_refused() {
         let rules: Vec<_> = agent.violations().iter().map(|violation| violation.rule).collect();
         assert_eq!(rules.contains(&"TDR-CON-005"), !right, "{names:?}");
         assert_eq!(answer.contains("No trunk config was found (510532)"), !right, "{answer}");
+    }
+}
+
+/// A border controller behind a proxy that records its route is seen on the proxy's connection (TDR-CON-005).
+#[test]
+fn border_controller_behind_a_proxy_is_refused_for_the_proxys_certificate() {
+    const BEHIND: &str = "behind.contoso.example";
+    for (shown, right) in [(TENANT, true), (BEHIND, false)] {
+        let mut side = teams(Script::always(Behaviour::answer_after(ms(1000))));
+        side.tenants.push(Tenant::new(BEHIND, side.tenants[0].address));
+        let mut agent = teams_agent(side);
+        agent.handle_input(at(ms(0)), Input::Shown { flow: 7, names: vec![shown.to_owned()] });
+        let route = format!("Record-Route: <sip:{TENANT}:5060;transport=tls;lr>\r\nContact");
+        let asks = good("OPTIONS")
+            .replace(&format!("Contact: <sip:{TENANT}"), &format!("Contact: <sip:{BEHIND}"))
+            .replace("Contact", &route);
+        let said = ask(&mut agent, 0, &asks);
+        assert_eq!(status(&said[0]), if right { 200 } else { 403 }, "{shown}: {}", said[0]);
+        let rules: Vec<_> = agent.violations().iter().map(|violation| violation.rule).collect();
+        assert_eq!(rules.contains(&"TDR-CON-005"), !right, "{shown}: {rules:?}");
     }
 }
 
