@@ -164,14 +164,14 @@ fn append_to(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use b2bua::plan::RouteFrom;
     use b2bua::record::TeamsLeg;
     use serde_json::Value;
     use std::time::UNIX_EPOCH;
 
-    fn record(call: u64) -> Record {
+    pub(crate) fn record(call: u64) -> Record {
         Record {
             call,
             direction: RouteFrom::Teams,

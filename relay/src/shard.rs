@@ -405,11 +405,7 @@ impl Shard {
                 }
                 Output::Record(record) => {
                     self.telemetry.record(clock::now().mono, &record);
-                    if self.tracer.is_on()
-                        && let Some(tenant) = &record.tenant
-                    {
-                        self.tracer.learn(record.call_id_in.as_bytes(), tenant);
-                    }
+                    self.tracer.learn_from(&record);
                     if let Some(records) = &self.records {
                         records.write(record);
                     }

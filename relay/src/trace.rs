@@ -1,6 +1,7 @@
 //! SIP of one tenant's calls as it crosses this host, for who asks for it, without the keys and secrets
 //! in it (TDR-MON-005). Nothing is kept where nobody asks.
 
+use b2bua::record::Record;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
@@ -127,7 +128,7 @@ impl Tracer {
     }
 
     /// A Call-ID is of a call of this tenant: what waited for that is kept.
-    pub(crate) fn learn(&mut self, call_id: &[u8], tenant: &str) {
+    fn learn(&mut self, call_id: &[u8], tenant: &str) {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
@@ -135,6 +136,15 @@ impl Tracer {
         if let Some((_, waited)) = self.unknown.remove(call_id) {
             self.waiting = self.waiting.saturating_sub(waited.len());
             waited.iter().for_each(|seen| keep(&mut self.sessions, tenant, seen));
+        }
+    }
+
+    /// A call is over, or never was one: what comes of it from now on is known by its record alone.
+    pub(crate) fn learn_from(&mut self, record: &Record) {
+        let Some(tenant) = record.tenant.as_deref().filter(|_| self.is_on()) else { return };
+        for call_id in [Some(&record.call_id_in), record.call_id_out.as_ref()].into_iter().flatten()
+        {
+            self.learn(call_id.as_bytes(), tenant);
         }
     }
 
@@ -287,36 +297,54 @@ fn split_at_colon(line: &[u8]) -> (&[u8], Option<usize>) {
     }
 }
 
-/// Where the passwords of URIs stand: `sip:user:password@host`, and the same of other schemes.
+/// Where the passwords of URIs stand: `sip:user:password@host`, and the same of other schemes. Each octet is
+/// looked at once, whatever a stranger writes: this is done where all calls wait for it.
 fn passwords(octets: &[u8]) -> Vec<Range<usize>> {
-    let (mut found, mut at) = (Vec::new(), 0);
-    while let Some(rest) = octets.get(at..).filter(|rest| !rest.is_empty()) {
-        let begins = |scheme: &&[u8]| {
-            rest.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme))
-        };
-        let Some(scheme) = [&b"sip:"[..], b"sips:", b"://"].into_iter().find(begins) else {
-            at += 1;
-            continue;
-        };
-        at += scheme.len();
-        let ends = |octet: &u8| {
-            octet.is_ascii_whitespace()
-                || b"<>\"".contains(octet)
-                || (*octet == b'/' && scheme == b"://")
-        };
-        let uri = &rest[scheme.len()..];
-        let uri = &uri[..uri.iter().position(ends).unwrap_or(uri.len())];
-        // No part of one without `@` has one either: each octet is looked at once.
-        let Some(host) = uri.iter().position(|octet| *octet == b'@') else {
-            at += uri.len();
-            continue;
-        };
-        if let (_, Some(password)) = split_at_colon(&uri[..host]) {
-            found.push(at + password..at + host);
+    let (mut found, mut uri, mut since) = (Vec::new(), None::<Uri>, 0);
+    for (at, octet) in octets.iter().enumerate() {
+        match &mut uri {
+            None => uri = Uri::begins(octets.get(since..=at).unwrap_or_default()),
+            Some(within) => {
+                if *octet == b'@' {
+                    found.extend(within.password.map(|from| from..at));
+                } else if !within.ends_at(*octet) {
+                    if *octet == b':' {
+                        within.password.get_or_insert(at + 1);
+                    }
+                    continue;
+                }
+                (uri, since) = (None, at);
+            }
         }
-        at += host;
     }
     found
+}
+
+/// What may be one with a password, from behind its scheme on.
+struct Uri {
+    /// What follows `://` ends at a slash.
+    ends_at_slash: bool,
+    /// Behind its first colon.
+    password: Option<usize>,
+}
+
+impl Uri {
+    /// Whether one begins behind this.
+    fn begins(before: &[u8]) -> Option<Self> {
+        let ends_with = |scheme: &[u8]| {
+            let tail = before.len().checked_sub(scheme.len()).and_then(|at| before.get(at..));
+            tail.is_some_and(|tail| tail.eq_ignore_ascii_case(scheme))
+        };
+        let ends_at_slash = ends_with(b"://");
+        let begins = ends_at_slash || ends_with(b"sip:") || ends_with(b"sips:");
+        begins.then_some(Self { ends_at_slash, password: None })
+    }
+
+    fn ends_at(&self, octet: u8) -> bool {
+        octet.is_ascii_whitespace()
+            || b"<>\"".contains(&octet)
+            || (octet == b'/' && self.ends_at_slash)
+    }
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
@@ -326,6 +354,7 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record_file::tests::record;
 
     /// Virtual time zero.
     fn zero() -> Instant {
@@ -457,6 +486,30 @@ mod tests {
         tracer.settle(now, |_| None);
         tracer.forget(now + UNKNOWN_FOR);
         assert_eq!((tracer.waiting, tracer.unknown.len()), (0, 0));
+    }
+
+    /// TDR-MON-005: who began to look at a call that was up sees it end on both legs, though none of it is
+    /// known any more as that is sent.
+    #[test]
+    fn the_good_bye_of_a_call_that_is_over_is_missing_on_its_other_leg() {
+        let (now, mut tracer) = (zero(), Tracer::default());
+        tracer.ask(now, "contoso", None).unwrap();
+        tracer.saw(seen("in", ""));
+        tracer.saw(seen("out", ""));
+        let (call_id_in, call_id_out) = ("in".to_owned(), Some("out".to_owned()));
+        tracer.learn_from(&Record { call_id_in, call_id_out, ..record(1) });
+        tracer.settle(now, |_| None);
+        assert_eq!(tracer.ask(now, "contoso", Some(0)).unwrap().0.len(), 2);
+    }
+
+    /// A stranger's message is as long as messages may be, and calls wait: what looks at an octet once for
+    /// each scheme before it takes minutes for this.
+    #[test]
+    fn a_message_of_nothing_but_schemes_is_looked_at_more_than_once() {
+        let text = "sip:@".repeat(200_000) + "sip:".repeat(200_000).as_str() + "a:b@c";
+        let clean = without_secrets(text.as_bytes());
+        assert_eq!(clean.len(), text.len());
+        assert!(clean.starts_with(b"sip:@sip:@") && clean.ends_with(b"xxxx@c"));
     }
 
     /// TDR-MON-005: nobody who asks for one tenant is shown another's calls.
