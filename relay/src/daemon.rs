@@ -44,6 +44,8 @@ const MEDIA_ENDS_MAX: usize = 4 * CALLS_CEILING;
 const CALLS_CEILING: usize = 500_000;
 /// After the last call is over, how long the transports may take to send what is queued.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How long proofs may take to be taken away again: a hook may have to tell DNS.
+const PROOFS_MAX: Duration = Duration::from_secs(10);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,8 @@ pub struct Daemon {
     _signalling: Signalling,
     asked: mpsc::Receiver<Asked>,
     helpers: Vec<JoinHandle<()>>,
+    /// Who orders certificates, and takes proofs away again.
+    ordering: JoinHandle<()>,
     /// Where metrics are served; the port is the one that was free where 0 was configured.
     metrics: SocketAddr,
 }
@@ -200,9 +204,9 @@ impl Daemon {
             tokio::spawn(admin::serve(socket, ask)),
             tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
             tokio::spawn(expiry::keep(expiring, transports.clone(), alarms.clone())),
-            tokio::spawn(acme::keep(orders_of_acme, alarms.clone())),
             tokio::spawn(keep_up(recorder)),
         ];
+        let ordering = tokio::spawn(acme::keep(orders_of_acme, alarms.clone()));
         let shard = Shard {
             b2bua: core(&plan, loaded.records.clone().unwrap_or_default()).await,
             transports: transports.clone(),
@@ -251,6 +255,7 @@ impl Daemon {
             _signalling: signalling,
             asked,
             helpers,
+            ordering,
             metrics,
         })
     }
@@ -356,6 +361,8 @@ impl Daemon {
         self.readiness.enter(Phase::Stopping);
         // Who has asked and got no answer yet learns that there will be none.
         drop(self.asked);
+        // An order that is open is given up.
+        drop(self.force.acme);
         let deadline = self.force.loaded.plan.node.shutdown_deadline;
         let shard = self.shard.abort_handle();
         let orderly = async {
@@ -375,6 +382,11 @@ impl Daemon {
         }
         for helper in self.helpers {
             helper.abort();
+        }
+        let ordering = self.ordering.abort_handle();
+        if tokio::time::timeout(PROOFS_MAX, self.ordering).await.is_err() {
+            tracing::warn!("a proof for an authority may be left, as its hook has not ended");
+            ordering.abort();
         }
         // A socket that nobody serves only misleads the next client.
         let _ = std::fs::remove_file(&self.force.loaded.admin_socket);

@@ -73,6 +73,9 @@ pub(crate) enum Failure {
     /// It takes too long.
     #[error("it was not there within {} minutes", .0.as_secs().div_ceil(60))]
     TooLong(Duration),
+    /// Nobody wants it any more.
+    #[error("it is not wanted any more")]
+    Unwanted,
 }
 
 impl From<instant_acme::Error> for Failure {
@@ -102,7 +105,7 @@ pub(crate) fn make_room(orders: &[AcmeOrder]) {
 }
 
 /// Has what is wanted, and keeps it valid, until the sender is gone. One order at a time: they may want the
-/// same port.
+/// same port. One that is not wanted any more is given up, and so is any when the sender is gone.
 pub(crate) async fn keep(mut wanted: watch::Receiver<Arc<[AcmeOrder]>>, alarms: Alarms) {
     let mut tried: BTreeMap<String, (AcmeOrder, Tried)> = BTreeMap::new();
     loop {
@@ -124,7 +127,7 @@ pub(crate) async fn keep(mut wanted: watch::Receiver<Arc<[AcmeOrder]>>, alarms: 
             if before.again.is_some_and(|again| again > clock::now().mono) {
                 continue;
             }
-            let after = attend(order, before, &alarms).await;
+            let after = attend(order, before, &wanted, &alarms).await;
             tried.insert(order.certificate.clone(), (order.clone(), after));
         }
         let now = clock::now().mono;
@@ -146,7 +149,12 @@ fn subject(order: &AcmeOrder) -> Subject {
 }
 
 /// Sees to one: asks for it where that is due.
-async fn attend(order: &AcmeOrder, before: Tried, alarms: &Alarms) -> Tried {
+async fn attend(
+    order: &AcmeOrder,
+    before: Tried,
+    wanted: &watch::Receiver<Arc<[AcmeOrder]>>,
+    alarms: &Alarms,
+) -> Tried {
     let held = Held::load(&order.file);
     if let Some(left) = rest(held.as_ref(), order, clock::now().wall) {
         alarms.clear(alarms::ACME_FAILING, &subject(order));
@@ -161,13 +169,14 @@ async fn attend(order: &AcmeOrder, before: Tried, alarms: &Alarms) -> Tried {
         let had = Held::load(&order.file);
         rest(had.as_ref(), order, clock::now().wall).ok_or(Failure::Unfit)
     };
-    match obtain(order).await.and_then(|()| left()) {
+    match obtain(order, unwanted(order, wanted.clone())).await.and_then(|()| left()) {
         Ok(left) => {
             tracing::info!(certificate = order.certificate, "certificate is issued");
             metrics::counter!("tollgate_acme_orders_total", "result" => "issued").increment(1);
             alarms.clear(alarms::ACME_FAILING, &subject(order));
             Tried { failures: 0, again: Some(clock::now().mono + left.min(GLANCE)) }
         }
+        Err(Failure::Unwanted) => before,
         Err(failure) => {
             metrics::counter!("tollgate_acme_orders_total", "result" => "failed").increment(1);
             let after = again_after(before.failures);
@@ -223,13 +232,25 @@ fn longest(order: &AcmeOrder) -> Duration {
     ORDER_MAX.saturating_add(records)
 }
 
-/// Has the certificate and writes it down. However that ends, no proof is left where it was shown.
-async fn obtain(order: &AcmeOrder) -> Result<(), Failure> {
+/// Ends when this order is none any more: it reads differently, is gone, or the daemon stops.
+async fn unwanted(order: &AcmeOrder, mut wanted: watch::Receiver<Arc<[AcmeOrder]>>) {
+    // An error says that nobody can want anything any more.
+    let _ = wanted.wait_for(|orders| !orders.contains(order)).await;
+}
+
+/// Has the certificate and writes it down, unless it is given up. However that ends, no proof is left where
+/// it was shown.
+async fn obtain(order: &AcmeOrder, given_up: impl Future<Output = ()>) -> Result<(), Failure> {
     let mut proof = Proof::begin(&order.challenge).await?;
     let most = longest(order);
-    let outcome = tokio::time::timeout(most, ask(order, &mut proof)).await;
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(most, ask(order, &mut proof)) => {
+            outcome.unwrap_or(Err(Failure::TooLong(most)))
+        }
+        () = given_up => Err(Failure::Unwanted),
+    };
     proof.end().await;
-    outcome.unwrap_or(Err(Failure::TooLong(most)))
+    outcome
 }
 
 async fn ask(order: &AcmeOrder, proof: &mut Proof) -> Result<(), Failure> {

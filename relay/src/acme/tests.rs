@@ -105,7 +105,7 @@ async fn nobody_is_asked_for_what_cannot_be_written() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("https://{}/directory", listener.local_addr().unwrap());
     let order = AcmeOrder { server, ..order(&dir) };
-    assert!(matches!(obtain(&order).await, Err(Failure::File { .. })));
+    assert!(matches!(obtain(&order, std::future::pending()).await, Err(Failure::File { .. })));
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "the authority was asked");
 }
@@ -264,11 +264,39 @@ async fn a_failure_raises_an_alarm_that_says_why_and_when_it_is_tried_again() {
     };
     drop(listener);
     let alarms = Alarms::new();
-    let tried = attend(&order, Tried::default(), &alarms).await;
+    let (_sender, wanted) = watch::channel([order.clone()].into());
+    let tried = attend(&order, Tried::default(), &wanted, &alarms).await;
     assert_eq!(tried.failures, 1);
     let text = alarms.list().pop().unwrap().text;
     assert!(text.ends_with("; there is none; tried again in 5 minutes"), "{text}");
     assert!(!order.file.exists());
+}
+
+/// One order after the other has the port of proofs.
+#[tokio::test]
+async fn an_authority_that_says_nothing_keeps_back_no_order_that_is_wanted_now_nor_the_end() {
+    let dir = dir("silent");
+    let silent = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let asked = |listener: std::net::TcpListener| async move {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let asked = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
+        // Whoever holds the connection keeps its client waiting.
+        (asked.expect("it is not asked").unwrap().0, listener)
+    };
+    let (first, second) = (silent(), silent());
+    let of = |listener: &std::net::TcpListener| {
+        let server = format!("https://{}/directory", listener.local_addr().unwrap());
+        Arc::from([AcmeOrder { server, ..order(&dir) }])
+    };
+    let (wanted, orders) = watch::channel(of(&first));
+    let keeping = tokio::spawn(keep(orders, Alarms::new()));
+    let _held = asked(first).await;
+    wanted.send_replace(of(&second));
+    let _held_too = asked(second).await;
+    drop(wanted);
+    let ended = tokio::time::timeout(Duration::from_secs(10), keeping).await;
+    ended.expect("it does not end").unwrap();
 }
 
 #[tokio::test]
