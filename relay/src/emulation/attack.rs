@@ -90,6 +90,9 @@ async fn attempt(who: &'static str, attack: &Attack, from: IpAddr, shows: Shows<
         Ok(Err(_)) | Err(_) if got.bound && !got.connected && attack.outside == Some(from) => {
             Ok(got)
         }
+        Ok(Err(error)) if got.connected => {
+            Err(format!("TLS with {} fails on our own side: {error}", attack.sbc))
+        }
         Ok(Err(error)) if got.bound => Err(format!("{} was not reached: {error}", attack.sbc)),
         Ok(Err(error)) => Err(format!("cannot call from {from}: {error}")),
         Ok(Ok(())) => Ok(got),
@@ -144,7 +147,7 @@ pub(crate) async fn try_it(
     let mut stream = match TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => stream,
         Err(error) => {
-            got.alert = alert(&error);
+            got.alert = refused(error)?;
             return Ok(());
         }
     };
@@ -157,11 +160,25 @@ pub(crate) async fn try_it(
             Ok(0) => return Ok(()),
             Ok(octets) => got.octets += octets,
             Err(error) => {
-                got.alert = alert(&error).or(got.alert.take());
+                got.alert = refused(error)?.or(got.alert.take());
                 return Ok(());
             }
         }
     }
+}
+
+/// What the far side said as it refused the connection, if anything. What else TLS fails of is our own, and
+/// says nothing of the far side.
+fn refused(error: io::Error) -> io::Result<Option<String>> {
+    let said = alert(&error);
+    let hung_up = matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    );
+    if said.is_some() || hung_up { Ok(said) } else { Err(error) }
 }
 
 fn alert(error: &io::Error) -> Option<String> {

@@ -126,6 +126,43 @@ async fn border_controller_that_is_down_breaks_no_rule_and_holds_against_nobody(
     assert!(news.undone[1].contains("was not reached"), "{news:?}");
 }
 
+/// A handshake that fails as we do not believe the border controller's certificate refuses nobody.
+#[tokio::test]
+async fn attack_whose_own_side_ends_the_handshake_proves_nothing() {
+    let folder = Folder::new("emulate-unbelieved");
+    let at = free("127.0.14.3");
+    let text = format!(
+        "[teams]\nlisten = [\"{at}\"]\nsources = [\"127.0.14.0/24\"]\n\
+         [[tenant]]\nfqdn = \"one.example.net\"\naddress = \"127.0.14.9:5061\"\n"
+    );
+    let setup = setup::read(Side::Teams, &folder.file(&text)).unwrap();
+    let believed = setup.access.roots.clone();
+    let other = Folder::new("emulate-other");
+    let believed_elsewhere = setup::read(Side::Teams, &other.file(&text)).unwrap().access.roots;
+    let Part::Teams(teams) = setup.part else { panic!() };
+    // It stands for a border controller: it lets in whom its root is behind.
+    let peer = Peer::start(setup.access, setup.tones, |media, rng| Agent::teams(teams, media, rng));
+    let peer = peer.unwrap();
+    for (roots, held) in [(believed, true), (believed_elsewhere, false)] {
+        let attack = Attack {
+            fqdn: "sip.pstnhub.microsoft.com".to_owned(),
+            sbc: at,
+            inside: [127, 0, 14, 1].into(),
+            outside: None,
+            stranger: None,
+            roots,
+            after: Duration::ZERO,
+        };
+        let attempts = attack::play(&attack).await;
+        assert!(attempts.iter().all(|attempt| attempt.held() == held), "{attempts:?}");
+        let (mut watch, mut news) = (Watch::new(), News::default());
+        watch.attacked(&attempts, &mut news);
+        let undone = if held { 0 } else { attempts.len() };
+        assert_eq!((news.broken.len(), news.undone.len()), (0, undone), "{news:?}");
+    }
+    peer.stop().await;
+}
+
 /// TDR-CON-005, by the certificate of a real connection.
 #[tokio::test]
 async fn tenant_on_the_connection_of_another_is_told() {
