@@ -85,9 +85,9 @@ async fn perform(
     tokio::time::sleep(PARTING).await;
     stage.look(recorder, true).await;
     let silent = trunks.iter().filter(|fqdn| !stage.watch.has_heard(fqdn));
-    let undone = silent
-        .map(|fqdn| format!("no OPTIONS have come from {fqdn}, and none from a name above it"))
-        .collect();
+    let silent = silent
+        .map(|fqdn| format!("no OPTIONS have come from {fqdn}, and none from a name above it"));
+    let undone = silent.chain(due.undone()).collect();
     stage.tell(News { undone, ..News::default() });
     let totals = stage.watch.totals;
     stage.report.end(totals);
@@ -190,6 +190,22 @@ impl Due {
         Self { began, calls, changes, attack }
     }
 
+    /// What was planned, and has not come about as the time was over first.
+    fn undone(&self) -> Vec<String> {
+        let after = |what: String, after: Duration| {
+            format!("{what}: all was over before {}", humantime::format_duration(after))
+        };
+        // One that is placed again and again has another time by now.
+        let calls = self.calls.iter().filter(|(at, call)| *at == self.began + call.after);
+        let calls =
+            calls.map(|(_, call)| after(format!("no call to {}", call.dial.to), call.after));
+        let changes = self.changes.iter().map(|Change { after: at, endpoint, health }| {
+            after(format!("{endpoint} was not {health:?}"), *at)
+        });
+        let attack = self.attack.iter().map(|it| after("no attack".to_owned(), it.after));
+        calls.chain(changes).chain(attack).collect()
+    }
+
     async fn act(&mut self, now: Instant, stage: &mut Stage) {
         let mut later = Vec::new();
         for (at, call) in std::mem::take(&mut self.calls) {
@@ -214,5 +230,35 @@ impl Due {
             Report::say(&format!("{endpoint} is {health:?} from now on"));
             stage.peer.with(move |agent, _| agent.set_health(&endpoint, health)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emulate::{Dial, Health};
+
+    #[test]
+    fn what_comes_later_than_the_end_is_forgotten() {
+        let began = clock::now().mono;
+        let secs = Duration::from_secs;
+        let dial = Dial { to: "+49891".to_owned(), ..Dial::default() };
+        let call = |after, every| Planned { dial: dial.clone(), after: secs(after), every };
+        let change = Change {
+            after: secs(90),
+            endpoint: "sip2.pstnhub.microsoft.com".to_owned(),
+            health: Health::Dead,
+        };
+        let calls = vec![call(0, Some(secs(7))), call(70, None)];
+        let mut due = Due::new(began, calls, vec![change], None);
+        // The first has been placed, and is to be again.
+        due.calls[0].0 += secs(7);
+        assert_eq!(
+            due.undone(),
+            [
+                "no call to +49891: all was over before 1m 10s",
+                "sip2.pstnhub.microsoft.com was not Dead: all was over before 1m 30s"
+            ]
+        );
     }
 }
