@@ -13,23 +13,28 @@ impl B2bua {
     /// Frees ports for this INVITE, if it calls for help and there are none for either of its legs. What
     /// it does not take is to be [taken back](crate::port_pool::PortPool::take_back).
     pub(super) fn make_room(&mut self, arrival: &Arrival, open: &Open) {
-        let Some(legs) = arrival.legs_for_help(&mut self.core, open) else { return };
+        let Some([mut a, b]) = arrival.legs_for_help(&mut self.core, open) else { return };
         let plan = Arc::clone(&self.core.plan);
-        for (count, leg) in legs.into_iter().enumerate() {
-            let now = self.core.now.mono;
-            let shares = |other: &&(usize, MediaPlace)| shares_ports(&plan, **other, leg);
-            let before = legs.iter().take(count).filter(shares).count();
-            if self.core.ports.has_pairs(now, &plan, leg, before + 1) {
-                continue;
-            }
-            let calls = self.calls.iter().rev();
-            let mut ordinary = calls.filter(|(_, call)| call.is_preemptible());
-            let worker = self.core.ports.given_by();
-            let found = ordinary.find(|(_, call)| call.has_ports_for(&plan, leg, worker));
-            if let Some(id) = found.map(|(id, _)| *id) {
-                self.preempt(id, true);
-            }
+        if !self.has_room(&plan, a, 0) {
+            // It will have its ports in the other place, and there the other leg may want the last.
+            a.1 = a.1.other();
+            self.has_room(&plan, a, 0);
         }
+        self.has_room(&plan, b, usize::from(shares_ports(&plan, a, b)));
+    }
+
+    /// Whether there is a pair of ports for this leg beside so many others; if need be somebody gives way.
+    fn has_room(&mut self, plan: &Plan, leg: (usize, MediaPlace), others: usize) -> bool {
+        if self.core.ports.has_pairs(self.core.now.mono, plan, leg, others + 1) {
+            return true;
+        }
+        let calls = self.calls.iter().rev();
+        let mut ordinary = calls.filter(|(_, call)| call.is_preemptible());
+        let worker = self.core.ports.given_by();
+        let found = ordinary.find(|(_, call)| call.has_ports_for(plan, leg, worker));
+        let found = found.map(|(id, _)| *id);
+        found.into_iter().for_each(|id| self.preempt(id, true));
+        found.is_some()
     }
 
     /// A call for help finds a carrier's trunk as full as it may be: the ordinary call that began last

@@ -250,13 +250,9 @@ impl Arrival {
         if let (Some(result), Some(tenant)) = (result, self.plan.tenants.get(tenant)) {
             core.emit(Event::LocalMedia { tenant: tenant.name.clone(), result });
         }
-        let other = match place {
-            MediaPlace::Inside => MediaPlace::Outside,
-            MediaPlace::Outside => MediaPlace::Inside,
-        };
         let port = core.take_ports_at(&self.plan, self.trunk, place);
         match port {
-            None if emergency => core.take_ports_at(&self.plan, self.trunk, other),
+            None if emergency => core.take_ports_at(&self.plan, self.trunk, place.other()),
             port => port,
         }
     }
@@ -273,8 +269,14 @@ impl Arrival {
         if !prepared.emergency || self.direction != RouteFrom::Teams {
             return None;
         }
-        let decided = || prepared.decide(&self.plan, &mut Trace::default()).ok();
-        let out = prepared.question.behind.or_else(|| decided()?.trunks.first().copied())?;
+        let decided = || Some(prepared.decide(&self.plan, &mut Trace::default()).ok()?.trunks);
+        let behind = prepared.question.behind.map(|trunk| vec![trunk]);
+        let trunks = behind.or_else(decided)?;
+        let candidates = candidates(core, &self.plan, (&trunks, fqdn), true);
+        if candidates.iter().all(|candidate| candidate.to.is_err()) {
+            return None;
+        }
+        let out = candidates.first()?.trunk;
         let tenant = prepared.question.tenant;
         let place = self.place(tenant, &prepared.question.crossing).0;
         let (home, ports) = self.plan.media_at(self.trunk, place)?;

@@ -207,6 +207,16 @@ pub enum MediaPlace {
     Inside,
 }
 
+impl MediaPlace {
+    /// The other one.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Outside => Self::Inside,
+            Self::Inside => Self::Outside,
+        }
+    }
+}
+
 /// Where accepted roots come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Roots {

@@ -2,7 +2,7 @@
 
 use b2bua::Plan;
 use b2bua::io::Event;
-use b2bua::plan::{Change, Limits, Party as Which, Pattern, Rewrite, Way};
+use b2bua::plan::{Change, Limits, Party as Which, Pattern, Rewrite, TargetName, Way};
 use callflow::plan::{ANNA, COLT, CONTOSO, INSIDE, PSTN, TEAMS};
 use callflow::script::{connect, hang_up, teams_calls_carrier};
 use callflow::{Party, Who, World, secs};
@@ -252,6 +252,25 @@ fn a_call_for_help_without_a_port_where_it_is_gets_one_elsewhere() {
     world.run_for(secs(60));
 }
 
+/// TDR-EMG-002: the last pair inside, where the caller's leg has to go, is what the carrier's leg wants.
+#[test]
+fn a_call_for_help_without_a_port_where_it_is_takes_the_one_of_its_other_leg() {
+    let mut world = optimised(1, 4);
+    let mut first = from_user(&mut world, "112", Some("external"));
+    let centre_1 = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut first, &centre_1);
+    let mut inside = from_user(&mut world, PSTN, Some("internal"));
+    let callee = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut inside, &callee);
+    let mut second = from_user(&mut world, "112", Some("external"));
+    gave_way(&mut world, &inside, &callee);
+    let centre_2 = Party::called(&mut world, Who::Colt);
+    connect(&mut world, &mut second, &centre_2);
+    assert_eq!(preempted(&world), 1);
+    hang_up(&mut world, &mut second, &centre_2);
+    hang_up(&mut world, &mut first, &centre_1);
+}
+
 /// Nobody gives way to a call for help that is refused all the same.
 #[test]
 fn a_call_for_help_that_cannot_be_made_costs_nobody_a_call() {
@@ -272,6 +291,13 @@ fn a_call_for_help_that_cannot_be_made_costs_nobody_a_call() {
     });
     let plain = callflow::sdp_text::carrier(Who::Sip.media());
     refused(&mut world, "503 INVITE", &|it| it.set_body("application/sdp", plain.clone()));
+    // Names that lead nowhere.
+    world.replan(|plan| {
+        let target = |host: &str| TargetName { host: host.to_owned(), port: None };
+        plan.trunks[COLT].targets = vec![target("nowhere.example"), target("nobody.example")];
+        plan.tenants[0].routes[0].to = vec![COLT].into();
+    });
+    refused(&mut world, "503 INVITE", &|_| {});
     world.replan(|plan| plan.tenants[0].routes = Vec::new());
     refused(&mut world, "404 INVITE", &|_| {});
     assert_eq!(preempted(&world), 0);
