@@ -52,7 +52,7 @@ impl Call {
             let answer = self.answer_from_there(core, &ask, Negotiation::answer_refresh);
             return self.accept(core, &ask, answer);
         }
-        self.rekey_gives_way();
+        self.ours_gives_way(core);
         if let Err(refusal) = self.turning(which, &offer) {
             return self.refuse(core, &ask, &refusal);
         }

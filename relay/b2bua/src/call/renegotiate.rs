@@ -77,10 +77,10 @@ impl Renegotiation {
         self.on == which && matches!(self.stage, Stage::Sent { .. })
     }
 
-    /// The leg that it tells a key of ours, if it does and waits for its next try.
-    pub(super) fn is_key_that_waits_for(&self) -> Option<PeerLeg> {
-        let waits = matches!(self.stage, Stage::Waits { .. });
-        (waits && matches!(self.why, Why::Rekey)).then_some(self.on)
+    /// Whether it is of our own accord, changes something, and waits for its next try.
+    fn can_wait_longer(&self) -> bool {
+        let own = matches!(self.why, Why::Rekey | Why::Moved(..));
+        own && matches!(self.stage, Stage::Waits { .. })
     }
 
     fn is_of(&self, client: ClientId) -> bool {
@@ -375,18 +375,43 @@ impl Call {
         Fate::Lives
     }
 
+    /// A far side asks for something while a key or an address of ours waits to be told after a glare, to
+    /// either: that goes first.
+    pub(super) fn ours_gives_way(&mut self, core: &mut Core) {
+        let Phase::Up(up) = &mut self.phase else { return };
+        let Some(ours) = up.ours.take_if(|ours| ours.can_wait_longer()) else { return };
+        match ours.why {
+            Why::Rekey => self.media.owes_key[usize::from(ours.on == PeerLeg::B)] = true,
+            Why::Moved(place, to) => {
+                core.release_ports(to);
+                self.media.moves.get_or_insert((ours.on, place));
+            }
+            Why::Asked(_) | Why::Told | Why::Lapsed | Why::Refresh => {}
+        }
+    }
+
     /// The pause after a glare is over.
     pub(crate) fn try_again(&mut self, core: &mut Core) -> Fate {
         let now = core.now.mono;
         let due =
             |ours: &mut Renegotiation| matches!(ours.stage, Stage::Waits { until } if until <= now);
         let Phase::Up(up) = &mut self.phase else { return Fate::Lives };
-        let Some(ours) = up.ours.take_if(due) else { return Fate::Lives };
+        let Some(ours) = up.ours.take_if(due) else {
+            // What has given way, and was not told since, is told now.
+            let free = up.ours.is_none() && !self.is_being_transferred();
+            return if free { self.settled(core) } else { Fate::Lives };
+        };
         if self.is_unacknowledged(ours.on) {
             // Theirs went first, and its ACK is not here yet.
             return self.wait(core, ours, 0, ACK_PAUSE);
         }
-        let Renegotiation { on, why, out, glares, waited, .. } = ours;
+        let Renegotiation { on, why, mut out, glares, waited, .. } = ours;
+        if matches!(why, Why::Refresh | Why::Rekey | Why::Moved(..))
+            && let Some(now) = self.leg(on).and_then(|leg| leg.negotiation.last_local_media())
+        {
+            // It may be on hold by now.
+            out = now.clone();
+        }
         self.offer(core, Draft { on, why, out, glares, waited })
     }
 

@@ -6,7 +6,7 @@
 //!  A is told K_B     ◀── B's answer has K_B          nothing is decrypted in between
 //! ```
 
-use super::renegotiate::{Renegotiation, Why};
+use super::renegotiate::Why;
 use super::{Call, Fate, Phase};
 use crate::core::Core;
 use crate::io::{Event, PeerLeg};
@@ -144,15 +144,5 @@ impl Call {
             }
         }
         Fate::Lives
-    }
-
-    /// A far side asks for something while a key of ours waits to be told after a glare, to either: that
-    /// goes first.
-    pub(super) fn rekey_gives_way(&mut self) {
-        let Phase::Up(up) = &mut self.phase else { return };
-        if let Some(to) = up.ours.as_ref().and_then(Renegotiation::is_key_that_waits_for) {
-            up.ours = None;
-            self.media.owes_key[usize::from(to == PeerLeg::B)] = true;
-        }
     }
 }

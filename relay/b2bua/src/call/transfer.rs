@@ -203,7 +203,7 @@ impl Call {
             return Err(refused(405, "REFER is not taken here"));
         }
         let trunk = leg.trunk;
-        self.rekey_gives_way();
+        self.ours_gives_way(core);
         // One at a time, and not while the legs are being changed (fixture F-15: the second waits).
         let busy = self.is_being_transferred() || self.is_renegotiating();
         if busy || !matches!(self.phase, Phase::Up(_)) {

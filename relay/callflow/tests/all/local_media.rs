@@ -287,6 +287,54 @@ fn the_other_address_is_told_again_after_a_glare() {
     hang_up(&mut world, &mut caller, &anna);
 }
 
+/// TDR-LMO-003, TDR-DLG-016: what its user asks for meanwhile goes first, and is not undone by it.
+#[test]
+fn a_hold_while_the_other_address_waits_after_a_glare_is_refused_or_undone() {
+    let mut world = world();
+    let (mut caller, mut anna, again) = answers_outside(&mut world, usual_sdp(Who::Sip));
+    anna.answer(&mut world, &again, 491, |_| {});
+    anna.gets(&mut world, "ACK");
+    let held = |who: Who, version: &str| {
+        let sdp = sdp_text::turned(&usual_sdp(who), "inactive");
+        sdp.replacen(" 0 IN", &format!(" {version} IN"), 1)
+    };
+    anna.asks(&mut world, Method::Invite, Some(held(Who::Sip, "1")));
+    let asked = caller.gets(&mut world, "INVITE");
+    caller.answer(&mut world, &asked, 200, |it| {
+        it.set_body("application/sdp", held(Who::Bt, "1"));
+    });
+    caller.gets(&mut world, "ACK");
+    let answer = anna.hears(&mut world, "200 INVITE");
+    anna.acknowledges(&mut world, &answer);
+    assert!(body(&answer).contains("a=inactive") && !is_inside(&body(&answer)));
+    world.run_for(secs(10));
+    assert_eq!(world.sent_to(Who::Sip, "INVITE"), 2, "it has been told");
+    assert_eq!(world.core().calls(world.now())[0].state, "held");
+    assert_eq!(results(&world), ["moved_outside"]);
+    assert_eq!(world.core().media_ports_in_use(), 4);
+    hang_up(&mut world, &mut caller, &anna);
+}
+
+/// TDR-LMO-003, TDR-XFR-011: so does a transfer.
+#[test]
+fn a_transfer_while_the_other_address_waits_after_a_glare_is_refused() {
+    let mut world = world();
+    let (mut caller, mut anna, again) = answers_outside(&mut world, usual_sdp(Who::Sip));
+    anna.answer(&mut world, &again, 491, |_| {});
+    anna.gets(&mut world, "ACK");
+    let clara = is_accepted(&mut world, &mut anna, CLARA);
+    clara.reply(&mut world, 486);
+    is_told(&mut world, &anna, "486 Busy Here", "terminated;reason=noresource");
+    // Who stays where it was is told the address now.
+    let once_more = anna.gets(&mut world, "INVITE");
+    assert!(!is_inside(&body(&once_more)));
+    let sdp = described_again();
+    anna.answer(&mut world, &once_more, 200, |it| it.set_body("application/sdp", sdp));
+    anna.gets(&mut world, "ACK");
+    assert_eq!(results(&world), ["moved_outside"]);
+    hang_up(&mut world, &mut caller, &anna);
+}
+
 /// TDR-LMO-003, TDR-DLG-017: a hold from outside that the carrier refuses moves nothing, and as long as it
 /// has not answered Teams is heard where it was.
 #[test]
