@@ -24,6 +24,7 @@ mod counters;
 mod datapath;
 mod due;
 mod io;
+mod kernel;
 mod portable;
 mod socket;
 mod sys;

@@ -1,0 +1,182 @@
+// What Tollgate has the kernel do with packets to its media ports: which socket gets them.
+//
+//   xdp        a driver's queue  ->  AF_XDP socket of the worker that has both the queue and the port
+//   sk_lookup  a local UDP port  ->  the socket of the worker that has the port
+//
+// Everything else passes untouched, and so does all that these programs do not understand: fragments,
+// IP options, extension headers, a port of a worker that is not at this queue. The stack takes it, and
+// `sk_lookup` after it.
+//
+// Built by `cargo xtask bpf`; the object is committed beside this file.
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define ADDRESSES_MAX 64
+#define PORTS (1 << 16)
+#define WORKERS_MAX 128
+#define QUEUES_MAX 1024
+
+// An address of ours; IPv4 as ::ffff:a.b.c.d.
+struct address {
+	__u8 octets[16];
+};
+
+// Local address -> its index. `::` and `::ffff:0.0.0.0` stand for all of a family in `sk_lookup`.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ADDRESSES_MAX);
+	__type(key, struct address);
+	__type(value, __u32);
+} addresses SEC(".maps");
+
+// Index of an address << 16 | port -> the worker that has the port, from 1 on; 0: nobody.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ADDRESSES_MAX * PORTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} ports SEC(".maps");
+
+// Worker -> the UDP socket that has its ports.
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, WORKERS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} sockets SEC(".maps");
+
+struct queue {
+	__u32 interface;
+	__u32 number;
+};
+
+struct place {
+	__u32 socket;	// in `xsks`
+	__u32 worker;	// from 1 on
+};
+
+// A queue of an interface -> the AF_XDP socket there, and whose it is.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, QUEUES_MAX);
+	__type(key, struct queue);
+	__type(value, struct place);
+} queues SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+static __always_inline void map_v4(struct address *to, __be32 ip)
+{
+	__builtin_memset(to, 0, 10);
+	to->octets[10] = to->octets[11] = 0xff;
+	__builtin_memcpy(&to->octets[12], &ip, 4);
+}
+
+static __always_inline __u32 worker_of(const struct address *local, __u16 port)
+{
+	const __u32 *index = bpf_map_lookup_elem(&addresses, local);
+	if (!index)
+		return 0;
+	__u32 at = *index << 16 | port;
+	const __u32 *worker = bpf_map_lookup_elem(&ports, &at);
+	return worker ? *worker : 0;
+}
+
+SEC("sk_lookup")
+int to_worker(struct bpf_sk_lookup *lookup)
+{
+	if (lookup->protocol != IPPROTO_UDP)
+		return SK_PASS;
+	struct address local = {}, all = {};
+	if (lookup->family == 2 /* AF_INET */) {
+		map_v4(&local, lookup->local_ip4);
+		map_v4(&all, 0);
+	} else {
+		__u32 words[4] = {lookup->local_ip6[0], lookup->local_ip6[1],
+				  lookup->local_ip6[2], lookup->local_ip6[3]};
+		__builtin_memcpy(&local, words, 16);
+	}
+	__u16 port = lookup->local_port;
+	__u32 worker = worker_of(&local, port);
+	if (!worker)
+		worker = worker_of(&all, port);
+	if (!worker)
+		return SK_PASS;
+	worker -= 1;
+	struct bpf_sock *socket = bpf_map_lookup_elem(&sockets, &worker);
+	if (!socket)
+		return SK_PASS;
+	bpf_sk_assign(lookup, socket, BPF_SK_LOOKUP_F_REPLACE);
+	bpf_sk_release(socket);
+	return SK_PASS;
+}
+
+struct vlan_header {
+	__be16 tag;
+	__be16 type;
+};
+
+// The worker that a frame's packet is for, from 1 on; 0: it is not for us.
+static __always_inline __u32 addressed_to(void *data, void *end)
+{
+	struct ethhdr *eth = data;
+	if ((void *)(eth + 1) > end)
+		return 0;
+	__be16 type = eth->h_proto;
+	void *at = eth + 1;
+	if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)) {
+		struct vlan_header *vlan = at;
+		if ((void *)(vlan + 1) > end)
+			return 0;
+		type = vlan->type;
+		at = vlan + 1;
+	}
+	struct address local;
+	if (type == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = at;
+		if ((void *)(ip + 1) > end || ip->ihl != 5 || ip->protocol != IPPROTO_UDP ||
+		    ip->frag_off & bpf_htons(0x3fff))
+			return 0;
+		map_v4(&local, ip->daddr);
+		at = ip + 1;
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip = at;
+		if ((void *)(ip + 1) > end || ip->nexthdr != IPPROTO_UDP)
+			return 0;
+		__builtin_memcpy(&local, &ip->daddr, 16);
+		at = ip + 1;
+	} else {
+		return 0;
+	}
+	struct udphdr *udp = at;
+	if ((void *)(udp + 1) > end)
+		return 0;
+	return worker_of(&local, bpf_ntohs(udp->dest));
+}
+
+SEC("xdp")
+int to_queue(struct xdp_md *frame)
+{
+	__u32 worker = addressed_to((void *)(long)frame->data, (void *)(long)frame->data_end);
+	if (!worker)
+		return XDP_PASS;
+	struct queue queue = {frame->ingress_ifindex, frame->rx_queue_index};
+	const struct place *place = bpf_map_lookup_elem(&queues, &queue);
+	if (!place || place->worker != worker)
+		return XDP_PASS;
+	return bpf_redirect_map(&xsks, place->socket, XDP_PASS);
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";
