@@ -24,12 +24,21 @@ mod counters;
 mod datapath;
 mod due;
 mod io;
+#[allow(dead_code, reason = "for the engines that have the kernel's help")]
 mod kernel;
 mod portable;
+#[allow(dead_code, reason = "for the engines that write headers")]
+mod routes;
 mod socket;
 mod sys;
 mod transcoder;
+#[allow(dead_code, reason = "for the engines that write headers")]
+mod wire;
 mod worker;
+
+#[cfg(test)]
+#[path = "../tests/rig/namespace.rs"]
+mod namespace;
 
 pub use counters::Totals;
 pub use datapath::{Carried, Datapath, EngineKind};

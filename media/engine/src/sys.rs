@@ -168,6 +168,18 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, packet: &[u8], to: SocketAddr) -> io::
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Gives a netlink socket an address of its own, and has it hear of the groups that `groups` has bits of.
+pub(crate) fn bind_netlink(fd: BorrowedFd<'_>, groups: u32) -> io::Result<()> {
+    // SAFETY: zeroes are an address that leaves the choice to the kernel.
+    let mut name: libc::sockaddr_nl = unsafe { mem::zeroed() };
+    name.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    name.nl_groups = groups;
+    let len = mem::size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` octets of `name`, which outlives the call.
+    let done = unsafe { libc::bind(fd.as_raw_fd(), (&raw const name).cast(), len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Lets this thread's sleeps end within `slack` of when they should (the default of 50 us would
 /// stretch each tick by a tenth).
 pub(crate) fn set_timer_slack(slack: Duration) {

@@ -1,0 +1,83 @@
+//! A network namespace for a test: a thread that lives in it and does there what it is given.
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]
+#![allow(clippy::print_stderr, reason = "a test that is left out says so")]
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+type Deed = Box<dyn FnOnce() + Send>;
+
+/// It ends with its last thread, socket and value of this type.
+pub(crate) struct Namespace {
+    deeds: Sender<Deed>,
+    thread: i32,
+}
+
+impl Namespace {
+    /// A fresh one, whose loopback is up. `None` where this process may not make any: that is said
+    /// aloud, and fails the test where `TOLLGATE_STRICT` is set.
+    pub(crate) fn new() -> Option<Self> {
+        let (deeds, to_do) = channel::<Deed>();
+        let (tell, told) = channel();
+        thread::spawn(move || {
+            // SAFETY: takes no pointer; only this thread's namespace changes.
+            let done = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+            let error = std::io::Error::last_os_error();
+            // SAFETY: as above, it changes nothing.
+            let thread = unsafe { libc::gettid() };
+            tell.send(if done == 0 { Ok(thread) } else { Err(error) }).unwrap();
+            if done == 0 {
+                to_do.into_iter().for_each(|deed| deed());
+            }
+        });
+        match told.recv().unwrap() {
+            Ok(thread) => {
+                let namespace = Self { deeds, thread };
+                namespace.ip("link set lo up");
+                Some(namespace)
+            }
+            Err(error) => {
+                skipped(&format!("a network namespace (CAP_SYS_ADMIN): {error}"));
+                None
+            }
+        }
+    }
+
+    /// Does something there, and waits for it. What it makes there, sockets and threads, stays there.
+    pub(crate) fn run<T: Send + 'static>(&self, deed: impl FnOnce() -> T + Send + 'static) -> T {
+        let (tell, told) = channel::<Result<T, Box<dyn Any + Send>>>();
+        let deed = move || drop(tell.send(catch_unwind(AssertUnwindSafe(deed))));
+        self.deeds.send(Box::new(deed)).unwrap();
+        told.recv().unwrap().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Runs `ip` with these words.
+    pub(crate) fn ip(&self, words: &str) {
+        let words = words.to_owned();
+        self.run(move || command(&format!("ip {words}")));
+    }
+
+    /// Lays a cable between two: `near` is this end's name, `far` that of the other's.
+    pub(crate) fn cable(&self, near: &str, other: &Self, far: &str) {
+        self.ip(&format!("link add {near} type veth peer name {far} netns {}", other.thread));
+    }
+}
+
+/// Runs a command, which must succeed, and returns what it prints.
+pub(crate) fn command(words: &str) -> String {
+    let mut words_of = words.split_whitespace();
+    let output = Command::new(words_of.next().unwrap()).args(words_of).output();
+    let output = output.unwrap_or_else(|error| panic!("{words}: {error}"));
+    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Says that a test is left out for want of something.
+pub(crate) fn skipped(want: &str) {
+    assert!(std::env::var_os("TOLLGATE_STRICT").is_none(), "no {want}");
+    eprintln!("SKIPPED: no {want}");
+}
