@@ -36,12 +36,18 @@ struct {
 	__type(value, __u32);
 } addresses SEC(".maps");
 
-// Index of an address << 16 | port -> the worker that has the port, from 1 on; 0: nobody.
+// The workers that have eight ports beside each other, from 1 on; 0: nobody. An element takes eight octets
+// at least, so that one for each port would be eight times the memory.
+struct owners {
+	__u8 workers[8];
+};
+
+// (Index of an address << 16 | port) / 8 -> who has the ports.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, ADDRESSES_MAX * PORTS);
+	__uint(max_entries, ADDRESSES_MAX * PORTS / 8);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct owners);
 } ports SEC(".maps");
 
 // Worker -> the UDP socket that has its ports.
@@ -89,9 +95,9 @@ static __always_inline __u32 worker_of(const struct address *local, __u16 port)
 	const __u32 *index = bpf_map_lookup_elem(&addresses, local);
 	if (!index)
 		return 0;
-	__u32 at = *index << 16 | port;
-	const __u32 *worker = bpf_map_lookup_elem(&ports, &at);
-	return worker ? *worker : 0;
+	__u32 at = (*index << 16 | port) >> 3;
+	const struct owners *owners = bpf_map_lookup_elem(&ports, &at);
+	return owners ? owners->workers[port & 7] : 0;
 }
 
 SEC("sk_lookup")

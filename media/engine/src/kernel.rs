@@ -19,7 +19,8 @@ pub(crate) const ADDRESSES_MAX: u32 = 64;
 pub(crate) struct Kernel {
     programs: Ebpf,
     addresses: HashMap<MapData, [u8; 16], u32>,
-    ports: Array<MapData, u32>,
+    /// Who has the ports, eight in an element.
+    ports: Array<MapData, Owners>,
     sockets: SockMap<MapData>,
     queues: HashMap<MapData, Queue, Place>,
     xsks: XskMap<MapData>,
@@ -28,6 +29,13 @@ pub(crate) struct Kernel {
     /// Interfaces that have the program of AF_XDP, and whether their driver runs it.
     attached: Table<u32, bool>,
 }
+
+/// The workers that have eight ports beside each other, from 1 on; 0: nobody.
+type Owners = [u8; OWNERS];
+const OWNERS: usize = 8;
+
+/// Workers that these programs can know, as many as `WORKERS_MAX` there: a number has to fit an octet.
+pub(crate) const WORKERS_MAX: usize = 128;
 
 /// A receive queue of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +87,12 @@ pub(crate) enum KernelError {
     /// More local addresses than the programs can know.
     #[error("no room for another media address: {ADDRESSES_MAX} is the most")]
     AddressesFull,
+    /// More workers than the programs can know.
+    #[error("no room for media worker {0}: {WORKERS_MAX} are the most")]
+    WorkersFull(usize),
+    /// A worker has this port already.
+    #[error("a media worker has the port already")]
+    Taken,
     /// The network namespace cannot be named.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -102,45 +116,71 @@ impl Kernel {
         })
     }
 
-    /// From now on packets to ports that workers have go to the workers' sockets, in this process's
+    /// From now on packets to ports that workers have go to the workers' sockets, in the calling thread's
     /// network namespace.
     pub(crate) fn steer(&mut self) -> Result<(), KernelError> {
         let program = self.programs.program_mut("to_worker");
         let program: &mut SkLookup = program.ok_or(KernelError::NoSuch("to_worker"))?.try_into()?;
         program.load()?;
-        program.attach(File::open("/proc/self/ns/net")?)?;
+        program.attach(File::open("/proc/thread-self/ns/net")?)?;
         Ok(())
     }
 
-    /// Names the socket that has the ports of a worker (from 0).
+    /// Names the UDP socket that has the ports of a worker (from 0): one of IPv6 that takes both
+    /// families, or of IPv4 where there is no other.
     pub(crate) fn set_socket(
         &mut self,
         worker: usize,
         socket: BorrowedFd<'_>,
     ) -> Result<(), KernelError> {
-        Ok(self.sockets.set(worker as u32, &socket.as_raw_fd(), 0)?)
+        Ok(self.sockets.set(number_of(worker)?.into(), &socket.as_raw_fd(), 0)?)
     }
 
     /// A worker (from 0) has this port from now on.
     pub(crate) fn take_port(&mut self, at: SocketAddr, worker: usize) -> Result<(), KernelError> {
+        let number = number_of(worker)? + 1;
         let index = self.index_of(at.ip())?;
-        self.ports.set(index << 16 | u32::from(at.port()), worker as u32 + 1, 0)?;
+        let owner = self.set_owner(index, at.port(), |owner| match *owner {
+            0 => {
+                *owner = number;
+                Ok(())
+            }
+            _ => Err(KernelError::Taken),
+        });
         if let Some((_, ports)) = self.indices.get_mut(&at.ip()) {
-            *ports += 1;
+            *ports += usize::from(owner.is_ok());
         }
-        Ok(())
+        self.forget_if_unused(at.ip());
+        owner
     }
 
-    /// Nobody has this port from now on. One that nobody had is no error.
-    pub(crate) fn leave_port(&mut self, at: SocketAddr) {
-        let Some((index, ports)) = self.indices.get_mut(&at.ip()) else { return };
-        *ports = ports.saturating_sub(1);
-        // A map that cannot be written was lost with the namespace, and the port with it.
-        let _ = self.ports.set(*index << 16 | u32::from(at.port()), 0, 0);
-        if *ports == 0 {
-            let _ = self.addresses.remove(&octets_of(at.ip()));
-            self.indices.remove(&at.ip());
+    /// A worker (from 0) no longer has this port. One that it did not have is no error.
+    pub(crate) fn leave_port(&mut self, at: SocketAddr, worker: usize) {
+        let Some(&(index, _)) = self.indices.get(&at.ip()) else { return };
+        let left = self.set_owner(index, at.port(), |owner| {
+            if usize::from(*owner) != worker + 1 {
+                return Err(KernelError::Taken);
+            }
+            *owner = 0;
+            Ok(())
+        });
+        if let Some((_, ports)) = self.indices.get_mut(&at.ip()) {
+            *ports = ports.saturating_sub(usize::from(left.is_ok()));
         }
+        self.forget_if_unused(at.ip());
+    }
+
+    fn set_owner(
+        &mut self,
+        index: u32,
+        port: u16,
+        set: impl FnOnce(&mut u8) -> Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
+        let number = index << 16 | u32::from(port);
+        let (at, place) = (number / OWNERS as u32, number as usize % OWNERS);
+        let mut owners = self.ports.get(&at, 0)?;
+        set(&mut owners[place])?;
+        Ok(self.ports.set(at, owners, 0)?)
     }
 
     /// Puts the program of AF_XDP on an interface, unless it is there; says whether its driver runs it
@@ -171,8 +211,9 @@ impl Kernel {
         socket: BorrowedFd<'_>,
         place: u32,
     ) -> Result<(), KernelError> {
+        let worker = u32::from(number_of(worker)?) + 1;
         self.xsks.set(place, socket.as_fd(), 0)?;
-        self.queues.insert(queue, Place { socket: place, worker: worker as u32 + 1 }, 0)?;
+        self.queues.insert(queue, Place { socket: place, worker }, 0)?;
         Ok(())
     }
 
@@ -187,6 +228,22 @@ impl Kernel {
         self.indices.insert(ip, (index, 0));
         Ok(index)
     }
+
+    fn forget_if_unused(&mut self, ip: IpAddr) {
+        if matches!(self.indices.get(&ip), Some((_, 0))) {
+            // It has no ports, so that nothing is found there even if it stays.
+            let _ = self.addresses.remove(&octets_of(ip));
+            self.indices.remove(&ip);
+        }
+    }
+}
+
+/// A worker as the programs know it.
+fn number_of(worker: usize) -> Result<u8, KernelError> {
+    u8::try_from(worker)
+        .ok()
+        .filter(|_| worker < WORKERS_MAX)
+        .ok_or(KernelError::WorkersFull(worker))
 }
 
 /// An address as the programs know it.
@@ -194,5 +251,114 @@ fn octets_of(ip: IpAddr) -> [u8; 16] {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
         IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::{Namespace, skipped};
+    use std::io::ErrorKind;
+    use std::net::{Ipv6Addr, UdpSocket};
+    use std::time::Duration;
+
+    /// The socket of a worker: bound where nobody sends to.
+    fn mux() -> UdpSocket {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// The octet that arrives first.
+    fn heard(socket: &UdpSocket) -> u8 {
+        let mut octets = [0; 8];
+        socket.recv(&mut octets).unwrap();
+        octets[0]
+    }
+
+    fn silent(socket: &UdpSocket) -> bool {
+        socket.set_nonblocking(true).unwrap();
+        let silent =
+            matches!(socket.recv(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        socket.set_nonblocking(false).unwrap();
+        silent
+    }
+
+    #[test]
+    fn a_packet_goes_to_another_worker_than_has_the_port() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(|| {
+            let mut kernel = match Kernel::load() {
+                Ok(kernel) => kernel,
+                Err(error) => return skipped(&error.to_string()),
+            };
+            kernel.steer().unwrap();
+            let workers = [mux(), mux()];
+            for (worker, socket) in workers.iter().enumerate() {
+                kernel.set_socket(worker, socket.as_fd()).unwrap();
+            }
+            let [one, other] = &workers;
+            kernel.take_port(at("127.0.0.1:20000"), 0).unwrap();
+            kernel.take_port(at("127.0.0.1:20001"), 1).unwrap();
+            kernel.take_port(at("[::1]:20000"), 1).unwrap();
+            kernel.take_port(at("0.0.0.0:20002"), 0).unwrap();
+            kernel.take_port(at("[::]:20002"), 1).unwrap();
+            kernel.take_port(at("127.0.0.2:20002"), 1).unwrap();
+            let (v4, v6) =
+                (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
+            for (octet, socket, to, by) in [
+                (1, &v4, "127.0.0.1:20000", one),
+                (2, &v4, "127.0.0.1:20001", other),
+                (3, &v6, "[::1]:20000", other),
+                (4, &v4, "127.0.0.1:20002", one),
+                (5, &v4, "127.0.0.7:20002", one),
+                (6, &v4, "127.0.0.2:20002", other),
+                (7, &v6, "[::1]:20002", other),
+            ] {
+                socket.send_to(&[octet], at(to)).unwrap();
+                assert_eq!(heard(by), octet, "{to}");
+            }
+            // What somebody else has bound is his until it is taken, and again when it is left.
+            let bound = UdpSocket::bind("127.0.0.1:20003").unwrap();
+            v4.send_to(&[8], at("127.0.0.1:20003")).unwrap();
+            assert_eq!(heard(&bound), 8);
+            kernel.take_port(at("127.0.0.1:20003"), 0).unwrap();
+            v4.send_to(&[9], at("127.0.0.1:20003")).unwrap();
+            assert_eq!(heard(one), 9);
+            kernel.leave_port(at("127.0.0.1:20003"), 0);
+            v4.send_to(&[10], at("127.0.0.1:20003")).unwrap();
+            assert_eq!(heard(&bound), 10);
+            assert!(silent(one) && silent(other));
+        });
+    }
+
+    #[test]
+    fn a_port_is_taken_twice_or_left_by_who_does_not_have_it() {
+        let mut kernel = match Kernel::load() {
+            Ok(kernel) => kernel,
+            Err(error) => return skipped(&error.to_string()),
+        };
+        let port = at("192.0.2.1:20000");
+        kernel.take_port(port, 0).unwrap();
+        assert!(matches!(kernel.take_port(port, 1), Err(KernelError::Taken)));
+        assert!(matches!(kernel.take_port(port, 0), Err(KernelError::Taken)));
+        kernel.leave_port(port, 1);
+        assert!(matches!(kernel.take_port(port, 1), Err(KernelError::Taken)));
+        kernel.leave_port(port, 0);
+        assert!(kernel.indices.is_empty());
+        kernel.take_port(port, 1).unwrap();
+        assert!(matches!(kernel.take_port(port, 999), Err(KernelError::WorkersFull(999))));
+        // An address more than there is room for.
+        for last in 2..=ADDRESSES_MAX as u8 {
+            kernel.take_port(([192, 0, 2, last], 20000).into(), 0).unwrap();
+        }
+        let more = kernel.take_port(at("198.51.100.1:20000"), 0);
+        assert!(matches!(more, Err(KernelError::AddressesFull)), "{more:?}");
+        kernel.leave_port(port, 1);
+        kernel.take_port(at("198.51.100.1:20000"), 0).unwrap();
     }
 }
