@@ -10,6 +10,7 @@ use media::{
     CallStats, Carriage, Component, DropReason, Forward, Notice, Now, Order, Side, Verdict,
 };
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// All calls of a worker.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Calls {
     due: Due,
     /// What is to be told, until the worker tells it between batches.
     notices: Vec<(MediaId, Side, Notice)>,
+    /// Calls that a transcoder knows.
+    transcoded: usize,
 }
 
 #[derive(Debug)]
@@ -94,11 +97,22 @@ impl Calls {
             by_id: HashMap::new(),
             due: Due::new(),
             notices: Vec::with_capacity(NOTICES_MAX),
+            transcoded: 0,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Whether speech may come back from a transcoder.
+    pub(crate) fn transcode(&self) -> bool {
+        self.transcoded > 0
+    }
+
+    /// When a call has a packet of its own to send next.
+    pub(crate) fn next_due(&mut self) -> Option<Instant> {
+        self.due.next()
     }
 
     pub(crate) fn contains(&self, id: MediaId) -> bool {
@@ -193,6 +207,7 @@ impl Calls {
         }
         call.forward.settle(now);
         let Call { ports, transcoded, .. } = call;
+        self.transcoded -= usize::from(transcoded);
         Some(Removed { ports, transcoded, stats: call.forward.stats() })
     }
 
@@ -260,6 +275,7 @@ impl Calls {
             Verdict::Transcode(conversion) => {
                 match exchange.turn(call.id, owner.side, conversion, packet.slot()) {
                     Ok(()) => {
+                        self.transcoded += usize::from(!call.transcoded);
                         call.transcoded = true;
                         verdict
                     }
@@ -338,7 +354,7 @@ impl Calls {
             }
             call.hear(&mut self.notices);
             // Even a call that is always due must not hold the worker in this loop.
-            let next = call.forward.next_due().map(|due| due.max(now.mono + crate::worker::TICK));
+            let next = call.forward.next_due().map(|due| due.max(now.mono + crate::pace::TICK));
             self.due.arm(place, next);
         }
     }

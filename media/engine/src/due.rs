@@ -54,9 +54,19 @@ impl Due {
 
     /// The first call that is due by `now`. It stays due until it is armed anew.
     pub(crate) fn first(&mut self, now: Instant) -> Option<u32> {
+        let (due, place) = self.earliest()?;
+        (due <= now).then_some(place)
+    }
+
+    /// When the first call is due.
+    pub(crate) fn next(&mut self) -> Option<Instant> {
+        Some(self.earliest()?.0)
+    }
+
+    fn earliest(&mut self) -> Option<(Instant, u32)> {
         while let Some(&Reverse((due, place))) = self.heap.peek() {
             if self.armed[place as usize] == Some(due) {
-                return (due <= now).then_some(place);
+                return Some((due, place));
             }
             self.heap.pop();
         }
@@ -98,7 +108,9 @@ mod tests {
         assert_eq!(due.first(t + ms(20)), Some(1));
         due.arm(1, Some(t + ms(30)));
         assert_eq!(due.first(t + ms(20)), Some(0));
+        assert_eq!(due.next(), Some(t + ms(20)));
         due.disarm(0);
+        assert_eq!(due.next(), Some(t + ms(30)), "what is disarmed is waited for by nobody");
         assert_eq!(due.first(t + ms(20)), None);
         assert_eq!(due.first(t + ms(30)), Some(1));
     }

@@ -1,9 +1,12 @@
 //! The seam between the kernel and the core: what every engine does for a worker.
 
 use crate::batch::{Batch, PortId};
+use crate::clock;
 use crate::datapath::Carried;
+use crate::pace::TICK;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// One way of getting packets from the kernel and back to it. A worker owns one and calls it from
 /// its own thread only.
@@ -30,6 +33,12 @@ pub(crate) trait PacketIo: Send {
 
     /// Waits until a packet has arrived or signalling has rung since [`Self::await_ring`].
     fn wait(&mut self);
+
+    /// As [`Self::wait`], but for `longest` at most. An engine that cannot wait for its packets comes
+    /// back after a tick instead.
+    fn wait_at_most(&mut self, longest: Duration) {
+        clock::pause(longest.min(TICK));
+    }
 
     /// Looks about once a second at what changes by itself: routes, addresses, interfaces.
     fn look_around(&mut self) {}

@@ -8,7 +8,7 @@
 //!  open, connect, ─ring─▶ commands ─▶ tick ─▶ receive ─▶ process ─▶ send ─┐
 //!  stats, close        │     ▲                  ▲          until empty    │
 //!  ◀──── events ───────│     │                  └──────────────────────────┤
-//!  ◀──── totals ───────│     └── sleep half a millisecond, or until called ┘
+//!  ◀──── totals ───────│     └── sleep a tick, or until there is something ┘
 //! ```
 //!
 //! Speech that has to become that of another codec leaves the worker for a thread of its own and comes
@@ -26,6 +26,7 @@ mod due;
 mod io;
 #[allow(dead_code, reason = "for the engines that have the kernel's help")]
 mod kernel;
+mod pace;
 mod portable;
 #[allow(dead_code, reason = "for the engines that write headers")]
 mod routes;

@@ -12,6 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Sockets by port, watched by one epoll.
 #[derive(Debug)]
@@ -107,6 +108,11 @@ impl PacketIo for Portable {
     fn wait(&mut self) {
         // Level-triggered: what ends the wait is still there for `receive`.
         self.epoll.ready(&mut self.ready, true);
+        self.bell.is_awake();
+    }
+
+    fn wait_at_most(&mut self, longest: Duration) {
+        self.epoll.ready_within(&mut self.ready, longest);
         self.bell.is_awake();
     }
 

@@ -61,6 +61,48 @@ impl Epoll {
         };
         &events[..usize::try_from(count).unwrap_or(0)]
     }
+
+    /// What is ready first within `longest`. Interrupted counts as nothing.
+    pub(crate) fn ready_within<'e>(
+        &self,
+        events: &'e mut [Ready],
+        longest: Duration,
+    ) -> &'e [Ready] {
+        let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+        let timeout = libc::timespec {
+            tv_sec: libc::time_t::try_from(longest.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(longest.subsec_nanos().cast_signed()),
+        };
+        // SAFETY: as in `ready`; the kernel reads one `timespec`, which outlives the call, and no
+        // signal mask is given.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.0.as_raw_fd(),
+                events.as_mut_ptr(),
+                room,
+                &raw const timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0_usize,
+            )
+        };
+        let error = || io::Error::last_os_error().raw_os_error();
+        // Before Linux 5.11, or forbidden by a filter that is older: whole milliseconds have to do.
+        let count = match count {
+            -1 if matches!(error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                let timeout = longest.as_nanos().div_ceil(1_000_000);
+                let timeout = i32::try_from(timeout).unwrap_or(i32::MAX);
+                // SAFETY: as in `ready`.
+                let count = unsafe {
+                    let events = events.as_mut_ptr().cast();
+                    libc::epoll_wait(self.0.as_raw_fd(), events, room, timeout)
+                };
+                libc::c_long::from(count)
+            }
+            count => count,
+        };
+        &events[..usize::try_from(count).unwrap_or(0)]
+    }
 }
 
 /// A bell between threads: rung by signalling, heard by the worker's epoll. It costs the kernel's help

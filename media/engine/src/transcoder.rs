@@ -7,7 +7,7 @@
 //!
 //! The packets of a call go through one thread, so they come back in the order they left.
 
-use crate::worker::TICK;
+use crate::pace::TICK;
 use crate::{MediaId, clock};
 use codec::{IDLE_MAX, Transcoders};
 use media::{Conversion, DropReason, PacketBuf, Side, rtp};

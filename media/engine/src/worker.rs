@@ -8,6 +8,7 @@ use crate::clock;
 use crate::counters::{Published, Totals};
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
+use crate::pace::{Pace, TICK};
 use crate::portable::Portable;
 use crate::sys::Bell;
 use crate::transcoder::Exchange;
@@ -68,6 +69,7 @@ pub(crate) struct Worker {
     batch: Batch,
     totals: Totals,
     publish_at: Instant,
+    pace: Pace,
 }
 
 impl Worker {
@@ -79,6 +81,7 @@ impl Worker {
         shared: Arc<Shared>,
         exchange: Exchange,
     ) -> Self {
+        let now = clock::now().mono;
         Self {
             index,
             io,
@@ -92,7 +95,8 @@ impl Worker {
             exchange,
             batch: Batch::new(),
             totals: Totals::default(),
-            publish_at: clock::now().mono,
+            publish_at: now,
+            pace: Pace::new(now),
         }
     }
 
@@ -107,13 +111,14 @@ impl Worker {
             self.take_back();
             self.generate();
             let drained = self.drain();
-            self.publish_in_time();
+            let now = clock::now().mono;
+            self.publish_in_time(now);
             if orders == Orders::Waiting || !drained {
                 continue;
             }
-            if self.calls.len() > 0 {
+            if self.pace.ticks(now, self.totals.received) || self.calls.transcode() {
                 clock::pause(TICK);
-            } else if self.sleep() == Orders::Stop {
+            } else if self.sleep(now) == Orders::Stop {
                 break;
             }
         }
@@ -123,12 +128,18 @@ impl Worker {
         self.publish();
     }
 
-    /// Without calls there is nothing to be in time for: waits for a command, or a packet to count.
-    fn sleep(&mut self) -> Orders {
+    /// Waits for a packet, a command, or what is due of our own; without calls nothing is.
+    fn sleep(&mut self, now: Instant) -> Orders {
         self.io.await_ring();
         let orders = self.obey();
-        if orders == Orders::AllRead && self.calls.len() == 0 {
-            self.io.wait();
+        if orders == Orders::AllRead {
+            if self.calls.len() == 0 {
+                self.io.wait();
+            } else {
+                let due =
+                    self.calls.next_due().map_or(self.publish_at, |due| due.min(self.publish_at));
+                self.io.wait_at_most(due.saturating_duration_since(now));
+            }
         }
         orders
     }
@@ -260,7 +271,7 @@ impl Worker {
 
     /// Sends what has come back in another codec.
     fn take_back(&mut self) {
-        loop {
+        while self.calls.transcode() {
             self.batch.clear();
             let (now, exchange) = (clock::now(), &self.exchange);
             self.calls.take_back(now, &mut self.batch, exchange, &mut self.totals);
@@ -331,8 +342,7 @@ impl Worker {
         }
     }
 
-    fn publish_in_time(&mut self) {
-        let now = clock::now().mono;
+    fn publish_in_time(&mut self, now: Instant) {
         if now >= self.publish_at {
             self.publish_at = now + PUBLISH_EVERY;
             self.io.look_around();
@@ -351,9 +361,6 @@ impl Worker {
     }
 }
 
-/// How long packets gather. Against the 20 ms of a voice packet it is nothing, and it cuts the cost
-/// of a packet by half and more, because many share one wake-up.
-pub(crate) const TICK: Duration = Duration::from_micros(500);
 /// How much longer than a tick the kernel may let us sleep.
 const TIMER_SLACK: Duration = Duration::from_micros(1);
 /// Commands carried out before packets get their turn: opening a call takes some 50 us, so packets
@@ -365,3 +372,6 @@ const BATCHES_PER_TURN: usize = 64;
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// RTP and RTCP on either leg.
 const PORTS_PER_CALL: u64 = 4;
+
+#[cfg(test)]
+mod tests;
