@@ -28,6 +28,7 @@ mod io;
 mod kernel;
 mod pace;
 mod portable;
+mod prefetch;
 #[allow(dead_code, reason = "for the engines that write headers")]
 mod routes;
 mod socket;

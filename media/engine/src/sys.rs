@@ -176,13 +176,16 @@ pub(crate) fn receive_from(
     // SAFETY: the kernel writes at most `buffer.len()` octets to the buffer and at most `name_len`
     // to the name; all three outlive the call.
     let len = unsafe {
-        libc::recvfrom(
+        // Not by `recvfrom` of the C library, which lets the thread be cancelled at each call: that
+        // costs more than all that it does.
+        libc::syscall(
+            libc::SYS_recvfrom,
             fd.as_raw_fd(),
-            buffer.as_mut_ptr().cast(),
+            buffer.as_mut_ptr(),
             buffer.len(),
             libc::MSG_TRUNC,
-            name.as_mut_ptr().cast(),
-            &mut name_len,
+            name.as_mut_ptr(),
+            &raw mut name_len,
         )
     };
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
@@ -198,12 +201,13 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, packet: &[u8], to: SocketAddr) -> io::
     // SAFETY: the kernel reads `packet.len()` octets of the packet and `name_len` of the name, which
     // `name_of` has initialised; both outlive the call.
     let sent = unsafe {
-        libc::sendto(
+        libc::syscall(
+            libc::SYS_sendto,
             fd.as_raw_fd(),
-            packet.as_ptr().cast(),
+            packet.as_ptr(),
             packet.len(),
             libc::MSG_NOSIGNAL,
-            (&raw const name).cast(),
+            &raw const name,
             name_len,
         )
     };
