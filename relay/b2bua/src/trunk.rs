@@ -201,8 +201,8 @@ impl Health {
             let why = format!("{} has no address", target.host);
             return Self::missed(core, id, why);
         };
-        let request = options(core, &plan, (index, fqdn.as_deref()), &target);
         let us = Identity::new(&plan, index, fqdn.as_deref());
+        let request = options(core, &plan, (index, &us), &target);
         let hop = Hop::Target(to.clone()).under(us.certified());
         let client = core.layer.request(core.now.mono, hop, request);
         core.clients.insert(client, Owner::Probe(id));
@@ -348,10 +348,9 @@ fn names_of_trunks(plan: &Plan) -> HashMap<usize, BTreeSet<String>> {
 fn options(
     core: &mut Core,
     plan: &Plan,
-    (trunk, fqdn): (usize, Option<&str>),
+    (trunk, us): (usize, &Identity),
     target: &TargetName,
 ) -> Request {
-    let us = Identity::new(plan, trunk, fqdn);
     let transport =
         plan.trunks.get(trunk).and_then(|t| plan.listeners.get(t.listener)).map(|l| l.transport);
     let uri = match transport {
