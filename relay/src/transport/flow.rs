@@ -7,10 +7,11 @@ use certs::Identity;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use sip_core::transaction::ClientId;
+use sip_core::{Message, Method};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -63,6 +64,31 @@ pub(super) struct Open {
     queue: mpsc::Sender<Outgoing>,
     /// Messages that have gone in and out: whether there have been any is what is asked.
     messages: AtomicU32,
+    /// It closes when nobody needs it any more, which OPTIONS do not.
+    retires: AtomicBool,
+}
+
+impl Open {
+    fn new(
+        flow: Flow,
+        origin: Origin,
+        secured: Option<Secured>,
+        queue: mpsc::Sender<Outgoing>,
+    ) -> Self {
+        let (messages, retires) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { flow, origin, secured, queue, messages, retires }
+    }
+
+    fn count(&self, is_keepalive: impl FnOnce() -> bool) {
+        if !self.retires.load(Ordering::Relaxed) || !is_keepalive() {
+            self.messages.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether a message asks nothing but whether somebody is there, or answers that.
+fn is_keepalive(message: &Message) -> bool {
+    message.headers().cseq().method == Method::Options
 }
 
 /// All open connections. A flow that is taken out of here gets no more messages, hands none in,
@@ -107,9 +133,7 @@ impl Flows {
     /// Enters a flow that the far side opened.
     pub(super) fn accept(&self, flow: Flow, secured: Option<Secured>) -> mpsc::Receiver<Outgoing> {
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
-        let messages = AtomicU32::new(0);
-        let id = flow.id;
-        self.open.insert(id, Open { flow, origin: Origin::Accepted, secured, queue, messages });
+        self.open.insert(flow.id, Open::new(flow, Origin::Accepted, secured, queue));
         outgoing
     }
 
@@ -161,8 +185,7 @@ impl Flows {
         }
         let origin = Origin::Opened(entry.key().clone(), own_name);
         let secured = shown.map(|shown| Secured { shown, peer: Vec::new() });
-        let (messages, id) = (AtomicU32::new(0), flow.id);
-        self.open.insert(id, Open { flow: flow.clone(), origin, secured, queue, messages });
+        self.open.insert(flow.id, Open::new(flow.clone(), origin, secured, queue));
         entry.insert(flow.id);
         Pooled::New(flow, waiting, permit)
     }
@@ -175,7 +198,9 @@ impl Flows {
     ) -> Result<(), TrySendError<Outgoing>> {
         match self.open.get(&id) {
             Some(open) => {
-                open.messages.fetch_add(1, Ordering::Relaxed);
+                open.count(|| {
+                    Message::parse(outgoing.bytes.clone()).is_ok_and(|it| is_keepalive(&it))
+                });
                 open.queue.try_send(outgoing)
             }
             None => Err(TrySendError::Closed(outgoing)),
@@ -188,12 +213,16 @@ impl Flows {
     }
 
     /// The flow hands a message in; whether it may still.
-    pub(super) fn hands_in(&self, id: FlowId) -> bool {
+    pub(super) fn hands_in(&self, id: FlowId, message: &Message) -> bool {
         let open = self.open.get(&id);
-        open.is_some_and(|open| {
-            open.messages.fetch_add(1, Ordering::Relaxed);
-            true
-        })
+        open.inspect(|open| open.count(|| is_keepalive(message))).is_some()
+    }
+
+    /// From now on OPTIONS are not counted on a flow: a far side sends them for as long as it is open.
+    pub(super) fn retires(&self, id: FlowId) {
+        if let Some(open) = self.open.get(&id) {
+            open.retires.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How many messages have gone in and out on a flow, round about; `None` if it is closed.

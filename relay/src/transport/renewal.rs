@@ -87,6 +87,7 @@ impl Shared {
         self.runtimes.core.spawn(async move {
             let seen =
                 |id: FlowId| Some(Retiring { id, messages: shared.flows.messages(id)?, quiet: 0 });
+            flows.iter().for_each(|id| shared.flows.retires(*id));
             let mut left: Vec<Retiring> = flows.into_iter().filter_map(seen).collect();
             for _ in 0..LOOKS_MAX {
                 tokio::time::sleep(LOOK).await;

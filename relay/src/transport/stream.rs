@@ -196,7 +196,7 @@ async fn hand_in(shared: &Shared, flow: &Flow, bytes: Bytes) -> Result<(), End> 
         }
     };
     via::note_source(&mut message, flow.remote);
-    if !shared.flows.hands_in(flow.id) {
+    if !shared.flows.hands_in(flow.id, &message) {
         return Err(End::Unreadable);
     }
     let lane = shared.core.lane(&message);

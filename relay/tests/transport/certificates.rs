@@ -175,6 +175,33 @@ async fn connection_that_is_never_quiet_is_renewed_before_long() {
     panic!("it shows the old certificate to this day");
 }
 
+/// TDR-CRT-007, TDR-OPT-020: who asks each minute whether we are there holds no connection, and an INVITE that
+/// rings meanwhile has the time that it has without that.
+#[tokio::test]
+async fn connection_with_nothing_but_options_shows_the_old_certificate_for_long() {
+    let mut world = World::new("keep-alive");
+    let mut caller = world.teams().await;
+    write(&mut caller, &options("0")).await;
+    let (flow, _) = world.message().await;
+    let (_, renewed) = identity(&world, "renewed", &[SBC]);
+    world.identify(&[("own", &renewed)]);
+    tokio::time::pause();
+    for ten in 0..80 {
+        // Ours, and our answer to theirs.
+        let request = options("from-us");
+        let answer = request.replacen(&format!("OPTIONS sip:{SBC} SIP/2.0"), "SIP/2.0 200 OK", 1);
+        for text in [request, answer] {
+            world.send(Hop::Flow { flow: flow.clone(), otherwise: None }, &text, ten);
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        if world.transports.open_flows() == 0 {
+            assert!((18..30).contains(&ten), "{ten}");
+            return;
+        }
+    }
+    panic!("it shows the old certificate to this day");
+}
+
 /// TDR-CRT-007
 #[tokio::test]
 async fn other_roots_close_whom_they_do_not_believe_and_nobody_else() {
