@@ -66,33 +66,19 @@ impl Identities {
 
     /// Chooses for who goes by `name` here: `default` if it covers that name or there is none, else
     /// the one that covers it, by the whole name before a wildcard, else `default` (TDR-CRT-009,
-    /// TDR-CON-005). While `default` is still to be issued, any other that covers the name comes first.
+    /// TDR-CON-005). One that is valid now, as a peer that checks it now will find, comes before all that
+    /// are not; while `default` is still to be issued, any other that covers the name comes first.
     pub fn choose(&self, name: Option<&str>, default: &str) -> Option<Arc<Identity>> {
         let fallback = self.set.named.get(default);
         let Some(name) = name else { return fallback.cloned() };
-        let covering = || {
-            let name = name.to_ascii_lowercase();
-            let wild = || {
-                let (_, base) = name.split_once('.')?;
-                self.set.covering.get(&format!("*.{base}"))
-            };
-            self.set.covering.get(&name).or_else(wild).and_then(|all| now_best(all))
-        };
         let own = fallback.filter(|identity| !identity.is_pending() && identity.covers(name));
-        own.or_else(covering).or(fallback).cloned()
-    }
-}
-
-/// The first that is valid now, as a peer that checks it now will find; else the first.
-fn now_best(all: &[Arc<Identity>]) -> Option<&Arc<Identity>> {
-    let valid =
-        |now: SystemTime| move |it: &&Arc<Identity>| it.not_before() <= now && now < it.not_after();
-    match all {
-        [] | [_] => all.first(),
-        _ => {
-            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(UnixTime::now().as_secs());
-            all.iter().find(valid(now)).or(all.first())
-        }
+        let name = name.to_ascii_lowercase();
+        let by = |name: &str| self.set.covering.get(name).map_or(&[][..], Vec::as_slice);
+        let wild = name.split_once('.').map_or(&[][..], |(_, base)| by(&format!("*.{base}")));
+        let mut covering = own.into_iter().chain(by(&name)).chain(wild);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(UnixTime::now().as_secs());
+        let valid = |it: &&Arc<Identity>| it.not_before() <= now && now < it.not_after();
+        covering.clone().find(valid).or_else(|| covering.next()).or(fallback).cloned()
     }
 }
 

@@ -289,6 +289,32 @@ fn name_asked_for_decides_and_the_listeners_own_is_the_fallback() {
     assert_eq!(identities.choose(Some("c.one.example"), "two").unwrap().names(), one.names());
 }
 
+/// TDR-CRT-007, TDR-CRT-009
+#[test]
+fn one_that_has_ended_hides_the_wildcard_that_is_valid() {
+    let dir = dir("ended");
+    let authority = Authority::new("Ended").unwrap();
+    let made = |file: &str, request: Request<'_>| {
+        let (chain, key) = authority.issue(&request).unwrap().write(&dir, file).unwrap();
+        (file.to_owned(), Arc::new(Identity::load(&chain, &key).unwrap()))
+    };
+    let whole = &["a.example.net"][..];
+    let past = made("past", Request { names: whole, expired: true, ..Request::default() });
+    let wild = made("wild", Request { names: &["*.example.net"], ..Request::default() });
+    let identities = Identities::new([past.clone(), wild.clone()]);
+    // By the whole name, and as a listener's own.
+    for default in ["none", "past"] {
+        let chosen = identities.choose(Some("a.example.net"), default).unwrap();
+        assert_eq!(chosen.fingerprint(), wild.1.fingerprint(), "{default}");
+    }
+    // Of two that have ended the listener's own is no worse.
+    let older =
+        made("older", Request { names: &["*.example.net"], expired: true, ..Request::default() });
+    let identities = Identities::new([past.clone(), older]);
+    let chosen = identities.choose(Some("a.example.net"), "past").unwrap();
+    assert_eq!(chosen.fingerprint(), past.1.fingerprint());
+}
+
 /// TDR-CRT-002, TDR-CRT-005, TDR-CRT-009
 #[test]
 fn next_years_certificate_and_one_that_teams_refuses_do_not_hide_the_one_that_is_good() {
