@@ -1,7 +1,10 @@
 //! The operator's program that writes records to DNS.
 
 use super::Failure;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::pin::pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,14 +21,19 @@ const COMPLAINT_MAX: u64 = 400;
 /// How long that is waited for once it has ended: what it has left running may hold the pipe open.
 const COMPLAINT_WAIT: Duration = Duration::from_secs(2);
 
-/// It runs no longer than somebody waits for it.
+/// It runs no longer than somebody waits for it, and neither does what it has begun: a shell's `nsupdate` would
+/// write a record after it was taken away.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Where it has ended already, neither does anything.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // Once it was waited for, its number may be another's.
+        if let Ok(None) = self.0.try_wait()
+            && let Ok(number) = i32::try_from(self.0.id())
+        {
+            let _ = killpg(Pid::from_raw(number), Signal::SIGKILL);
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -34,6 +42,7 @@ pub(super) async fn run(hook: &Path, what: &str, name: &str, value: &str) -> Res
     let told = |said: String| Failure::Proof(format!("{} {what} {name}: {said}", hook.display()));
     let child = Command::new(hook)
         .args([what, name, value])
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

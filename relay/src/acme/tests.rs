@@ -134,8 +134,11 @@ fn an_order_has_time_for_its_records_to_be_everywhere() {
 async fn a_hook_that_nobody_waits_for_is_ended() {
     let dir = dir("left");
     let (hook, told) = (dir.join("hook"), dir.join("told"));
-    let text =
-        format!("#!/bin/sh\necho $$ > {0}.new; mv {0}.new {0}\nexec sleep 100\n", told.display());
+    // A shell, and what it runs.
+    let text = format!(
+        "#!/bin/sh\nsleep 100 &\necho $$ $! > {0}.new; mv {0}.new {0}\nwait\n",
+        told.display()
+    );
     std::fs::write(&hook, text).unwrap();
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
     let seen = async {
@@ -147,8 +150,19 @@ async fn a_hook_that_nobody_waits_for_is_ended() {
         ended = hook::run(&hook, "add", "_acme-challenge.a.example", "value") => panic!("{ended:?}"),
         () = seen => {}
     }
-    let pid = std::fs::read_to_string(&told).unwrap();
-    assert!(!Path::new("/proc").join(pid.trim()).exists(), "it is left, or not reaped");
+    let both = std::fs::read_to_string(&told).unwrap();
+    let (shell, sleeps) = both.trim().split_once(' ').unwrap();
+    let shell = Path::new("/proc").join(shell);
+    assert!(!shell.exists(), "it is left, or not reaped");
+    // Whoever reaps orphans reaps this one, in its own time.
+    let state = || std::fs::read_to_string(Path::new("/proc").join(sleeps).join("stat"));
+    while let Ok(state) = state() {
+        if state.contains(") Z ") {
+            break;
+        }
+        assert!(!state.contains(") S "), "it sleeps on");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What a program leaves running has its standard error, too.
