@@ -22,13 +22,16 @@
 #define PORTS (1 << 16)
 #define WORKERS_MAX 128
 #define QUEUES_MAX 1024
+// A frame of 2048 octets, less what XDP keeps in front of a packet.
+#define FRAME_MAX (2048 - 256)
 
 // An address of ours; IPv4 as ::ffff:a.b.c.d.
 struct address {
 	__u8 octets[16];
 };
 
-// Local address -> its index. `::` and `::ffff:0.0.0.0` stand for all of a family in `sk_lookup`.
+// Local address -> its index. Of a wildcard's ports, all addresses that it stands for have its index, or
+// one of their own and its ports as well: `::` and `::ffff:0.0.0.0` stand for all of a family.
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, ADDRESSES_MAX);
@@ -55,7 +58,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
 	__uint(max_entries, WORKERS_MAX);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, __u32);
 } sockets SEC(".maps");
 
 struct queue {
@@ -90,14 +93,21 @@ static __always_inline void map_v4(struct address *to, __be32 ip)
 	__builtin_memcpy(&to->octets[12], &ip, 4);
 }
 
-static __always_inline __u32 worker_of(const struct address *local, __u16 port)
+static __always_inline __u32 owner_of(__u32 index, __u16 port)
 {
-	const __u32 *index = bpf_map_lookup_elem(&addresses, local);
-	if (!index)
-		return 0;
-	__u32 at = (*index << 16 | port) >> 3;
+	__u32 at = (index << 16 | port) >> 3;
 	const struct owners *owners = bpf_map_lookup_elem(&ports, &at);
 	return owners ? owners->workers[port & 7] : 0;
+}
+
+// The worker that has a port of this address, or else of all of its family; from 1 on, 0: nobody.
+static __always_inline __u32 worker_of(const __u32 *local, const struct address *all, __u16 port)
+{
+	__u32 worker = local ? owner_of(*local, port) : 0;
+	if (worker)
+		return worker;
+	const __u32 *index = bpf_map_lookup_elem(&addresses, all);
+	return index ? owner_of(*index, port) : 0;
 }
 
 SEC("sk_lookup")
@@ -114,10 +124,8 @@ int to_worker(struct bpf_sk_lookup *lookup)
 				  lookup->local_ip6[2], lookup->local_ip6[3]};
 		__builtin_memcpy(&local, words, 16);
 	}
-	__u16 port = lookup->local_port;
-	__u32 worker = worker_of(&local, port);
-	if (!worker)
-		worker = worker_of(&all, port);
+	const __u32 *index = bpf_map_lookup_elem(&addresses, &local);
+	__u32 worker = worker_of(index, &all, lookup->local_port);
 	if (!worker)
 		return SK_PASS;
 	worker -= 1;
@@ -138,24 +146,25 @@ struct vlan_header {
 static __always_inline __u32 addressed_to(void *data, void *end)
 {
 	struct ethhdr *eth = data;
-	if ((void *)(eth + 1) > end)
+	if ((void *)(eth + 1) > end || end - data > FRAME_MAX)
 		return 0;
 	__be16 type = eth->h_proto;
 	void *at = eth + 1;
-	if (type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD)) {
+	if (type == bpf_htons(ETH_P_8021Q)) {
 		struct vlan_header *vlan = at;
 		if ((void *)(vlan + 1) > end)
 			return 0;
 		type = vlan->type;
 		at = vlan + 1;
 	}
-	struct address local;
+	struct address local, all = {};
 	if (type == bpf_htons(ETH_P_IP)) {
 		struct iphdr *ip = at;
 		if ((void *)(ip + 1) > end || ip->ihl != 5 || ip->protocol != IPPROTO_UDP ||
 		    ip->frag_off & bpf_htons(0x3fff))
 			return 0;
 		map_v4(&local, ip->daddr);
+		map_v4(&all, 0);
 		at = ip + 1;
 	} else if (type == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip = at;
@@ -169,7 +178,9 @@ static __always_inline __u32 addressed_to(void *data, void *end)
 	struct udphdr *udp = at;
 	if ((void *)(udp + 1) > end)
 		return 0;
-	return worker_of(&local, bpf_ntohs(udp->dest));
+	const __u32 *index = bpf_map_lookup_elem(&addresses, &local);
+	// Others' packets pass through a host, too: to a wildcard's ports they are not.
+	return index ? worker_of(index, &all, bpf_ntohs(udp->dest)) : 0;
 }
 
 SEC("xdp")

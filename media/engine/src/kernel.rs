@@ -3,9 +3,12 @@
 //! One per engine, shared by its workers, which ask for it when a port opens or closes and never for a
 //! packet. Programs and links end with the process: nothing stays behind in the kernel.
 
+mod link;
+
 use aya::maps::{Array, HashMap, MapData, MapError, SockMap, XskMap};
-use aya::programs::{ProgramError, SkLookup, Xdp, XdpMode};
+use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use link::{Mode, XdpLink};
 use std::collections::HashMap as Table;
 use std::fs::File;
 use std::io;
@@ -14,6 +17,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Local addresses that these programs know at once; as many as `ADDRESSES_MAX` in the program.
 pub(crate) const ADDRESSES_MAX: u32 = 64;
+/// Queues with a socket of AF_XDP; as many as `QUEUES_MAX` in the program.
+const QUEUES_MAX: u32 = 1024;
 
 /// The programs, loaded, and their maps.
 pub(crate) struct Kernel {
@@ -26,8 +31,20 @@ pub(crate) struct Kernel {
     xsks: XskMap<MapData>,
     /// The index of each local address, and how many ports are taken on it.
     indices: Table<IpAddr, (u32, usize)>,
-    /// Interfaces that have the program of AF_XDP, and whether their driver runs it.
-    attached: Table<u32, bool>,
+    /// What else a wildcard's index stands for.
+    aliases: Vec<(u32, IpAddr)>,
+    /// Interfaces that have the program of AF_XDP.
+    attached: Table<u32, Attached>,
+    /// Queues with a socket, and its place among these.
+    places: Table<Queue, u32>,
+}
+
+/// The program of AF_XDP on an interface.
+#[derive(Debug)]
+struct Attached {
+    link: XdpLink,
+    /// The driver runs it.
+    native: bool,
 }
 
 /// The workers that have eight ports beside each other, from 1 on; 0: nobody.
@@ -93,6 +110,9 @@ pub(crate) enum KernelError {
     /// A worker has this port already.
     #[error("a media worker has the port already")]
     Taken,
+    /// More queues than the programs can know.
+    #[error("no room for another queue: {QUEUES_MAX} is the most")]
+    QueuesFull,
     /// The network namespace cannot be named.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -112,7 +132,9 @@ impl Kernel {
             xsks: XskMap::try_from(map("xsks")?)?,
             programs,
             indices: Table::new(),
+            aliases: Vec::new(),
             attached: Table::new(),
+            places: Table::new(),
         })
     }
 
@@ -183,24 +205,57 @@ impl Kernel {
         Ok(self.ports.set(at, owners, 0)?)
     }
 
+    /// An address of the host that packets to a wildcard's ports may be for. One that has ports of its
+    /// own keeps them: what it has none of is looked for under the wildcard, too.
+    pub(crate) fn alias(&mut self, wildcard: IpAddr, local: IpAddr) -> Result<(), KernelError> {
+        let Some((index, _)) = self.indices.get(&wildcard) else { return Ok(()) };
+        let index = *index;
+        if self.indices.contains_key(&local) || self.aliases.contains(&(index, local)) {
+            return Ok(());
+        }
+        self.addresses.insert(octets_of(local), index, 0)?;
+        self.aliases.push((index, local));
+        Ok(())
+    }
+
     /// Puts the program of AF_XDP on an interface, unless it is there; says whether its driver runs it
     /// (else the stack does, on a packet that is a buffer of its own by then).
     pub(crate) fn watch(&mut self, interface: u32) -> Result<bool, KernelError> {
-        if let Some(native) = self.attached.get(&interface) {
+        if let Some(Attached { native, .. }) = self.attached.get(&interface) {
             return Ok(*native);
         }
-        let first = self.attached.is_empty();
         let program = self.programs.program_mut("to_queue");
         let program: &mut Xdp = program.ok_or(KernelError::NoSuch("to_queue"))?.try_into()?;
-        if first {
+        if program.fd().is_err() {
             program.load()?;
         }
-        let native = program.attach_to_if_index(interface, XdpMode::Driver).is_ok();
-        if !native {
-            program.attach_to_if_index(interface, XdpMode::Skb)?;
-        }
-        self.attached.insert(interface, native);
+        let fd = program.fd()?.as_fd();
+        let driver = XdpLink::new(fd, interface, Mode::Driver);
+        let native = driver.is_ok();
+        let link = driver.or_else(|_| XdpLink::new(fd, interface, Mode::Generic))?;
+        self.attached.insert(interface, Attached { link, native });
         Ok(native)
+    }
+
+    /// Whether an interface still has the program. One that has not can be watched anew.
+    pub(crate) fn has_program(&mut self, interface: u32) -> bool {
+        let has = self.attached.get(&interface).is_some_and(|it| it.link.is_attached());
+        if !has {
+            self.attached.remove(&interface);
+        }
+        has
+    }
+
+    /// Takes the program off an interface, as somebody else would.
+    #[cfg(test)]
+    pub(crate) fn take_away(&mut self, interface: u32) {
+        self.attached[&interface].link.take_away();
+    }
+
+    /// Queues that a worker has.
+    #[cfg(test)]
+    pub(crate) fn queues_taken(&self) -> usize {
+        self.places.len()
     }
 
     /// A worker (from 0) takes the packets of a queue with this AF_XDP socket.
@@ -209,12 +264,23 @@ impl Kernel {
         queue: Queue,
         worker: usize,
         socket: BorrowedFd<'_>,
-        place: u32,
     ) -> Result<(), KernelError> {
         let worker = u32::from(number_of(worker)?) + 1;
+        let taken = |place| self.places.values().any(|other| *other == place);
+        let place = (0..QUEUES_MAX).find(|place| !taken(*place)).ok_or(KernelError::QueuesFull)?;
         self.xsks.set(place, socket.as_fd(), 0)?;
         self.queues.insert(queue, Place { socket: place, worker }, 0)?;
+        self.places.insert(queue, place);
         Ok(())
+    }
+
+    /// Nobody takes the packets of a queue any more.
+    pub(crate) fn leave_queue(&mut self, queue: Queue) {
+        if let Some(place) = self.places.remove(&queue) {
+            // What cannot be taken out has gone with its interface or its socket.
+            let _ = self.queues.remove(&queue);
+            let _ = self.xsks.unset(place);
+        }
     }
 
     fn index_of(&mut self, ip: IpAddr) -> Result<u32, KernelError> {
@@ -225,15 +291,20 @@ impl Kernel {
         let free = (0..ADDRESSES_MAX).find(|index| !taken(*index));
         let index = free.ok_or(KernelError::AddressesFull)?;
         self.addresses.insert(octets_of(ip), index, 0)?;
+        // It stands for itself now.
+        self.aliases.retain(|(_, local)| *local != ip);
         self.indices.insert(ip, (index, 0));
         Ok(index)
     }
 
     fn forget_if_unused(&mut self, ip: IpAddr) {
-        if matches!(self.indices.get(&ip), Some((_, 0))) {
+        if let Some(&(index, 0)) = self.indices.get(&ip) {
             // It has no ports, so that nothing is found there even if it stays.
             let _ = self.addresses.remove(&octets_of(ip));
             self.indices.remove(&ip);
+            for (_, local) in self.aliases.extract_if(.., |(of, _)| *of == index) {
+                let _ = self.addresses.remove(&octets_of(local));
+            }
         }
     }
 }
