@@ -52,13 +52,16 @@ impl Packet {
     ///
     /// # Safety
     /// `slot` is a valid slot that nothing else touches until [`Self::take_home`] or the batch's end.
-    #[expect(dead_code, reason = "sockets lend nothing; AF_XDP does")]
     pub(crate) unsafe fn lend(&mut self, slot: NonNull<PacketBuf>) {
         self.slot = slot;
     }
 
+    /// Where it was lent, if it was.
+    pub(crate) fn lent(&self) -> Option<NonNull<PacketBuf>> {
+        (self.slot != self.home).then_some(self.slot)
+    }
+
     /// Where it was lent, if it was; from now on it is in the batch's own pool again.
-    #[expect(dead_code, reason = "sockets lend nothing; AF_XDP does")]
     pub(crate) fn take_home(&mut self) -> Option<NonNull<PacketBuf>> {
         let lent = std::mem::replace(&mut self.slot, self.home);
         (lent != self.home).then_some(lent)

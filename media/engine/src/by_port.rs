@@ -24,6 +24,11 @@ impl<T> ByPort<T> {
         self.0.get(page)?.as_deref()?.get(place)?.as_ref()
     }
 
+    pub(crate) fn get_mut(&mut self, port: PortId) -> Option<&mut T> {
+        let (page, place) = place_of(port);
+        self.0.get_mut(page)?.as_deref_mut()?.get_mut(place)?.as_mut()
+    }
+
     /// Puts a value in its place, or takes it out.
     pub(crate) fn set(&mut self, port: PortId, value: Option<T>) {
         let (page, place) = place_of(port);

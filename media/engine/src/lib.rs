@@ -37,6 +37,8 @@ mod transcoder;
 #[allow(dead_code, reason = "for the engines that write headers")]
 mod wire;
 mod worker;
+#[allow(dead_code, reason = "until the worker can have it")]
+mod xdp;
 
 #[cfg(test)]
 #[path = "../tests/rig/namespace.rs"]

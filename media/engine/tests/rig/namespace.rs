@@ -61,6 +61,11 @@ impl Namespace {
         self.run(move || command(&format!("ip {words}")));
     }
 
+    /// Moves an interface to another.
+    pub(crate) fn give(&self, device: &str, other: &Self) {
+        self.ip(&format!("link set {device} netns {}", other.thread));
+    }
+
     /// Lays a cable between two: `near` is this end's name, `far` that of the other's.
     pub(crate) fn cable(&self, near: &str, other: &Self, far: &str) {
         self.ip(&format!("link add {near} type veth peer name {far} netns {}", other.thread));

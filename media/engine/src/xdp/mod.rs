@@ -1,0 +1,376 @@
+//! The engine that takes packets where the driver has them and gives them to it: AF_XDP.
+//!
+//! ```text
+//!  card ─▶ queue ─▶ `to_queue` ─┬─▶ receive ring ─▶ batch ─▶ transmit ring ─▶ card
+//!                               └─▶ stack ─▶ the engine below ─┘  └─▶ the engine below ─▶ stack
+//! ```
+//!
+//! Each worker has sockets of its own, at the queues that are its own, and frames of its own: a packet
+//! is received into one, changed in it and sent from it, and user space copies nothing. What the
+//! program passes (fragments, a queue of another worker, senders on this host) comes by the engine
+//! below, and what has no way out here leaves by it: the neighbour is not known yet, the packet is too
+//! large, the interface has no such socket.
+
+mod attached;
+mod frames;
+mod interface;
+mod ring;
+mod socket;
+mod umem;
+
+use crate::batch::{Batch, PortId};
+use crate::by_port::ByPort;
+use crate::datapath::{Carried, Datapath};
+use crate::io::{Faults, PacketIo};
+use crate::kernel::Kernel;
+use crate::routes::{Hop, Routes};
+use crate::wire::{self, Template};
+use attached::{Attached, Bound};
+use frames::Frames;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+/// AF_XDP over another engine.
+pub(crate) struct Xdp {
+    below: Box<dyn PacketIo>,
+    routes: Routes,
+    attached: Attached,
+    frames: Frames,
+    ports: ByPort<Port>,
+    /// Raised whenever ways out may have changed.
+    epoch: u32,
+    /// The generation of the routes that `epoch` goes with.
+    generation: u32,
+    /// The socket that is asked first next time.
+    first: u8,
+    below_turns: BelowTurns,
+    /// Of the packets that leave with headers of ours.
+    ip_id: u16,
+    faults: Faults,
+    /// Packets that the kernel had for us and threw away, as of the last look around.
+    thrown_away: u64,
+    /// Turns until interfaces are looked at, where something is wrong with one.
+    look_in: Option<u16>,
+}
+
+/// One of our ports, and where its packets last went.
+#[derive(Debug)]
+struct Port {
+    at: SocketAddr,
+    dscp: u8,
+    to: SocketAddr,
+    epoch: u32,
+    way: Way,
+}
+
+/// How packets leave.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By a socket of ours, with these headers, up to this length.
+    Ring { place: u8, template: Template, payload_max: u16 },
+    /// By the engine below.
+    Below(Why),
+}
+
+/// Why packets leave by the engine below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// None has left yet.
+    Silent,
+    /// The far side is on this host.
+    Local,
+    /// The kernel has to ask for the neighbour, or there is no way at all.
+    Unknown,
+    /// The interface where they leave has no socket of ours.
+    NoSocket(u32),
+}
+
+impl Xdp {
+    /// `worker` (from 0) of so many, over the engine that takes what does not come here.
+    pub(crate) fn new(
+        below: Box<dyn PacketIo>,
+        kernel: Arc<Mutex<Kernel>>,
+        (worker, workers): (usize, usize),
+    ) -> io::Result<Self> {
+        let routes = Routes::new()?;
+        Ok(Self {
+            below,
+            generation: routes.generation(),
+            routes,
+            attached: Attached::new(kernel, worker, workers),
+            frames: Frames::new(),
+            ports: ByPort::new(),
+            epoch: 1,
+            first: 0,
+            below_turns: BelowTurns::default(),
+            ip_id: 0,
+            faults: Faults::default(),
+            thrown_away: 0,
+            look_in: None,
+        })
+    }
+
+    /// Follows what has changed with addresses, interfaces and routes.
+    fn follow(&mut self) {
+        self.routes.follow();
+        let changed = self.routes.generation() != self.generation;
+        self.generation = self.routes.generation();
+        if self.attached.look(&mut self.frames, &self.routes, changed) || changed {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        self.look_in = None;
+    }
+
+    /// Packets that wait at our sockets; from each in turn, until the batch is full.
+    fn receive_here(&mut self, batch: &mut Batch) -> bool {
+        let places = self.frames.places() as u8;
+        let mut any = false;
+        for step in 0..places {
+            let place = (self.first + step) % places;
+            let waiting = self.frames.look(place);
+            if waiting > 0 {
+                any = true;
+                self.receive_at(place, batch);
+                self.frames.release(place);
+            }
+        }
+        if any {
+            self.first = (self.first + 1) % places.max(1);
+        }
+        any
+    }
+
+    fn receive_at(&mut self, place: u8, batch: &mut Batch) {
+        (0..AHEAD).for_each(|ahead| self.frames.prefetch(place, ahead));
+        while let Some(packet) = batch.spare()
+            && let Some(arrived) = self.frames.next(place)
+        {
+            self.frames.prefetch(place, AHEAD);
+            let parsed = self.frames.octets(arrived).and_then(|frame| wire::parse(frame));
+            let found = parsed.and_then(|parsed| {
+                let port = self.attached.port_of(parsed.to, &self.ports)?;
+                Some((port, self.frames.slot(arrived, parsed.payload.start)?, parsed))
+            });
+            let Some((port, slot, parsed)) = found else {
+                self.frames.drop_frame(arrived.frame, arrived.mode);
+                self.faults.receive += 1;
+                continue;
+            };
+            // SAFETY: the frame is in hand: the kernel does not have it, and it goes back only when
+            // the packet has gone home (`send`).
+            unsafe { packet.lend(slot) };
+            packet.slot_mut().set_len(parsed.payload.len());
+            packet.cut = parsed.payload.len() > media::packet::PACKET_MAX;
+            packet.port = port;
+            packet.peer = parsed.from;
+            packet.send = false;
+            batch.take();
+        }
+    }
+
+    /// The way to a far side, found anew where it may have changed.
+    fn way(&mut self, port: PortId, to: SocketAddr) -> Option<&Way> {
+        let epoch = self.epoch;
+        let entry = self.ports.get_mut(port)?;
+        if entry.epoch != epoch || entry.to != to {
+            let way = way_out(&mut self.routes, &self.attached, &self.frames, entry, to);
+            (entry.to, entry.epoch, entry.way) = (to, epoch, way);
+        }
+        Some(&entry.way)
+    }
+}
+
+/// Slow: it asks the kernel where it was not asked before.
+fn way_out(
+    routes: &mut Routes,
+    attached: &Attached,
+    frames: &Frames,
+    port: &Port,
+    to: SocketAddr,
+) -> Way {
+    match routes.hop(port.at.ip(), to.ip()) {
+        Hop::Ready(link) if link.loopback => Way::Below(Why::Local),
+        Hop::Ready(link) => {
+            let from = SocketAddr::new(link.from, port.at.port());
+            let template = Template::new(Some(&link), from, to, port.dscp);
+            let place = attached.sender(link.interface, frames);
+            match template.zip(place) {
+                Some((template, place)) => {
+                    let payload_max = link.mtu.saturating_sub(wire::overhead(to));
+                    Way::Ring { place, template, payload_max }
+                }
+                None => Way::Below(Why::NoSocket(link.interface)),
+            }
+        }
+        Hop::Asking(_) | Hop::Unreachable => Way::Below(Why::Unknown),
+    }
+}
+
+impl PacketIo for Xdp {
+    fn open(&mut self, port: PortId, at: SocketAddr, dscp: u8) -> io::Result<()> {
+        self.below.open(port, at, dscp)?;
+        let way = Way::Below(Why::Silent);
+        self.ports.set(port, Some(Port { at, dscp, to: at, epoch: 0, way }));
+        if self.attached.add(Bound { ip: at.ip(), address: port.address }) {
+            self.routes.follow();
+            self.attached.look(&mut self.frames, &self.routes, true);
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, port: PortId) {
+        self.below.close(port);
+        if self.ports.get(port).is_some() {
+            self.ports.set(port, None);
+            self.attached.remove(port.address);
+        }
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> bool {
+        self.frames.turn();
+        if self.frames.unkicked() {
+            self.frames.kick();
+        }
+        if let Some(turns) = &mut self.look_in {
+            *turns = turns.saturating_sub(1);
+            if *turns == 0 {
+                self.follow();
+            }
+        }
+        if self.below_turns.due() {
+            let heard = self.below.receive(batch);
+            self.below_turns.asked(heard);
+            if heard {
+                return true;
+            }
+        }
+        let any = self.receive_here(batch);
+        self.below_turns.passed();
+        any
+    }
+
+    fn send(&mut self, batch: &mut Batch) {
+        let mut below = false;
+        for packet in batch.packets_mut() {
+            if !packet.send {
+                if let Some(slot) = packet.take_home() {
+                    self.frames.drop_slot(slot);
+                }
+                continue;
+            }
+            let len = packet.slot().len();
+            match self.way(packet.port, packet.peer) {
+                Some(Way::Ring { place, template, payload_max })
+                    if len <= usize::from(*payload_max) =>
+                {
+                    let (place, template) = (*place, *template);
+                    self.ip_id = self.ip_id.wrapping_add(1);
+                    self.frames.send(place, &template, self.ip_id, packet);
+                    packet.send = false;
+                }
+                _ => below = true,
+            }
+        }
+        self.frames.kick();
+        if below {
+            self.below.send(batch);
+            for packet in batch.packets_mut() {
+                if let Some(slot) = packet.take_home() {
+                    self.frames.drop_slot(slot);
+                }
+            }
+        }
+        if self.look_in.is_none() && self.frames.any_broken() {
+            self.look_in = Some(BROKEN_TURNS);
+        }
+    }
+
+    fn await_ring(&mut self) {
+        self.below.await_ring();
+    }
+
+    /// Without calls nothing comes here: the program passes what is for no port.
+    fn wait(&mut self) {
+        self.below.wait();
+    }
+
+    fn look_around(&mut self) {
+        self.below.look_around();
+        self.follow();
+        self.thrown_away = self.frames.thrown_away();
+        self.routes.confirm();
+    }
+
+    fn carries(&self, port: PortId) -> Carried {
+        let below = self.below.carries(port);
+        let Some(Port { at, way, epoch, .. }) = self.ports.get(port) else { return below };
+        // What was found before something changed says nothing any more.
+        let way = if *epoch == self.epoch { way } else { &Way::Below(Why::Silent) };
+        let why = match way {
+            Way::Ring { place, .. } => {
+                let why = self.attached.why_not_faster(*place);
+                return Carried { by: Datapath::Xdp, why_not_faster: why.into() };
+            }
+            Way::Below(Why::Silent) => match self.attached.why_not(at.ip()) {
+                None => {
+                    let why = "nothing has left from there yet".into();
+                    return Carried { by: Datapath::Xdp, why_not_faster: why };
+                }
+                Some(why) => why,
+            },
+            Way::Below(Why::Local) => "the far side is on this host".to_owned(),
+            Way::Below(Why::Unknown) => "the neighbour is not known, or there is no way".to_owned(),
+            Way::Below(Why::NoSocket(interface)) => self.attached.why_not_on(*interface),
+        };
+        Carried { why_not_faster: format!("{why}; {}", below.why_not_faster).into(), ..below }
+    }
+
+    fn lost(&self) -> Option<String> {
+        self.below.lost()
+    }
+
+    fn faults(&self) -> Faults {
+        let receive = self.faults.receive + self.thrown_away;
+        Faults { receive, send: self.frames.unsent }.and(self.below.faults())
+    }
+}
+
+/// When the engine below is asked for packets: that costs a system call, and few come there. As long as
+/// some do it is asked in each turn.
+#[derive(Debug, Default)]
+struct BelowTurns {
+    /// Turns since it was asked.
+    since: u8,
+    /// Turns for which it is asked in each.
+    eager: u8,
+}
+
+impl BelowTurns {
+    fn due(&self) -> bool {
+        self.since >= BELOW_EVERY || self.eager > 0 && self.since > 0
+    }
+
+    fn asked(&mut self, heard: bool) {
+        self.since = 0;
+        self.eager = if heard { EAGER_TURNS } else { self.eager.saturating_sub(1) };
+    }
+
+    fn passed(&mut self) {
+        self.since = self.since.saturating_add(1);
+    }
+}
+
+/// Packets whose first octets are fetched before they are looked at.
+const AHEAD: u32 = 4;
+/// Turns (of half a millisecond, or of a batch) after which the engine below is asked though it has
+/// been silent.
+const BELOW_EVERY: u8 = 8;
+/// Turns without a packet until it counts as silent: longer than the 20 ms between two packets of a voice.
+const EAGER_TURNS: u8 = 100;
+/// Turns after which an interface is looked at that refuses packets.
+const BROKEN_TURNS: u16 = 32;
+
+#[cfg(test)]
+mod tests;

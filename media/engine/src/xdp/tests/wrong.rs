@@ -1,0 +1,337 @@
+//! What goes wrong with packets, rings and interfaces.
+
+use super::*;
+
+#[test]
+fn a_frame_is_not_accounted_for_after_100_000_packets() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        let (mut received, mut sent) = (0, 0);
+        while received < 100_000 {
+            for number in 0..100_u8 {
+                far.send_to(&[number; 172], at).unwrap();
+            }
+            loop {
+                plane.turn();
+                let count = plane.batch.packets().len();
+                if count == 0 {
+                    break;
+                }
+                // Every third is dropped, every seventh goes where nobody is known.
+                for packet in plane.batch.packets_mut() {
+                    assert!(packet.lent().is_some(), "by the stack");
+                    received += 1;
+                    packet.send = received % 3 != 0;
+                    if received % 7 == 0 {
+                        packet.peer = "10.7.0.99:9".parse().unwrap();
+                    } else {
+                        sent += usize::from(packet.send);
+                    }
+                }
+                plane.xdp.send(&mut plane.batch);
+            }
+            far.set_nonblocking(true).unwrap();
+            while far.recv(&mut [0; 256]).is_ok() {
+                sent -= 1;
+            }
+        }
+        assert_eq!(sent, 0, "packets that never came");
+        plane.settle();
+        assert_eq!(plane.xdp.faults().receive, 0);
+    });
+}
+
+#[test]
+fn a_full_ring_holds_frames_for_ever() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    let headers = lab.headers("10.7.0.2:9".parse().unwrap(), "10.7.0.1:20000".parse().unwrap());
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        plane.settle();
+        let place = plane.xdp.attached.sender(interface("o0"), &plane.xdp.frames).unwrap();
+        // Nobody kicks: what does not fit is counted and nobody waits.
+        for _ in 0..RING + 5 {
+            plane.batch.clear();
+            let packet = plane.batch.spare().unwrap();
+            packet.slot_mut().set_len(172);
+            plane.xdp.frames.send(place, &headers, 1, packet);
+        }
+        assert_eq!(plane.xdp.faults().send, 5);
+        plane.settle();
+        // And of packets that were received, when there is not one free frame either.
+        let mut taken = 0;
+        while plane.xdp.frames.take_one(Mode::Copy) {
+            taken += 1;
+        }
+        far.send_to(b"still here", at).unwrap();
+        assert_eq!(plane.receive(), 1);
+        plane.batch.packets_mut()[0].send = true;
+        plane.xdp.send(&mut plane.batch);
+        hears(&far, b"still here", at);
+        let ours = plane.batch.spare().unwrap();
+        ours.slot_mut().set_len(20);
+        plane.xdp.frames.send(place, &headers, 1, ours);
+        assert!(plane.xdp.faults().send == 6 || taken == 0);
+    });
+}
+
+#[test]
+fn frames_that_are_no_packets_disturb() {
+    let Some(lab) = Lab::new() else { return };
+    let (far, raw) = (lab.far("10.7.0.2"), lab.raw());
+    let at = "10.7.0.1:20000".parse().unwrap();
+    let headers = lab.headers(far.local_addr().unwrap(), at);
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        let whole = frame(&headers, &[5; 172]);
+        let mut seed = 1_u32;
+        let mut random = move || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize
+        };
+        let (mut came, mut batches) = (0, 0);
+        for _ in 0..20_000 {
+            let mut broken = whole.clone();
+            for _ in 0..random() % 3 {
+                // Mostly in the headers, and so that it is still for us.
+                let place = random() % broken.len().min(60);
+                if !(0..14).contains(&place) {
+                    broken[place] ^= 1 << (random() % 8);
+                }
+            }
+            if random() % 4 == 0 {
+                broken.truncate(14 + random() % (broken.len() - 14));
+            }
+            raw.send(&broken);
+            if random() % 64 == 0 {
+                plane.turn();
+                batches += 1;
+                for packet in plane.batch.packets() {
+                    assert!(packet.slot().len() <= 172);
+                    came += 1;
+                }
+                plane.xdp.send(&mut plane.batch);
+            }
+        }
+        assert!(came > 0 && batches > 0);
+        far.set_nonblocking(false).unwrap();
+        // What waits comes first.
+        loop {
+            plane.turn();
+            if plane.batch.packets().is_empty() {
+                break;
+            }
+            plane.xdp.send(&mut plane.batch);
+        }
+        plane.xdp.look_around();
+        assert!(plane.xdp.faults().receive > 0);
+        assert_eq!(plane.by_ring(&far, at), (true, true));
+        plane.settle();
+    });
+}
+
+#[test]
+fn a_wrong_checksum_is_believed() {
+    let Some(lab) = Lab::new() else { return };
+    let (far, raw) = (lab.far("10.7.0.2"), lab.raw());
+    let at = "10.7.0.1:20000".parse().unwrap();
+    let headers = lab.headers(far.local_addr().unwrap(), at);
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        plane.open(PORT, "10.7.0.1");
+        let mut wrong = frame(&headers, b"wrong");
+        *wrong.last_mut().unwrap() ^= 1;
+        raw.send(&wrong);
+        raw.send(&frame(&headers, b"right"));
+        assert_eq!(plane.receive(), 1);
+        assert_eq!(plane.batch.packets()[0].slot().packet(), b"right");
+        assert_eq!(plane.xdp.faults().receive, 1);
+        // None at all is allowed over IPv4.
+        let mut none = frame(&headers, b"none");
+        none[40..42].fill(0);
+        raw.send(&none);
+        plane.receive();
+        assert_eq!(plane.batch.packets()[0].slot().packet(), b"none");
+    });
+}
+
+#[test]
+fn what_is_too_large_for_a_frame_or_in_fragments_is_lost() {
+    let Some(lab) = Lab::new() else { return };
+    for (side, device) in [(&lab.ours, "o0"), (&lab.theirs, "t0")] {
+        side.ip(&format!("link set {device} mtu 3000"));
+    }
+    let far = lab.far("10.7.0.2");
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        for len in [2000, 9000] {
+            far.send_to(&vec![1; len], at).unwrap();
+            assert_eq!(plane.receive(), 1);
+            assert!(plane.batch.packets()[0].cut, "{len} octets");
+            plane.xdp.send(&mut plane.batch);
+        }
+        // Larger than a slot takes, and not too large for a frame.
+        far.send_to(&[1; 1600], at).unwrap();
+        plane.receive();
+        assert!(plane.batch.packets()[0].cut && plane.batch.packets()[0].lent().is_some());
+        plane.xdp.send(&mut plane.batch);
+        plane.settle();
+        assert_eq!(plane.xdp.faults(), Faults::default());
+    });
+}
+
+#[test]
+fn what_is_larger_than_the_way_out_takes_is_lost() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    lab.ours.ip("route add 10.7.0.2/32 dev o0 mtu 600");
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        assert_eq!(plane.by_ring(&far, at), (true, true));
+        far.send_to(&[3; 573], at).unwrap();
+        plane.receive();
+        let in_flight = plane.account()[2];
+        plane.echo();
+        // In pieces, as the stack cuts it.
+        hears(&far, &[3; 573], at);
+        assert!(plane.account()[2] < in_flight, "it went back: {:?}", plane.account());
+        plane.settle();
+    });
+}
+
+#[test]
+fn an_interface_that_goes_takes_calls_along() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    let (mut plane, at) = lab.ours.run({
+        let far = far.try_clone().unwrap();
+        move || {
+            let mut plane = Plane::new();
+            let at = plane.open(PORT, "10.7.0.1");
+            plane.greet(&far, at);
+            // Some are on their way in, one out, and one is in hand when it goes.
+            for _ in 0..9 {
+                far.send_to(b"hello", at).unwrap();
+            }
+            plane.receive();
+            (plane, at)
+        }
+    });
+    lab.ours.ip("link del o0");
+    plane = lab.ours.run(move || {
+        plane.echo();
+        plane.xdp.look_around();
+        assert_eq!(plane.account(), [frames::FRAMES, 0, 0]);
+        let carried = plane.xdp.carries(PORT);
+        assert_eq!(carried.by, Datapath::Portable, "{carried:?}");
+        plane.turn();
+        plane.turn();
+        plane
+    });
+    // Another cable in its place is as good.
+    lab.ours.cable("o0", &lab.theirs, "t0");
+    lab.addresses();
+    lab.ours.run(move || {
+        plane.attach();
+        plane.greet(&far, at);
+        assert_eq!(plane.by_ring(&far, at), (true, true));
+        plane.settle();
+        plane.xdp.close(PORT);
+    });
+}
+
+#[test]
+fn an_interface_that_is_down_for_a_while_never_comes_back() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    let (mut plane, at, far) = lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        (plane, at, far)
+    });
+    lab.ours.ip("link set o0 down");
+    plane = lab.ours.run(move || {
+        let faults = plane.xdp.faults();
+        for _ in 0..3 {
+            plane.batch.clear();
+            let packet = plane.batch.spare().unwrap();
+            packet.slot_mut().set_len(172);
+            (packet.port, packet.peer, packet.send) = (PORT, "10.7.0.2:9".parse().unwrap(), true);
+            plane.batch.take();
+            plane.xdp.send(&mut plane.batch);
+        }
+        assert_eq!(plane.xdp.faults().send, faults.send + 3);
+        // It is looked at because it refuses, before its time.
+        (0..=BROKEN_TURNS).for_each(|_| plane.turn());
+        assert_eq!(plane.account(), [frames::FRAMES, 0, 0]);
+        plane
+    });
+    lab.ours.ip("link set o0 up");
+    lab.ours.run(move || {
+        plane.attach();
+        plane.greet(&far, at);
+        assert_eq!(plane.by_ring(&far, at), (true, true));
+    });
+}
+
+#[test]
+fn a_program_that_is_taken_away_takes_calls_along() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    lab.ours.run(move || {
+        let kernel = Arc::new(Mutex::new(Kernel::load().unwrap()));
+        let mut plane = Plane::of(&kernel, (0, 1));
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        assert_eq!(plane.by_ring(&far, at), (true, true));
+        kernel.lock().unwrap().take_away(interface("o0"));
+        assert!(!plane.by_ring(&far, at).0, "before it is noticed");
+        plane.xdp.look_around();
+        assert_eq!(plane.by_ring(&far, at), (false, false));
+        assert!(plane.xdp.carries(PORT).why_not_faster.contains("taken away"));
+        assert_eq!(plane.account(), [frames::FRAMES, 0, 0]);
+    });
+}
+
+#[test]
+fn ports_and_queues_of_an_engine_that_ends_stay_in_the_kernel() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    lab.ours.run(move || {
+        let kernel = Arc::new(Mutex::new(Kernel::load().unwrap()));
+        for _ in 0..3 {
+            let mut plane = Plane::of(&kernel, (0, 1));
+            let at = plane.open(PORT, "10.7.0.1");
+            plane.attach();
+            plane.greet(&far, at);
+            assert_eq!(plane.by_ring(&far, at), (true, true));
+            // In hand, on its way in, and on its way out.
+            far.send_to(b"late", at).unwrap();
+            plane.receive();
+            far.send_to(b"later", at).unwrap();
+            plane.xdp.close(PORT);
+            plane.echo();
+        }
+        assert_eq!(kernel.lock().unwrap().queues_taken(), 0);
+    });
+}
+
+fn interface(name: &str) -> u32 {
+    let name = std::ffi::CString::new(name).unwrap();
+    // SAFETY: a string that ends.
+    unsafe { libc::if_nametoindex(name.as_ptr()) }
+}
