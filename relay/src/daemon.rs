@@ -59,6 +59,9 @@ pub enum DaemonError {
     /// The media engine.
     #[error(transparent)]
     Media(#[from] media_engine::EngineError),
+    /// SRTP.
+    #[error(transparent)]
+    Srtp(#[from] media::srtp::WrongAnswer),
     /// The metrics address.
     #[error("cannot serve metrics on {address}: {error}")]
     Metrics {
@@ -100,6 +103,9 @@ impl DaemonError {
                 "is the address on this host, and is nobody else on the port (ss -lnp)?"
             }
             Self::Media(_) => "is the limit of threads or open files reached (ulimit -a)?",
+            Self::Srtp(_) => {
+                "do not run it here: what it protects could not be read, or by anybody"
+            }
             Self::Metrics { .. } => {
                 "choose another [metrics] listen, or end who holds it (ss -lntp)"
             }
@@ -465,6 +471,14 @@ fn start_engine(
         transcoders: plan.transcoders,
         ..media_engine::Config::default()
     };
+    let srtp = media::srtp::choose(|| clock::now().mono)?;
+    tracing::info!(
+        counter_mode = srtp.counter_mode.as_str(),
+        sha1 = srtp.sha1.as_str(),
+        gcm = srtp.gcm.as_str(),
+        counter_mode_took = ?srtp.counter_mode_took,
+        "SRTP is protected by these"
+    );
     tracing::info!(engine = "portable", workers = plan.media_workers, "media engine");
     Ok(Engine::start(config, Box::new(move |event| tell(&events, event)))?)
 }

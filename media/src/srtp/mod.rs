@@ -6,13 +6,20 @@
 //! Two rules hold whatever comes in: a packet that does not authenticate changes nothing, and no
 //! two different packets ever leave under one (key, SSRC, index).
 
+mod counter;
 mod index;
 mod kdf;
+mod mac;
+mod primitives;
 mod receiver;
 mod replay;
 mod sender;
+mod sources;
+mod srtcp;
 mod suite;
 
 pub use index::PacketIndex;
-pub use receiver::{Authentic, MAX_KEYS, MAX_SOURCES, Receiver};
+pub use primitives::{Library, Primitives, WrongAnswer, choose, chosen};
+pub use receiver::{Authentic, MAX_KEYS, Receiver};
 pub use sender::{Origin, Sender};
+pub use sources::MAX_SOURCES;

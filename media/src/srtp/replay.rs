@@ -7,8 +7,8 @@ pub(crate) const WINDOW: u64 = u128::BITS as u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     highest: u64,
-    /// Bit `n` is index `highest - n`.
-    seen: u128,
+    /// Bit `n` of the two, the low one first, is index `highest - n`.
+    seen: [u64; 2],
 }
 
 /// What the window says of an index.
@@ -25,12 +25,20 @@ pub(crate) enum Arrival {
 impl Window {
     /// A window in which only `index` was there.
     pub(crate) const fn starting(index: u64) -> Self {
-        Self { highest: index, seen: 1 }
+        Self { highest: index, seen: [1, 0] }
     }
 
     /// A window in which everything up to `index` was there, or is too late.
     pub(crate) const fn closed(index: u64) -> Self {
-        Self { highest: index, seen: u128::MAX }
+        Self { highest: index, seen: [u64::MAX; 2] }
+    }
+
+    const fn seen(&self) -> u128 {
+        self.seen[0] as u128 | (self.seen[1] as u128) << 64
+    }
+
+    const fn set_seen(&mut self, seen: u128) {
+        self.seen = [seen as u64, (seen >> 64) as u64];
     }
 
     /// The highest index that was there.
@@ -45,7 +53,7 @@ impl Window {
         }
         match self.highest - index {
             WINDOW.. => Arrival::Old,
-            back if self.seen >> back & 1 == 1 => Arrival::Seen,
+            back if self.seen() >> back & 1 == 1 => Arrival::Seen,
             _ => Arrival::New,
         }
     }
@@ -54,10 +62,10 @@ impl Window {
     pub(crate) fn insert(&mut self, index: u64) {
         if index > self.highest {
             let ahead = index - self.highest;
-            self.seen = if ahead < WINDOW { self.seen << ahead | 1 } else { 1 };
+            self.set_seen(if ahead < WINDOW { self.seen() << ahead | 1 } else { 1 });
             self.highest = index;
         } else if self.highest - index < WINDOW {
-            self.seen |= 1 << (self.highest - index);
+            self.set_seen(self.seen() | 1 << (self.highest - index));
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use super::PacketIndex;
 use super::replay::{Arrival, Window};
-use super::suite::{Context, Mki, RTCP_CLEAR};
+use super::srtcp::RTCP_CLEAR;
+use super::suite::{Context, Mki};
 use crate::rtp::{self, Header};
 use crate::{DropReason, PacketBuf};
 use sdp::SrtpKey;
@@ -41,27 +42,50 @@ pub struct Origin {
 }
 
 /// The context of one key of ours.
+///
+/// What an RTP packet needs stands together and in front, as in a receiver.
+#[repr(C)]
 pub struct Sender {
-    key: SrtpKey,
-    context: Context,
-    mki: Option<Mki>,
-    streams: Vec<Stream>,
-    kept: Vec<u32>,
-    fresh: FreshSsrcs,
-    /// One count for all SSRCs: every SRTCP packet of this key has its own index.
-    rtcp_next: u32,
     /// How many more SRTP packets may go out, of all SSRCs.
     left: u64,
-    /// SRTCP indices end here.
-    rtcp_end: u32,
-    /// What went out under the key before, and goes on under this one.
-    before: Vec<(Origin, u32)>,
     /// Counts packets, to know which stream was silent longest.
     turn: u64,
+    mki: Option<Mki>,
+    streams: Streams,
+    context: Context,
+    /// One count for all SSRCs: every SRTCP packet of this key has its own index.
+    rtcp_next: u32,
+    /// SRTCP indices end here.
+    rtcp_end: u32,
+    fresh: FreshSsrcs,
+    kept: Vec<u32>,
+    /// What went out under the key before, and goes on under this one.
+    before: Vec<(Origin, u32)>,
+    key: SrtpKey,
+}
+
+/// The sources that are carried: those in use stand in front.
+#[repr(C)]
+struct Streams {
+    len: usize,
+    all: [Stream; MAX_STREAMS],
+}
+
+impl std::ops::Deref for Streams {
+    type Target = [Stream];
+    fn deref(&self) -> &[Stream] {
+        &self.all[..self.len]
+    }
+}
+
+impl std::ops::DerefMut for Streams {
+    fn deref_mut(&mut self) -> &mut [Stream] {
+        &mut self.all[..self.len]
+    }
 }
 
 /// One source and what it is sent as.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Stream {
     origin: Origin,
     ssrc: u32,
@@ -84,7 +108,7 @@ impl Sender {
             before: Vec::new(),
             context: Context::new(key),
             mki: Mki::of(key),
-            streams: Vec::with_capacity(MAX_STREAMS),
+            streams: Streams { len: 0, all: [Stream::NONE; MAX_STREAMS] },
             kept: Vec::with_capacity(MAX_KEPT),
             fresh: FreshSsrcs { first: first_ssrc, issued: 0 },
             rtcp_next: 0,
@@ -117,10 +141,15 @@ impl Sender {
     /// become ours where not. A repeated packet is refused as `Replay`.
     pub fn protect(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
+        self.seal(&header, slot)
+    }
+
+    /// The same with its header, which has been read.
+    pub(crate) fn seal(&mut self, header: &Header, slot: &mut PacketBuf) -> Result<(), DropReason> {
         let trailer = self.context.rtp.tag_len() + self.mki.map_or(0, Mki::len);
         has_room(slot, trailer)?;
         let left = self.left.checked_sub(1).ok_or(DropReason::KeySpent)?;
-        let (ssrc, index) = self.next(&header)?;
+        let (ssrc, index) = self.next(header)?;
         self.left = left;
 
         // From here on the index is used up, even if the packet is not sent.
@@ -145,7 +174,7 @@ impl Sender {
             return Err(DropReason::KeySpent);
         }
         self.rtcp_next += 1;
-        session.seal_rtcp(slot, ssrc, index, self.mki)
+        session.seal(slot, ssrc, index, self.mki)
     }
 
     /// What a source is sent as, if it has sent anything.
@@ -184,14 +213,17 @@ impl Sender {
 
     /// Puts a new stream in the place of the same source's old one, or of the one longest silent.
     fn place(&mut self, known: Option<usize>, stream: Stream) {
+        let streams = &self.streams;
         let longest_silent = || {
-            let full = self.streams.len() == MAX_STREAMS;
-            (0..self.streams.len()).min_by_key(|&at| self.streams[at].turn).filter(|_| full)
+            let full = streams.len == MAX_STREAMS;
+            (0..streams.len).min_by_key(|&at| streams[at].turn).filter(|_| full)
         };
-        match known.or_else(longest_silent) {
-            Some(at) => self.streams[at] = stream,
-            None => self.streams.push(stream),
-        }
+        let at = known.or_else(longest_silent);
+        let at = at.unwrap_or_else(|| {
+            self.streams.len += 1;
+            self.streams.len - 1
+        });
+        self.streams[at] = stream;
     }
 
     /// What a source was sent as under the key before, if it can go on so: once.
@@ -226,7 +258,7 @@ impl std::fmt::Debug for Sender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sender")
             .field("key", &self.key)
-            .field("streams", &self.streams)
+            .field("streams", &&self.streams[..])
             .field("kept", &self.kept)
             .field("fresh", &self.fresh)
             .field("rtcp_next", &self.rtcp_next)
@@ -235,6 +267,15 @@ impl std::fmt::Debug for Sender {
 }
 
 impl Stream {
+    /// The place of one.
+    const NONE: Self = Self {
+        origin: Origin { ssrc: 0, sequence_shift: 0 },
+        ssrc: 0,
+        used: Window::starting(0),
+        refused: None,
+        turn: 0,
+    };
+
     /// A stream from its first packet on, with that packet's index.
     fn open(header: &Header, origin: Origin, ssrc: u32, turn: u64) -> (Self, PacketIndex) {
         let index = PacketIndex::new(0, header.sequence.wrapping_sub(origin.sequence_shift));

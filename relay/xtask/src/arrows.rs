@@ -47,7 +47,7 @@ const MAY_DO_INPUT_OUTPUT: &[&str] = &["tollgate", "media-engine", "perf", "xtas
 
 /// Oracles and test tools: the product is compared with them (by tests, and by `perf`), it does not
 /// contain them.
-const ORACLES: &[&str] = &["rsip", "sdp-types", "srtp", "proptest"];
+const ORACLES: &[&str] = &["rsip", "sdp-types", "srtp", "proptest", "divan"];
 
 /// Crates whose manifest names a file instead of a licence; each file was read and is MIT.
 const READ_AS_MIT: &[(&str, &str)] = &[("rsip", "0.4.0"), ("rsip-derives", "0.4.0")];
