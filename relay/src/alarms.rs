@@ -43,6 +43,10 @@ pub const WORDS: &[(&str, &str)] = &[
     (ACME_FAILING, "a certificate could not be had or renewed; it is tried again"),
     (MEDIA_PORTS_GONE, "every media port that a trunk may use is in use, and calls are refused"),
     (
+        MEDIA_ENGINE_LOST,
+        "a media worker has lost its engine, and its calls go on with sockets; the text says why",
+    ),
+    (
         MEDIA_SETUP,
         "the system is not set up for the media that is configured; the text says what to do",
     ),
@@ -66,6 +70,8 @@ pub const CERTIFICATE_INVALID: &str = "certificate_invalid";
 pub const ACME_FAILING: &str = "acme_failing";
 /// A trunk has no media port left.
 pub const MEDIA_PORTS_GONE: &str = "media_ports_gone";
+/// A media worker has lost its engine.
+pub const MEDIA_ENGINE_LOST: &str = "media_engine_lost";
 /// The system is not set up for the media that the configuration asks for.
 pub const MEDIA_SETUP: &str = "media_setup";
 /// `tollgate.toml` on disk is refused.

@@ -102,6 +102,10 @@ impl DaemonError {
             Self::Transport(_) => {
                 "is the address on this host, and is nobody else on the port (ss -lnp)?"
             }
+            Self::Media(media_engine::EngineError::NotHere { .. }) => {
+                "give the daemon what is missing (docs/operations/media-engine.md), or set [media] \
+                 engine = \"portable\""
+            }
             Self::Media(_) => "is the limit of threads or open files reached (ulimit -a)?",
             Self::Srtp(_) => {
                 "do not run it here: what it protects could not be read, or by anybody"
@@ -192,7 +196,9 @@ impl Daemon {
         let (transports, sip) =
             Transports::start_on(runtimes, Arc::clone(&plan), identities, alarms.clone())?;
         let (media_events, media) = mpsc::channel(MEDIA_NOTICES_MAX + MEDIA_ENDS_MAX);
-        let engine = start_engine(&plan, media_events)?;
+        let engine = start_engine(&loaded, media_events)?;
+        let mut telemetry = Telemetry::new(alarms.clone());
+        telemetry.chosen(engine.chosen(), engine.workers());
         let (orders, order) = mpsc::channel(ORDERS_MAX);
         let (found, located) = mpsc::channel(ORDERS_MAX);
         let (hook_answers, hooks) = mpsc::channel(HOOK_ANSWERS_MAX);
@@ -219,7 +225,7 @@ impl Daemon {
             engine,
             hooks: Hooks::new(hook_answers, Handle::current()),
             records,
-            telemetry: Telemetry::new(alarms.clone()),
+            telemetry,
             looks: Looks::default(),
             readiness: Arc::clone(&readiness),
             drained: over,
@@ -463,13 +469,14 @@ fn dtls_certificate() -> Option<sdp::Certificate> {
 }
 
 fn start_engine(
-    plan: &Plan,
+    loaded: &Loaded,
     events: mpsc::Sender<media_engine::Event>,
 ) -> Result<Engine, DaemonError> {
     let config = media_engine::Config {
-        workers: plan.media_workers,
-        transcoders: plan.transcoders,
-        ..media_engine::Config::default()
+        workers: loaded.plan.media_workers,
+        transcoders: loaded.plan.transcoders,
+        engine: loaded.media_engine,
+        offload: loaded.media_offload,
     };
     let srtp = media::srtp::choose(|| clock::now().mono)?;
     tracing::info!(
@@ -479,8 +486,10 @@ fn start_engine(
         counter_mode_took = ?srtp.counter_mode_took,
         "SRTP is protected by these"
     );
-    tracing::info!(engine = "portable", workers = plan.media_workers, "media engine");
-    Ok(Engine::start(config, Box::new(move |event| tell(&events, event)))?)
+    let engine = Engine::start(config, Box::new(move |event| tell(&events, event)))?;
+    let media_engine::Chosen { by, why } = engine.chosen();
+    tracing::info!(engine = %by, why, workers = config.workers, "media engine");
+    Ok(engine)
 }
 
 /// Passes an event of the media engine on. What can be lost goes only where there is room beside what

@@ -5,12 +5,13 @@ use crate::alarms::{self, Alarms, Subject};
 use crate::config::{self, AcmeOrder, Loaded};
 use crate::daemon::{open_records, usual_records};
 use crate::dns;
-use crate::media_setup;
+use crate::media_setup::{self, Shortfall};
 use crate::reload::texts;
 use crate::shard::Order;
 use crate::transport::Transports;
 use b2bua::Plan;
 use certs::Identities;
+use media_engine::EngineKind;
 use metrics::{counter, gauge};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -111,7 +112,10 @@ impl InForce {
     /// Whether the system gives what the media in force wants; `idle` as in
     /// [`media_setup::shortfalls`].
     pub(crate) fn judge_media(&self, idle: bool) {
-        let found = media_setup::shortfalls(&self.plan, &media_setup::Here, idle);
+        let mut found = media_setup::shortfalls(&self.plan, &media_setup::Here, idle);
+        // Without its engine the daemon would not run.
+        let lacks = media_engine::lacks(EngineKind::Auto, self.loaded.media_offload);
+        found.extend(lacks.into_iter().map(Shortfall::from));
         for shortfall in &found {
             tracing::warn!(what = shortfall.what, mend = shortfall.mend, "media may be lost");
         }

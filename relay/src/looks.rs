@@ -2,6 +2,7 @@
 
 use crate::admin::{Answer, CallRow};
 use crate::measured;
+use b2bua::Carried;
 use media::CallStats;
 use media_engine::MediaId;
 use std::time::{Duration, Instant};
@@ -40,9 +41,13 @@ impl Looks {
     }
 
     /// The engine has told of a call, or cannot.
-    pub(crate) fn answer(&mut self, call: MediaId, stats: Option<&CallStats>) {
+    pub(crate) fn answer(
+        &mut self,
+        call: MediaId,
+        stats: Option<(&CallStats, Option<&[Carried; 2]>)>,
+    ) {
         for look in self.0.extract_if(.., |look| look.call == call) {
-            let media = stats.map(measured::live);
+            let media = stats.map(|(stats, carried)| measured::live(stats, carried));
             // A client that went away is not waited for.
             let _ = look.answer.send(Answer::Call { call: Box::new(look.row), media });
         }

@@ -1,5 +1,6 @@
 //! What a call's packets did, as records and `tollgate call` show it.
 
+use b2bua::Carried;
 use media::{CallStats, DropReason, LegStats};
 use sdp::{Bursts, IceReport, Told};
 use serde::{Serialize, Serializer};
@@ -44,6 +45,8 @@ struct Leg<'s> {
     #[serde(serialize_with = "drops")]
     drops: &'s [u64; DropReason::ALL.len()],
     ice: Option<IceSaid<'s>>,
+    datapath: Option<&'static str>,
+    why_not_faster: Option<&'s str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     silent_now: Option<Option<&'static str>>,
 }
@@ -75,15 +78,16 @@ struct ToldSaid {
     mos: Option<f64>,
 }
 
-/// Both legs of a call.
-pub(crate) fn call(stats: &CallStats) -> Measured<'_> {
-    Measured { a: leg(&stats.a), b: leg(&stats.b) }
+/// Both legs of a call, and what carried them.
+pub(crate) fn call<'s>(stats: &'s CallStats, carried: Option<&'s [Carried; 2]>) -> Measured<'s> {
+    let [by_a, by_b] = carried.map_or([None; 2], |[a, b]| [Some(a), Some(b)]);
+    Measured { a: leg(&stats.a, by_a), b: leg(&stats.b, by_b) }
 }
 
 /// Both legs of a call that goes on: what is silent now is so.
-pub(crate) fn live(stats: &CallStats) -> Value {
+pub(crate) fn live(stats: &CallStats, carried: Option<&[Carried; 2]>) -> Value {
     let now = |leg: &LegStats| Some(leg.silence.now.map(|cause| cause.as_str()));
-    let Measured { a, b } = call(stats);
+    let Measured { a, b } = call(stats, carried);
     let live = Measured {
         a: Leg { silent_now: now(&stats.a), ..a },
         b: Leg { silent_now: now(&stats.b), ..b },
@@ -92,7 +96,7 @@ pub(crate) fn live(stats: &CallStats) -> Value {
     serde_json::to_value(live).unwrap_or_default()
 }
 
-fn leg(leg: &LegStats) -> Leg<'_> {
+fn leg<'s>(leg: &'s LegStats, carried: Option<&'s Carried>) -> Leg<'s> {
     Leg {
         received: leg.received_packets,
         received_octets: leg.received_octets,
@@ -121,6 +125,8 @@ fn leg(leg: &LegStats) -> Leg<'_> {
         dropped: leg.drops.iter().sum::<u64>(),
         drops: &leg.drops,
         ice: leg.ice.as_ref().map(ice),
+        datapath: carried.map(|it| it.by),
+        why_not_faster: carried.map(|it| it.why_not_faster.as_str()).filter(|why| !why.is_empty()),
         silent_now: None,
     }
 }

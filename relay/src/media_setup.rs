@@ -36,6 +36,12 @@ pub(crate) struct Shortfall {
     pub(crate) mend: String,
 }
 
+impl From<media_engine::Lack> for Shortfall {
+    fn from(lack: media_engine::Lack) -> Self {
+        Self { what: lack.what, mend: lack.mend.to_owned() }
+    }
+}
+
 impl fmt::Display for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.what, self.mend)

@@ -199,6 +199,7 @@ pub(crate) mod tests {
             transfers: Vec::new(),
             dtls: (None, None),
             passthrough: None,
+            carried: None,
             fax: None,
             media: None,
         }

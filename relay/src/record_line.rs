@@ -115,7 +115,10 @@ pub(crate) fn of(record: &Record) -> Line<'_> {
         transfers: &record.transfers,
         dtls: Sides { a: record.dtls.0, b: record.dtls.1 },
         srtp_passthrough: record.passthrough.as_deref(),
-        media: record.media.as_deref().map(measured::call),
+        media: record
+            .media
+            .as_deref()
+            .map(|media| measured::call(media, record.carried.as_deref())),
     }
 }
 

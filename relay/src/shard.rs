@@ -13,7 +13,7 @@ use crate::telemetry::{self, Telemetry};
 use crate::trace::{Seen, Tracer};
 use crate::transport::{self, Transports};
 use b2bua::io::{CallId, CallView, Hop, MediaPort, MediaPorts, PeerLeg};
-use b2bua::{B2bua, Input, Output, Plan};
+use b2bua::{B2bua, Carried, Input, Output, Plan};
 use bytes::Bytes;
 use media::Side;
 use media_engine::{Engine, LegPorts, MediaId};
@@ -171,20 +171,21 @@ impl Shard {
             media_engine::Event::OpenFailed { call, why } => {
                 Input::MediaFailed { call: CallId(call.0), why }
             }
-            media_engine::Event::Closed { call, stats, .. } => {
-                self.looks.answer(call, Some(&stats));
-                Input::MediaClosed { call: CallId(call.0), summary: stats }
+            media_engine::Event::Closed { call, stats, carried } => {
+                let carried = carried.map(|legs| Box::new(legs.map(told)));
+                self.looks.answer(call, Some((&stats, carried.as_deref())));
+                Input::MediaClosed { call: CallId(call.0), summary: stats, carried }
             }
             media_engine::Event::Notice { call, side, notice } => {
                 let leg = if side == Side::A { PeerLeg::A } else { PeerLeg::B };
                 Input::MediaNotice { call: CallId(call.0), leg, notice }
             }
-            media_engine::Event::Stats { call, stats, .. } => {
-                self.looks.answer(call, Some(&stats));
+            media_engine::Event::Stats { call, stats, carried } => {
+                self.looks.answer(call, Some((&stats, Some(&carried.map(told)))));
                 return;
             }
             media_engine::Event::FellBack { worker, to, why, lost } => {
-                tracing::warn!(worker, %to, why, lost, "media goes on another way");
+                self.telemetry.fell_back(worker, to, &why, lost);
                 return;
             }
         };
@@ -364,6 +365,7 @@ impl Shard {
         let totals = self.engine.totals();
         telemetry::media::drops(&totals.drops);
         telemetry::media::transcoded_packets(totals.transcoded);
+        telemetry::legs(&totals.legs);
     }
 
     /// Does everything the core wants done; whether it has stopped.
@@ -467,6 +469,12 @@ fn deadline(now: std::time::Instant, seconds: u64) -> Option<std::time::Instant>
 
 const fn leg_ports(port: MediaPort) -> LegPorts {
     LegPorts { bind: port.bind, rtp: port.rtp, dscp: port.dscp }
+}
+
+/// What carries a leg, in the core's words.
+fn told(carried: media_engine::Carried) -> Carried {
+    let media_engine::Carried { by, why_not_faster } = carried;
+    Carried { by: by.name(), why_not_faster: why_not_faster.into_owned() }
 }
 
 fn every_second() -> Interval {

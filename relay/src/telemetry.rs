@@ -4,9 +4,12 @@
 //! configuration, never a number or a Call-ID.
 
 mod calls;
+mod engine;
 pub(crate) mod media;
 pub(crate) mod teams;
 mod trunks;
+
+pub(crate) use engine::legs;
 
 use crate::alarms::{
     Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,
@@ -18,6 +21,7 @@ use b2bua::fraud::Stage;
 use b2bua::io::Event;
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
+use media_engine::Datapath;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::{Duration, Instant};
@@ -33,6 +37,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     media::describe();
     teams::describe();
     calls::describe();
+    engine::describe();
     trunks::describe();
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
@@ -135,6 +140,8 @@ pub struct Telemetry {
     pub(crate) teams: teams::Shown,
     ratios: calls::Ratios,
     strangers: Strangers,
+    /// What each media worker runs with.
+    engines: Vec<Datapath>,
 }
 
 type OptionsKey = (String, String, &'static str);

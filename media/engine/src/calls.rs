@@ -223,6 +223,11 @@ impl Calls {
         Some(self.calls[*self.by_id.get(&id)? as usize].as_ref()?.ports)
     }
 
+    /// The ports of each call.
+    pub(crate) fn each_ports(&self) -> impl Iterator<Item = &CallPorts> {
+        self.calls.iter().flatten().map(|call| &call.ports)
+    }
+
     /// All ports open now, with what their packets are marked with.
     pub(crate) fn all_ports(&self) -> Vec<(PortId, u8)> {
         let calls = self.calls.iter().flatten();

@@ -1,10 +1,12 @@
 //! Counters of one worker: plain integers while it works, published for others to read.
 
+use crate::datapath::Datapath;
 use crate::io::Faults;
 use media::DropReason;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const REASONS: usize = DropReason::ALL.len();
+const DATAPATHS: usize = Datapath::ALL.len();
 
 /// What the workers have done since they started. Published about once a second, and whenever a
 /// port was opened or closed.
@@ -28,6 +30,8 @@ pub struct Totals {
     pub calls: u64,
     /// Ports bound now.
     pub ports: u64,
+    /// Legs open now by what carries them, indexed as [`Datapath::ALL`].
+    pub legs: [u64; DATAPATHS],
 }
 
 impl Totals {
@@ -65,14 +69,16 @@ impl Totals {
             send_errors,
             calls,
             ports,
+            legs,
         } = self;
         [received, forwarded, generated, transcoded, receive_errors, send_errors, calls, ports]
             .into_iter()
             .chain(drops)
+            .chain(legs)
     }
 }
 
-const WORDS: usize = 8 + REASONS;
+const WORDS: usize = 8 + REASONS + DATAPATHS;
 
 /// Where a worker publishes its counters. Each is right by itself; together they may be a batch
 /// apart, which no reader of counters can tell.
@@ -117,6 +123,13 @@ mod tests {
         sum.add(&totals);
         assert_eq!((sum.received, sum.ports), (2, 16));
         assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (9 + DropReason::PoolEmpty as u64));
+    }
+
+    #[test]
+    fn each_datapath_has_its_own_place() {
+        for (place, datapath) in Datapath::ALL.into_iter().enumerate() {
+            assert_eq!(datapath as usize, place);
+        }
     }
 
     #[test]

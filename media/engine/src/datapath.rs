@@ -16,6 +16,17 @@ pub enum EngineKind {
     Xdp,
 }
 
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Portable => "portable",
+            Self::Steer => "steer",
+            Self::Xdp => "xdp",
+        })
+    }
+}
+
 /// What carries the packets of one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Datapath {
@@ -28,6 +39,9 @@ pub enum Datapath {
 }
 
 impl Datapath {
+    /// All of them, each at its own number.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Steer, Self::Xdp];
+
     /// Its name in configuration, logs, metrics and records.
     pub const fn name(self) -> &'static str {
         match self {
@@ -51,4 +65,13 @@ pub struct Carried {
     pub by: Datapath,
     /// Why nothing faster does, in words for a log; empty where nothing is faster.
     pub why_not_faster: std::borrow::Cow<'static, str>,
+}
+
+/// The way that the workers of an engine have begun with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// What carries their packets, as far as it can.
+    pub by: Datapath,
+    /// Why this one, in words for a log.
+    pub why: String,
 }

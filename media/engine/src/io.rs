@@ -2,7 +2,7 @@
 
 use crate::batch::{Batch, PortId};
 use crate::clock;
-use crate::datapath::Carried;
+use crate::datapath::{Carried, Datapath};
 use crate::pace::TICK;
 use std::io;
 use std::net::SocketAddr;
@@ -45,6 +45,11 @@ pub(crate) trait PacketIo: Send {
 
     /// What carries the packets of a port.
     fn carries(&self, port: PortId) -> Carried;
+
+    /// The same without the reason: asked once a second for each leg.
+    fn datapath(&self, port: PortId) -> Datapath {
+        self.carries(port).by
+    }
 
     /// Why this way is closed for good, if it is: the worker then goes on with sockets.
     fn lost(&self) -> Option<String> {

@@ -26,6 +26,7 @@ mod due;
 mod io;
 #[allow(dead_code, reason = "for the engines that have the kernel's help")]
 mod kernel;
+mod needs;
 mod pace;
 mod portable;
 mod prefetch;
@@ -45,7 +46,8 @@ mod xdp;
 mod namespace;
 
 pub use counters::Totals;
-pub use datapath::{Carried, Datapath, EngineKind};
+pub use datapath::{Carried, Chosen, Datapath, EngineKind};
+pub use needs::{Lack, lacks};
 
 use crate::io::PacketIo;
 use crate::portable::Portable;
@@ -153,6 +155,14 @@ pub enum EngineError {
     /// The configuration asks for no worker at all.
     #[error("the media engine needs at least one worker")]
     NoWorkers,
+    /// This host, or this process, cannot have the engine that the configuration asks for.
+    #[error("media engine \"{engine}\" cannot be had here: {why}")]
+    NotHere {
+        /// The engine.
+        engine: EngineKind,
+        /// What is missing.
+        why: String,
+    },
     /// There is no such worker.
     #[error("there is no media worker {0}")]
     NoSuchWorker(usize),
@@ -168,6 +178,7 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     workers: Vec<Running>,
+    chosen: Chosen,
     transcoders: transcoder::Running,
 }
 
@@ -191,11 +202,26 @@ impl Engine {
         }
         let events: Events = events.into();
         let (transcoders, exchanges) = transcoder::start(config.transcoders, config.workers)?;
-        let mut engine = Self { workers: Vec::with_capacity(config.workers), transcoders };
+        let why = match config.engine {
+            EngineKind::Portable => "configured",
+            EngineKind::Auto => "the one that there is",
+            engine @ (EngineKind::Steer | EngineKind::Xdp) => {
+                let why = "only sockets can be had".to_owned();
+                return Err(EngineError::NotHere { engine, why });
+            }
+        };
+        let chosen = Chosen { by: Datapath::Portable, why: why.to_owned() };
+        let mut engine = Self { workers: Vec::with_capacity(config.workers), chosen, transcoders };
         for (index, exchange) in exchanges.into_iter().enumerate() {
             engine.workers.push(Running::start(index, &events, exchange)?);
         }
         Ok(engine)
+    }
+
+    /// What the workers have begun with; a worker that goes on another way says so
+    /// ([`Event::FellBack`]).
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
     }
 
     /// How many workers there are; commands name them from 0.

@@ -120,6 +120,10 @@ impl PacketIo for Portable {
         Carried { by: Datapath::Portable, why_not_faster: self.why_not_faster.clone() }
     }
 
+    fn datapath(&self, _: PortId) -> Datapath {
+        Datapath::Portable
+    }
+
     fn faults(&self) -> Faults {
         self.faults
     }

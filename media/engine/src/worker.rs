@@ -346,9 +346,20 @@ impl Worker {
         if now >= self.publish_at {
             self.publish_at = now + PUBLISH_EVERY;
             self.io.look_around();
+            self.count_legs();
             self.publish();
             if let Some(why) = self.io.lost() {
                 self.fall_back(why);
+            }
+        }
+    }
+
+    fn count_legs(&mut self) {
+        self.totals.legs = Default::default();
+        for ports in self.calls.each_ports() {
+            for side in [Side::A, Side::B] {
+                let [rtp, _] = ports.of(side);
+                self.totals.legs[self.io.datapath(rtp) as usize] += 1;
             }
         }
     }

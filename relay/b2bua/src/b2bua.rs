@@ -125,8 +125,8 @@ impl B2bua {
                 self.core.emit(Event::MediaFailed { call, why });
                 self.with(call, |call, core| call.media_failed(core));
             }
-            Input::MediaClosed { call, summary } => {
-                self.with(call, |call, core| call.media_closed(core, Some(summary)));
+            Input::MediaClosed { call, summary, carried } => {
+                self.with(call, |call, core| call.media_closed(core, Some(summary), carried));
             }
             Input::MediaNotice { call, leg, notice } => {
                 self.with(call, |call, core| call.noticed(core, leg, notice));
@@ -173,7 +173,7 @@ impl B2bua {
                 Timer::Ask(call) => self.route_overdue(call),
                 Timer::NoAnswer(call) => self.with(call, |call, core| call.not_answered(core)),
                 Timer::MediaClose(call) => {
-                    self.with(call, |call, core| call.media_closed(core, None));
+                    self.with(call, |call, core| call.media_closed(core, None, None));
                 }
                 Timer::Reinvite { call, client } => {
                     self.with(call, |call, core| call.reinvite_overdue(core, client));

@@ -4,7 +4,7 @@ use crate::fraud::{PastCall, Stage};
 use crate::hook::{RouteAnswer, RouteQuestion};
 use crate::locate::{Located, Sought};
 use crate::plan::{Plan, RouteFrom, Transport};
-use crate::record::Record;
+use crate::record::{Carried, Record};
 use sdp::{CallStats, Carriage, IceTrouble, Notice, Order, Silence};
 use sip_core::Message;
 use sip_core::transaction::{ClientId, Hop as SipHop};
@@ -209,6 +209,8 @@ pub enum Input {
         call: CallId,
         /// Its counters.
         summary: CallStats,
+        /// What carried its legs; `None` where they were not open.
+        carried: Option<Box<[Carried; 2]>>,
     },
     /// A tenant's routing hook has answered, or asking it has failed.
     RouteAnswer {

@@ -48,6 +48,6 @@ pub use call::{Destination, PastInvite, Refusal, Replay, Unasked};
 pub use call::{Explanation, Inquiry, TargetState, When};
 pub use io::{CallId, Input, MediaPort, MediaPorts, Now, Output, PeerLeg};
 pub use plan::Plan;
-pub use record::Record;
+pub use record::{Carried, Record};
 pub use reject::Reject;
 pub use supported::SUPPORTED;

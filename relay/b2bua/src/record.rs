@@ -70,6 +70,17 @@ pub struct Record {
     pub passthrough: Option<String>,
     /// What the media's packets did, if any was open: known at the end.
     pub media: Option<Box<CallStats>>,
+    /// What carried the packets of either leg in the end, if any was open.
+    pub carried: Option<Box<[Carried; 2]>>,
+}
+
+/// Which way a leg's packets took through the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The name of the way.
+    pub by: &'static str,
+    /// Why it was no faster one; empty where there is none.
+    pub why_not_faster: String,
 }
 
 /// The far side of the Teams leg.

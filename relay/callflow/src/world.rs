@@ -524,7 +524,7 @@ impl World {
             }
             Output::CloseMedia { call, .. } => {
                 if let Some(summary) = self.media.close(call) {
-                    self.tell_core(now, Input::MediaClosed { call, summary });
+                    self.tell_core(now, Input::MediaClosed { call, summary, carried: None });
                 }
             }
             Output::AskRoute(question) => self.ask_hook(now, *question),

@@ -116,6 +116,14 @@ fn over(record: &Value) -> String {
             word(&attempt["outcome"])
         ));
     }
+    for (leg, name) in [("a", "in"), ("b", "out")] {
+        let leg = &record["media"][leg];
+        if let Some(datapath) = leg["datapath"].as_str() {
+            let why = leg["why_not_faster"].as_str();
+            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+            line(&format!("  media {name} was carried by {datapath}{why}"));
+        }
+    }
     let said = &record["microsoft"];
     if !said.is_null() {
         line(&format!(
@@ -152,7 +160,22 @@ fn text(call: &CallRow, media: Option<&Value>) -> String {
     // What comes in on one leg is what goes out on the other.
     direction(&mut text, (&call.trunk_in, out), (a, b), word(call));
     direction(&mut text, (out, &call.trunk_in), (b, a), word(call));
+    carried(&mut text, (&call.trunk_in, out), (a, b));
     text
+}
+
+/// What carries both legs, and why nothing faster does.
+fn carried(text: &mut String, (name_a, name_b): (&str, &str), (a, b): (&Value, &Value)) {
+    let mut named = false;
+    for (name, leg) in [(name_a, a), (name_b, b)] {
+        let Some(datapath) = leg["datapath"].as_str() else { continue };
+        if !std::mem::replace(&mut named, true) {
+            text.push('\n');
+        }
+        let why =
+            leg["why_not_faster"].as_str().map_or_else(String::new, |why| format!(" ({why})"));
+        let _ = writeln!(text, "{name}: carried by {datapath}{why}");
+    }
 }
 
 /// What is said of a leg that is not silent.
@@ -282,14 +305,18 @@ mod tests {
             first: Some(sdp::Silence::WrongSource),
             total: std::time::Duration::from_secs(9),
         };
-        let shown = text(&call, Some(&measured::live(&stats)));
+        let carried = [("steer", ""), ("portable", "its port was taken on the fast way")];
+        let carried = carried.map(|(by, why)| b2bua::Carried { by, why_not_faster: why.into() });
+        let shown = text(&call, Some(&measured::live(&stats, Some(&carried))));
+        assert!(shown.contains("\nteams: carried by steer\n"), "{shown}");
+        assert!(shown.contains("\ncolt: carried by portable (its port was taken"), "{shown}");
         assert!(shown.contains("teams -> colt: flows\n") && shown.contains("MOS 4.3,"), "{shown}");
         assert!(shown.contains("colt -> teams: wrong_source\n"), "{shown}");
         assert!(shown.contains("dropped: unlatched 9\n") && shown.contains("MOS -,"), "{shown}");
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(text(&call, None).contains("no media is open"));
         let fax = CallRow { audio: Some((FAX.into(), FAX.into())), ..call };
-        let shown = text(&fax, Some(&measured::live(&CallStats::default())));
+        let shown = text(&fax, Some(&measured::live(&CallStats::default(), None)));
         assert!(shown.contains("colt -> teams: fax by T.38\n"), "{shown}");
     }
 }

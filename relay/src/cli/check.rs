@@ -26,7 +26,12 @@ impl Check {
         let runs = || UnixStream::connect(config::admin_socket(&path)).is_ok();
         let short = outcome.as_ref().map_or_else(
             |_| Vec::new(),
-            |loaded| media_setup::shortfalls(&loaded.plan, &media_setup::Here, !runs()),
+            |loaded| {
+                let lacks = media_engine::lacks(loaded.media_engine, loaded.media_offload);
+                let mut short = media_setup::shortfalls(&loaded.plan, &media_setup::Here, !runs());
+                short.extend(lacks.into_iter().map(Shortfall::from));
+                short
+            },
         );
         match self.json {
             true => print_json(&as_json(&outcome, &short)),

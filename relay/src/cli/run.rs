@@ -1,7 +1,9 @@
 //! `tollgate run`: the daemon in the foreground.
 
 use super::{ConfigFlag, Exit, complain};
+use crate::daemon::DaemonError;
 use crate::{config, daemon, logging};
+use media_engine::EngineError;
 
 /// Run the SBC in the foreground until it is told to stop
 #[derive(Debug, clap::Args)]
@@ -30,7 +32,11 @@ impl Run {
             Ok(()) => Exit::Done,
             Err(error) => {
                 complain(&format!("{error}\nhint: {}", error.hint()));
-                Exit::No
+                match error {
+                    // Trying again would not change it.
+                    DaemonError::Media(EngineError::NotHere { .. }) => Exit::Config,
+                    _ => Exit::No,
+                }
             }
         }
     }

@@ -10,9 +10,10 @@ use super::rates::RatesDraft;
 use super::reader::{Reader, read_file};
 use super::source::Source;
 use super::trunk::TrunkDraft;
-use super::{Level, Log, LogFormat, MediaEngine, Records, teams, value};
+use super::{Level, Log, LogFormat, Records, teams, value};
 use b2bua::numbering::Country;
 use b2bua::plan::{Block, Transport};
+use media_engine::EngineKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,8 @@ pub(crate) struct HostDraft {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) workers: u32,
     pub(crate) transcoders: u32,
-    pub(crate) engine: MediaEngine,
+    pub(crate) engine: EngineKind,
+    pub(crate) offload: bool,
     pub(crate) media: Vec<MediaDraft>,
     pub(crate) block: Block,
     pub(crate) resolve: Vec<(At<String>, Vec<IpAddr>)>,
@@ -103,8 +105,12 @@ pub(crate) struct ListenerDraft {
 
 const TRANSPORTS: &[(&str, Transport)] =
     &[("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
-const ENGINES: &[(&str, MediaEngine)] =
-    &[("auto", MediaEngine::Auto), ("portable", MediaEngine::Portable)];
+const ENGINES: &[(&str, EngineKind)] = &[
+    ("auto", EngineKind::Auto),
+    ("portable", EngineKind::Portable),
+    ("steer", EngineKind::Steer),
+    ("xdp", EngineKind::Xdp),
+];
 const LEVELS: &[(&str, Level)] = &[
     ("error", Level::Error),
     ("warn", Level::Warn),
@@ -229,7 +235,8 @@ fn media(table: &mut Reader<'_>, host: &mut HostDraft) {
     host.lines.media = table.place();
     host.workers = table.optional_or("workers", value::whole(1..=WORKERS_MAX), 1);
     host.transcoders = table.optional_or("transcoders", value::whole(0..=WORKERS_MAX), 1);
-    host.engine = table.optional_or("engine", value::one_of(ENGINES), MediaEngine::default());
+    host.engine = table.optional_or("engine", value::one_of(ENGINES), EngineKind::default());
+    host.offload = table.optional_or("offload", value::flag, false);
     host.media = table.each("address", "media address", "name", media_address);
 }
 

@@ -105,6 +105,7 @@ impl HostSide {
             admin_socket: directory.join(&host.socket),
             metrics: host.metrics?,
             media_engine: host.engine,
+            media_offload: host.offload,
             records: host
                 .records
                 .clone()

@@ -75,6 +75,7 @@ pub(crate) use value::is_name;
 
 use b2bua::plan::Plan;
 use certs::{Identities, Identity};
+use media_engine::EngineKind;
 use source::Layout;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -99,7 +100,9 @@ pub struct Loaded {
     /// Where metrics and health are served.
     pub metrics: SocketAddr,
     /// Which engine moves media.
-    pub media_engine: MediaEngine,
+    pub media_engine: EngineKind,
+    /// Whether media that needs nothing done to it may be forwarded within the kernel.
+    pub media_offload: bool,
     /// Where call records go; `None` where the file has no `[records]`: then to the usual place, if it
     /// can be written to.
     pub records: Option<Records>,
@@ -152,16 +155,6 @@ impl Default for Records {
         // A record is about 1 KiB: 64 MiB hold a busy day of a small host.
         Self { file: "/var/lib/tollgate/records.jsonl".into(), size_max: 64 << 20, files_max: 8 }
     }
-}
-
-/// `[media] engine`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MediaEngine {
-    /// The fastest that this machine allows.
-    #[default]
-    Auto,
-    /// Sockets and epoll, without privileges.
-    Portable,
 }
 
 /// `[log]`.

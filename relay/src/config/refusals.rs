@@ -18,9 +18,8 @@ pub fn refusals(old: &Loaded, new: &Loaded) -> Vec<Problem> {
     refusals.changed(lines.media, "[media]: `workers`", &workers.0, &workers.1);
     let transcoders = (old.plan.transcoders, new.plan.transcoders);
     refusals.changed(lines.media, "[media]: `transcoders`", &transcoders.0, &transcoders.1);
-    if old.media_engine != new.media_engine {
-        refusals.refuse(lines.media, "[media]: `engine` cannot change".to_owned());
-    }
+    refusals.changed(lines.media, "[media]: `engine`", &old.media_engine, &new.media_engine);
+    refusals.changed(lines.media, "[media]: `offload`", &old.media_offload, &new.media_offload);
     refusals.changed(
         lines.state,
         "[state]: `directory`",

@@ -556,6 +556,7 @@ impl Arrival {
             transfers: Vec::new(),
             dtls: (None, None),
             passthrough: None,
+            carried: None,
             fax: None,
             media: None,
         }

@@ -5,6 +5,7 @@ use crate::cause;
 use crate::core::Core;
 use crate::io::{Event, Output, PeerLeg};
 use crate::leg;
+use crate::record::Carried;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use sdp::CallStats;
@@ -138,9 +139,17 @@ impl Call {
     }
 
     /// The media engine has closed the call's ports, or has had its time.
-    pub(crate) fn media_closed(&mut self, core: &mut Core, summary: Option<CallStats>) -> Fate {
+    pub(crate) fn media_closed(
+        &mut self,
+        core: &mut Core,
+        summary: Option<CallStats>,
+        carried: Option<Box<[Carried; 2]>>,
+    ) -> Fate {
         match self.phase {
-            Phase::Ending => self.finish(core, summary),
+            Phase::Ending => {
+                self.record.carried = carried;
+                self.finish(core, summary)
+            }
             Phase::Setup(_) | Phase::Up(_) => Fate::Lives,
         }
     }

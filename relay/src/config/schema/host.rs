@@ -1,6 +1,6 @@
 //! `tollgate.toml`.
 
-use super::Kind::{List, Table as One, Tables as Several, Text, Whole, Words};
+use super::Kind::{Flag, List, Table as One, Tables as Several, Text, Whole, Words};
 use super::shapes::{ADDRESS, COUNTRY, DURATION, FQDN, NAME, PORTS, SIZE, SOCKET, WILD};
 use super::{Table, guard, key, rules, table, trunk};
 
@@ -109,10 +109,16 @@ const MEDIA: Table = table(
         .default("1"),
         key(
             "engine",
-            Words(&["auto", "portable"]),
+            Words(&["auto", "portable", "steer", "xdp"]),
             "auto takes the fastest engine that works here; portable needs no privileges.",
         )
         .default("auto"),
+        key(
+            "offload",
+            Flag,
+            "Whether streams that nothing has to be done to are forwarded within the kernel.",
+        )
+        .default("false"),
         key("address", Several(&MEDIA_ADDRESS), "Addresses for audio; a trunk picks one by name.")
             .required(),
     ],

@@ -33,7 +33,12 @@ fn sockets_and_threads_stay() {
         (
             "\"auto\"",
             "\"portable\"",
-            "tollgate.toml:7: [media]: `engine` cannot change without a restart",
+            "tollgate.toml:7: [media]: `engine` cannot change from auto to portable without a restart",
+        ),
+        (
+            "engine = \"auto\"",
+            "offload = true",
+            "tollgate.toml:7: [media]: `offload` cannot change from false to true without a restart",
         ),
     ];
     for (old, new, expected) in table {

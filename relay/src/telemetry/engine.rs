@@ -1,0 +1,76 @@
+//! Metrics, log lines and the alarm of the ways that media takes through the host.
+
+use super::Telemetry;
+use crate::alarms::{MEDIA_ENGINE_LOST, Subject};
+use media_engine::{Chosen, Datapath};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+pub(super) fn describe() {
+    describe_gauge!("tollgate_media_engine", "1 for the engine that a media worker runs with");
+    describe_gauge!("tollgate_media_legs", "Legs of open calls, by what carries their packets");
+    describe_counter!(
+        "tollgate_media_engine_losses_total",
+        "Times that a media worker has lost its engine and gone on with sockets"
+    );
+    counter!("tollgate_media_engine_losses_total").absolute(0);
+}
+
+/// Legs by what carries them, as the engine has counted them last.
+pub(crate) fn legs(legs: &[u64; Datapath::ALL.len()]) {
+    for (datapath, count) in Datapath::ALL.iter().zip(legs) {
+        #[expect(clippy::cast_precision_loss, reason = "a count of legs fits in 53 bits")]
+        gauge!("tollgate_media_legs", "datapath" => datapath.name()).set(*count as f64);
+    }
+}
+
+fn show(worker: usize, engine: Datapath, runs: bool) {
+    let worker = worker.to_string();
+    gauge!("tollgate_media_engine", "worker" => worker, "engine" => engine.name())
+        .set(f64::from(u8::from(runs)));
+}
+
+impl Telemetry {
+    /// The workers have started, and this is the way of their packets.
+    pub(crate) fn chosen(&mut self, chosen: &Chosen, workers: usize) {
+        self.engines = vec![chosen.by; workers];
+        (0..workers).for_each(|worker| show(worker, chosen.by, true));
+    }
+
+    /// A worker goes on another way, as its own is closed; so many ports could not be had there.
+    pub(crate) fn fell_back(&mut self, worker: usize, to: Datapath, why: &str, lost: usize) {
+        tracing::warn!(worker, %to, why, lost, "media goes on another way");
+        counter!("tollgate_media_engine_losses_total").increment(1);
+        if let Some(engine) = self.engines.get_mut(worker) {
+            show(worker, std::mem::replace(engine, to), false);
+            show(worker, to, true);
+        }
+        let silent = match lost {
+            0 => String::new(),
+            ports => format!(", but {ports} ports could not be had there"),
+        };
+        let text = format!(
+            "worker {worker} has lost its engine ({why}), and its calls go on with {to}{silent}; a \
+             restart chooses anew"
+        );
+        self.alarms.raise(MEDIA_ENGINE_LOST, Subject::Host, &text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alarms::Alarms;
+
+    #[test]
+    fn an_engine_that_is_lost_raises_an_alarm_that_says_what_became_of_its_calls() {
+        let alarms = Alarms::new();
+        let mut telemetry = Telemetry::new(alarms.clone());
+        telemetry.chosen(&Chosen { by: Datapath::Steer, why: String::new() }, 2);
+        telemetry.fell_back(1, Datapath::Portable, "eth0 is gone", 0);
+        assert_eq!(telemetry.engines, [Datapath::Steer, Datapath::Portable]);
+        telemetry.fell_back(0, Datapath::Portable, "eth0 is gone", 4);
+        let [alarm] = &alarms.list()[..] else { panic!("one alarm") };
+        assert!(alarm.text.starts_with("worker 0 has lost its engine (eth0 is gone)"));
+        assert!(alarm.text.contains("4 ports could not be had"), "{}", alarm.text);
+    }
+}
