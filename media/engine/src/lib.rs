@@ -75,12 +75,21 @@ pub struct Config {
     pub engine: EngineKind,
     /// Whether streams that nothing has to be done to may be forwarded within the kernel.
     pub offload: bool,
+    /// Whether packets gather for a tick where many come. Without it a worker comes with the first one,
+    /// always: that is for measuring what a batch of a given size costs.
+    pub gather: bool,
 }
 
 impl Default for Config {
     /// One worker on sockets.
     fn default() -> Self {
-        Self { workers: 1, transcoders: 1, engine: EngineKind::Portable, offload: false }
+        Self {
+            workers: 1,
+            transcoders: 1,
+            engine: EngineKind::Portable,
+            offload: false,
+            gather: true,
+        }
     }
 }
 
@@ -213,7 +222,7 @@ impl Engine {
         let chosen = Chosen { by: Datapath::Portable, why: why.to_owned() };
         let mut engine = Self { workers: Vec::with_capacity(config.workers), chosen, transcoders };
         for (index, exchange) in exchanges.into_iter().enumerate() {
-            engine.workers.push(Running::start(index, &events, exchange)?);
+            engine.workers.push(Running::start(index, config.gather, &events, exchange)?);
         }
         Ok(engine)
     }
@@ -322,6 +331,7 @@ impl Engine {
 impl Running {
     fn start(
         index: usize,
+        gather: bool,
         events: &Events,
         exchange: transcoder::Exchange,
     ) -> Result<Self, EngineError> {
@@ -332,6 +342,7 @@ impl Running {
         let shared = Arc::new(Shared {
             published: counters::Published::new(),
             stop: AtomicBool::new(false),
+            gather,
         });
         let events = Arc::clone(events);
         let of_worker = Arc::clone(&shared);

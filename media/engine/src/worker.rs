@@ -39,6 +39,8 @@ pub(crate) type Events = Arc<dyn Fn(Event) + Send + Sync>;
 pub(crate) struct Shared {
     pub(crate) published: Published,
     pub(crate) stop: AtomicBool,
+    /// Packets may gather.
+    pub(crate) gather: bool,
 }
 
 /// What is left of the command ring after a look at it.
@@ -116,7 +118,8 @@ impl Worker {
             if orders == Orders::Waiting || !drained {
                 continue;
             }
-            if self.pace.ticks(now, self.totals.received) || self.calls.transcode() {
+            let ticks = self.shared.gather && self.pace.ticks(now, self.totals.received);
+            if ticks || self.calls.transcode() {
                 clock::pause(TICK);
             } else if self.sleep(now) == Orders::Stop {
                 break;

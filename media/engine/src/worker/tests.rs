@@ -49,7 +49,11 @@ impl PacketIo for Silent {
 
 /// How long a worker waits that was told this and hears nothing.
 fn waits(commands: Vec<Command>) -> Vec<Option<Duration>> {
-    let shared = Arc::new(Shared { published: Published::new(), stop: AtomicBool::new(false) });
+    let shared = Arc::new(Shared {
+        published: Published::new(),
+        stop: AtomicBool::new(false),
+        gather: true,
+    });
     let waits = Waits::default();
     let io = Silent { waits: Arc::clone(&waits), shared: Arc::clone(&shared) };
     let (ring, ordered) = sync_channel(commands.len());
