@@ -8,7 +8,8 @@ mod allocations;
 mod clock;
 mod cpu;
 mod floor;
-mod generator;
+#[expect(unsafe_code, reason = "namespaces, priorities and test runs of BPF programs")]
+mod machine;
 mod media;
 mod parse;
 mod route;
@@ -29,8 +30,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Forwards calls through the media engine and through the floor in turn, on the loopback
+    /// Forwards calls through the media engine, through rtpengine and through the floor in turn
     Media(media::Plan),
+    /// Looks for the most calls that one processor carries
+    Capacity(media::capacity::Search),
+    /// Judges the rows that the packet plane is to reach
+    Reach(media::reach::Wish),
+    /// Relays as is ordered on standard input: the process that `media` measures
+    #[command(hide = true)]
+    Relay,
     /// Parses and serialises an INVITE of 1.1 kB, and has rsip do the same in the same run
     Parse(parse::Plan),
     /// Decides where calls go on a host with ten thousand tenants, beside a router that looks at every route
@@ -47,8 +55,12 @@ enum Verb {
 
 fn main() -> ExitCode {
     let report = match Arguments::parse().verb {
-        Verb::Media(plan) => media::run(&plan)
-            .map(|report| if plan.json { report.json() } else { report.to_string() }),
+        Verb::Media(plan) => media::run(&plan).and_then(|report| report.deliver(&plan)),
+        Verb::Capacity(search) => {
+            media::capacity::run(&search).and_then(|found| found.deliver(&search))
+        }
+        Verb::Reach(wish) => media::reach::run(&wish).and_then(|reached| reached.deliver(&wish)),
+        Verb::Relay => media::relay::run().map(|()| String::new()),
         Verb::Parse(plan) => parse::run(&plan)
             .map(|report| if plan.json { report.json() } else { report.to_string() }),
         Verb::Route(plan) => route::run(&plan)
@@ -67,7 +79,9 @@ fn main() -> ExitCode {
     };
     match report {
         Ok(report) => {
-            say(&report);
+            if !report.is_empty() {
+                say(&report);
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -1,0 +1,121 @@
+//! What one relay has shown in one round.
+
+use super::live;
+use serde::Serialize;
+
+/// One relay in one round.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Measured {
+    pub(super) round: u32,
+    pub(super) relay: String,
+    /// Relay, arrivals, and in the closed loop all else, without the cost of making the traffic.
+    pub(super) cpu_us_per_packet: f64,
+    /// The part of it that the kernel's thread for arrivals took.
+    pub(super) arrivals_us_per_packet: f64,
+    /// Processors in use.
+    pub(super) cores: f64,
+    pub(super) latency_us: Percentiles,
+    pub(super) sent: u64,
+    pub(super) lost: u64,
+    pub(super) wrong_port: u64,
+    /// Packets looked at whole, and how many of them were not as they should be.
+    pub(super) looked_at: u64,
+    pub(super) damaged: u64,
+    /// The part of its slots that the generator began too late: above a few percent its processor was not its
+    /// own.
+    pub(super) late_share: f64,
+    /// What carried our calls.
+    pub(super) carried: Vec<String>,
+    pub(super) resident: u64,
+    pub(super) resident_before: u64,
+}
+
+/// Added latency in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Percentiles {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) p999: f64,
+}
+
+impl Percentiles {
+    /// Of single latencies, in nanoseconds.
+    pub(super) fn of(mut all: Vec<u64>) -> Self {
+        all.sort_unstable();
+        let at = |share: f64| {
+            let place = (all.len() as f64 * share) as usize;
+            all.get(place).map_or(f64::NAN, |&ns| ns as f64 / 1e3)
+        };
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
+    }
+
+    /// Of buckets that latencies were counted in.
+    pub(super) fn of_buckets(buckets: &[u64]) -> Self {
+        let all: u64 = buckets.iter().sum();
+        let at = |share: f64| {
+            let wanted = (all as f64 * share) as u64;
+            let mut seen = 0;
+            let bucket = buckets.iter().position(|count| {
+                seen += count;
+                seen > wanted
+            });
+            bucket.map_or(f64::NAN, |bucket| live::bucket_end_ns(bucket) as f64 / 1e3)
+        };
+        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
+    }
+}
+
+/// The middle one, and how far the others are from it.
+pub(super) fn median(mut values: Vec<f64>) -> Spread {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let (Some(&low), Some(&high)) = (values.first(), values.last()) else {
+        return Spread::NONE;
+    };
+    Spread { median: values[values.len() / 2], low, high }
+}
+
+/// Several rounds of one figure.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Spread {
+    pub(super) median: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+impl Spread {
+    pub(super) const NONE: Self = Self { median: f64::NAN, low: f64::NAN, high: f64::NAN };
+
+    /// A figure that was taken once.
+    pub(super) fn one(value: f64) -> Self {
+        Self { median: value, low: value, high: value }
+    }
+
+    /// How often it goes into one.
+    pub(super) fn inverse(self) -> Self {
+        Self { median: 1.0 / self.median, low: 1.0 / self.high, high: 1.0 / self.low }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_buckets_are_those_of_what_was_counted() {
+        let mut buckets = vec![0; 1024];
+        buckets[31] = 50;
+        buckets[63] = 49;
+        buckets[95] = 1;
+        let seen = Percentiles::of_buckets(&buckets);
+        assert_eq!((seen.p50, seen.p99, seen.p999), (0.064, 0.128, 0.128));
+        assert!(Percentiles::of_buckets(&[0; 4]).p50.is_nan());
+        assert_eq!(Percentiles::of((1..=1000).rev().collect()).p50, 0.501);
+    }
+
+    #[test]
+    fn the_middle_is_the_middle() {
+        let spread = median(vec![3.0, f64::NAN, 1.0, 2.0]);
+        assert_eq!((spread.median, spread.low, spread.high), (2.0, 1.0, 3.0));
+    }
+}

@@ -1,0 +1,219 @@
+//! `perf media`: our engine, rtpengine and the floor in turn, under the same calls.
+
+mod bencode;
+pub(crate) mod capacity;
+mod live;
+mod loopback;
+mod measured;
+pub(crate) mod order;
+mod plot;
+pub(crate) mod reach;
+pub(crate) mod relay;
+mod report;
+mod rtpengine;
+mod subject;
+mod verify;
+mod veth;
+mod wire;
+
+use crate::machine;
+use clap::{Args, ValueEnum};
+use loopback::FarSides;
+use measured::Measured;
+use order::{Datapath, Legs, Net, Order, Relay};
+pub(crate) use report::Report;
+use report::Row;
+use std::error::Error;
+use std::path::PathBuf;
+
+type Failure = Box<dyn Error>;
+
+/// What is to be measured.
+#[derive(Args, Clone)]
+pub(crate) struct Plan {
+    /// Calls at once: each is 100 forwarded packets a second. Several numbers are measured one after the other
+    #[arg(long, value_delimiter = ',', default_value = "200", value_parser = clap::value_parser!(u16).range(1..=MAX_CALLS))]
+    calls: Vec<u16>,
+    /// What the two legs carry
+    #[arg(long, value_enum, default_value = "rtp-srtp")]
+    legs: Legs,
+    /// Which of our engines
+    #[arg(long, value_enum, default_value = "portable")]
+    engine: Datapath,
+    /// Streams that nothing has to be done to may be forwarded within the kernel
+    #[arg(long)]
+    offload: bool,
+    /// What ours is measured beside
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "floor")]
+    against: Vec<Against>,
+    /// Where packets cross
+    #[arg(long, value_enum, default_value = "loopback")]
+    net: Net,
+    /// Packets by the clock, or each batch once the one before is done with (only over veth)
+    #[arg(long = "loop", value_enum, default_value = "open")]
+    pace: Loop,
+    /// Packets at once in the closed loop
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=256))]
+    batch: u32,
+    /// Packets of each relay and round in the closed loop
+    #[arg(long, default_value_t = 400_000)]
+    packets: u32,
+    /// How long each relay is measured in each round of the open loop
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=300))]
+    seconds: u32,
+    /// How often the relays take turns
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Media cores of ours, and threads of rtpengine
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Writes the figures as one JSON object, `-` for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draws cost and latency over the number of calls
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+}
+
+/// What ours is measured beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Against {
+    Floor,
+    Rtpengine,
+}
+
+/// What sets the pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Loop {
+    /// 50 packets a second of each stream
+    Open,
+    /// The relay
+    Closed,
+}
+
+/// Measures all relays, round by round, so that a drift of the machine meets all.
+pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
+    if plan.net == Net::Loopback && plan.pace == Loop::Closed {
+        return Err("the closed loop needs --net veth".into());
+    }
+    enter(plan)?;
+    let beside: Vec<Relay> = plan.against.iter().map(|&against| against.into()).collect();
+    let rows = plan.calls.iter().map(|&calls| measure(plan, &beside, calls));
+    let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
+    Ok(Report::new(plan, rows))
+}
+
+/// Ours and the relays beside it at one number of calls, round by round.
+fn measure(plan: &Plan, beside: &[Relay], calls: u16) -> Result<Row, Failure> {
+    let mut relays = beside.to_vec();
+    relays.push(Relay::Ours);
+    relays.dedup();
+    if plan.pace == Loop::Closed {
+        relays.insert(0, Relay::Nothing);
+    }
+    let mut runs = Vec::new();
+    for round in 1..=plan.rounds {
+        let first = runs.len();
+        for &relay in &relays {
+            let mut measured = one(plan, relay, calls)?;
+            measured.round = round;
+            measured.relay = name(plan, relay).to_owned();
+            runs.push(measured);
+        }
+        if plan.pace == Loop::Closed {
+            take_off_nothing(&mut runs[first..]);
+        }
+    }
+    Ok(Row::new(calls, runs))
+}
+
+/// Makes room for the far sides.
+fn enter(plan: &Plan) -> Result<(), Failure> {
+    machine::allow_descriptors(DESCRIPTORS);
+    if plan.net == Net::Veth {
+        machine::enter_network().map_err(|error| format!("no network of our own: {error}"))?;
+        relay::ip(&["link", "set", "lo", "up"])?;
+    }
+    Ok(())
+}
+
+/// One relay in one round.
+fn one(plan: &Plan, relay: Relay, calls: u16) -> Result<Measured, Failure> {
+    let mut order = Order {
+        relay,
+        engine: plan.engine,
+        offload: plan.offload,
+        gather: plan.pace == Loop::Open,
+        workers: plan.workers,
+        net: plan.net,
+        threaded: plan.pace == Loop::Open,
+        legs: plan.legs,
+        far_ports: (0..calls).map(|call| [FAR_PORT + 4 * call, FAR_PORT + 4 * call + 2]).collect(),
+    };
+    match (plan.net, plan.pace) {
+        (Net::Loopback, _) => {
+            let far_sides = FarSides::new()?;
+            order.far_ports = (0..usize::from(calls))
+                .map(|call| far_sides.ports(call))
+                .collect::<Result<_, _>>()?;
+            loopback::open_loop(&far_sides, &order, plan.seconds)
+        }
+        (Net::Veth, Loop::Open) => veth::open_loop(&order, plan.seconds),
+        (Net::Veth, Loop::Closed) => veth::closed_loop(&order, plan.batch, plan.packets),
+    }
+}
+
+/// In the closed loop everything on the processor was counted: the cost of making the traffic, which the relay
+/// that does nothing has shown in the same round, is none of a relay's.
+fn take_off_nothing(round: &mut [Measured]) {
+    let Some((nothing, relays)) = round.split_first_mut() else { return };
+    for measured in relays {
+        measured.cpu_us_per_packet -= nothing.cpu_us_per_packet;
+    }
+}
+
+fn name(plan: &Plan, relay: Relay) -> &'static str {
+    match relay {
+        Relay::Ours => plan.engine.name(),
+        Relay::Floor => "floor",
+        Relay::Rtpengine => "rtpengine",
+        Relay::Nothing => "nothing",
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            calls: Vec::new(),
+            legs: Legs::RtpSrtp,
+            engine: Datapath::Portable,
+            offload: false,
+            against: Vec::new(),
+            net: Net::Veth,
+            pace: Loop::Open,
+            batch: 64,
+            packets: 400_000,
+            seconds: 5,
+            rounds: 3,
+            workers: 1,
+            json: None,
+            plot: None,
+        }
+    }
+}
+
+impl From<Against> for Relay {
+    fn from(against: Against) -> Self {
+        match against {
+            Against::Floor => Self::Floor,
+            Against::Rtpengine => Self::Rtpengine,
+        }
+    }
+}
+
+/// What fits between the first port and the last, four to a call.
+const MAX_CALLS: i64 = 13_000;
+/// The first port of the far sides over veth.
+const FAR_PORT: u16 = 10_000;
+const DESCRIPTORS: u64 = 65_536;

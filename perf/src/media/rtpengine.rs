@@ -1,0 +1,208 @@
+//! Debian's rtpengine in user space with one thread, told by its ng protocol (bencode over UDP) what calls
+//! there are.
+
+use super::bencode::{self, Value};
+use super::order::{Order, far_key};
+use crate::{clock, machine};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use std::error::Error;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+type Failure = Box<dyn Error>;
+
+/// A running rtpengine; dropping it ends it.
+pub(super) struct Rtpengine {
+    child: Child,
+    control: UdpSocket,
+    asked: u32,
+}
+
+/// What it has given to a call: its ports and the keys it protects with.
+pub(super) struct Given {
+    pub(super) ports: [u16; 2],
+    pub(super) keys: [Option<Vec<u8>>; 2],
+}
+
+impl Rtpengine {
+    pub(super) fn start(order: &Order) -> Result<Self, Failure> {
+        let (relay, _) = order.addresses();
+        let mut command = Command::new("rtpengine");
+        command
+            .args(["--config-file=none", "--table=-1", "--foreground", "--log-stderr"])
+            .args(["--log-level=2", "--tos=0", "--poller-per-thread"])
+            .arg(format!("--num-threads={}", order.workers))
+            .arg(format!("--interface={relay}"))
+            .arg(format!("--listen-ng={}:{CONTROL}", Ipv4Addr::LOCALHOST))
+            .arg(format!("--port-min={FIRST_PORT}"))
+            .arg(format!("--port-max={LAST_PORT}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = machine::end_with_us(&mut command).spawn().map_err(|error| {
+            format!("rtpengine (Debian: rtpengine-daemon) does not start: {error}")
+        })?;
+        let control = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        control.connect((Ipv4Addr::LOCALHOST, CONTROL))?;
+        control.set_read_timeout(Some(Duration::from_millis(500)))?;
+        let mut running = Self { child, control, asked: 0 };
+        let due = clock::monotonic() + PATIENCE;
+        while running.ask(&[("command", "ping")]).is_err() {
+            if running.child.try_wait()?.is_some() {
+                return Err("rtpengine has ended".into());
+            }
+            if clock::monotonic() > due {
+                return Err("rtpengine does not answer".into());
+            }
+        }
+        Ok(running)
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Has a call between the two far sides.
+    pub(super) fn call(&mut self, order: &Order, call: usize) -> Result<Given, Failure> {
+        let (_, far) = order.addresses();
+        let [a, b] = order.far_ports[call];
+        let profile = |side| if order.legs.is_encrypted(side) { "RTP/SAVP" } else { "RTP/AVP" };
+        let (id, from, to) = (format!("call{call}"), format!("f{call}"), format!("t{call}"));
+        let key = |side| order.legs.is_encrypted(side).then(|| far_key(side));
+        let offer = description(far, a, profile(0), key(0).as_ref(), 1);
+        let mut words = vec![
+            ("command", "offer"),
+            ("call-id", &id),
+            ("from-tag", &from),
+            ("sdp", &offer),
+            ("ICE", "remove"),
+            ("DTLS", "off"),
+            ("transport-protocol", profile(1)),
+        ];
+        words.retain(|&(name, _)| name != "transport-protocol" || order.legs.is_encrypted(1));
+        let offered = self.describe(&words)?;
+        let tag = tag_of(&offered);
+        let answer = description(far, b, profile(1), key(1).as_ref(), tag);
+        let answered = self.describe(&[
+            ("command", "answer"),
+            ("call-id", &id),
+            ("from-tag", &from),
+            ("to-tag", &to),
+            ("sdp", &answer),
+            ("ICE", "remove"),
+        ])?;
+        let port = |sdp: &str| port_of(sdp).ok_or_else(|| format!("no port in {sdp}"));
+        Ok(Given {
+            ports: [port(&answered)?, port(&offered)?],
+            keys: [key_of(&answered), key_of(&offered)],
+        })
+    }
+
+    fn describe(&mut self, words: &[(&str, &str)]) -> Result<String, Failure> {
+        let answer = self.ask(words)?;
+        let sdp = answer.get("sdp").ok_or_else(|| format!("rtpengine says {answer:?}"))?;
+        Ok(sdp.to_owned())
+    }
+
+    fn ask(&mut self, words: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.asked += 1;
+        let cookie = format!("c{} ", self.asked);
+        let mut message = cookie.clone().into_bytes();
+        message.extend(bencode::dictionary(words, &("SDES", SUITES_UNWANTED)));
+        let mut answer = vec![0; 65_536];
+        // The same cookie again: it answers from memory if it has answered.
+        for _ in 0..3 {
+            self.control.send(&message)?;
+            while let Ok(len) = self.control.recv(&mut answer) {
+                if let Some(body) = answer[..len].strip_prefix(cookie.as_bytes()) {
+                    return bencode::read(body).ok_or_else(|| "no bencode".into());
+                }
+            }
+        }
+        Err("rtpengine does not answer".into())
+    }
+}
+
+impl Drop for Rtpengine {
+    fn drop(&mut self) {
+        // It is gone already, or goes now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn description(
+    address: Ipv4Addr,
+    port: u16,
+    profile: &str,
+    key: Option<&[u8; 30]>,
+    tag: u32,
+) -> String {
+    let mut sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\nm=audio {port} {profile} 8\r\n\
+         a=rtpmap:8 PCMA/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+    );
+    if let Some(key) = key {
+        let key = BASE64_STANDARD.encode(key);
+        sdp.push_str(&format!("a=crypto:{tag} {SUITE} inline:{key}\r\n"));
+    }
+    sdp
+}
+
+fn port_of(sdp: &str) -> Option<u16> {
+    let line = sdp.lines().find_map(|line| line.strip_prefix("m=audio "))?;
+    line.split(' ').next()?.parse().ok()
+}
+
+/// The tag of the one suite, which the answer has to repeat.
+fn tag_of(sdp: &str) -> u32 {
+    crypto_of(sdp).and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or(1)
+}
+
+fn key_of(sdp: &str) -> Option<Vec<u8>> {
+    let (_, rest) = crypto_of(sdp)?.split_once("inline:")?;
+    BASE64_STANDARD.decode(rest.split(['|', ' ']).next()?).ok()
+}
+
+fn crypto_of(sdp: &str) -> Option<&str> {
+    let mut lines = sdp.lines().filter_map(|line| line.strip_prefix("a=crypto:"));
+    lines.find(|line| line.split(' ').nth(1) == Some(SUITE))
+}
+
+const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
+/// Debian's version knows no `only-`.
+const SUITES_UNWANTED: &[&str] = &[
+    "no-AEAD_AES_256_GCM",
+    "no-AEAD_AES_128_GCM",
+    "no-AES_256_CM_HMAC_SHA1_80",
+    "no-AES_256_CM_HMAC_SHA1_32",
+    "no-AES_192_CM_HMAC_SHA1_80",
+    "no-AES_192_CM_HMAC_SHA1_32",
+    "no-AES_CM_128_HMAC_SHA1_32",
+    "no-F8_128_HMAC_SHA1_80",
+    "no-F8_128_HMAC_SHA1_32",
+    "no-NULL_HMAC_SHA1_80",
+    "no-NULL_HMAC_SHA1_32",
+];
+const CONTROL: u16 = 2223;
+const FIRST_PORT: u16 = 30_000;
+const LAST_PORT: u16 = 65_000;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFERED: &str = "v=0\r\nm=audio 30002 RTP/SAVP 8\r\na=crypto:1 AEAD_AES_256_GCM inline:AAAA\r\n\
+        a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB|2^31\r\n";
+
+    #[test]
+    fn the_suite_is_found_behind_another_and_its_key_without_its_lifetime() {
+        assert_eq!(port_of(OFFERED), Some(30_002));
+        assert_eq!(tag_of(OFFERED), 3);
+        assert_eq!(key_of(OFFERED), Some(vec![1; 30]));
+        assert_eq!(key_of("m=audio 30000 RTP/AVP 8"), None);
+    }
+}
