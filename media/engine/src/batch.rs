@@ -106,6 +106,11 @@ impl Batch {
         self.packets.get_mut(self.len)
     }
 
+    /// All free slots; those that are filled, in order, become part of the batch by [`Self::take`].
+    pub(crate) fn spares(&mut self) -> &mut [Packet] {
+        &mut self.packets[self.len..]
+    }
+
     /// Adds the slot that [`Self::spare`] lent to the batch.
     pub(crate) fn take(&mut self) {
         self.len = (self.len + 1).min(self.packets.len());

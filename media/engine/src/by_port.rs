@@ -29,6 +29,11 @@ impl<T> ByPort<T> {
         self.0.get_mut(page)?.as_deref_mut()?.get_mut(place)?.as_mut()
     }
 
+    /// All that are there.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten().flat_map(|page| page.iter().flatten())
+    }
+
     /// Puts a value in its place, or takes it out.
     pub(crate) fn set(&mut self, port: PortId, value: Option<T>) {
         let (page, place) = place_of(port);

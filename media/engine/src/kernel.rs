@@ -5,6 +5,7 @@
 
 mod link;
 
+use crate::sys;
 use aya::maps::{Array, HashMap, MapData, MapError, SockMap, XskMap};
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
@@ -23,6 +24,8 @@ const QUEUES_MAX: u32 = 1024;
 /// The programs, loaded, and their maps.
 pub(crate) struct Kernel {
     programs: Ebpf,
+    /// The network namespace whose packets are steered.
+    namespace: Option<File>,
     addresses: HashMap<MapData, [u8; 16], u32>,
     /// Who has the ports, eight in an element.
     ports: Array<MapData, Owners>,
@@ -53,6 +56,11 @@ const OWNERS: usize = 8;
 
 /// Workers that these programs can know, as many as `WORKERS_MAX` there: a number has to fit an octet.
 pub(crate) const WORKERS_MAX: usize = 128;
+
+/// As many programs as the kernel has in one place (`MAX_BPF_SK_LOOKUP` is 64).
+const LOOKUPS_MAX: usize = 64;
+/// The kind of attachment (`enum bpf_attach_type`).
+const BPF_SK_LOOKUP: u32 = 36;
 
 /// A receive queue of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,6 +139,7 @@ impl Kernel {
             queues: HashMap::try_from(map("queues")?)?,
             xsks: XskMap::try_from(map("xsks")?)?,
             programs,
+            namespace: None,
             indices: Table::new(),
             aliases: Vec::new(),
             attached: Table::new(),
@@ -144,8 +153,25 @@ impl Kernel {
         let program = self.programs.program_mut("to_worker");
         let program: &mut SkLookup = program.ok_or(KernelError::NoSuch("to_worker"))?.try_into()?;
         program.load()?;
-        program.attach(File::open("/proc/thread-self/ns/net")?)?;
+        let namespace = File::open("/proc/thread-self/ns/net")?;
+        program.attach(&namespace)?;
+        self.namespace = Some(namespace);
         Ok(())
+    }
+
+    /// Whether packets still go to the workers' sockets: an administrator can take the program away.
+    /// Where the kernel does not say, they do.
+    pub(crate) fn steers(&self) -> bool {
+        self.is_attached().unwrap_or(true)
+    }
+
+    fn is_attached(&self) -> Result<bool, KernelError> {
+        let program = self.programs.program("to_worker").ok_or(KernelError::NoSuch("to_worker"))?;
+        let number = <&SkLookup>::try_from(program)?.info()?.id();
+        let mut numbers = [0; LOOKUPS_MAX];
+        let Some(namespace) = &self.namespace else { return Ok(false) };
+        let count = sys::attached_programs(namespace.as_fd(), BPF_SK_LOOKUP, &mut numbers)?;
+        Ok(numbers.iter().take(count).any(|other| *other == number))
     }
 
     /// Names the UDP socket that has the ports of a worker (from 0): one of IPv6 that takes both

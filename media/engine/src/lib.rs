@@ -24,18 +24,20 @@ mod counters;
 mod datapath;
 mod due;
 mod io;
-#[allow(dead_code, reason = "for the engines that have the kernel's help")]
+#[allow(dead_code, reason = "AF_XDP has its part of it")]
 mod kernel;
 mod needs;
 mod pace;
 mod portable;
 mod prefetch;
-#[allow(dead_code, reason = "for the engines that write headers")]
+#[allow(dead_code, reason = "AF_XDP has its part of it")]
 mod routes;
 mod socket;
+mod steer;
 mod sys;
 mod transcoder;
-#[allow(dead_code, reason = "for the engines that write headers")]
+mod ways;
+#[allow(dead_code, reason = "AF_XDP has its part of it")]
 mod wire;
 mod worker;
 #[allow(dead_code, reason = "until the worker can have it")]
@@ -49,9 +51,8 @@ pub use counters::Totals;
 pub use datapath::{Carried, Chosen, Datapath, EngineKind};
 pub use needs::{Lack, lacks};
 
-use crate::io::PacketIo;
-use crate::portable::Portable;
 use crate::sys::Bell;
+use crate::ways::Ways;
 use crate::worker::{Command, Events, Shared, Worker};
 use media::{CallStats, Carriage, Forward, Notice, Order, Side};
 use std::net::IpAddr;
@@ -210,19 +211,12 @@ impl Engine {
             return Err(EngineError::NoWorkers);
         }
         let events: Events = events.into();
+        let ways = Ways::new(config.engine)?;
         let (transcoders, exchanges) = transcoder::start(config.transcoders, config.workers)?;
-        let why = match config.engine {
-            EngineKind::Portable => "configured",
-            EngineKind::Auto => "the one that there is",
-            engine @ (EngineKind::Steer | EngineKind::Xdp) => {
-                let why = "only sockets can be had".to_owned();
-                return Err(EngineError::NotHere { engine, why });
-            }
-        };
-        let chosen = Chosen { by: Datapath::Portable, why: why.to_owned() };
+        let chosen = ways.chosen().clone();
         let mut engine = Self { workers: Vec::with_capacity(config.workers), chosen, transcoders };
         for (index, exchange) in exchanges.into_iter().enumerate() {
-            engine.workers.push(Running::start(index, config.gather, &events, exchange)?);
+            engine.workers.push(Running::start(index, config.gather, &ways, &events, exchange)?);
         }
         Ok(engine)
     }
@@ -332,13 +326,13 @@ impl Running {
     fn start(
         index: usize,
         gather: bool,
+        ways: &Ways,
         events: &Events,
         exchange: transcoder::Exchange,
     ) -> Result<Self, EngineError> {
         let (ring, commands) = mpsc::sync_channel(RING);
         let bell = Arc::new(Bell::new()?);
-        let io = Portable::new(Arc::clone(&bell), "".into())?;
-        let io: (Box<dyn PacketIo>, _) = (Box::new(io), Arc::clone(&bell));
+        let io = (ways.build(index, Arc::clone(&bell))?, Arc::clone(&bell));
         let shared = Arc::new(Shared {
             published: counters::Published::new(),
             stop: AtomicBool::new(false),

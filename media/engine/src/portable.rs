@@ -1,6 +1,6 @@
 //! The engine that runs anywhere: one UDP socket per port, one epoll per worker, no privileges.
 
-use crate::batch::{Batch, PortId, RECEIVE_BATCH};
+use crate::batch::{Batch, Packet, PortId, RECEIVE_BATCH};
 use crate::by_port::ByPort;
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
@@ -10,7 +10,7 @@ use media::packet::PACKET_MAX;
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,26 @@ impl Portable {
             faults: Faults::default(),
             why_not_faster,
         })
+    }
+}
+
+impl Portable {
+    /// Sends one packet.
+    pub(crate) fn send_one(&mut self, packet: &Packet) {
+        let sent = self.sockets.get(packet.port).is_some_and(|socket| {
+            sys::send_to(socket.as_fd(), packet.slot().packet(), packet.peer).is_ok()
+        });
+        self.faults.send += u64::from(!sent);
+    }
+
+    /// Whether a port is open here.
+    pub(crate) fn has(&self, port: PortId) -> bool {
+        self.sockets.get(port).is_some()
+    }
+
+    /// Readable when a packet has arrived.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.fd()
     }
 }
 
@@ -90,15 +110,11 @@ impl PacketIo for Portable {
     }
 
     fn send(&mut self, batch: &mut Batch) {
-        for packet in batch.packets().iter().filter(|packet| packet.send) {
-            let sent = match self.sockets.get(packet.port) {
-                Some(socket) => {
-                    sys::send_to(socket.as_fd(), packet.slot().packet(), packet.peer).is_ok()
-                }
-                None => false,
-            };
-            self.faults.send += u64::from(!sent);
-        }
+        batch
+            .packets()
+            .iter()
+            .filter(|packet| packet.send)
+            .for_each(|packet| self.send_one(packet));
     }
 
     fn await_ring(&mut self) {

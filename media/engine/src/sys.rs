@@ -39,6 +39,11 @@ impl Epoll {
         owned(fd).map(Self)
     }
 
+    /// Readable when anything watched is.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Watches `fd` for input until it is closed. `word` comes back with each event.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, word: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: word };
@@ -214,6 +219,31 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, packet: &[u8], to: SocketAddr) -> io::
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Sets an option of a socket that is a number.
+pub(crate) fn set_option(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = mem::size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads the four octets of `value`, which outlives the call.
+    let done =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A socket of the kernel's that the standard library has no name for.
+pub(crate) fn socket(
+    family: libc::c_int,
+    kind: libc::c_int,
+    protocol: libc::c_int,
+) -> io::Result<OwnedFd> {
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes no pointer; the result is checked before it is used.
+    owned(unsafe { libc::socket(family, kind, protocol) })
+}
+
 /// Gives a netlink socket an address of its own, and has it hear of the groups that `groups` has bits of.
 pub(crate) fn bind_netlink(fd: BorrowedFd<'_>, groups: u32) -> io::Result<()> {
     // SAFETY: zeroes are an address that leaves the choice to the kernel.
@@ -273,20 +303,85 @@ pub(crate) fn idle_priority() -> io::Result<()> {
     }
 }
 
-/// A socket address as the kernel writes it: the family comes first in both.
+/// Which BPF programs of a kind are attached in a network namespace: their numbers, as far as there is
+/// room for them.
+pub(crate) fn attached_programs(
+    namespace: BorrowedFd<'_>,
+    kind: u32,
+    numbers: &mut [u32],
+) -> io::Result<usize> {
+    /// `union bpf_attr` of BPF_PROG_QUERY, as far as it is used.
+    #[repr(C)]
+    struct Query {
+        target: u32,
+        kind: u32,
+        flags: u32,
+        attach_flags: u32,
+        numbers: u64,
+        count: u32,
+        reserved: u32,
+    }
+    const BPF_PROG_QUERY: libc::c_long = 16;
+    let mut query = Query {
+        target: namespace.as_raw_fd().cast_unsigned(),
+        kind,
+        flags: 0,
+        attach_flags: 0,
+        numbers: numbers.as_mut_ptr() as u64,
+        count: numbers.len() as u32,
+        reserved: 0,
+    };
+    let size = mem::size_of::<Query>();
+    // SAFETY: the kernel reads and writes `size` octets of `query` and writes at most `count` numbers;
+    // both outlive the call.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size) };
+    if done == 0 { Ok(query.count as usize) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A socket address as the kernel writes it: the family comes first in all.
 #[derive(Clone, Copy)]
 #[repr(C)]
-union Name {
-    family: libc::sa_family_t,
-    v4: libc::sockaddr_in,
-    v6: libc::sockaddr_in6,
+pub(crate) union Name {
+    pub(crate) family: libc::sa_family_t,
+    pub(crate) v4: libc::sockaddr_in,
+    pub(crate) v6: libc::sockaddr_in6,
+    pub(crate) link: libc::sockaddr_ll,
+}
+
+impl Name {
+    /// Room for any.
+    pub(crate) const LEN: libc::socklen_t = mem::size_of::<Self>() as libc::socklen_t;
+
+    /// None, all zero.
+    pub(crate) const fn none() -> Self {
+        // SAFETY: each of the addresses may be zero throughout.
+        unsafe { mem::zeroed() }
+    }
+
+    /// Where a frame leaves; its own header says the rest.
+    pub(crate) const fn of_link(interface: u32, kind: u16) -> (Self, libc::socklen_t) {
+        let mut name = Self::none();
+        name.link = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as libc::sa_family_t,
+            sll_protocol: kind.to_be(),
+            sll_ifindex: interface.cast_signed(),
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
+        };
+        (name, mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t)
+    }
 }
 
 /// Reads a kernel address; `None` for a family that is not the Internet's.
 ///
 /// # Safety
 /// The first `len` octets of `name` must be initialised.
-unsafe fn address_of(name: &MaybeUninit<Name>, len: libc::socklen_t) -> Option<SocketAddr> {
+pub(crate) unsafe fn address_of(
+    name: &MaybeUninit<Name>,
+    len: libc::socklen_t,
+) -> Option<SocketAddr> {
     let len = len as usize;
     let name = name.as_ptr();
     if len < mem::size_of::<libc::sa_family_t>() {
@@ -311,7 +406,7 @@ unsafe fn address_of(name: &MaybeUninit<Name>, len: libc::socklen_t) -> Option<S
     }
 }
 
-fn name_of(address: SocketAddr) -> (Name, libc::socklen_t) {
+pub(crate) fn name_of(address: SocketAddr) -> (Name, libc::socklen_t) {
     match address {
         SocketAddr::V4(v4) => {
             let name = libc::sockaddr_in {

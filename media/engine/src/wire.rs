@@ -99,6 +99,15 @@ impl Template {
         usize::from(self.len)
     }
 
+    /// How long they are from the IP header on.
+    pub(crate) fn ip_len(&self) -> usize {
+        self.len() - usize::from(self.ip)
+    }
+
+    pub(crate) fn is_ipv4(&self) -> bool {
+        self.udp - self.ip == IPV4 as u8
+    }
+
     /// Writes the headers of `payload` into `room`, whose length is [`Self::len`].
     pub(crate) fn write(&self, room: &mut [u8], payload: &[u8], id: u16) {
         let (ip, udp) = (usize::from(self.ip), usize::from(self.udp));
@@ -106,7 +115,7 @@ impl Template {
         let (headers, datagram) = room.split_at_mut(udp);
         let len = ((UDP + payload.len()) as u16).to_be_bytes();
         if let Some(header) = headers.get_mut(ip..).and_then(<[u8]>::first_chunk_mut::<IPV4>)
-            && udp - ip == IPV4
+            && self.is_ipv4()
         {
             let total = ((IPV4 + UDP + payload.len()) as u16).to_be_bytes();
             let id = id.to_be_bytes();

@@ -304,12 +304,15 @@ impl Worker {
     fn drain(&mut self) -> bool {
         for _ in 0..BATCHES_PER_TURN {
             self.batch.clear();
-            if !self.io.receive(&mut self.batch) {
+            let more = self.io.receive(&mut self.batch);
+            if more || !self.batch.packets().is_empty() {
+                self.calls.process(clock::now(), &mut self.batch, &self.exchange, &mut self.totals);
+                self.io.send(&mut self.batch);
+                self.tell();
+            }
+            if !more {
                 return true;
             }
-            self.calls.process(clock::now(), &mut self.batch, &self.exchange, &mut self.totals);
-            self.io.send(&mut self.batch);
-            self.tell();
         }
         false
     }

@@ -1,9 +1,11 @@
 //! The packet path allocates nothing, counted by the allocator on the worker's own thread.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
 mod rig;
 
 use media::{Carriage, Terms};
-use media_engine::{Config, Engine, Event, MediaId};
+use media_engine::{Engine, Event, MediaId};
 use rig::{encrypted, far_side, id, receive, rtp, stream};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -47,10 +49,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Events come on the worker's thread: counters of the watched call that are asked for once start the
-/// watch there, and end it when they are asked for again.
 #[test]
 fn a_forwarded_packet_allocates_nothing() {
+    rig::by_each_in_turn(forwards_without_allocating);
+}
+
+/// Events come on the worker's thread: counters of the watched call that are asked for once start the
+/// watch there, and end it when they are asked for again.
+fn forwards_without_allocating() {
     const PACKETS: u16 = 500;
     let base = rig::free_ports(rig::LOCALHOST, 8);
     let (tell, events) = sync_channel(8);
@@ -60,11 +66,7 @@ fn a_forwarded_packet_allocates_nothing() {
         let _ = tell.send(ALLOCATIONS.load(Ordering::Relaxed));
         WATCHED.set(watched != toggles);
     };
-    let engine = Engine::start(
-        Config { workers: 1, transcoders: 1, ..Default::default() },
-        Box::new(on_event),
-    )
-    .unwrap();
+    let engine = Engine::start(rig::config(), Box::new(on_event)).unwrap();
     let allocations = || events.recv_timeout(rig::PATIENCE).unwrap();
 
     // Two calls end to end: RTP in, SRTP between them, RTP out, so that one worker does it all.
@@ -87,9 +89,9 @@ fn a_forwarded_packet_allocates_nothing() {
 
     let talk = |sequence| {
         a.send_to(&rtp(1, sequence), (rig::LOCALHOST, base)).unwrap();
-        assert_eq!(receive(&b).0, rtp(1, sequence));
+        assert_eq!(speech(&b), rtp(1, sequence));
         b.send_to(&rtp(2, sequence), (rig::LOCALHOST, base + 6)).unwrap();
-        assert_eq!(receive(&a).0, rtp(2, sequence));
+        assert_eq!(speech(&a), rtp(2, sequence));
     };
     (0..50).for_each(talk);
     engine.stats(WATCH, 0).unwrap();
@@ -103,6 +105,16 @@ fn a_forwarded_packet_allocates_nothing() {
     let before = allocations();
     engine.close(id(1), 0).unwrap();
     assert!(allocations() > before);
+}
+
+/// What arrives next, reports aside: they come every few seconds.
+fn speech(socket: &std::net::UdpSocket) -> Vec<u8> {
+    loop {
+        let (packet, _) = receive(socket);
+        if !(200..=204).contains(&packet[1]) {
+            return packet;
+        }
+    }
 }
 
 const WATCH: MediaId = MediaId(0);

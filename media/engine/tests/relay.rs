@@ -1,6 +1,6 @@
 //! Calls through a running engine, over real sockets on the loopback.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]
 
 mod rig;
 
@@ -10,12 +10,32 @@ use rig::{Rig, encrypted, far_side, id, nothing_for, receive, rtcp, rtp, stream}
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{channel, sync_channel};
 
-#[test]
+rig::by_each_engine!(
+    rtp_passes_both_ways_and_the_end_tells_how_much,
+    rtp_passes_over_ipv6,
+    rtcp_passes_on_a_port_of_its_own,
+    what_crosses_the_middle_is_encrypted_and_what_arrives_is_as_it_was_sent,
+    a_stranger_is_not_forwarded_and_does_not_disturb,
+    a_packet_before_anything_is_agreed_has_no_flow,
+    a_datagram_larger_than_a_slot_is_dropped_whole,
+    a_port_that_somebody_holds_fails_the_call_and_frees_the_others,
+    ports_that_make_no_sense_fail_the_call,
+    a_call_opened_twice_keeps_its_first_ports,
+    closing_what_was_never_open_ends_with_zeros,
+    a_call_that_comes_after_an_idle_time_is_served,
+    a_full_ring_refuses_and_recovers,
+    a_worker_that_does_not_exist_is_refused,
+    the_end_of_the_engine_is_the_end_of_its_calls,
+    a_leg_that_moves_speaks_from_its_new_port_and_its_old_one_is_free,
+    a_call_between_ipv4_and_ipv6_is_carried,
+    speech_that_one_side_does_not_know_comes_in_the_codec_it_knows,
+    without_a_transcoder_what_needs_one_is_dropped_and_counted,
+);
+
 fn rtp_passes_both_ways_and_the_end_tells_how_much() {
     passes_both_ways(&Rig::new(1));
 }
 
-#[test]
 fn rtp_passes_over_ipv6() {
     passes_both_ways(&Rig::on(IpAddr::V6(Ipv6Addr::LOCALHOST), 1));
 }
@@ -40,7 +60,6 @@ fn passes_both_ways(rig: &Rig) {
     assert_eq!((totals.calls, totals.ports), (0, 0));
 }
 
-#[test]
 fn rtcp_passes_on_a_port_of_its_own() {
     let rig = Rig::new(1);
     let [a, a_rtcp, b, b_rtcp] = [(); 4].map(|()| far_side(rig.bind));
@@ -62,7 +81,6 @@ fn report((mut compound, from): (Vec<u8>, SocketAddr)) -> (Vec<u8>, SocketAddr) 
 }
 
 /// RTP, a border, SRTP over a wire that we listen on, another border, RTP; and back.
-#[test]
 fn what_crosses_the_middle_is_encrypted_and_what_arrives_is_as_it_was_sent() {
     let (left, right) = (Rig::new(1), Rig::new(1));
     let (a, wire, b) = (far_side(left.bind), far_side(left.bind), far_side(left.bind));
@@ -101,7 +119,6 @@ fn hears_only_noise(wire: &UdpSocket, plain: &[u8], to: SocketAddr) {
     wire.send_to(&secret, to).unwrap();
 }
 
-#[test]
 fn a_stranger_is_not_forwarded_and_does_not_disturb() {
     let rig = Rig::new(1);
     let (a, b, stranger) = (far_side(rig.bind), far_side(rig.bind), far_side(rig.bind));
@@ -122,7 +139,6 @@ fn a_stranger_is_not_forwarded_and_does_not_disturb() {
     assert_eq!(rig.engine.totals().dropped(DropReason::Unlatched), 20);
 }
 
-#[test]
 fn a_packet_before_anything_is_agreed_has_no_flow() {
     let rig = Rig::new(1);
     let (a, b) = (far_side(rig.bind), far_side(rig.bind));
@@ -137,7 +153,6 @@ fn a_packet_before_anything_is_agreed_has_no_flow() {
     assert_eq!(rig.close(0).a.drops[DropReason::NoFlow as usize], 1);
 }
 
-#[test]
 fn a_datagram_larger_than_a_slot_is_dropped_whole() {
     let rig = Rig::new(1);
     let (a, b) = (far_side(rig.bind), far_side(rig.bind));
@@ -154,7 +169,6 @@ fn a_datagram_larger_than_a_slot_is_dropped_whole() {
     assert_eq!(rig.engine.totals().dropped(DropReason::TooBig), 1);
 }
 
-#[test]
 fn a_port_that_somebody_holds_fails_the_call_and_frees_the_others() {
     let rig = Rig::new(2);
     let taken = UdpSocket::bind((rig.bind, rig.b(0).rtp + 1)).unwrap();
@@ -171,10 +185,10 @@ fn a_port_that_somebody_holds_fails_the_call_and_frees_the_others() {
     drop(taken);
     rig.open(0);
     rig.stats(0);
-    assert!(ours.iter().all(|&port| UdpSocket::bind((rig.bind, port)).is_err()));
+    let held = |port: &u16| UdpSocket::bind((rig.bind, *port)).is_err();
+    assert!(!rig::binds_ports() || ours.iter().all(held));
 }
 
-#[test]
 fn ports_that_make_no_sense_fail_the_call() {
     let rig = Rig::new(2);
     let odd = LegPorts { rtp: rig.base + 1, ..rig.a(0) };
@@ -188,23 +202,22 @@ fn ports_that_make_no_sense_fail_the_call() {
     assert_eq!(rig.engine.totals().ports, 4);
 }
 
-#[test]
 fn a_call_opened_twice_keeps_its_first_ports() {
     let rig = Rig::new(2);
     rig.open(0);
     rig.engine.open(id(0), 0, rig.a(1), rig.b(1), [7; 32]).unwrap();
     assert!(matches!(rig.event(), Event::OpenFailed { .. }));
-    assert!(UdpSocket::bind((rig.bind, rig.a(0).rtp)).is_err());
+    assert!(!rig::binds_ports() || UdpSocket::bind((rig.bind, rig.a(0).rtp)).is_err());
+    let carried = rig.stats(0);
+    assert_eq!(carried.a.received_packets, 0);
     assert!(UdpSocket::bind((rig.bind, rig.a(1).rtp)).is_ok());
 }
 
-#[test]
 fn closing_what_was_never_open_ends_with_zeros() {
     let rig = Rig::new(1);
     assert_eq!(rig.close(3), media::CallStats::default());
 }
 
-#[test]
 fn a_call_that_comes_after_an_idle_time_is_served() {
     let rig = Rig::new(1);
     let (a, b) = (far_side(rig.bind), far_side(rig.bind));
@@ -217,9 +230,8 @@ fn a_call_that_comes_after_an_idle_time_is_served() {
     }
 }
 
-#[test]
 fn a_full_ring_refuses_and_recovers() {
-    let config = media_engine::Config { workers: 1, transcoders: 1, ..Default::default() };
+    let config = rig::config();
     let (entered, at_event) = channel();
     let (release, go_on) = sync_channel::<()>(0);
     let go_on = std::sync::Mutex::new(go_on);
@@ -251,15 +263,13 @@ fn a_full_ring_refuses_and_recovers() {
     at_event.recv_timeout(rig::PATIENCE).unwrap();
 }
 
-#[test]
 fn a_worker_that_does_not_exist_is_refused() {
     let rig = Rig::new(1);
     assert!(matches!(rig.engine.close(MediaId(1), 1), Err(EngineError::NoSuchWorker(1))));
-    let none = media_engine::Config { workers: 0, transcoders: 1, ..Default::default() };
+    let none = media_engine::Config { workers: 0, ..rig::config() };
     assert!(matches!(Engine::start(none, Box::new(|_| ())), Err(EngineError::NoWorkers)));
 }
 
-#[test]
 fn the_end_of_the_engine_is_the_end_of_its_calls() {
     let Rig { engine, events, bind, base } = {
         let rig = Rig::new(3);
@@ -280,7 +290,6 @@ fn the_end_of_the_engine_is_the_end_of_its_calls() {
     assert!((base..base + 12).all(|port| UdpSocket::bind((bind, port)).is_ok()));
 }
 
-#[test]
 fn a_leg_that_moves_speaks_from_its_new_port_and_its_old_one_is_free() {
     let rig = Rig::new(2);
     let (a, b) = (far_side(rig.bind), far_side(rig.bind));
@@ -309,7 +318,6 @@ fn a_leg_that_moves_speaks_from_its_new_port_and_its_old_one_is_free() {
     }
 }
 
-#[test]
 fn a_call_between_ipv4_and_ipv6_is_carried() {
     let rig = Rig::new(1);
     let six = std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
@@ -323,7 +331,6 @@ fn a_call_between_ipv4_and_ipv6_is_carried() {
     assert_eq!(receive(&a), (rtp(2, 1), rig.address(rig.a(0).rtp)));
 }
 
-#[test]
 fn speech_that_one_side_does_not_know_comes_in_the_codec_it_knows() {
     let rig = Rig::new(1);
     let (a, b) = (far_side(rig.bind), far_side(rig.bind));
@@ -359,10 +366,9 @@ fn speech_that_one_side_does_not_know_comes_in_the_codec_it_knows() {
     assert_eq!(rig.engine.totals().transcoded, 52);
 }
 
-#[test]
 fn without_a_transcoder_what_needs_one_is_dropped_and_counted() {
     let base = rig::free_ports(rig::LOCALHOST, 4);
-    let config = media_engine::Config { workers: 1, transcoders: 0, ..Default::default() };
+    let config = media_engine::Config { transcoders: 0, ..rig::config() };
     let (tell, events) = channel();
     let engine = Engine::start(config, Box::new(move |event| drop(tell.send(event)))).unwrap();
     let (a, b) = (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST));

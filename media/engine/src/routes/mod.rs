@@ -184,6 +184,16 @@ impl Routes {
         way.map_or(Hop::Unreachable, |way| self.hop_on(&way))
     }
 
+    /// The source address of packets from one of our addresses, or all of them, to a far side that
+    /// [`Self::hop`] was asked for.
+    pub(crate) fn source(&self, from: IpAddr, to: IpAddr) -> Option<IpAddr> {
+        if !from.is_unspecified() {
+            return Some(from);
+        }
+        let way = self.ways.get(&(from, to))?.as_ref()?;
+        Some(way.from).filter(|source| !source.is_unspecified())
+    }
+
     /// Local addresses of the host with their interfaces.
     pub(crate) fn local(&self) -> &[(IpAddr, u32)] {
         &self.local

@@ -7,9 +7,13 @@
     reason = "a test fails by panic"
 )]
 
+pub(crate) mod namespace;
+
 use media::{CallStats, Carriage, Terms};
-use media_engine::{Config, Engine, Event, LegPorts, MediaId};
+use media_engine::{Config, Engine, EngineKind, Event, LegPorts, MediaId};
+use namespace::{Namespace, skipped};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,6 +22,58 @@ use std::time::Duration;
 /// Long enough for the busiest machine; only a test that fails waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Has tests run over each engine, in a module of its name.
+#[allow(unused_macros, reason = "each test file uses its part")]
+macro_rules! by_each_engine {
+    ($($test:ident),+ $(,)?) => {
+        mod portable {
+            $(#[test] fn $test() { super::rig::by(media_engine::EngineKind::Portable, super::$test) })+
+        }
+        mod steer {
+            $(#[test] fn $test() { super::rig::by(media_engine::EngineKind::Steer, super::$test) })+
+        }
+    };
+}
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use by_each_engine;
+
+thread_local! {
+    static ENGINE: Cell<EngineKind> = const { Cell::new(EngineKind::Portable) };
+}
+
+/// Runs a test by an engine: by those with help of the kernel in a network namespace of its own, so that
+/// no test gets the packets of another.
+pub(crate) fn by(engine: EngineKind, test: fn()) {
+    if engine == EngineKind::Portable {
+        return test();
+    }
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(move || {
+        ENGINE.set(engine);
+        match Engine::start(config(), Box::new(|_| ())) {
+            Ok(_) => test(),
+            Err(error) => skipped(&format!("engine {engine:?}: {error}")),
+        }
+    });
+}
+
+/// Runs a test by each engine, one after the other: for what is counted over the whole process.
+pub(crate) fn by_each_in_turn(test: fn()) {
+    for engine in [EngineKind::Portable, EngineKind::Steer] {
+        by(engine, test);
+    }
+}
+
+/// One worker of the engine that the test is run by.
+pub(crate) fn config() -> Config {
+    Config { workers: 1, transcoders: 1, engine: ENGINE.get(), ..Default::default() }
+}
+
+/// Whether a port of the engine is a socket: elsewhere it is a number, and free for others to bind.
+pub(crate) fn binds_ports() -> bool {
+    ENGINE.get() == EngineKind::Portable
+}
 
 pub(crate) struct Rig {
     pub(crate) engine: Engine,
@@ -34,10 +90,9 @@ impl Rig {
 
     pub(crate) fn on(bind: IpAddr, calls: u16) -> Self {
         let base = free_ports(bind, 4 * calls);
-        let config = Config { workers: 1, transcoders: 1, ..Default::default() };
         let (tell, events) = channel();
         let engine = Engine::start(
-            config,
+            config(),
             Box::new(move |event| {
                 let _ = tell.send(event);
             }),

@@ -1,0 +1,451 @@
+//! The engine with one socket per worker: a BPF program hands all ports of a worker to it, and packets
+//! leave with headers of our own, past the stack where the way is known.
+//!
+//! ```text
+//!   sk_lookup ─▶ mux: recvmmsg ─▶ batch ─▶ ┬─ frames: the neighbour is known     (AF_PACKET)
+//!   (port → worker)                        ├─ packets: the kernel finds the way  (raw sockets)
+//!                                          └─ a socket for one packet: larger than the path is wide
+//! ```
+//!
+//! A port is a number here and no socket. Raw sockets carry what stays on this host, what has no
+//! Ethernet around it, and what has a neighbour that is not known yet: the kernel asks for it then.
+
+mod lane;
+mod mux;
+
+use crate::batch::{Batch, Packet, PortId};
+use crate::by_port::ByPort;
+use crate::datapath::{Carried, Datapath};
+use crate::io::{Faults, PacketIo};
+use crate::kernel::{Kernel, KernelError};
+use crate::portable::Portable;
+use crate::routes::{Hop, Link, Routes};
+use crate::socket;
+use crate::sys::{self, Bell, Epoll, Ready};
+use crate::wire::Template;
+use lane::{Lane, Way};
+use mux::Mux;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One worker's sockets and ports.
+#[derive(Debug)]
+pub(crate) struct Steer {
+    worker: usize,
+    /// Asked only when a port opens or closes.
+    kernel: Arc<Mutex<Kernel>>,
+    epoll: Epoll,
+    ready: Box<[Ready]>,
+    bell: Arc<Bell>,
+    mux: Mux,
+    outward: Outward,
+    routes: Routes,
+    ports: ByPort<Port>,
+    /// The addresses that ports are open on, with how many.
+    addresses: Vec<(IpAddr, u16, usize)>,
+    /// For ports that the programs have no room for.
+    by_socket: Option<Portable>,
+    /// Whose turn it is to come first, where there are two.
+    socket_first: bool,
+    /// All that had arrived was taken: what has changed of routes is looked at before more.
+    drained: bool,
+    /// How often ICMP errors may still have routes asked for anew, until [`PacketIo::look_around`].
+    doubts: u8,
+    lost: Option<String>,
+    faults: Faults,
+}
+
+/// One of our ports, and the way of what leaves from it.
+#[derive(Debug)]
+struct Port {
+    at: SocketAddr,
+    dscp: u8,
+    outlet: Option<Outlet>,
+}
+
+/// The way to a far side, as long as nothing changes.
+#[derive(Debug)]
+struct Outlet {
+    to: SocketAddr,
+    generation: u32,
+    by: By,
+}
+
+#[derive(Debug)]
+enum By {
+    /// A frame, if the packet is at most so large.
+    Frame {
+        template: Template,
+        interface: u32,
+        room: usize,
+    },
+    /// The kernel brings it there.
+    Packet {
+        template: Template,
+        from: IpAddr,
+    },
+    /// A socket of its own, for what we cannot write headers for.
+    Socket,
+    Nowhere,
+}
+
+/// What leaves with headers of our own.
+#[derive(Debug)]
+struct Outward {
+    frames: Lane,
+    v4: Lane,
+    /// `None` where the system has no IPv6.
+    v6: Option<Lane>,
+    id: u16,
+}
+
+/// Words that epoll hands back.
+const BELL: u64 = 0;
+const ARRIVED: u64 = 1;
+/// Receives that bring an error instead of packets, before a turn ends.
+const ERRORS_PER_TURN: usize = 8;
+/// Anybody can send an ICMP error, and a route costs some microseconds to ask for.
+const DOUBTS_PER_SECOND: u8 = 8;
+
+impl Steer {
+    pub(crate) fn new(
+        worker: usize,
+        bell: Arc<Bell>,
+        kernel: Arc<Mutex<Kernel>>,
+    ) -> Result<Self, KernelError> {
+        let (mux, epoll) = (Mux::new()?, Epoll::new()?);
+        epoll.add(bell.fd(), BELL)?;
+        epoll.add(mux.fd(), ARRIVED)?;
+        locked(&kernel).set_socket(worker, mux.fd())?;
+        Ok(Self {
+            worker,
+            kernel,
+            epoll,
+            ready: vec![Ready::NONE; 4].into(),
+            bell,
+            mux,
+            outward: Outward {
+                frames: Lane::of_frames()?,
+                v4: Lane::of_ipv4()?,
+                v6: Lane::of_ipv6().ok(),
+                id: 0,
+            },
+            routes: Routes::new()?,
+            ports: ByPort::new(),
+            addresses: Vec::new(),
+            by_socket: None,
+            socket_first: false,
+            drained: true,
+            doubts: DOUBTS_PER_SECOND,
+            lost: None,
+            faults: Faults::default(),
+        })
+    }
+
+    /// Has a port carried by a socket of its own, for a reason.
+    fn open_socket(
+        &mut self,
+        port: PortId,
+        at: SocketAddr,
+        dscp: u8,
+        why: &KernelError,
+    ) -> io::Result<()> {
+        let by_socket = match &mut self.by_socket {
+            Some(by_socket) => by_socket,
+            none => {
+                let by_socket = Portable::new(Arc::clone(&self.bell), why.to_string().into())?;
+                self.epoll.add(by_socket.fd(), ARRIVED)?;
+                none.insert(by_socket)
+            }
+        };
+        by_socket.open(port, at, dscp)
+    }
+
+    /// Fills a batch from the worker's socket, and says whether there may be more.
+    fn receive_steered(&mut self, batch: &mut Batch) -> bool {
+        let Self { mux, ports, addresses, faults, routes, doubts, .. } = self;
+        let room = batch.spares().len();
+        for _ in 0..ERRORS_PER_TURN {
+            let received = mux.receive(batch.spares(), |packet, to| {
+                packet.port = port_at(ports, addresses, to);
+            });
+            match received {
+                Ok(count) => {
+                    (0..count).for_each(|_| batch.take());
+                    return count == room;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // ICMP errors about what we sent.
+                Err(_) => {
+                    let (count, too_large) = mux.errors();
+                    faults.receive += count.max(1);
+                    if too_large && *doubts > 0 {
+                        *doubts -= 1;
+                        routes.doubt();
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn receive_by_socket(&mut self, batch: &mut Batch) -> bool {
+        self.by_socket.as_mut().is_some_and(|by_socket| by_socket.receive(batch))
+    }
+}
+
+/// Which of our ports a datagram was sent to: one of the address itself comes before one of all
+/// addresses. What has none belongs to a call that has just ended.
+fn port_at(ports: &ByPort<Port>, addresses: &[(IpAddr, u16, usize)], to: SocketAddr) -> PortId {
+    let number = to.port();
+    let find = |wanted: &dyn Fn(&IpAddr) -> bool| {
+        addresses
+            .iter()
+            .filter(|(ip, ..)| wanted(ip))
+            .map(|(_, address, _)| PortId { address: *address, number })
+            .find(|port| ports.get(*port).is_some())
+    };
+    find(&|ip| *ip == to.ip())
+        .or_else(|| find(&|ip| ip.is_unspecified() && ip.is_ipv4() == to.is_ipv4()))
+        .unwrap_or(PortId { address: u16::MAX, number })
+}
+
+impl PacketIo for Steer {
+    fn open(&mut self, port: PortId, at: SocketAddr, dscp: u8) -> io::Result<()> {
+        if self.ports.get(port).is_some() || self.has_socket(port) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        // A number that another process has bound is not ours to take: what is bound is seen by binding.
+        drop(socket::bind(at, dscp)?);
+        let taken = locked(&self.kernel).take_port(at, self.worker);
+        match taken {
+            Ok(()) => {
+                self.ports.set(port, Some(Port { at, dscp, outlet: None }));
+                let known =
+                    self.addresses.iter_mut().find(|(.., address, _)| *address == port.address);
+                match known {
+                    Some((_, _, ports)) => *ports += 1,
+                    None => self.addresses.push((at.ip(), port.address, 1)),
+                }
+                Ok(())
+            }
+            Err(KernelError::Taken) => Err(io::ErrorKind::AddrInUse.into()),
+            Err(why) => self.open_socket(port, at, dscp, &why),
+        }
+    }
+
+    fn close(&mut self, port: PortId) {
+        match self.ports.get(port) {
+            Some(Port { at, .. }) => {
+                locked(&self.kernel).leave_port(*at, self.worker);
+                self.ports.set(port, None);
+                for (_, address, ports) in &mut self.addresses {
+                    *ports -= usize::from(*address == port.address);
+                }
+                self.addresses.retain(|(_, _, ports)| *ports > 0);
+            }
+            None => {
+                if let Some(by_socket) = &mut self.by_socket {
+                    by_socket.close(port);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> bool {
+        if self.drained {
+            self.routes.follow();
+        }
+        let mut more = false;
+        if self.socket_first {
+            more |= self.receive_by_socket(batch);
+        }
+        more |= self.receive_steered(batch);
+        if !self.socket_first {
+            more |= self.receive_by_socket(batch);
+        }
+        self.socket_first = self.by_socket.is_some() && !self.socket_first;
+        self.drained = !more;
+        more
+    }
+
+    fn send(&mut self, batch: &mut Batch) {
+        let Self { outward, routes, ports, by_socket, faults, .. } = self;
+        let packets = batch.packets();
+        for (at, packet) in packets.iter().enumerate().filter(|(_, packet)| packet.send) {
+            let Some(port) = ports.get_mut(packet.port) else {
+                match by_socket {
+                    Some(by_socket) => by_socket.send_one(packet),
+                    None => faults.send += 1,
+                }
+                continue;
+            };
+            let payload = packet.slot().packet();
+            let (dscp, bound) = (port.dscp, port.at);
+            match port.way_to(packet.peer, routes) {
+                By::Frame { template, interface, room } if payload.len() <= *room => {
+                    let way = Way { interface: *interface, id: outward.next_id() };
+                    outward.frames.push_frame(at, payload, template, way);
+                }
+                By::Packet { template, from } => {
+                    let (way, id) = ((*from, packet.peer), outward.next_id());
+                    let lane =
+                        if from.is_ipv4() { Some(&mut outward.v4) } else { outward.v6.as_mut() };
+                    match lane {
+                        Some(lane) => lane.push_packet(at, payload, template, way, id),
+                        None => faults.send += 1,
+                    }
+                }
+                By::Frame { .. } | By::Socket => {
+                    // What is before it of the same stream is not to come behind it.
+                    outward.flush(packets, ports, faults);
+                    faults.send += u64::from(by_own_socket(packet, bound, dscp).is_err());
+                }
+                By::Nowhere => faults.send += 1,
+            }
+        }
+        outward.flush(packets, ports, faults);
+    }
+
+    fn await_ring(&mut self) {
+        self.bell.await_ring();
+    }
+
+    fn wait(&mut self) {
+        // Level-triggered: packets that end the wait are still there for `receive`.
+        if self.epoll.ready(&mut self.ready, true).iter().any(|ready| ready.word() == BELL) {
+            self.bell.silence();
+        }
+        self.bell.is_awake();
+    }
+
+    fn wait_at_most(&mut self, longest: Duration) {
+        let ready = self.epoll.ready_within(&mut self.ready, longest);
+        if ready.iter().any(|ready| ready.word() == BELL) {
+            self.bell.silence();
+        }
+        self.bell.is_awake();
+    }
+
+    fn look_around(&mut self) {
+        self.routes.follow();
+        self.routes.confirm();
+        self.doubts = DOUBTS_PER_SECOND;
+        if !locked(&self.kernel).steers() {
+            self.lost = Some("the program that hands ports to workers was taken away".to_owned());
+        }
+    }
+
+    fn carries(&self, port: PortId) -> Carried {
+        match &self.by_socket {
+            Some(by_socket) if by_socket.has(port) => by_socket.carries(port),
+            _ => Carried { by: Datapath::Steer, why_not_faster: "".into() },
+        }
+    }
+
+    fn datapath(&self, port: PortId) -> Datapath {
+        if self.has_socket(port) { Datapath::Portable } else { Datapath::Steer }
+    }
+
+    fn lost(&self) -> Option<String> {
+        self.lost.clone()
+    }
+
+    fn faults(&self) -> Faults {
+        let by_socket = self.by_socket.as_ref().map(PacketIo::faults);
+        self.faults.and(by_socket.unwrap_or_default())
+    }
+}
+
+impl Steer {
+    fn has_socket(&self, port: PortId) -> bool {
+        self.by_socket.as_ref().is_some_and(|by_socket| by_socket.has(port))
+    }
+}
+
+impl Drop for Steer {
+    fn drop(&mut self) {
+        // The maps outlive this worker; its ports go with it. The socket leaves its map by being closed.
+        let mut kernel = locked(&self.kernel);
+        for Port { at, .. } in self.ports.values() {
+            kernel.leave_port(*at, self.worker);
+        }
+    }
+}
+
+impl Port {
+    /// The way to a far side, found anew where it may be another one by now.
+    fn way_to(&mut self, to: SocketAddr, routes: &mut Routes) -> &By {
+        let generation = routes.generation();
+        let known = self.outlet.as_ref();
+        if known.is_none_or(|known| known.to != to || known.generation != generation) {
+            let by = By::find(self.at, to, self.dscp, routes);
+            self.outlet = Some(Outlet { to, generation, by });
+        }
+        self.outlet.as_ref().map_or(&By::Nowhere, |outlet| &outlet.by)
+    }
+}
+
+impl By {
+    fn find(at: SocketAddr, to: SocketAddr, dscp: u8, routes: &mut Routes) -> Self {
+        let hop = routes.hop(at.ip(), to.ip());
+        match hop {
+            Hop::Unreachable => Self::Nowhere,
+            Hop::Ready(link) if !link.loopback => {
+                // The device adds the tag, and counts the packet as its own.
+                let link = Link { vlan: None, interface: link.device, ..link };
+                let from = SocketAddr::new(link.from, at.port());
+                Template::new(Some(&link), from, to, dscp).map_or(Self::Nowhere, |template| {
+                    let room = usize::from(link.mtu).saturating_sub(template.ip_len());
+                    Self::Frame { template, interface: link.device, room }
+                })
+            }
+            Hop::Ready(_) | Hop::Asking(_) => {
+                let Some(from) = routes.source(at.ip(), to.ip()) else { return Self::Socket };
+                let template = Template::new(None, SocketAddr::new(from, at.port()), to, dscp);
+                template.map_or(Self::Nowhere, |template| Self::Packet { template, from })
+            }
+        }
+    }
+}
+
+impl Outward {
+    fn next_id(&mut self) -> u16 {
+        self.id = self.id.wrapping_add(1);
+        self.id
+    }
+
+    /// Sends what is to be sent. What turns out to be larger than its interface takes is sent as the
+    /// kernel sends such packets.
+    fn flush(&mut self, packets: &[Packet], ports: &ByPort<Port>, faults: &mut Faults) {
+        let mut refused = |at: usize, error: io::Error| {
+            let too_large = error.raw_os_error() == Some(libc::EMSGSIZE);
+            let sent = too_large
+                && packets.get(at).is_some_and(|packet| {
+                    let port = ports.get(packet.port);
+                    port.is_some_and(|port| by_own_socket(packet, port.at, port.dscp).is_ok())
+                });
+            faults.send += u64::from(!sent);
+        };
+        self.frames.flush(packets, &mut refused);
+        self.v4.flush(packets, &mut refused);
+        if let Some(v6) = &mut self.v6 {
+            v6.flush(packets, &mut refused);
+        }
+    }
+}
+
+/// Sends a packet by a socket that is there for it alone: the kernel cuts it into fragments, or writes the
+/// headers that we cannot. A voice packet is never that large.
+fn by_own_socket(packet: &Packet, at: SocketAddr, dscp: u8) -> io::Result<()> {
+    let socket = socket::bind(at, dscp)?;
+    sys::send_to(socket.as_fd(), packet.slot().packet(), packet.peer)
+}
+
+/// The maps are whole even where a worker has panicked with them in hand.
+fn locked(kernel: &Mutex<Kernel>) -> MutexGuard<'_, Kernel> {
+    kernel.lock().unwrap_or_else(PoisonError::into_inner)
+}
