@@ -141,8 +141,8 @@ struct Media {
     rekeys: [u8; 2],
     /// Whether leg A, and leg B, is to be told one once nothing else is under way there.
     owes_key: [bool; 2],
-    /// The far side of a leg is there, which its ports do not follow yet.
-    moves: Option<(PeerLeg, MediaPlace)>,
+    /// Where the far side of leg A, and of leg B, is, which its ports do not follow yet.
+    moves: [Option<MediaPlace>; 2],
 }
 
 /// A request of the far side within a dialog, which waits for its response.

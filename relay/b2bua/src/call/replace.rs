@@ -117,14 +117,18 @@ impl Call {
         self.carry_across(core, which)
     }
 
-    /// Other ports for leg `which`, where the newcomer's user is not where the old one is (TDR-LMO-003).
+    /// Other ports for leg `which`, where the newcomer's user is not where the old one is (TDR-LMO-003); one
+    /// of whom nothing is said is outside, as in any call from Teams (TDR-LMO-002).
     fn newcomers_ports(
         &self,
         core: &mut Core,
         which: PeerLeg,
         invite: &Request,
     ) -> Option<(MediaPlace, MediaPort)> {
-        let place = place::said(&self.plan, self.trunk_of(which), &invite.headers)?;
+        let trunk = self.trunk_of(which);
+        self.plan.trunks.get(trunk)?.inside?;
+        let said = place::said(&self.plan, trunk, &invite.headers);
+        let place = said.unwrap_or(MediaPlace::Outside);
         Some((place, self.ports_there(core, which, place)?))
     }
 
@@ -247,7 +251,7 @@ impl Call {
         core.dialogs.insert(new.key(), (self.id, which));
         self.toll_is_over(core, which);
         // Where the old one's user is, is nothing to it either.
-        self.media.moves.take_if(|(leg, _)| *leg == which);
+        *self.owed_move(which) = None;
         if self.is_renegotiating_on(which) {
             // A session refresh of the old leg: its outcome is nothing to the new one.
             self.drop_renegotiation(core);

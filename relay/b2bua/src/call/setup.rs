@@ -315,7 +315,7 @@ impl Call {
         self.tell_transcoding(candidate.trunk, &mut negotiation);
         self.pass_key(core, candidate.trunk, &mut negotiation);
         // What the target before it has said is nothing to this one.
-        self.media.moves = None;
+        *self.owed_move(PeerLeg::B) = None;
         let Phase::Setup(setup) = &mut self.phase else { return };
         let us = (identity, negotiation);
         let attempt = setup.invitation.send(

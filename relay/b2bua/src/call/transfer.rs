@@ -496,8 +496,8 @@ impl Call {
             self.await_farewell(core, old);
             self.tell_outcome(core, 200);
         }
-        if let Some(place) = place {
-            self.media.moves = Some((which, place));
+        if place.is_some() {
+            *self.owed_move(which) = place;
         }
         self.takes_toll(core, which, transfer.toll.take());
         self.toll_runs(core, which);
