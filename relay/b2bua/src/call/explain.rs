@@ -3,7 +3,7 @@
 //! It goes the way of an INVITE, and nothing comes of it.
 
 use super::attempt::Candidate;
-use super::incoming::candidates;
+use super::candidates::candidates;
 use super::numbers::{self, Numbers, Whose};
 use super::ruling::{self, Bounds, Question, Refused, Ruling};
 use crate::core::Core;

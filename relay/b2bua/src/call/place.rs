@@ -5,7 +5,7 @@
 //! where it was.
 
 use super::renegotiate::Why;
-use super::{Ask, Call, Fate, Phase, setup};
+use super::{Ask, Call, Fate, Phase, ports};
 use crate::core::Core;
 use crate::io::{Event, MediaPort, PeerLeg};
 use crate::lmo::Said;
@@ -47,7 +47,7 @@ impl Call {
     ) -> Option<MediaPort> {
         let plan = Arc::clone(&self.plan);
         let trunk = self.trunk_of(which);
-        if setup::is_at(&plan, trunk, place, self.media.ports?.of(which)) {
+        if ports::is_at(&plan, trunk, place, self.media.ports?.of(which)) {
             return None;
         }
         let to = core.take_ports_at(&plan, trunk, place);

@@ -5,7 +5,7 @@
 //! and the other side hears of it only if its codec or direction must change (TDR-XFR-031).
 
 use super::incoming::reject_of;
-use super::{Call, Fate, Phase, place, setup};
+use super::{Call, Fate, Phase, place, ports};
 use crate::core::{Core, DialogKey};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, MediaPort, PeerLeg};
@@ -225,7 +225,7 @@ impl Call {
         trunk: usize,
     ) -> Option<Negotiation> {
         let port = self.media.ports?.of(which);
-        let at_home = setup::is_at_home(&self.plan, trunk, port);
+        let at_home = ports::is_at_home(&self.plan, trunk, port);
         at_home.then(|| self.fresh(core, trunk, port))
     }
 
