@@ -342,7 +342,7 @@ impl Call {
     /// The call for the operator.
     pub(crate) fn view(&self, now: Instant) -> CallView {
         let state = match &self.phase {
-            Phase::Setup(setup) if setup.is_ringing() => "ringing",
+            Phase::Setup(setup) if setup.ringing.told.is_some() => "ringing",
             Phase::Setup(_) => "trying",
             Phase::Up(up) if up.held => "held",
             Phase::Up(_) => "answered",

@@ -19,11 +19,12 @@ impl Call {
 
     /// Long enough: 183 without SDP, unless something was said already.
     pub(crate) fn progress_due(&mut self, core: &mut Core) -> Fate {
-        if matches!(&self.phase, Phase::Setup(setup) if !setup.is_ringing() && !setup.described) {
+        if matches!(&self.phase, Phase::Setup(setup) if setup.ringing.told.is_none() && !setup.ringing.described)
+        {
             self.ring(core, 183);
             // That word was ours: the callee's first is still to come.
             if let Phase::Setup(setup) = &mut self.phase {
-                setup.ringing = None;
+                setup.ringing.told = None;
             }
         }
         Fate::Lives

@@ -3,6 +3,7 @@
 use super::attempt::{Attempt, Candidate, Invitation};
 use super::failover::{RouteTerms, Watched};
 use super::numbers;
+use super::ringing::Ringing;
 use super::{Call, Fate, Phase, Up};
 use crate::admission::Full;
 use crate::breaker::Failure;
@@ -18,7 +19,7 @@ use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Direction, Media, Order, Sound};
+use sdp::{Direction, Media, Order};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::{Name, Request, Response};
 use std::collections::VecDeque;
@@ -50,18 +51,8 @@ pub(super) struct Setup {
     pub(super) attempt: Option<Attempt>,
     /// Redirections followed so far.
     pub(super) redirects: usize,
-    /// The last 18x that leg A was sent.
-    pub(super) ringing: Option<u16>,
-    /// Leg A has our description already, in an 18x: it is the only one it gets (TDR-EM-021).
-    pub(super) described: bool,
-    /// What passes of the early media that was described, as leg A sees us.
-    pub(super) passes: Option<Direction>,
-    /// What leg A hears of ours.
-    pub(super) plays: Option<Sound>,
-    /// The callee's side has said that it rings after it had described early media.
-    pub(super) rings: bool,
-    /// Leg A was told so, as nothing came of that media.
-    pub(super) rang_over: bool,
+    /// What the caller was told, and hears of ours.
+    pub(super) ringing: Ringing,
     /// What the last target that failed has answered.
     failure: Option<u16>,
     /// What else the last response of a target said.
@@ -87,12 +78,7 @@ impl Setup {
             waiting: candidates.into(),
             attempt: None,
             redirects: 0,
-            ringing: None,
-            described: false,
-            passes: None,
-            plays: None,
-            rings: false,
-            rang_over: false,
+            ringing: Ringing::default(),
             failure: None,
             returned: Returned::default(),
         }
@@ -105,10 +91,6 @@ impl Setup {
             self.returned.write(&mut response.headers, (trunk, &a.identity));
         }
         response
-    }
-
-    pub(super) const fn is_ringing(&self) -> bool {
-        self.ringing.is_some()
     }
 }
 
@@ -401,7 +383,7 @@ impl Call {
         self.outcome(outcome);
         let Some(setup) = self.setup() else { return };
         setup.failure = Some(status);
-        (setup.rings, setup.rang_over) = (false, false);
+        (setup.ringing.rings, setup.ringing.over) = (false, false);
         if let Some(attempt) = setup.attempt.take() {
             core.clients.remove(&attempt.client);
             core.dialogs.remove(&attempt.key());
@@ -474,7 +456,7 @@ impl Call {
             return self.fail(core, 502, "no_contact");
         };
         if let Some(setup) = self.setup() {
-            setup.plays = None;
+            setup.ringing.plays = None;
         }
         if let Some(stream) = b.negotiation.stream() {
             self.pass_key_back(core, stream);
@@ -498,7 +480,7 @@ impl Call {
     /// Our description for leg A: the one it has already, or one made from leg B's answer.
     pub(super) fn describe(&mut self, answer: &Media) -> Option<Bytes> {
         let Phase::Setup(setup) = &self.phase else { return None };
-        if setup.described {
+        if setup.ringing.described {
             return self.a.negotiation.last_local().cloned();
         }
         if self.asks_for_offer() {

@@ -21,7 +21,7 @@ impl Call {
         };
         let tone = leg::ringing_tone(&plan, [trunk, self.a.trunk]);
         if let Phase::Setup(setup) = &mut self.phase {
-            (setup.plays, setup.passes) = (Some(tone), Some(Direction::SendOnly));
+            (setup.ringing.plays, setup.ringing.passes) = (Some(tone), Some(Direction::SendOnly));
         }
         self.describe_early(core, 183, &early);
         let a = self.early_a();
