@@ -467,7 +467,7 @@ impl B2bua {
             return;
         }
         let plan = &self.core.plan;
-        let trunk = plan.trunk_named(&flow.trunk).and_then(|trunk| plan.trunks.get(trunk));
+        let trunk = plan.trunk(&flow.trunk);
         if trunk.is_some_and(|trunk| trunk.kind == TrunkKind::Teams)
             && crate::cause::retry_after(&response.headers).is_some()
             && !self.core.closing.contains(&flow.id)

@@ -54,7 +54,7 @@ use crate::headers::Crossing;
 use crate::io::{CallId, CallView, Flow, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
-use crate::plan::{MediaPlace, Plan, RouteFrom};
+use crate::plan::{MediaPlace, Plan, RouteFrom, Tenant};
 use crate::record::Record;
 use crate::routing::Trace;
 use bytes::Bytes;
@@ -296,6 +296,11 @@ impl Call {
     /// Whether it was made to an emergency number.
     pub(crate) const fn is_emergency(&self) -> bool {
         self.emergency
+    }
+
+    /// The tenant whose call it is, as it was when its INVITE came.
+    fn own_tenant(&self) -> Option<&Tenant> {
+        self.plan.tenant(&self.tenant)
     }
 
     /// Whose call it is: what of it is begun later is no emergency call.

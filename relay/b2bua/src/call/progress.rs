@@ -9,8 +9,7 @@ use crate::timers::Timer;
 impl Call {
     /// Has Teams told after a while, where the tenant wants that.
     pub(super) fn arm_progress(&self, core: &mut Core) {
-        let tenant = self.plan.tenants.named(&self.tenant);
-        let tenant = tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let tenant = self.own_tenant();
         let after = tenant.and_then(|tenant| tenant.progress_after);
         if let (RouteFrom::Teams, Some(after)) = (self.direction, after) {
             core.arm(after, Timer::Progress(self.id));

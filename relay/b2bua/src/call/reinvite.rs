@@ -265,9 +265,7 @@ impl Call {
     }
 
     fn hold_policy(&self) -> HoldPolicy {
-        let tenants = &self.plan.tenants;
-        let tenant = tenants.named(&self.tenant).and_then(|index| tenants.get(index));
-        tenant.map_or(HoldPolicy::Inactive, |tenant| tenant.hold)
+        self.own_tenant().map_or(HoldPolicy::Inactive, |tenant| tenant.hold)
     }
 
     /// Answers without troubling the other leg.

@@ -73,7 +73,7 @@ impl Call {
     fn fqdn_named_by(&self, invite: &Request) -> Option<String> {
         let host = invite.request_uri().ok()?.host;
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-        let tenant = self.plan.tenants.get(self.plan.tenant_of_fqdn(&host)?)?;
+        let tenant = self.plan.tenant_under(&host)?;
         (tenant.name == self.tenant).then_some(host)
     }
 

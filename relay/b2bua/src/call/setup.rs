@@ -203,8 +203,7 @@ impl Call {
         candidate: &Candidate,
         emergency: bool,
     ) -> Result<Option<Vec<Arc<str>>>, Full> {
-        let tenant = self.plan.tenants.named(&self.tenant);
-        let tenant = tenant.and_then(|index| self.plan.tenants.get(index));
+        let tenant = self.own_tenant();
         if let (Some(called), Some(tenant), false) = (&candidate.redirected, tenant, emergency)
             && let Some(why) = numbers::called_blocked(&self.plan, tenant, called)
         {

@@ -234,8 +234,7 @@ impl Call {
     /// Whether the transferor is a user of somebody else's Teams: `x-t` of Referred-By, where we know what
     /// Microsoft calls the tenant (TDR-XFR-022).
     fn is_of_another_tenant(&self, trunk: usize, refer: &Refer) -> bool {
-        let tenant = self.plan.tenants.named(&self.tenant);
-        let tenant = tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let tenant = self.own_tenant();
         let Some(ours) = tenant.and_then(|tenant| tenant.tenant_id.as_deref()) else {
             return false;
         };
