@@ -165,12 +165,7 @@ impl Call {
         // A fax has no speech to go on with: who comes speaks as one does, and the other side is told.
         let answer = match agreed.payloads.is_empty() {
             true => Media::g711(),
-            false => Media {
-                payloads: agreed.payloads.clone(),
-                direction: Direction::SendRecv,
-                ptime_ms: agreed.ptime_ms,
-                fax: None,
-            },
+            false => Media::of(agreed, Direction::SendRecv),
         };
         let (answer, _) = negotiation.answer_like(&answer)?;
         let tag = core.token();

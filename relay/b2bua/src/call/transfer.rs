@@ -253,12 +253,8 @@ impl Call {
         referred: Referred,
     ) -> Invitation {
         let agreed = self.at(which.other()).and_then(|leg| leg.negotiation.stream());
-        let offer = agreed.map_or_else(Media::g711, |stream| Media {
-            payloads: stream.payloads.clone(),
-            direction: Direction::SendRecv,
-            ptime_ms: stream.ptime_ms,
-            fax: None,
-        });
+        let offer =
+            agreed.map_or_else(Media::g711, |stream| Media::of(stream, Direction::SendRecv));
         let max_forwards = self.parties.max_forwards;
         let referred = Some(referred);
         Invitation { caller, called, crossing, max_forwards, offer, whose, referred }
