@@ -426,8 +426,7 @@ impl Arrival {
         };
         let parties = Parties { caller, called, crossing, max_forwards: self.max_forwards - 1 };
         let terms = RouteTerms::of(self.plan.tenants.get(tenant), decision.route);
-        let how = (emergency, terms);
-        let setup = Setup::new(self.new.server, request.clone(), invitation, how, candidates);
+        let setup = Setup::new(self.new.server, request.clone(), invitation, terms, candidates);
         let worker = core.ports.worker();
         let mut call = Call {
             id: self.new.id,

@@ -305,10 +305,7 @@ impl Call {
 
     /// Whose call it is: what of it is begun later is no emergency call.
     fn whose(&self) -> Whose {
-        let emergency = match &self.phase {
-            Phase::Setup(setup) => setup.invitation.whose.emergency,
-            Phase::Up(_) | Phase::Ending => false,
-        };
+        let emergency = self.emergency && matches!(self.phase, Phase::Setup(_));
         let tenant = self.plan.tenants.named(&self.tenant);
         Whose { tenant, from: self.direction, emergency }
     }

@@ -39,8 +39,6 @@ pub(super) struct Setup {
     pub(super) request: Request,
     /// What each target is asked.
     pub(super) invitation: Invitation,
-    /// An emergency call is held back by no limit (TDR-EMG-002).
-    pub(super) emergency: bool,
     /// An ordinary call had to give way to it already.
     pub(super) pushed: bool,
     /// What the route says of targets that fail.
@@ -64,14 +62,13 @@ impl Setup {
         server: ServerId,
         request: Request,
         invitation: Invitation,
-        (emergency, terms): (bool, RouteTerms),
+        terms: RouteTerms,
         candidates: Vec<Candidate>,
     ) -> Self {
         Self {
             server,
             request,
             invitation,
-            emergency,
             pushed: false,
             terms,
             watched: None,
@@ -118,9 +115,8 @@ impl Call {
         while let Some(candidate) = self.setup().and_then(|setup| setup.waiting.pop_front()) {
             let Some(trunk) = plan.trunks.get(candidate.trunk) else { continue };
             let name = trunk.name.clone();
-            let emergency = self.setup().is_some_and(|setup| setup.emergency);
             if let Err(full) = core.admission.would_carry(core.now.mono, trunk) {
-                if !emergency {
+                if !self.emergency {
                     passed_over = full.reject;
                     self.skip(core, &name, &candidate, full.reject.as_str());
                     continue;
@@ -133,7 +129,7 @@ impl Call {
                     return Fate::Lives;
                 }
             }
-            let redirected = self.redirected_classes(core, &candidate, emergency);
+            let redirected = self.redirected_classes(core, &candidate, self.emergency);
             let classes = match redirected {
                 Ok(classes) => classes,
                 Err(full) => {
