@@ -6,6 +6,7 @@ use crate::datapath::{Carried, Datapath};
 use crate::pace::TICK;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// One way of getting packets from the kernel and back to it. A worker owns one and calls it from
@@ -38,6 +39,11 @@ pub(crate) trait PacketIo: Send {
     /// back after a tick instead.
     fn wait_at_most(&mut self, longest: Duration) {
         clock::pause(longest.min(TICK));
+    }
+
+    /// What becomes readable when a packet has arrived, where that can be waited for.
+    fn ready_at(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// Looks about once a second at what changes by itself: routes, addresses, interfaces.

@@ -24,23 +24,19 @@ mod counters;
 mod datapath;
 mod due;
 mod io;
-#[allow(dead_code, reason = "AF_XDP has its part of it")]
 mod kernel;
 mod needs;
 mod pace;
 mod portable;
 mod prefetch;
-#[allow(dead_code, reason = "AF_XDP has its part of it")]
 mod routes;
 mod socket;
 mod steer;
 mod sys;
 mod transcoder;
 mod ways;
-#[allow(dead_code, reason = "AF_XDP has its part of it")]
 mod wire;
 mod worker;
-#[allow(dead_code, reason = "until the worker can have it")]
 mod xdp;
 
 #[cfg(test)]
@@ -211,7 +207,7 @@ impl Engine {
             return Err(EngineError::NoWorkers);
         }
         let events: Events = events.into();
-        let ways = Ways::new(config.engine)?;
+        let ways = Ways::new(config.engine, config.workers)?;
         let (transcoders, exchanges) = transcoder::start(config.transcoders, config.workers)?;
         let chosen = ways.chosen().clone();
         let mut engine = Self { workers: Vec::with_capacity(config.workers), chosen, transcoders };

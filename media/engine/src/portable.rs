@@ -132,6 +132,10 @@ impl PacketIo for Portable {
         self.bell.is_awake();
     }
 
+    fn ready_at(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.fd())
+    }
+
     fn carries(&self, _: PortId) -> Carried {
         Carried { by: Datapath::Portable, why_not_faster: self.why_not_faster.clone() }
     }

@@ -110,6 +110,54 @@ impl Epoll {
     }
 }
 
+/// Descriptors that are waited for together, now and then: unlike an epoll, it costs them nothing
+/// meanwhile.
+pub(crate) struct Watch(Vec<libc::pollfd>);
+
+impl Watch {
+    /// More than are ever added, so that adding them allocates nothing.
+    const ROOM: usize = 260;
+
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(Self::ROOM))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Waits for input there, too, from now on until [`Self::clear`]: it must stay open as long.
+    pub(crate) fn add(&mut self, fd: BorrowedFd<'_>) {
+        if self.0.len() < Self::ROOM {
+            self.0.push(libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+        }
+    }
+
+    /// Waits until there is input, or for `longest`. Interrupted counts as nothing.
+    pub(crate) fn wait(&mut self, longest: Option<Duration>) {
+        let timeout = longest.map(|longest| libc::timespec {
+            tv_sec: libc::time_t::try_from(longest.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(longest.subsec_nanos().cast_signed()),
+        });
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let count = self.0.len() as libc::nfds_t;
+        // SAFETY: the kernel reads and writes `count` of them, and reads the time if there is one; all
+        // outlive the call.
+        unsafe { libc::ppoll(self.0.as_mut_ptr(), count, timeout, std::ptr::null()) };
+    }
+
+    /// Whether there is input at the descriptor that was added after so many others.
+    pub(crate) fn is_ready(&self, at: usize) -> bool {
+        self.0.get(at).is_some_and(|fd| fd.revents != 0)
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Watch({} descriptors)", self.0.len())
+    }
+}
+
 /// A bell between threads: rung by signalling, heard by the worker's epoll. It costs the kernel's help
 /// only where somebody sleeps beside it.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use crate::kernel::Kernel;
 use crate::portable::Portable;
 use crate::steer::Steer;
 use crate::sys::Bell;
+use crate::xdp::Xdp;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -14,30 +15,36 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub(crate) struct Ways {
     chosen: Chosen,
+    workers: usize,
     /// Loaded for those that need its programs.
     kernel: Option<Arc<Mutex<Kernel>>>,
 }
 
 impl Ways {
-    /// Readies what `engine` needs; an error where this host does not have it.
-    pub(crate) fn new(engine: EngineKind) -> Result<Self, EngineError> {
+    /// Readies what `engine` needs for so many workers; an error where this host does not have it.
+    pub(crate) fn new(engine: EngineKind, workers: usize) -> Result<Self, EngineError> {
         let not_here = |why: String| EngineError::NotHere { engine, why };
         let chosen = |by, why: &str| Chosen { by, why: why.to_owned() };
         match engine {
             EngineKind::Portable => {
-                Ok(Self { chosen: chosen(Datapath::Portable, "configured"), kernel: None })
+                Ok(Self { chosen: chosen(Datapath::Portable, "configured"), workers, kernel: None })
             }
             EngineKind::Auto => Ok(Self {
                 chosen: chosen(Datapath::Portable, "the one that there is"),
+                workers,
                 kernel: None,
             }),
-            EngineKind::Steer => {
+            // What does not come by AF_XDP is steered.
+            EngineKind::Steer | EngineKind::Xdp => {
                 let mut kernel = Kernel::load().map_err(|why| not_here(why.to_string()))?;
                 kernel.steer().map_err(|why| not_here(why.to_string()))?;
                 let kernel = Some(Arc::new(Mutex::new(kernel)));
-                Ok(Self { chosen: chosen(Datapath::Steer, "configured"), kernel })
+                let by = match engine {
+                    EngineKind::Xdp => Datapath::Xdp,
+                    _ => Datapath::Steer,
+                };
+                Ok(Self { chosen: chosen(by, "configured"), workers, kernel })
             }
-            EngineKind::Xdp => Err(not_here("only sockets can be had".to_owned())),
         }
     }
 
@@ -48,12 +55,15 @@ impl Ways {
 
     /// The way of a worker (from 0).
     pub(crate) fn build(&self, worker: usize, bell: Arc<Bell>) -> io::Result<Box<dyn PacketIo>> {
-        Ok(match &self.kernel {
-            Some(kernel) => {
-                let steer = Steer::new(worker, bell, Arc::clone(kernel));
-                Box::new(steer.map_err(io::Error::other)?)
-            }
-            None => Box::new(Portable::new(bell, "".into())?),
-        })
+        let Some(kernel) = &self.kernel else {
+            return Ok(Box::new(Portable::new(bell, "".into())?));
+        };
+        let steer = Steer::new(worker, Arc::clone(&bell), Arc::clone(kernel));
+        let steer = Box::new(steer.map_err(io::Error::other)?);
+        if self.chosen.by != Datapath::Xdp {
+            return Ok(steer);
+        }
+        let of = (worker, self.workers);
+        Ok(Box::new(Xdp::new(steer, bell, Arc::clone(kernel), of)?))
     }
 }

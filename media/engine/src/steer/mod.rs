@@ -27,7 +27,7 @@ use lane::{Lane, Way};
 use mux::Mux;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -328,6 +328,10 @@ impl PacketIo for Steer {
             self.bell.silence();
         }
         self.bell.is_awake();
+    }
+
+    fn ready_at(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.fd())
     }
 
     fn look_around(&mut self) {

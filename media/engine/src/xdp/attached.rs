@@ -140,11 +140,13 @@ impl Attached {
     /// whether ways out may have.
     pub(super) fn look(&mut self, frames: &mut Frames, routes: &Routes, addresses: bool) -> bool {
         let mut changed = false;
-        for watched in std::mem::take(&mut self.interfaces) {
-            match self.end_of(&watched, frames) {
-                None => self.interfaces.push(watched),
-                Some(why) => {
-                    self.close(watched, why, frames);
+        let mut at = 0;
+        while let Some(watched) = self.interfaces.get(at) {
+            match self.end_of(watched, frames) {
+                None => at += 1,
+                Some(no) => {
+                    let watched = self.interfaces.swap_remove(at);
+                    self.close(watched, no, frames);
                     changed = true;
                 }
             }
@@ -163,10 +165,10 @@ impl Attached {
     /// Why the sockets of an interface can be used no more.
     fn end_of(&self, watched: &Watched, frames: &Frames) -> Option<NoSockets> {
         let Ok(sockets) = &watched.sockets else { return None };
-        match interface::look_at(watched.index) {
+        match interface::is_up(watched.index) {
             Err(error) => return Some(NoSockets::new(format!("it is gone ({error})"))),
-            Ok(Interface { up: false, .. }) => return Some(NoSockets::new("it is down")),
-            Ok(_) => {}
+            Ok(false) => return Some(NoSockets::new("it is down")),
+            Ok(true) => {}
         }
         if !self.kernel().has_program(watched.index) {
             let why = "its XDP program was taken away".to_owned();
@@ -329,27 +331,26 @@ impl Attached {
     }
 
     /// Why nothing is faster than the socket at this place; empty where nothing is.
-    pub(super) fn why_not_faster(&self, place: u8) -> String {
-        let of_place = |watched: &&Watched| {
-            watched.sockets.as_ref().is_ok_and(|sockets| sockets.places.contains(&place))
-        };
-        let Some(Watched { name, sockets: Ok(sockets), .. }) =
-            self.interfaces.iter().find(of_place)
-        else {
-            return String::new();
-        };
-        match (sockets.mode, sockets.native) {
-            (Mode::ZeroCopy, _) => String::new(),
-            (Mode::Copy, true) => format!("{name} has no zero-copy: the kernel copies"),
-            (Mode::Copy, false) => {
-                format!("the driver of {name} runs no XDP program: the stack does, and copies")
+    pub(super) fn why_not_faster(&self, place: u8) -> &'static str {
+        let opened = self.interfaces.iter().filter_map(|watched| watched.sockets.as_ref().ok());
+        let mut of_place = opened.filter(|sockets| sockets.places.contains(&place));
+        match of_place.next().map(|sockets| (sockets.mode, sockets.native)) {
+            Some((Mode::ZeroCopy, _)) | None => "",
+            Some((Mode::Copy, true)) => "the driver has no zero-copy: the kernel copies",
+            Some((Mode::Copy, false)) => {
+                "the driver runs no XDP program: the stack does, and copies"
             }
         }
     }
 
+    /// Whether any interface has sockets.
+    pub(super) fn any(&self) -> bool {
+        self.interfaces.iter().any(|watched| watched.sockets.is_ok())
+    }
+
     /// Why packets to an address do not come here, if they do not.
     pub(super) fn why_not(&self, ip: IpAddr) -> Option<String> {
-        if self.interfaces.iter().any(|watched| watched.sockets.is_ok()) {
+        if self.any() {
             return None;
         }
         let mut errors = self.interfaces.iter().filter_map(|watched| {

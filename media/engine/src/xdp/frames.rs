@@ -7,6 +7,7 @@ use crate::kernel::Queue;
 use crate::wire::Template;
 use media::PacketBuf;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 /// Frames of a worker for each way that packets come, 8 MB of memory. Half of them wait for packets
@@ -68,6 +69,11 @@ impl Frames {
 
     pub(super) fn broken(&self, place: u8) -> Option<io::ErrorKind> {
         self.sockets.get(usize::from(place))?.as_ref()?.broken
+    }
+
+    /// What becomes readable when a packet has arrived.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().flatten().map(|held| held.socket.fd())
     }
 
     /// A socket at a queue, with frames; its place.

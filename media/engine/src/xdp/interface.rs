@@ -23,21 +23,10 @@ pub(super) struct Interface {
 
 /// Asks for an interface; an error where there is none of this index.
 pub(super) fn look_at(index: u32) -> io::Result<Interface> {
-    // SAFETY: takes no pointer; the result is checked before it is used.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut name = [0; libc::IF_NAMESIZE];
-    // SAFETY: the buffer has the room that a name may take.
-    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
-        return Err(io::Error::last_os_error());
-    }
+    let (fd, name) = (socket()?, name_of(index)?);
     let flags = flags(&fd, name)?;
-    // SAFETY: `if_indextoname` has written a string into it.
-    let text = unsafe { CStr::from_ptr(name.as_ptr()) };
+    let text = name.map(|octet| octet as u8);
+    let text = CStr::from_bytes_until_nul(&text).map_err(io::Error::other)?;
     Ok(Interface {
         name: text.to_string_lossy().into_owned(),
         up: flags & libc::IFF_UP != 0,
@@ -45,6 +34,31 @@ pub(super) fn look_at(index: u32) -> io::Result<Interface> {
         queues: queues(&fd, name),
         parent: parent(&fd, name),
     })
+}
+
+/// The same, and only whether it is up.
+pub(super) fn is_up(index: u32) -> io::Result<bool> {
+    Ok(flags(&socket()?, name_of(index)?)? & libc::IFF_UP != 0)
+}
+
+/// Any socket is good to ask with.
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer; the result is checked before it is used.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn name_of(index: u32) -> io::Result<Name> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the room that a name may take.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(name)
 }
 
 type Name = [libc::c_char; libc::IF_NAMESIZE];

@@ -23,17 +23,22 @@ use crate::by_port::ByPort;
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
 use crate::kernel::Kernel;
+use crate::pace::TICK;
 use crate::routes::{Hop, Routes};
+use crate::sys::{Bell, Watch};
 use crate::wire::{self, Template};
 use attached::{Attached, Bound};
 use frames::Frames;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// AF_XDP over another engine.
 pub(crate) struct Xdp {
     below: Box<dyn PacketIo>,
+    bell: Arc<Bell>,
+    watch: Watch,
     routes: Routes,
     attached: Attached,
     frames: Frames,
@@ -90,12 +95,15 @@ impl Xdp {
     /// `worker` (from 0) of so many, over the engine that takes what does not come here.
     pub(crate) fn new(
         below: Box<dyn PacketIo>,
+        bell: Arc<Bell>,
         kernel: Arc<Mutex<Kernel>>,
         (worker, workers): (usize, usize),
     ) -> io::Result<Self> {
         let routes = Routes::new()?;
         Ok(Self {
             below,
+            bell,
+            watch: Watch::new(),
             generation: routes.generation(),
             routes,
             attached: Attached::new(kernel, worker, workers),
@@ -120,6 +128,28 @@ impl Xdp {
             self.epoch = self.epoch.wrapping_add(1);
         }
         self.look_in = None;
+    }
+
+    /// The way of what leaves from a port. What was found before something changed says nothing any more.
+    fn way_of(&self, port: PortId) -> &Way {
+        match self.ports.get(port) {
+            Some(port) if port.epoch == self.epoch => &port.way,
+            _ => &Way::Below(Why::Silent),
+        }
+    }
+
+    /// Waits for a packet at a socket of ours, or for what the engine below waits for.
+    fn wait_for(&mut self, longest: Option<Duration>) {
+        self.watch.clear();
+        self.watch.add(self.bell.fd());
+        self.below.ready_at().into_iter().for_each(|fd| self.watch.add(fd));
+        self.frames.fds().for_each(|fd| self.watch.add(fd));
+        self.watch.wait(longest);
+        if self.watch.is_ready(0) {
+            self.bell.silence();
+        }
+        self.bell.is_awake();
+        self.below_turns.ask_next();
     }
 
     /// Packets that wait at our sockets; from each in turn, until the batch is full.
@@ -168,16 +198,16 @@ impl Xdp {
             batch.take();
         }
     }
+}
 
+impl Port {
     /// The way to a far side, found anew where it may have changed.
-    fn way(&mut self, port: PortId, to: SocketAddr) -> Option<&Way> {
-        let epoch = self.epoch;
-        let entry = self.ports.get_mut(port)?;
-        if entry.epoch != epoch || entry.to != to {
-            let way = way_out(&mut self.routes, &self.attached, &self.frames, entry, to);
-            (entry.to, entry.epoch, entry.way) = (to, epoch, way);
+    fn way_to(&mut self, to: SocketAddr, epoch: u32, find: impl FnOnce(&Self) -> Way) -> &Way {
+        if self.epoch != epoch || self.to != to {
+            let way = find(self);
+            (self.to, self.epoch, self.way) = (to, epoch, way);
         }
-        Some(&entry.way)
+        &self.way
     }
 }
 
@@ -240,6 +270,10 @@ impl PacketIo for Xdp {
             }
         }
         if self.below_turns.due() {
+            self.routes.follow();
+            if self.routes.generation() != self.generation {
+                self.follow();
+            }
             let heard = self.below.receive(batch);
             self.below_turns.asked(heard);
             if heard {
@@ -252,22 +286,25 @@ impl PacketIo for Xdp {
     }
 
     fn send(&mut self, batch: &mut Batch) {
+        let Self { ports, frames, routes, attached, epoch, ip_id, .. } = self;
         let mut below = false;
         for packet in batch.packets_mut() {
             if !packet.send {
                 if let Some(slot) = packet.take_home() {
-                    self.frames.drop_slot(slot);
+                    frames.drop_slot(slot);
                 }
                 continue;
             }
-            let len = packet.slot().len();
-            match self.way(packet.port, packet.peer) {
+            let (to, len) = (packet.peer, packet.slot().len());
+            let way = ports.get_mut(packet.port).map(|port| {
+                port.way_to(to, *epoch, |port| way_out(routes, attached, frames, port, to))
+            });
+            match way {
                 Some(Way::Ring { place, template, payload_max })
                     if len <= usize::from(*payload_max) =>
                 {
-                    let (place, template) = (*place, *template);
-                    self.ip_id = self.ip_id.wrapping_add(1);
-                    self.frames.send(place, &template, self.ip_id, packet);
+                    *ip_id = ip_id.wrapping_add(1);
+                    frames.send(*place, template, *ip_id, packet);
                     packet.send = false;
                 }
                 _ => below = true,
@@ -291,9 +328,14 @@ impl PacketIo for Xdp {
         self.below.await_ring();
     }
 
-    /// Without calls nothing comes here: the program passes what is for no port.
     fn wait(&mut self) {
-        self.below.wait();
+        self.wait_for(None);
+    }
+
+    fn wait_at_most(&mut self, longest: Duration) {
+        // What the kernel could not take is offered again in the next turn.
+        let longest = if self.frames.unkicked() { longest.min(TICK) } else { longest };
+        self.wait_for(Some(longest));
     }
 
     fn look_around(&mut self) {
@@ -304,27 +346,27 @@ impl PacketIo for Xdp {
     }
 
     fn carries(&self, port: PortId) -> Carried {
-        let below = self.below.carries(port);
-        let Some(Port { at, way, epoch, .. }) = self.ports.get(port) else { return below };
-        // What was found before something changed says nothing any more.
-        let way = if *epoch == self.epoch { way } else { &Way::Below(Why::Silent) };
-        let why = match way {
-            Way::Ring { place, .. } => {
-                let why = self.attached.why_not_faster(*place);
-                return Carried { by: Datapath::Xdp, why_not_faster: why.into() };
-            }
+        let by = self.datapath(port);
+        let Some(Port { at, .. }) = self.ports.get(port) else { return self.below.carries(port) };
+        let why_not_faster = match self.way_of(port) {
+            Way::Ring { place, .. } => self.attached.why_not_faster(*place).into(),
             Way::Below(Why::Silent) => match self.attached.why_not(at.ip()) {
-                None => {
-                    let why = "nothing has left from there yet".into();
-                    return Carried { by: Datapath::Xdp, why_not_faster: why };
-                }
-                Some(why) => why,
+                None => "nothing has left from there yet".into(),
+                Some(why) => why.into(),
             },
-            Way::Below(Why::Local) => "the far side is on this host".to_owned(),
-            Way::Below(Why::Unknown) => "the neighbour is not known, or there is no way".to_owned(),
-            Way::Below(Why::NoSocket(interface)) => self.attached.why_not_on(*interface),
+            Way::Below(Why::Local) => "the far side is on this host".into(),
+            Way::Below(Why::Unknown) => "the neighbour is not known, or there is no way".into(),
+            Way::Below(Why::NoSocket(interface)) => self.attached.why_not_on(*interface).into(),
         };
-        Carried { why_not_faster: format!("{why}; {}", below.why_not_faster).into(), ..below }
+        Carried { by, why_not_faster }
+    }
+
+    fn datapath(&self, port: PortId) -> Datapath {
+        match self.way_of(port) {
+            Way::Ring { .. } => Datapath::Xdp,
+            Way::Below(Why::Silent) if self.attached.any() => Datapath::Xdp,
+            Way::Below(_) => self.below.datapath(port),
+        }
     }
 
     fn lost(&self) -> Option<String> {
@@ -359,6 +401,10 @@ impl BelowTurns {
 
     fn passed(&mut self) {
         self.since = self.since.saturating_add(1);
+    }
+
+    fn ask_next(&mut self) {
+        self.since = BELOW_EVERY;
     }
 }
 

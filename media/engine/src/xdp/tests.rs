@@ -13,6 +13,7 @@ mod wrong;
 /// Sockets, and the kernel is told which ports they have.
 struct Below {
     sockets: Portable,
+    bell: Arc<Bell>,
     kernel: Arc<Mutex<Kernel>>,
     worker: usize,
     ports: Vec<(PortId, SocketAddr)>,
@@ -20,8 +21,9 @@ struct Below {
 
 impl Below {
     fn new(kernel: &Arc<Mutex<Kernel>>, worker: usize) -> Self {
-        let sockets = Portable::new(Arc::new(Bell::new().unwrap()), "".into()).unwrap();
-        Self { sockets, kernel: Arc::clone(kernel), worker, ports: Vec::new() }
+        let bell = Arc::new(Bell::new().unwrap());
+        let sockets = Portable::new(Arc::clone(&bell), "".into()).unwrap();
+        Self { sockets, bell, kernel: Arc::clone(kernel), worker, ports: Vec::new() }
     }
 }
 
@@ -44,8 +46,13 @@ impl PacketIo for Below {
     fn send(&mut self, batch: &mut Batch) {
         self.sockets.send(batch);
     }
-    fn await_ring(&mut self) {}
+    fn await_ring(&mut self) {
+        self.bell.await_ring();
+    }
     fn wait(&mut self) {}
+    fn ready_at(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.sockets.ready_at()
+    }
     fn carries(&self, port: PortId) -> Carried {
         self.sockets.carries(port)
     }
@@ -73,7 +80,8 @@ impl Plane {
 
     fn of(kernel: &Arc<Mutex<Kernel>>, (worker, workers): (usize, usize)) -> Self {
         let below = Box::new(Below::new(kernel, worker));
-        let xdp = Xdp::new(below, Arc::clone(kernel), (worker, workers)).unwrap();
+        let bell = Arc::clone(&below.bell);
+        let xdp = Xdp::new(below, bell, Arc::clone(kernel), (worker, workers)).unwrap();
         Self { xdp, batch: Batch::new() }
     }
 
@@ -353,6 +361,33 @@ fn a_tag_in_front_of_a_packet_is_in_the_way() {
         plane.receive();
         assert_eq!(plane.batch.packets()[0].slot().packet(), b"plain");
         assert_eq!(plane.batch.packets().len(), 1);
+    });
+}
+
+#[test]
+fn a_sleeping_worker_is_not_woken_by_a_packet() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        // Nothing has come: it ends when it is to.
+        plane.xdp.wait_at_most(Duration::from_millis(1));
+        let begun = now();
+        for way in ["ring", "stack"] {
+            // The stack takes fragments.
+            let len = if way == "ring" { 172 } else { 1480 };
+            far.send_to(&vec![0; len], at).unwrap();
+            plane.xdp.wait_at_most(PATIENCE);
+            plane.turn();
+            assert_eq!(plane.batch.packets().len(), 1, "by the {way}");
+            plane.echo();
+        }
+        plane.xdp.await_ring();
+        plane.xdp.bell.ring();
+        plane.xdp.wait();
+        assert!(now() - begun < PATIENCE);
     });
 }
 

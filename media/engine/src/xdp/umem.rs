@@ -66,6 +66,7 @@ impl Umem {
     }
 
     /// Frames that nobody has.
+    #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.free.len()
     }

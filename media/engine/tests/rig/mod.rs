@@ -33,6 +33,9 @@ macro_rules! by_each_engine {
         mod steer {
             $(#[test] fn $test() { super::rig::by(media_engine::EngineKind::Steer, super::$test) })+
         }
+        mod xdp {
+            $(#[test] fn $test() { super::rig::by(media_engine::EngineKind::Xdp, super::$test) })+
+        }
     };
 }
 #[allow(unused_imports, reason = "as above")]
@@ -60,7 +63,7 @@ pub(crate) fn by(engine: EngineKind, test: fn()) {
 
 /// Runs a test by each engine, one after the other: for what is counted over the whole process.
 pub(crate) fn by_each_in_turn(test: fn()) {
-    for engine in [EngineKind::Portable, EngineKind::Steer] {
+    for engine in [EngineKind::Portable, EngineKind::Steer, EngineKind::Xdp] {
         by(engine, test);
     }
 }
