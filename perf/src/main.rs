@@ -8,6 +8,8 @@ mod allocations;
 mod clock;
 mod cpu;
 mod floor;
+#[expect(unsafe_code, reason = "functions of a C library")]
+mod libsrtp;
 #[expect(unsafe_code, reason = "namespaces, priorities and test runs of BPF programs")]
 mod machine;
 mod media;

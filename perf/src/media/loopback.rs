@@ -67,9 +67,10 @@ pub(super) fn open_loop(
         generator.receive();
     }
     let seen = generator.seen;
+    let opener = verify::Opener::new();
     let damaged = seen.samples.iter().filter(|sample| {
         let tick = u32::from(u16::from_be_bytes([sample.octets[2], sample.octets[3]]));
-        !verify::is_whole(order, &relay.ready, sample, tick)
+        !verify::is_whole(&opener, order, &relay.ready, sample, tick)
     });
     Ok(Measured {
         cpu_us_per_packet: cpu as f64 / 1e3 / forwarded as f64,
@@ -78,6 +79,7 @@ pub(super) fn open_loop(
         lost: sent.saturating_sub(seen.latency_ns.len() as u64),
         looked_at: seen.samples.len() as u64,
         damaged: damaged.count() as u64,
+        opened_by: opener.name(),
         latency_us: Percentiles::of(seen.latency_ns),
         late_share: f64::from(late) / f64::from(slots),
         carried: relay.ready.carried.clone(),

@@ -21,6 +21,8 @@ pub(super) struct Measured {
     /// Packets looked at whole, and how many of them were not as they should be.
     pub(super) looked_at: u64,
     pub(super) damaged: u64,
+    /// What opened those that were encrypted.
+    pub(super) opened_by: &'static str,
     /// The part of its slots that the generator began too late: above a few percent its processor was not its
     /// own.
     pub(super) late_share: f64,

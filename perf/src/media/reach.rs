@@ -49,6 +49,8 @@ enum Name {
 pub(crate) struct Reached {
     goals: Vec<Goal>,
     capacities: Vec<Capacity>,
+    /// Rows that could not be looked at.
+    left_open: Vec<String>,
     rows: Vec<Looked>,
     sip: Option<serde_json::Value>,
 }
@@ -103,13 +105,17 @@ pub(crate) fn run(wish: &Wish) -> Result<Reached, Failure> {
         reached: Reached {
             goals: Vec::new(),
             capacities: Vec::new(),
+            left_open: Vec::new(),
             rows: Vec::new(),
             sip: sip.transpose()?,
         },
     };
     for (name, look) in ROWS {
         if wish.only.is_empty() || wish.only.contains(name) {
-            look(&mut judge)?;
+            // An engine that this host cannot have leaves its rows open, and others go on.
+            if let Err(error) = look(&mut judge) {
+                judge.reached.left_open.push(format!("{name:?}: {error}"));
+            }
         }
     }
     Ok(judge.reached)
@@ -335,6 +341,9 @@ impl fmt::Display for Reached {
                 f,
                 "| {what} | {word} {limit} {unit} | {median:.3} ({low:.3} to {high:.3}) | {verdict} |"
             )?;
+        }
+        for why in &self.left_open {
+            writeln!(f, "\nleft open: {why}")?;
         }
         if let Some(sip) = &self.sip {
             writeln!(f, "\ncalls, CPU per call beside Kamailio's: {}", sip["ratios"])?;

@@ -111,6 +111,8 @@ impl fmt::Display for Report {
             Some(batch) => writeln!(f, "closed loop, {batch} packets at once")?,
             None => writeln!(f, "open loop, {} s per run", self.seconds)?,
         }
+        let opened_by = self.rows.iter().flat_map(|row| &row.runs).map(|run| run.opened_by).max();
+        writeln!(f, "samples opened by {}", opened_by.unwrap_or("nobody"))?;
         for row in &self.rows {
             write!(f, "\n{row}")?;
         }

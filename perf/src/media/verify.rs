@@ -3,10 +3,41 @@
 use super::live::Sample;
 use super::order::{Order, Ready, Relay, far_key, key};
 use super::wire::{RTP_LEN, plain};
+use crate::libsrtp::Libsrtp;
 use media::{PacketBuf, srtp};
 
+/// What opens packets: libsrtp, or our own receiver where that is not installed.
+pub(super) struct Opener(Option<Libsrtp>);
+
+impl Opener {
+    pub(super) fn new() -> Self {
+        Self(Libsrtp::load())
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        if self.0.is_some() { "libsrtp" } else { "our own receiver" }
+    }
+
+    fn open(&self, octets: &[u8; 30], packet: &[u8]) -> Option<Vec<u8>> {
+        if let Some(libsrtp) = &self.0 {
+            return libsrtp.open(octets, packet);
+        }
+        let mut slot = PacketBuf::new();
+        slot.set_len(packet.len());
+        slot.packet_mut().copy_from_slice(packet);
+        srtp::Receiver::new(&[key(*octets)]).unprotect(&mut slot).ok()?;
+        Some(slot.packet().to_vec())
+    }
+}
+
 /// Whether a packet of this tick is what the far side of its leg was to get.
-pub(super) fn is_whole(order: &Order, ready: &Ready, sample: &Sample, tick: u32) -> bool {
+pub(super) fn is_whole(
+    opener: &Opener,
+    order: &Order,
+    ready: &Ready,
+    sample: &Sample,
+    tick: u32,
+) -> bool {
     let (call, side) = (sample.call, sample.side);
     let wanted = plain(1 - side, tick as u16);
     // The floor passes on what it got, under the key it came with.
@@ -17,11 +48,7 @@ pub(super) fn is_whole(order: &Order, ready: &Ready, sample: &Sample, tick: u32)
     match under {
         None => same(&sample.octets, &wanted),
         Some(octets) => <[u8; 30]>::try_from(octets).is_ok_and(|octets| {
-            let mut slot = PacketBuf::new();
-            slot.set_len(sample.octets.len());
-            slot.packet_mut().copy_from_slice(&sample.octets);
-            let opened = srtp::Receiver::new(&[key(octets)]).unprotect(&mut slot);
-            opened.is_ok() && same(slot.packet(), &wanted)
+            opener.open(&octets, &sample.octets).is_some_and(|opened| same(&opened, &wanted))
         }),
     }
 }

@@ -76,10 +76,11 @@ fn finish(order: &Order, relay: &Subject, live: &Live, pace: &Pace) -> Result<Me
     let counts = live.counts()?;
     let progress = live.progress()?;
     let sent = u64::from(pace.window[1] - pace.window[0]) * u64::from(live.flows());
-    let (mut looked_at, mut damaged) = (0, 0);
+    let (mut looked_at, mut damaged, opener) = (0, 0, verify::Opener::new());
     for sample in live.samples()? {
         looked_at += 1;
-        damaged += u64::from(!verify::is_whole(order, &relay.ready, &sample, pace.window[1] - 1));
+        let tick = pace.window[1] - 1;
+        damaged += u64::from(!verify::is_whole(&opener, order, &relay.ready, &sample, tick));
     }
     Ok(Measured {
         latency_us: Percentiles::of_buckets(&live.latency()?),
@@ -88,6 +89,7 @@ fn finish(order: &Order, relay: &Subject, live: &Live, pace: &Pace) -> Result<Me
         wrong_port: counts.wrong_port,
         looked_at,
         damaged,
+        opened_by: opener.name(),
         late_share: progress.late as f64 / progress.batches.max(1) as f64,
         carried: relay.ready.carried.clone(),
         resident: relay.resident()?,

@@ -11,6 +11,7 @@ const UNSAFE_CRATE: &str = "media-engine";
 /// Modules outside it that may hold `unsafe`, each named with what it needs it for.
 const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("perf/src/sys.rs", "sendmmsg and recvmmsg of the load generator"),
+    ("perf/src/libsrtp.rs", "functions of a C library"),
     ("perf/src/machine.rs", "namespaces, priorities and test runs of BPF programs"),
     ("perf/src/allocations.rs", "counting allocator"),
     ("media/tests/no_allocation.rs", "counting allocator"),
