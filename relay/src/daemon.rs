@@ -477,6 +477,7 @@ fn start_engine(
         transcoders: loaded.plan.transcoders,
         engine: loaded.media_engine,
         offload: loaded.media_offload,
+        ..media_engine::Config::default()
     };
     let srtp = media::srtp::choose(|| clock::now().mono)?;
     tracing::info!(

@@ -2,10 +2,10 @@
 
 use crate::offer_answer::{Media, Refusal};
 use crate::section::{is_parameters, is_token, static_payload};
-use crate::stream::{Direction, Payload};
+use crate::stream::{Direction, Payload, Stream};
 
 /// The payload type to send on a leg with the payload types `to` for what is `payload` on the other.
-/// Where `to` has two numbers for the same thing, it is the first (see [`crate::Stream::payloads`]).
+/// Where `to` has two numbers for the same thing, it is the first (see [`Stream::payloads`]).
 pub fn counterpart<'a>(payload: &Payload, to: &'a [Payload]) -> Option<&'a Payload> {
     let alike = |a: &Payload, b: &Payload| a.same_encoding(b) && a.fmtp == b.fmtp;
     let sent = to.iter().enumerate().filter(|(at, p)| !to[..*at].iter().any(|q| alike(p, q)));
@@ -26,6 +26,12 @@ impl Media {
         let payloads = [8, 0].into_iter().filter_map(static_payload);
         let payloads = payloads.chain([events]).chain(static_payload(13)).collect();
         Self { payloads, direction: Direction::SendRecv, ptime_ms: Some(20), fax: None }
+    }
+
+    /// The audio that was agreed on a leg, in this direction.
+    pub fn of(agreed: &Stream, direction: Direction) -> Self {
+        let (payloads, ptime_ms) = (agreed.payloads.clone(), agreed.ptime_ms);
+        Self { payloads, direction, ptime_ms, fax: None }
     }
 
     /// What to offer on the other leg when this was offered on one: everything with its number,

@@ -173,12 +173,12 @@ impl Admission {
                 .max_by_key(|(_, calls, bound)| u64::from(*calls) * 1000 / u64::from(*bound).max(1))
         };
         for (name, usage) in &self.trunks {
-            let trunk = plan.trunk_named(name).and_then(|trunk| plan.trunks.get(trunk));
+            let trunk = plan.trunk(name);
             let who = || Crowded::Trunk(name.clone());
             all.extend(trunk.and_then(|it| bounds_of(usage, &of_trunk(it), who())));
         }
         for (name, usage) in &self.tenants {
-            let tenant = plan.tenants.named(name).and_then(|tenant| plan.tenants.get(tenant));
+            let tenant = plan.tenant(name);
             let who = || Crowded::Tenant(name.clone());
             all.extend(tenant.and_then(|it| bounds_of(usage, &of_tenant(it), who())));
         }

@@ -136,7 +136,7 @@ impl Breakers {
     /// Forgets what a new snapshot does not have, or does not let rest.
     pub(crate) fn follow(&mut self, plan: &Plan) -> Vec<Event> {
         let gone = |trunk: &str, state: &State| {
-            let of = plan.trunk_named(trunk).and_then(|index| plan.trunks.get(index));
+            let of = plan.trunk(trunk);
             !of.is_some_and(|of| {
                 let mut targets = of.targets.iter();
                 of.breaker.is_some() && targets.any(|target| target.to_string() == state.target)

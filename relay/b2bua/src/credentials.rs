@@ -34,7 +34,7 @@ impl Core {
         if !owner.signs() {
             return None;
         }
-        let trunk = self.plan.trunks.get(self.plan.trunk_named(hop.trunk())?)?;
+        let trunk = self.plan.trunk(hop.trunk())?;
         let account = trunk.accounts.ours.clone()?;
         let (request, hop) = (request.clone(), hop.clone());
         Some(Signable { request, hop, account, standing: Standing::default() })

@@ -52,7 +52,7 @@ impl Identity {
             TrunkKind::Teams => fqdn.unwrap_or(plan.base_of(trunk)).into(),
             TrunkKind::Carrier => uri_host(advertise).into(),
         };
-        let tenant = |fqdn: &str| plan.tenants.get(plan.tenant_of_fqdn(fqdn)?);
+        let tenant = |fqdn: &str| plan.tenant_under(fqdn);
         let transfer = match (kind, fqdn) {
             (TrunkKind::Teams, Some(fqdn)) => tenant(fqdn).map(|tenant| tenant.transfer),
             // Under the node's own name we say what some tenant may do (TDR-OPT-006).

@@ -92,7 +92,7 @@ pub(crate) fn without_ours(plan: &Plan, headers: &mut Headers) {
         });
         // An SBC behind us keeps its own: requests go by way of it.
         host.is_some_and(|host| {
-            let tenant = plan.tenant_of_fqdn(&host).and_then(|index| plan.tenants.get(index));
+            let tenant = plan.tenant_under(&host);
             host == plan.node.fqdn
                 || tenant.is_some_and(|tenant| tenant.own_fqdns().any(|own| *own == host))
         })

@@ -129,7 +129,7 @@ impl Microsoft {
             for (fqdn, asked_as) in names {
                 let said = core.health.said(trunk, asked_as);
                 let known = core.microsoft.known.get(&(trunk.name.clone(), fqdn.to_owned()));
-                let of = plan.tenant_of_fqdn(fqdn).and_then(|at| plan.tenants.get(at));
+                let of = plan.tenant_under(fqdn);
                 let quiet = core.drains.host() || of.is_some_and(|it| core.drains.tenant(&it.name));
                 let tenant = of.map(|it| it.name.clone());
                 rows.push(row(now, (trunk.name.as_str(), fqdn, tenant), said, known, quiet));

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 /// Whether the trunk is said to be behind NAT: `symmetric_rtp` says it of its media, and a NAT that
 /// rewrites one rewrites the other.
 pub(crate) fn is_configured(plan: &Plan, trunk: &str) -> bool {
-    let trunk = plan.trunk_named(trunk).and_then(|trunk| plan.trunks.get(trunk));
+    let trunk = plan.trunk(trunk);
     trunk.is_some_and(|trunk| trunk.is_symmetric())
 }
 

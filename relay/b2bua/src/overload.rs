@@ -56,10 +56,10 @@ fn is_emergency(core: &Core, flow: &Flow, request: &Request) -> bool {
     let plan = &core.plan;
     let Ok(uri) = request.request_uri() else { return false };
     let Some(called) = Called::of(&uri) else { return false };
-    let trunk = plan.trunk_named(&flow.trunk).and_then(|trunk| plan.trunks.get(trunk));
+    let trunk = plan.trunk(&flow.trunk);
     let Some(trunk) = trunk else { return false };
     let host = String::from_utf8_lossy(uri.host).to_ascii_lowercase();
-    let tenant = plan.tenant_of_fqdn(&host).and_then(|tenant| plan.tenants.get(tenant));
+    let tenant = plan.tenant_under(&host);
     let from = routing::direction_from(trunk.kind);
     tenant.is_some_and(|tenant| routing::is_emergency(tenant, from, &called.number))
 }

@@ -123,9 +123,8 @@ impl Record {
 
     /// Keeps how the ruling came about; `plan` is the one that was asked.
     pub(crate) fn explain(&mut self, trace: &Trace, plan: &Plan) {
-        let named = self.tenant.as_ref().and_then(|name| plan.tenants.named(name));
         let nobody = Tenant::default();
-        let tenant = named.and_then(|tenant| plan.tenants.get(tenant)).unwrap_or(&nobody);
+        let tenant = self.tenant.as_ref().and_then(|name| plan.tenant(name)).unwrap_or(&nobody);
         self.decision = trace.lines(plan, tenant, ROUTES_MAX);
         self.decision.truncate(DECISION_LINES_MAX);
     }

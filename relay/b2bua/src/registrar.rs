@@ -294,7 +294,7 @@ impl Kept {
 }
 
 fn of<'a>(plan: &'a Plan, trunk: &str) -> Option<&'a Registrar> {
-    plan.trunks.get(plan.trunk_named(trunk)?)?.accounts.registrar.as_deref()
+    plan.trunk(trunk)?.accounts.registrar.as_deref()
 }
 
 fn refuse(core: &mut Core, flow: &Flow, reason: &'static str) {

@@ -160,8 +160,7 @@ impl Health {
     /// tenant. A tenant's that waited for the host comes within its interval.
     pub(crate) fn wake(core: &mut Core, tenant: Option<&str>) {
         let plan = Arc::clone(&core.plan);
-        let tenant =
-            tenant.map(|name| plan.tenants.named(name).and_then(|at| plan.tenants.get(at)));
+        let tenant = tenant.map(|name| plan.tenant(name));
         let ids: Vec<ProbeId> = match tenant {
             None => core.health.base.clone(),
             Some(tenant) => {
@@ -220,10 +219,7 @@ impl Health {
             core.endpoints.heard(&to);
             answered_from = Some(to);
         }
-        let teams = plan
-            .trunk_named(&probe.trunk)
-            .and_then(|trunk| plan.trunks.get(trunk))
-            .is_none_or(|trunk| trunk.kind == TrunkKind::Teams);
+        let teams = plan.trunk(&probe.trunk).is_none_or(|trunk| trunk.kind == TrunkKind::Teams);
         // Teams serves only with 2xx (TDR-OPT-009). Carriers answer OPTIONS as they please, 404
         // and 405 among it; what counts there is that somebody serves.
         let serves = match response.status {
@@ -433,15 +429,13 @@ impl Core {
     /// hears nothing (TDR-FO-016).
     fn keeps_quiet(&self, id: ProbeId) -> bool {
         let Some(probe) = self.health.probes.get(&id) else { return true };
-        let tenant = probe.fqdn.as_ref().and_then(|fqdn| self.plan.tenant_of_fqdn(fqdn));
-        let tenant = tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let tenant = probe.fqdn.as_ref().and_then(|fqdn| self.plan.tenant_under(fqdn));
         let drains = self.drains.host() || tenant.is_some_and(|it| self.drains.tenant(&it.name));
         drains && self.leads_to_teams(id)
     }
 
     fn leads_to_teams(&self, id: ProbeId) -> bool {
-        let trunk = self.health.probes.get(&id).and_then(|it| self.plan.trunk_named(&it.trunk));
-        let trunk = trunk.and_then(|trunk| self.plan.trunks.get(trunk));
+        let trunk = self.health.probes.get(&id).and_then(|it| self.plan.trunk(&it.trunk));
         trunk.is_some_and(|trunk| trunk.kind == TrunkKind::Teams)
     }
 }

@@ -62,7 +62,7 @@ impl Onboard {
     fn run(self) -> Exit {
         let Some(loaded) = loaded(self.config) else { return Exit::No };
         let plan = &loaded.plan;
-        let found = plan.tenants.named(&self.tenant).and_then(|index| plan.tenants.get(index));
+        let found = plan.tenant(&self.tenant);
         let Some(tenant) = found else { return unknown(&loaded, &self.tenant) };
         if plan.teams_trunks_of(tenant).is_empty() {
             complain(

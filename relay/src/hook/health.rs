@@ -47,7 +47,7 @@ impl Health {
     /// Nobody waits for a hook that is not there any more.
     pub(crate) fn planned(&mut self, plan: &Plan, alarms: &Alarms) {
         self.failed.retain(|name, _| {
-            let tenant = plan.tenants.named(name).and_then(|tenant| plan.tenants.get(tenant));
+            let tenant = plan.tenant(name);
             let there = tenant.is_some_and(|tenant| tenant.hook.is_some());
             if !there {
                 alarms.clear(HOOK_FAILING, &Subject::Tenant(name.clone()));

@@ -99,7 +99,7 @@ impl Hooks {
     /// Forgets the hooks that `plan` does not have, and what they have answered.
     pub(crate) fn planned(&mut self, plan: &Plan) {
         self.services.retain(|name, service| {
-            let tenant = plan.tenants.named(name).and_then(|tenant| plan.tenants.get(tenant));
+            let tenant = plan.tenant(name);
             tenant.and_then(|tenant| tenant.hook.as_ref()) == Some(&service.hook)
         });
     }

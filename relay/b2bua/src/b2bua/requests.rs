@@ -25,7 +25,7 @@ impl B2bua {
             return self.in_dialog(server, &flow, request);
         }
         let plan = Arc::clone(&self.core.plan);
-        let trunk = plan.trunk_named(&flow.trunk).and_then(|trunk| plan.trunks.get(trunk));
+        let trunk = plan.trunk(&flow.trunk);
         let supported = supported::on(trunk);
         if let Err(rejection) = judge(&request, &supported) {
             let mut response =
@@ -79,7 +79,7 @@ impl B2bua {
             return self.refuse(server, &request, 481);
         };
         let plan = Arc::clone(&self.core.plan);
-        let trunk = plan.trunk_named(&flow.trunk).and_then(|trunk| plan.trunks.get(trunk));
+        let trunk = plan.trunk(&flow.trunk);
         let supported = supported::on(trunk);
         // Methods and bodies are the call's to judge, which says what it takes there.
         if let Err(rejection @ Rejection::BadExtension(_)) = judge(&request, &supported) {

@@ -3,7 +3,7 @@
 use super::Call;
 use super::Parties;
 use super::attempt::{Candidate, Referred};
-use super::incoming::candidates;
+use super::candidates::candidates;
 use super::numbers::{self, Numbers, Whose};
 use super::ruling::{self, Question, Ruling};
 use crate::core::Core;

@@ -69,12 +69,8 @@ impl Call {
             return self.fork_authorizes(core, ask, authorized);
         }
         let plan = std::sync::Arc::clone(&self.plan);
-        let agreed = self.a.negotiation.stream().map(|stream| Media {
-            payloads: stream.payloads.clone(),
-            direction: Direction::SendRecv,
-            ptime_ms: stream.ptime_ms,
-            fax: None,
-        });
+        let agreed =
+            self.a.negotiation.stream().map(|stream| Media::of(stream, Direction::SendRecv));
         let Phase::Setup(setup) = &mut self.phase else { return Fate::Lives };
         let media = agreed.unwrap_or_else(|| setup.invitation.offer.clone());
         let Some(attempt) = setup.attempt.as_mut() else { return Fate::Lives };

@@ -3,7 +3,7 @@
 //! It goes the way of an INVITE, and nothing comes of it.
 
 use super::attempt::Candidate;
-use super::incoming::candidates;
+use super::candidates::candidates;
 use super::numbers::{self, Numbers, Whose};
 use super::ruling::{self, Bounds, Question, Refused, Ruling};
 use crate::core::Core;
@@ -188,7 +188,7 @@ fn whose(plan: &Plan, question: &Question) -> Result<(), Refused> {
 fn settled(core: &mut Core, plan: &Plan, ruling: &Ruling, explanation: &mut Explanation) {
     let decision = &ruling.decision;
     explanation.emergency = decision.emergency;
-    let tenant = plan.tenants.named(&explanation.tenant).and_then(|index| plan.tenants.get(index));
+    let tenant = plan.tenant(&explanation.tenant);
     let fqdn = tenant.and_then(|tenant| tenant.fqdns.first()).unwrap_or(&plan.node.fqdn);
     let candidates = candidates(core, plan, (&decision.trunks, fqdn), decision.emergency);
     let states = candidates.iter().map(|candidate| state(core, plan, (candidate, fqdn), ruling));

@@ -78,7 +78,7 @@ impl Call {
     /// Whether a target that was to be tried has begun to rest meanwhile, or another call tries it.
     pub(super) fn has_begun_to_rest(&mut self, core: &Core, candidate: &Candidate) -> bool {
         let Ok(to) = &candidate.to else { return false };
-        let another = self.setup().is_some_and(|setup| !setup.emergency && setup.has_another());
+        let another = !self.emergency && self.setup().is_some_and(|setup| setup.has_another());
         another && core.breakers.rests(core.now.mono, &to.endpoint()).is_some()
     }
 

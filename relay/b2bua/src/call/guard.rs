@@ -24,7 +24,7 @@ impl Call {
         emergency: bool,
     ) -> Result<Vec<Arc<str>>, Full> {
         let plan = Arc::clone(&core.plan);
-        let tenant = plan.tenants.named(&self.tenant).and_then(|index| plan.tenants.get(index));
+        let tenant = plan.tenant(&self.tenant);
         let Some(tenant) = tenant else {
             return Err(Full { reject: Reject::UnknownTenant, why: "the tenant is gone".into() });
         };

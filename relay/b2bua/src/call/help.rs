@@ -115,8 +115,7 @@ impl Call {
     }
 
     fn call_back(&self) -> Duration {
-        let tenant = self.plan.tenants.named(&self.tenant);
-        let tenant = tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let tenant = self.own_tenant();
         tenant.map_or(CALL_BACK, |tenant| tenant.help.call_back())
     }
 }

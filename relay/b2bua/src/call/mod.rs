@@ -4,6 +4,7 @@ mod align;
 mod asking;
 mod attempt;
 mod authorized;
+mod candidates;
 mod destination;
 mod early;
 mod explain;
@@ -17,6 +18,7 @@ mod noticed;
 pub(crate) mod numbers;
 mod offerless;
 mod place;
+mod ports;
 mod preempted;
 mod progress;
 mod redirect;
@@ -52,7 +54,7 @@ use crate::headers::Crossing;
 use crate::io::{CallId, CallView, Flow, MediaPorts, Output, PeerLeg};
 use crate::leg::{self, Leg};
 use crate::party::{Called, Caller};
-use crate::plan::{MediaPlace, Plan, RouteFrom};
+use crate::plan::{MediaPlace, Plan, RouteFrom, Tenant};
 use crate::record::Record;
 use crate::routing::Trace;
 use bytes::Bytes;
@@ -141,8 +143,8 @@ struct Media {
     rekeys: [u8; 2],
     /// Whether leg A, and leg B, is to be told one once nothing else is under way there.
     owes_key: [bool; 2],
-    /// The far side of a leg is there, which its ports do not follow yet.
-    moves: Option<(PeerLeg, MediaPlace)>,
+    /// Where the far side of leg A, and of leg B, is, which its ports do not follow yet.
+    moves: [Option<MediaPlace>; 2],
 }
 
 /// A request of the far side within a dialog, which waits for its response.
@@ -296,12 +298,14 @@ impl Call {
         self.emergency
     }
 
+    /// The tenant whose call it is, as it was when its INVITE came.
+    fn own_tenant(&self) -> Option<&Tenant> {
+        self.plan.tenant(&self.tenant)
+    }
+
     /// Whose call it is: what of it is begun later is no emergency call.
     fn whose(&self) -> Whose {
-        let emergency = match &self.phase {
-            Phase::Setup(setup) => setup.invitation.whose.emergency,
-            Phase::Up(_) | Phase::Ending => false,
-        };
+        let emergency = self.emergency && matches!(self.phase, Phase::Setup(_));
         let tenant = self.plan.tenants.named(&self.tenant);
         Whose { tenant, from: self.direction, emergency }
     }
@@ -340,7 +344,7 @@ impl Call {
     /// The call for the operator.
     pub(crate) fn view(&self, now: Instant) -> CallView {
         let state = match &self.phase {
-            Phase::Setup(setup) if setup.is_ringing() => "ringing",
+            Phase::Setup(setup) if setup.ringing.told.is_some() => "ringing",
             Phase::Setup(_) => "trying",
             Phase::Up(up) if up.held => "held",
             Phase::Up(_) => "answered",

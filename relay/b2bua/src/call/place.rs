@@ -5,7 +5,7 @@
 //! where it was.
 
 use super::renegotiate::Why;
-use super::{Ask, Call, Fate, Phase, setup};
+use super::{Ask, Call, Fate, Phase, ports};
 use crate::core::Core;
 use crate::io::{Event, MediaPort, PeerLeg};
 use crate::lmo::Said;
@@ -25,7 +25,16 @@ impl Call {
     /// A response on this leg may say where its user is.
     pub(super) fn note_place(&mut self, which: PeerLeg, headers: &Headers) {
         if let Some(place) = said(&self.plan, self.trunk_of(which), headers) {
-            self.media.moves = Some((which, place));
+            *self.owed_move(which) = Some(place);
+        }
+    }
+
+    /// Where the ports of a leg are to follow its user, as soon as they may.
+    pub(super) fn owed_move(&mut self, which: PeerLeg) -> &mut Option<MediaPlace> {
+        let [a, b] = &mut self.media.moves;
+        match which {
+            PeerLeg::A => a,
+            PeerLeg::B => b,
         }
     }
 
@@ -38,7 +47,7 @@ impl Call {
     ) -> Option<MediaPort> {
         let plan = Arc::clone(&self.plan);
         let trunk = self.trunk_of(which);
-        if setup::is_at(&plan, trunk, place, self.media.ports?.of(which)) {
+        if ports::is_at(&plan, trunk, place, self.media.ports?.of(which)) {
             return None;
         }
         let to = core.take_ports_at(&plan, trunk, place);
@@ -82,8 +91,8 @@ impl Call {
         answer: impl FnOnce(&mut Negotiation) -> Result<(Bytes, Stream), Refusal>,
     ) -> Result<Bytes, Refusal> {
         let which = ask.leg;
-        let owed = self.media.moves.filter(|(leg, _)| *leg == which).map(|(_, place)| place);
-        let place = said(&self.plan, self.trunk_of(which), &ask.request.headers).or(owed);
+        let said = said(&self.plan, self.trunk_of(which), &ask.request.headers);
+        let place = said.or(*self.owed_move(which));
         let free = !self.is_being_transferred() && !self.is_renegotiating_on(which);
         let leg = self.leg(which).ok_or(Refusal::OutOfTurn)?;
         let at_once = free && leg.negotiation.may_answer_elsewhere();
@@ -95,9 +104,7 @@ impl Call {
         }
         match (answer(&mut leg.negotiation), to) {
             (Ok((body, _)), to) => {
-                if let Some(place) = place {
-                    self.media.moves = (!at_once).then_some((which, place));
-                }
+                *self.owed_move(which) = place.filter(|_| !at_once);
                 if let Some(to) = to {
                     self.has_moved(core, which, to);
                 }
@@ -115,17 +122,20 @@ impl Call {
     /// The user is elsewhere than we thought when we called: a re-INVITE tells our other address, as
     /// soon as one may be sent.
     pub(super) fn follow_user(&mut self, core: &mut Core) -> Fate {
-        let Some((which, place)) = self.media.moves else { return Fate::Lives };
-        let up = matches!(self.phase, Phase::Up(_));
-        if !up || self.is_busy(which) || self.is_being_transferred() {
-            return Fate::Lives;
+        for which in [PeerLeg::A, PeerLeg::B] {
+            let up = matches!(self.phase, Phase::Up(_));
+            if !up || self.is_busy(which) || self.is_being_transferred() {
+                continue;
+            }
+            let Some(place) = self.owed_move(which).take() else { continue };
+            let last = self.leg(which).and_then(|leg| leg.negotiation.last_local_media().cloned());
+            let Some(out) = last else { continue };
+            if let Some(to) = self.ports_there(core, which, place)
+                && self.renegotiate(core, which, Why::Moved(place, to), out) == Fate::Done
+            {
+                return Fate::Done;
+            }
         }
-        self.media.moves = None;
-        let last = self.leg(which).and_then(|leg| leg.negotiation.last_local_media().cloned());
-        let Some(out) = last else { return Fate::Lives };
-        match self.ports_there(core, which, place) {
-            Some(to) => self.renegotiate(core, which, Why::Moved(place, to), out),
-            None => Fate::Lives,
-        }
+        Fate::Lives
     }
 }

@@ -63,7 +63,8 @@ impl Call {
 
     /// Whether a trunk that is full is to lose a call first, for this one for help.
     pub(super) fn pushes(&mut self, core: &mut Core, trunk: &str) -> bool {
-        let Some(setup) = self.setup().filter(|setup| setup.emergency && !setup.pushed) else {
+        let emergency = self.emergency;
+        let Some(setup) = self.setup().filter(|setup| emergency && !setup.pushed) else {
             return false;
         };
         setup.pushed = true;

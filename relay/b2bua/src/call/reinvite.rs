@@ -265,9 +265,7 @@ impl Call {
     }
 
     fn hold_policy(&self) -> HoldPolicy {
-        let tenants = &self.plan.tenants;
-        let tenant = tenants.named(&self.tenant).and_then(|index| tenants.get(index));
-        tenant.map_or(HoldPolicy::Inactive, |tenant| tenant.hold)
+        self.own_tenant().map_or(HoldPolicy::Inactive, |tenant| tenant.hold)
     }
 
     /// Answers without troubling the other leg.
@@ -275,12 +273,9 @@ impl Call {
         let other = self.at(ask.leg.other());
         // What was agreed there, not what its far side once offered.
         let fax = other.and_then(|leg| leg.negotiation.last_remote()?.fax.clone());
-        let agreed = other.and_then(|leg| leg.negotiation.stream()).map(|stream| Media {
-            payloads: stream.payloads.clone(),
-            direction: offer.direction.reversed(),
-            ptime_ms: stream.ptime_ms,
-            fax,
-        });
+        let agreed = other
+            .and_then(|leg| leg.negotiation.stream())
+            .map(|stream| Media { fax, ..Media::of(stream, offer.direction.reversed()) });
         let answer = agreed
             .ok_or(Refusal::OutOfTurn)
             .and_then(|agreed| self.answer_from_there(core, ask, |leg| leg.answer_like(&agreed)));

@@ -11,7 +11,7 @@ use crate::plan::{Plan, Reliable, Trunk, TrunkKind};
 use crate::timers::Timer;
 use bytes::Bytes;
 use rand_core::RngCore;
-use sdp::{Direction, Media, Refusal};
+use sdp::{Direction, Refusal};
 use sip_core::usage::prack::{self, Heard, Overdue, QueueFull, REL100};
 use sip_core::{Headers, Method, Name, Request, Response};
 
@@ -77,44 +77,6 @@ pub(super) fn take(fork: &mut Fork, core: &mut Core, plan: &Plan, response: &Res
 }
 
 impl Call {
-    /// Tells the caller that it rings at the callee; one of each is enough.
-    pub(super) fn ring(&mut self, core: &mut Core, status: u16) {
-        let offerless = self.asks_for_offer();
-        let Phase::Setup(setup) = &mut self.phase else { return };
-        if setup.ringing == Some(status) {
-            return;
-        }
-        if setup.described {
-            return self.keep_back(core, status);
-        }
-        setup.ringing = Some(status);
-        // The first reliable response to an INVITE without offer holds ours (RFC 3261, 13.2.1).
-        let first_offer = offerless && self.reliable.is_some();
-        setup.described = first_offer;
-        let body = first_offer.then(|| self.a.negotiation.make_offer(&setup.invitation.offer));
-        self.inform(core, status, body, None);
-    }
-
-    /// Passes the callee's early media on to the caller.
-    pub(super) fn describe_early(&mut self, core: &mut Core, status: u16, answer: &Media) {
-        let offerless = self.asks_for_offer();
-        let Phase::Setup(setup) = &self.phase else { return };
-        if setup.described {
-            return;
-        }
-        // An offer of ours can only be sent reliably (RFC 3261, 13.2.1): without that, the caller's
-        // own side plays ringback.
-        if offerless && self.reliable.is_none() {
-            return self.ring(core, 180);
-        }
-        let Some(body) = self.describe(answer) else { return };
-        let Phase::Setup(setup) = &mut self.phase else { return };
-        setup.described = true;
-        setup.ringing = Some(status);
-        let passes = setup.passes;
-        self.inform(core, status, Some(body), passes);
-    }
-
     /// Sends leg A a 18x. `passes` is what it may hear and say of early media, as it sees us.
     pub(super) fn inform(
         &mut self,

@@ -384,7 +384,7 @@ impl Call {
             Why::Rekey => self.media.owes_key[usize::from(ours.on == PeerLeg::B)] = true,
             Why::Moved(place, to) => {
                 core.release_ports(to);
-                self.media.moves.get_or_insert((ours.on, place));
+                self.owed_move(ours.on).get_or_insert(place);
             }
             Why::Asked(_) | Why::Told | Why::Lapsed | Why::Refresh => {}
         }

@@ -5,7 +5,7 @@
 //! and the other side hears of it only if its codec or direction must change (TDR-XFR-031).
 
 use super::incoming::reject_of;
-use super::{Call, Fate, Phase, place, setup};
+use super::{Call, Fate, Phase, place, ports};
 use crate::core::{Core, DialogKey};
 use crate::identity::{Identity, PRODUCT};
 use crate::io::{Flow, MediaPort, PeerLeg};
@@ -73,7 +73,7 @@ impl Call {
     fn fqdn_named_by(&self, invite: &Request) -> Option<String> {
         let host = invite.request_uri().ok()?.host;
         let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-        let tenant = self.plan.tenants.get(self.plan.tenant_of_fqdn(&host)?)?;
+        let tenant = self.plan.tenant_under(&host)?;
         (tenant.name == self.tenant).then_some(host)
     }
 
@@ -117,14 +117,18 @@ impl Call {
         self.carry_across(core, which)
     }
 
-    /// Other ports for leg `which`, where the newcomer's user is not where the old one is (TDR-LMO-003).
+    /// Other ports for leg `which`, where the newcomer's user is not where the old one is (TDR-LMO-003); one
+    /// of whom nothing is said is outside, as in any call from Teams (TDR-LMO-002).
     fn newcomers_ports(
         &self,
         core: &mut Core,
         which: PeerLeg,
         invite: &Request,
     ) -> Option<(MediaPlace, MediaPort)> {
-        let place = place::said(&self.plan, self.trunk_of(which), &invite.headers)?;
+        let trunk = self.trunk_of(which);
+        self.plan.trunks.get(trunk)?.inside?;
+        let said = place::said(&self.plan, trunk, &invite.headers);
+        let place = said.unwrap_or(MediaPlace::Outside);
         Some((place, self.ports_there(core, which, place)?))
     }
 
@@ -161,12 +165,7 @@ impl Call {
         // A fax has no speech to go on with: who comes speaks as one does, and the other side is told.
         let answer = match agreed.payloads.is_empty() {
             true => Media::g711(),
-            false => Media {
-                payloads: agreed.payloads.clone(),
-                direction: Direction::SendRecv,
-                ptime_ms: agreed.ptime_ms,
-                fax: None,
-            },
+            false => Media::of(agreed, Direction::SendRecv),
         };
         let (answer, _) = negotiation.answer_like(&answer)?;
         let tag = core.token();
@@ -221,7 +220,7 @@ impl Call {
         trunk: usize,
     ) -> Option<Negotiation> {
         let port = self.media.ports?.of(which);
-        let at_home = setup::is_at_home(&self.plan, trunk, port);
+        let at_home = ports::is_at_home(&self.plan, trunk, port);
         at_home.then(|| self.fresh(core, trunk, port))
     }
 
@@ -247,7 +246,7 @@ impl Call {
         core.dialogs.insert(new.key(), (self.id, which));
         self.toll_is_over(core, which);
         // Where the old one's user is, is nothing to it either.
-        self.media.moves.take_if(|(leg, _)| *leg == which);
+        *self.owed_move(which) = None;
         if self.is_renegotiating_on(which) {
             // A session refresh of the old leg: its outcome is nothing to the new one.
             self.drop_renegotiation(core);

@@ -113,10 +113,8 @@ impl Replay {
 
     /// Where the plan in force sends this call, and where the other.
     pub fn of(&self, invite: &PastInvite) -> Result<[Destination; 2], Unasked> {
-        let named = |plan: &Plan| {
-            let index = plan.tenants.named(invite.tenant.as_deref()?)?;
-            plan.tenants.get(index).map(|tenant| tenant.fqdns.clone())
-        };
+        let named =
+            |plan: &Plan| plan.tenant(invite.tenant.as_deref()?).map(|tenant| tenant.fqdns.clone());
         // Teams goes on calling under the names that it knows.
         let fqdns = named(&self.in_force).or_else(|| named(&self.candidate)).unwrap_or_default();
         let old = self.destination(&self.in_force, invite, &fqdns)?;

@@ -14,7 +14,7 @@ use crate::io::{Hop, PeerLeg};
 use crate::leg;
 use crate::plan::Ringback;
 use crate::timers::Timer;
-use sdp::{Carriage, Direction, Terms};
+use sdp::{Carriage, Direction, Media, Sound, Terms};
 use sip_core::Response;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,23 @@ use std::time::Duration;
 /// How long early media may take to begin once the callee rings: as long as it is silent, that is all
 /// there is to tell.
 const BEGINS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What the caller was told of a call that is not answered yet, and what is heard of ours.
+#[derive(Default)]
+pub(super) struct Ringing {
+    /// The last 18x that leg A was sent.
+    pub(super) told: Option<u16>,
+    /// Leg A has our description already, in an 18x: it is the only one it gets (TDR-EM-021).
+    pub(super) described: bool,
+    /// What passes of the early media that was described, as leg A sees us.
+    pub(super) passes: Option<Direction>,
+    /// What leg A hears of ours.
+    pub(super) plays: Option<Sound>,
+    /// The callee's side has said that it rings after it had described early media.
+    pub(super) rings: bool,
+    /// Leg A was told so, as nothing came of that media.
+    pub(super) over: bool,
+}
 
 impl Call {
     /// A 18x has come.
@@ -61,12 +78,50 @@ impl Call {
         Fate::Lives
     }
 
+    /// Tells the caller that it rings at the callee; one of each is enough.
+    pub(super) fn ring(&mut self, core: &mut Core, status: u16) {
+        let offerless = self.asks_for_offer();
+        let Phase::Setup(setup) = &mut self.phase else { return };
+        if setup.ringing.told == Some(status) {
+            return;
+        }
+        if setup.ringing.described {
+            return self.keep_back(core, status);
+        }
+        setup.ringing.told = Some(status);
+        // The first reliable response to an INVITE without offer holds ours (RFC 3261, 13.2.1).
+        let first_offer = offerless && self.reliable.is_some();
+        setup.ringing.described = first_offer;
+        let body = first_offer.then(|| self.a.negotiation.make_offer(&setup.invitation.offer));
+        self.inform(core, status, body, None);
+    }
+
+    /// Passes the callee's early media on to the caller.
+    pub(super) fn describe_early(&mut self, core: &mut Core, status: u16, answer: &Media) {
+        let offerless = self.asks_for_offer();
+        let Phase::Setup(setup) = &self.phase else { return };
+        if setup.ringing.described {
+            return;
+        }
+        // An offer of ours can only be sent reliably (RFC 3261, 13.2.1): without that, the caller's
+        // own side plays ringback.
+        if offerless && self.reliable.is_none() {
+            return self.ring(core, 180);
+        }
+        let Some(body) = self.describe(answer) else { return };
+        let Phase::Setup(setup) = &mut self.phase else { return };
+        setup.ringing.described = true;
+        setup.ringing.told = Some(status);
+        let passes = setup.ringing.passes;
+        self.inform(core, status, Some(body), passes);
+    }
+
     fn has_rung(&self) -> bool {
-        matches!(&self.phase, Phase::Setup(setup) if setup.is_ringing())
+        matches!(&self.phase, Phase::Setup(setup) if setup.ringing.told.is_some())
     }
 
     fn is_described(&self) -> bool {
-        matches!(&self.phase, Phase::Setup(setup) if setup.described)
+        matches!(&self.phase, Phase::Setup(setup) if setup.ringing.described)
     }
 
     /// A fork has described its early media, anew or under another authorization. One that sends is not
@@ -76,7 +131,7 @@ impl Call {
         let Phase::Setup(setup) = &mut self.phase else { return };
         let Some(attempt) = setup.attempt.as_mut() else { return };
         // The caller's side plays ringback, and was told nothing else.
-        let rings = setup.ringing.is_some() && !setup.described;
+        let rings = setup.ringing.told.is_some() && !setup.ringing.described;
         if rings && leg::ringback(&plan, attempt.trunk, whose) == Ringback::First {
             return;
         }
@@ -98,12 +153,12 @@ impl Call {
         let terms = Terms { early: attempt.early(), ..leg::terms(&plan, attempt.trunk) };
         let mut stream = early.stream;
         stream.direction = stream.direction.within(early.authorized);
-        setup.passes = Some(early.authorized.reversed());
+        setup.ringing.passes = Some(early.authorized.reversed());
         let heard = early.authorized.receives();
-        if !heard && !setup.described {
+        if !heard && !setup.ringing.described {
             return self.ring(core, 180);
         }
-        setup.plays = None;
+        setup.ringing.plays = None;
         if heard {
             self.pass_key_back(core, &stream);
             self.describe_early(core, status, &early.answer);
@@ -131,7 +186,7 @@ impl Call {
     pub(super) fn early_a(&self) -> Option<Carriage> {
         let mut a = self.a.carriage(&self.plan)?;
         if let Phase::Setup(setup) = &self.phase {
-            a.terms.plays = setup.plays.clone();
+            a.terms.plays = setup.ringing.plays.clone();
         }
         Some(a)
     }
@@ -140,10 +195,10 @@ impl Call {
     /// the caller's own side would play over what does (TDR-EM-003, TDR-EM-023).
     pub(super) fn keep_back(&mut self, core: &mut Core, status: u16) {
         let Phase::Setup(setup) = &mut self.phase else { return };
-        if status != 180 || setup.rings {
+        if status != 180 || setup.ringing.rings {
             return;
         }
-        setup.rings = true;
+        setup.ringing.rings = true;
         if setup.attempt.as_ref().is_some_and(|attempt| !attempt.streams) {
             core.arm(BEGINS_WITHIN, Timer::Quiet(self.id));
         }
@@ -152,7 +207,7 @@ impl Call {
     /// The early media of a callee that rings has had its time to begin.
     pub(crate) fn still_quiet(&mut self, core: &mut Core) -> Fate {
         if let Phase::Setup(setup) = &self.phase
-            && setup.rings
+            && setup.ringing.rings
             && setup.attempt.as_ref().is_some_and(|attempt| !attempt.streams)
         {
             self.ring_over(core, 180);
@@ -163,8 +218,8 @@ impl Call {
     /// Tells a caller who has early media described that it rings.
     fn ring_over(&mut self, core: &mut Core, status: u16) {
         let Phase::Setup(setup) = &mut self.phase else { return };
-        if setup.ringing.replace(status) != Some(status) {
-            setup.rang_over = true;
+        if setup.ringing.told.replace(status) != Some(status) {
+            setup.ringing.over = true;
             self.inform(core, status, None, Some(Direction::Inactive));
         }
     }
@@ -174,9 +229,9 @@ impl Call {
         let reliable = self.reliable.is_some();
         let body = self.a.negotiation.last_local().cloned();
         let Phase::Setup(setup) = &mut self.phase else { return };
-        let passes = setup.passes;
-        if std::mem::take(&mut setup.rang_over) {
-            setup.ringing = Some(183);
+        let passes = setup.ringing.passes;
+        if std::mem::take(&mut setup.ringing.over) {
+            setup.ringing.told = Some(183);
             // What is acknowledged is not said again (RFC 3261, 13.2.1).
             self.inform(core, 183, body.filter(|_| !reliable), passes);
         }
@@ -202,7 +257,7 @@ impl Call {
     /// The fork that is carried does not send any more.
     pub(super) fn fork_stops(&mut self, core: &mut Core, which: PeerLeg, fork: u32) -> Fate {
         let Some(setup) = self.setup().filter(|_| which == PeerLeg::B) else { return Fate::Lives };
-        let rings = setup.rings;
+        let rings = setup.ringing.rings;
         let attempt = setup.attempt.as_mut();
         if let Some(attempt) = attempt.filter(|it| it.carried().is_some_and(|it| it.fork == fork)) {
             attempt.streams = false;

@@ -3,6 +3,7 @@
 use super::attempt::{Attempt, Candidate, Invitation};
 use super::failover::{RouteTerms, Watched};
 use super::numbers;
+use super::ringing::Ringing;
 use super::{Call, Fate, Phase, Up};
 use crate::admission::Full;
 use crate::breaker::Failure;
@@ -11,14 +12,14 @@ use crate::core::Core;
 use crate::credentials::Signed;
 use crate::headers::Returned;
 use crate::identity::Identity;
-use crate::io::{Event, Hop, MediaPort, MediaPorts, Output, PeerLeg};
+use crate::io::{Event, Hop, PeerLeg};
 use crate::leg::{self, Leg, SDP, Unacknowledged};
-use crate::plan::{MediaPlace, Plan, RouteFrom, Trunk, TrunkKind};
+use crate::plan::{Plan, RouteFrom, Trunk, TrunkKind};
 use crate::record;
 use crate::reject::Reject;
 use crate::timers::Timer;
 use bytes::Bytes;
-use sdp::{Direction, Media, Order, Sound};
+use sdp::{Direction, Media, Order};
 use sip_core::transaction::{ClientId, ServerId};
 use sip_core::{Name, Request, Response};
 use std::collections::VecDeque;
@@ -38,8 +39,6 @@ pub(super) struct Setup {
     pub(super) request: Request,
     /// What each target is asked.
     pub(super) invitation: Invitation,
-    /// An emergency call is held back by no limit (TDR-EMG-002).
-    pub(super) emergency: bool,
     /// An ordinary call had to give way to it already.
     pub(super) pushed: bool,
     /// What the route says of targets that fail.
@@ -50,18 +49,8 @@ pub(super) struct Setup {
     pub(super) attempt: Option<Attempt>,
     /// Redirections followed so far.
     pub(super) redirects: usize,
-    /// The last 18x that leg A was sent.
-    pub(super) ringing: Option<u16>,
-    /// Leg A has our description already, in an 18x: it is the only one it gets (TDR-EM-021).
-    pub(super) described: bool,
-    /// What passes of the early media that was described, as leg A sees us.
-    pub(super) passes: Option<Direction>,
-    /// What leg A hears of ours.
-    pub(super) plays: Option<Sound>,
-    /// The callee's side has said that it rings after it had described early media.
-    pub(super) rings: bool,
-    /// Leg A was told so, as nothing came of that media.
-    pub(super) rang_over: bool,
+    /// What the caller was told, and hears of ours.
+    pub(super) ringing: Ringing,
     /// What the last target that failed has answered.
     failure: Option<u16>,
     /// What else the last response of a target said.
@@ -73,26 +62,20 @@ impl Setup {
         server: ServerId,
         request: Request,
         invitation: Invitation,
-        (emergency, terms): (bool, RouteTerms),
+        terms: RouteTerms,
         candidates: Vec<Candidate>,
     ) -> Self {
         Self {
             server,
             request,
             invitation,
-            emergency,
             pushed: false,
             terms,
             watched: None,
             waiting: candidates.into(),
             attempt: None,
             redirects: 0,
-            ringing: None,
-            described: false,
-            passes: None,
-            plays: None,
-            rings: false,
-            rang_over: false,
+            ringing: Ringing::default(),
             failure: None,
             returned: Returned::default(),
         }
@@ -106,25 +89,6 @@ impl Setup {
         }
         response
     }
-
-    pub(super) const fn is_ringing(&self) -> bool {
-        self.ringing.is_some()
-    }
-}
-
-/// Whether ports are among those that a leg on `trunk` has: marked as its packets are, too.
-pub(super) fn is_at_home(plan: &Plan, trunk: usize, port: MediaPort) -> bool {
-    is_at(plan, trunk, MediaPlace::Inside, port) || is_at(plan, trunk, MediaPlace::Outside, port)
-}
-
-/// Whether they are those of a leg whose far side is there.
-pub(super) fn is_at(plan: &Plan, trunk: usize, place: MediaPlace, port: MediaPort) -> bool {
-    plan.media_at(trunk, place).is_some_and(|(home, ports)| {
-        (home.bind, home.advertise) == (port.bind, port.advertise)
-            && ports.contains(&port.rtp)
-            && ports.contains(&(port.rtp + 1))
-            && plan.dscp_of(trunk) == port.dscp
-    })
 }
 
 impl Call {
@@ -133,54 +97,6 @@ impl Call {
             Phase::Setup(setup) => Some(setup),
             Phase::Up(_) | Phase::Ending => None,
         }
-    }
-
-    /// Opens the call's ports, or moves leg B's to where the next trunk has its media.
-    pub(super) fn open_media(
-        &mut self,
-        core: &mut Core,
-        worker: usize,
-        a: MediaPort,
-        trunk_b: usize,
-    ) -> bool {
-        let plan = Arc::clone(&self.plan);
-        if self.media.ports.is_some_and(|ports| is_at_home(&plan, trunk_b, ports.b)) {
-            return true;
-        }
-        let Some(b) = core.take_ports(&plan, trunk_b) else { return false };
-        if self.media.ports.is_some() {
-            self.move_media(core, PeerLeg::B, b);
-            return true;
-        }
-        let ports = MediaPorts { worker, a, b };
-        self.media.ports = Some(ports);
-        let mut seed = [0; 32];
-        rand_core::RngCore::fill_bytes(&mut core.rng, &mut seed);
-        core.outputs.push_back(Output::OpenMedia { call: self.id, ports, seed });
-        true
-    }
-
-    /// Gives a leg other ports, which have been taken for it.
-    pub(super) fn move_media(&mut self, core: &mut Core, leg: PeerLeg, to: MediaPort) {
-        let old = self.exchange_media(core, leg, to);
-        core.release_ports(old);
-    }
-
-    /// The same, and those it had come back, to be released or gone back to.
-    pub(super) fn exchange_media(
-        &mut self,
-        core: &mut Core,
-        leg: PeerLeg,
-        to: MediaPort,
-    ) -> MediaPort {
-        let Some(ports) = &mut self.media.ports else { return to };
-        let (call, worker) = (self.id, ports.worker);
-        let place = match leg {
-            PeerLeg::A => &mut ports.a,
-            PeerLeg::B => &mut ports.b,
-        };
-        core.outputs.push_back(Output::MoveMedia { call, worker, leg, to });
-        std::mem::replace(place, to)
     }
 
     /// Sends the INVITE to the next target; where none is left, or the time for it is over, the
@@ -199,9 +115,8 @@ impl Call {
         while let Some(candidate) = self.setup().and_then(|setup| setup.waiting.pop_front()) {
             let Some(trunk) = plan.trunks.get(candidate.trunk) else { continue };
             let name = trunk.name.clone();
-            let emergency = self.setup().is_some_and(|setup| setup.emergency);
             if let Err(full) = core.admission.would_carry(core.now.mono, trunk) {
-                if !emergency {
+                if !self.emergency {
                     passed_over = full.reject;
                     self.skip(core, &name, &candidate, full.reject.as_str());
                     continue;
@@ -214,7 +129,7 @@ impl Call {
                     return Fate::Lives;
                 }
             }
-            let redirected = self.redirected_classes(core, &candidate, emergency);
+            let redirected = self.redirected_classes(core, &candidate, self.emergency);
             let classes = match redirected {
                 Ok(classes) => classes,
                 Err(full) => {
@@ -284,8 +199,7 @@ impl Call {
         candidate: &Candidate,
         emergency: bool,
     ) -> Result<Option<Vec<Arc<str>>>, Full> {
-        let tenant = self.plan.tenants.named(&self.tenant);
-        let tenant = tenant.and_then(|index| self.plan.tenants.get(index));
+        let tenant = self.own_tenant();
         if let (Some(called), Some(tenant), false) = (&candidate.redirected, tenant, emergency)
             && let Some(why) = numbers::called_blocked(&self.plan, tenant, called)
         {
@@ -315,7 +229,7 @@ impl Call {
         self.tell_transcoding(candidate.trunk, &mut negotiation);
         self.pass_key(core, candidate.trunk, &mut negotiation);
         // What the target before it has said is nothing to this one.
-        self.media.moves = None;
+        *self.owed_move(PeerLeg::B) = None;
         let Phase::Setup(setup) = &mut self.phase else { return };
         let us = (identity, negotiation);
         let attempt = setup.invitation.send(
@@ -464,7 +378,7 @@ impl Call {
         self.outcome(outcome);
         let Some(setup) = self.setup() else { return };
         setup.failure = Some(status);
-        (setup.rings, setup.rang_over) = (false, false);
+        (setup.ringing.rings, setup.ringing.over) = (false, false);
         if let Some(attempt) = setup.attempt.take() {
             core.clients.remove(&attempt.client);
             core.dialogs.remove(&attempt.key());
@@ -537,7 +451,7 @@ impl Call {
             return self.fail(core, 502, "no_contact");
         };
         if let Some(setup) = self.setup() {
-            setup.plays = None;
+            setup.ringing.plays = None;
         }
         if let Some(stream) = b.negotiation.stream() {
             self.pass_key_back(core, stream);
@@ -561,7 +475,7 @@ impl Call {
     /// Our description for leg A: the one it has already, or one made from leg B's answer.
     pub(super) fn describe(&mut self, answer: &Media) -> Option<Bytes> {
         let Phase::Setup(setup) = &self.phase else { return None };
-        if setup.described {
+        if setup.ringing.described {
             return self.a.negotiation.last_local().cloned();
         }
         if self.asks_for_offer() {

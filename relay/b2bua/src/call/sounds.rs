@@ -21,7 +21,7 @@ impl Call {
         };
         let tone = leg::ringing_tone(&plan, [trunk, self.a.trunk]);
         if let Phase::Setup(setup) = &mut self.phase {
-            (setup.plays, setup.passes) = (Some(tone), Some(Direction::SendOnly));
+            (setup.ringing.plays, setup.ringing.passes) = (Some(tone), Some(Direction::SendOnly));
         }
         self.describe_early(core, 183, &early);
         let a = self.early_a();
@@ -34,12 +34,7 @@ impl Call {
     pub(super) fn lets_hear_ringing(&mut self, core: &mut Core, which: PeerLeg) -> super::Fate {
         self.agreed(core);
         let stays = self.leg(which.other()).and_then(|leg| leg.negotiation.stream());
-        let early = stays.map(|stream| Media {
-            payloads: stream.payloads.clone(),
-            direction: Direction::SendRecv,
-            ptime_ms: stream.ptime_ms,
-            fax: None,
-        });
+        let early = stays.map(|stream| Media::of(stream, Direction::SendRecv));
         early.map_or(super::Fate::Lives, |early| self.carry_early(core, which, &early))
     }
 

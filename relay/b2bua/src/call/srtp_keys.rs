@@ -71,7 +71,7 @@ impl Call {
     /// mean the same on both legs as they are.
     pub(super) fn pass_key_back(&mut self, core: &mut Core, b: &Stream) {
         let Phase::Setup(setup) = &self.phase else { return };
-        if setup.described || self.record.passthrough.as_deref() != Some(OFFERED) {
+        if setup.ringing.described || self.record.passthrough.as_deref() != Some(OFFERED) {
             return;
         }
         let offered = &setup.invitation.offer.payloads;

@@ -234,8 +234,7 @@ impl Call {
     /// Whether the transferor is a user of somebody else's Teams: `x-t` of Referred-By, where we know what
     /// Microsoft calls the tenant (TDR-XFR-022).
     fn is_of_another_tenant(&self, trunk: usize, refer: &Refer) -> bool {
-        let tenant = self.plan.tenants.named(&self.tenant);
-        let tenant = tenant.and_then(|tenant| self.plan.tenants.get(tenant));
+        let tenant = self.own_tenant();
         let Some(ours) = tenant.and_then(|tenant| tenant.tenant_id.as_deref()) else {
             return false;
         };
@@ -254,12 +253,8 @@ impl Call {
         referred: Referred,
     ) -> Invitation {
         let agreed = self.at(which.other()).and_then(|leg| leg.negotiation.stream());
-        let offer = agreed.map_or_else(Media::g711, |stream| Media {
-            payloads: stream.payloads.clone(),
-            direction: Direction::SendRecv,
-            ptime_ms: stream.ptime_ms,
-            fax: None,
-        });
+        let offer =
+            agreed.map_or_else(Media::g711, |stream| Media::of(stream, Direction::SendRecv));
         let max_forwards = self.parties.max_forwards;
         let referred = Some(referred);
         Invitation { caller, called, crossing, max_forwards, offer, whose, referred }
@@ -496,8 +491,8 @@ impl Call {
             self.await_farewell(core, old);
             self.tell_outcome(core, 200);
         }
-        if let Some(place) = place {
-            self.media.moves = Some((which, place));
+        if place.is_some() {
+            *self.owed_move(which) = place;
         }
         self.takes_toll(core, which, transfer.toll.take());
         self.toll_runs(core, which);

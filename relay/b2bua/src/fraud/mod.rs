@@ -193,7 +193,7 @@ impl Fraud {
         let mut events = Vec::new();
         let at = self.since(now);
         for (name, all) in &mut self.tenants {
-            let tenant = plan.tenants.named(name).and_then(|index| plan.tenants.get(index));
+            let tenant = plan.tenant(name);
             look_at(at, name, all, tenant, &mut events);
         }
         self.tenants.retain(|_, all| !all.is_empty());
@@ -205,7 +205,7 @@ impl Fraud {
         let mut events = Vec::new();
         let at = self.since(now);
         if let Some(all) = self.tenants.get_mut(tenant) {
-            let of = plan.tenants.named(tenant).and_then(|index| plan.tenants.get(index));
+            let of = plan.tenant(tenant);
             look_at(at, tenant, all, of, &mut events);
         }
         events

@@ -150,6 +150,18 @@ impl Plan {
     pub fn trunk_named(&self, name: &str) -> Option<usize> {
         self.trunks.iter().position(|trunk| trunk.name == name)
     }
+    /// The trunk of this name.
+    pub fn trunk(&self, name: &str) -> Option<&Trunk> {
+        self.trunks.iter().find(|trunk| trunk.name == name)
+    }
+    /// The tenant of this name.
+    pub fn tenant(&self, name: &str) -> Option<&Tenant> {
+        self.tenants.get(self.tenants.named(name)?)
+    }
+    /// The tenant under this FQDN (any case).
+    pub fn tenant_under(&self, fqdn: &str) -> Option<&Tenant> {
+        self.tenants.get(self.tenant_of_fqdn(fqdn)?)
+    }
     /// The base FQDN of a trunk to Teams.
     pub fn base_of(&self, trunk: usize) -> &str {
         let own = self.trunks.get(trunk).and_then(|trunk| trunk.fqdn.as_deref());

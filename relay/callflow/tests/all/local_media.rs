@@ -401,23 +401,28 @@ fn the_target_of_a_transfer_who_is_outside_is_told_the_address_there() {
     hang_up(&mut world, &mut caller, &clara);
 }
 
-/// TDR-LMO-003, TDR-XFR-030: so is who takes a place by INVITE with Replaces.
+/// TDR-LMO-002, TDR-LMO-003, TDR-XFR-030: so is who takes a place by INVITE with Replaces, and who does not
+/// say where he is.
 #[test]
 fn a_newcomer_from_outside_is_answered_with_the_address_there() {
-    let mut world = world();
-    let mut caller = Party::from_carrier(&mut world, Who::Bt, ANNA);
-    let queue = Party::called(&mut world, Who::Sip);
-    connect(&mut world, &mut caller, &queue);
-    let named = dialog(&queue);
-    let mut agent = calls(&mut world, CONTOSO, |invite| {
-        invite.headers.push(Name::Replaces, named);
-        says(&mut invite.headers, "external", &format!("{CONTOSO}, {VN}"));
-    });
-    let answer = takes_the_place(&mut world, &mut agent, &queue);
-    assert!(!is_inside(&body(&answer)));
-    assert_eq!(results(&world), ["moved_outside"]);
-    assert_eq!(world.core().media_ports_in_use(), 4);
-    hang_up(&mut world, &mut caller, &agent);
+    for location in [Some("external"), None] {
+        let mut world = world();
+        let mut caller = Party::from_carrier(&mut world, Who::Bt, ANNA);
+        let queue = Party::called(&mut world, Who::Sip);
+        connect(&mut world, &mut caller, &queue);
+        let named = dialog(&queue);
+        let mut agent = calls(&mut world, CONTOSO, |invite| {
+            invite.headers.push(Name::Replaces, named);
+            if let Some(location) = location {
+                says(&mut invite.headers, location, &format!("{CONTOSO}, {VN}"));
+            }
+        });
+        let answer = takes_the_place(&mut world, &mut agent, &queue);
+        assert!(!is_inside(&body(&answer)), "{location:?}");
+        assert_eq!(results(&world), ["moved_outside"]);
+        assert_eq!(world.core().media_ports_in_use(), 4);
+        hang_up(&mut world, &mut caller, &agent);
+    }
 }
 
 /// TDR-LMO-004, TDR-OUT-007: the SBC behind us calls Teams under its own name, and we stand in
