@@ -1,6 +1,7 @@
 //! One call's streams: a packet in, a [`Verdict`] out.
 
 mod fax;
+mod offload;
 mod ours;
 mod reaching;
 mod reports;
@@ -17,6 +18,8 @@ use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
 use sdp::{Carriage, Conversion, Notice, Rtcp, Stream};
 use std::net::SocketAddr;
 use std::time::Instant;
+
+pub use offload::{Flow, Passed, Stays};
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -179,6 +179,13 @@ impl Latch {
         believed
     }
 
+    /// The source that owns the stream was heard elsewhere than here, plain, as `ssrc`.
+    pub fn note(&mut self, from: SocketAddr, ssrc: u32, at: Instant) {
+        if let Some(owner) = self.owner.as_mut().filter(|owner| owner.at == from) {
+            (owner.ssrc, owner.heard) = (Some(ssrc), Some(at));
+        }
+    }
+
     /// Whether another source than the owner may be learned now.
     fn is_open(&self, now: Instant, agreed: Instant) -> bool {
         let heard = self.owner.and_then(|owner| owner.heard);

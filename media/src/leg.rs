@@ -341,6 +341,14 @@ impl LegMedia {
         self.ice.as_deref().filter(|agent| agent.leads())
     }
 
+    /// Whose plain RTP is believed by its address alone, once that is settled.
+    pub(crate) fn source(&self) -> Option<SocketAddr> {
+        match self.led_by() {
+            Some(agent) => agent.destination(Component::Rtp),
+            None => self.rtp.locked(),
+        }
+    }
+
     /// Where media goes from this component.
     pub(crate) fn destination(&self, component: Component) -> Option<SocketAddr> {
         match (self.led_by(), component) {
@@ -402,7 +410,19 @@ impl LegMedia {
         payload_octets: usize,
         clock_hz: Option<u32>,
     ) {
-        let Some(header) = Header::read(packet) else { return };
+        if let Some(header) = Header::read(packet) {
+            self.count_sent(now, &header, payload_octets, clock_hz);
+        }
+    }
+
+    /// The same for a packet with this header, however it goes.
+    pub(crate) fn count_sent(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        payload_octets: usize,
+        clock_hz: Option<u32>,
+    ) {
         let sent = match &mut self.sent {
             Some(sent) if sent.ssrc == header.ssrc => sent,
             other => {

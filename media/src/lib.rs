@@ -31,7 +31,7 @@ pub mod transform;
 mod udptl;
 mod watch;
 
-pub use forward::{Forward, Verdict};
+pub use forward::{Flow, Forward, Passed, Stays, Verdict};
 pub use mos::mos;
 pub use packet::PacketBuf;
 pub use sdp::{

@@ -76,15 +76,28 @@ impl Outgoing {
     #[must_use]
     pub(crate) fn carry(&mut self, now: Instant, slot: &mut PacketBuf, clocked: bool) -> bool {
         let Some(header) = Header::read(slot.packet()) else { return false };
+        let Some(place) = self.follow(now, &header, clocked) else { return false };
+        if place.number != header.sequence {
+            rtp::set_source(slot.packet_mut(), place.number, header.ssrc);
+        }
+        if place.resumes {
+            rtp::set_marker(slot.packet_mut());
+        }
+        true
+    }
+
+    /// The same for a packet that somebody else sends on, or will: its place in the stream, if it has
+    /// one.
+    pub(crate) fn follow(&mut self, now: Instant, header: &Header, clocked: bool) -> Option<Place> {
         self.turn_to(header.ssrc);
         let heard = match &mut self.heard {
             Some(heard) if heard.ssrc == header.ssrc => heard,
             other => {
-                *other = Some(Heard::of(&header, now));
-                return true;
+                *other = Some(Heard::of(header, now));
+                return Some(Place { number: header.sequence, resumes: false });
             }
         };
-        let carried = heard.carried.get_or_insert(Carried::of(&header));
+        let carried = heard.carried.get_or_insert(Carried::of(header));
         let step = header.sequence.wrapping_sub(carried.highest) as i16;
         let jumps = step < -STEP_MAX;
         if jumps {
@@ -94,21 +107,23 @@ impl Outgoing {
             carried.highest = header.sequence;
             carried.forget_what_is_old();
         }
-        let Some(shift) = carried.shift_of(header.sequence) else { return false };
-        let number = header.sequence.wrapping_add(shift);
-        if number != header.sequence {
-            rtp::set_source(slot.packet_mut(), number, header.ssrc);
-        }
-        if step > 0 && std::mem::take(&mut carried.resumes) {
-            rtp::set_marker(slot.packet_mut());
-        }
+        let number = header.sequence.wrapping_add(carried.shift_of(header.sequence)?);
+        let resumes = step > 0 && std::mem::take(&mut carried.resumes);
         if jumps || (number.wrapping_sub(heard.sequence) as i16) > 0 {
             heard.sequence = number;
             if clocked {
                 (heard.timestamp, heard.at) = (header.timestamp, now);
             }
         }
-        true
+        Some(Place { number, resumes })
+    }
+
+    /// The source that is carried, and what is added to each of its numbers, late ones too; `None` while
+    /// they are not all moved alike, or the next one has to be marked.
+    pub(crate) fn steady(&self) -> Option<(u32, u16)> {
+        let heard = self.heard.as_ref()?;
+        let carried = heard.carried.filter(|it| it.from.is_none() && it.before.is_none());
+        carried.filter(|it| !it.resumes).map(|it| (heard.ssrc, it.shift))
     }
 
     /// A packet that would be carried and stays behind: its number is not missed.
@@ -178,6 +193,14 @@ impl Outgoing {
             self.former = std::mem::replace(&mut self.heard, again);
         }
     }
+}
+
+/// The place of a carried packet in the stream that is heard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    number: u16,
+    /// It is the first after ours.
+    resumes: bool,
 }
 
 impl Heard {

@@ -184,6 +184,11 @@ impl Reception {
         Some((source.payload_type, source.clock.hz))
     }
 
+    /// The source that is heard.
+    pub(crate) fn ssrc(&self) -> Option<u32> {
+        self.source.as_ref().map(|source| source.ssrc)
+    }
+
     /// What to report of the source; the fraction counts from the last report on.
     pub(crate) fn report(&mut self) -> Option<Reported> {
         self.source.as_mut().map(Source::report)

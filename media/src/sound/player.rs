@@ -99,6 +99,11 @@ impl Player {
         self.plays.is_some() && self.voice.is_some()
     }
 
+    /// Whether nothing of ours is heard, whatever is carried or not.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_playing() && self.noise == Noise::No
+    }
+
     /// Something is carried to the far side: it hears that.
     pub(crate) const fn carries(&mut self, now: Instant) {
         self.carried = Some(now);

@@ -18,6 +18,7 @@ mod latching;
 mod laws;
 mod libsrtp;
 mod mutations;
+mod offload;
 mod passthrough;
 mod rtcp;
 mod sounds;
