@@ -1,7 +1,9 @@
-// What Tollgate has the kernel do with packets to its media ports: which socket gets them.
+// What Tollgate has the kernel do with packets to its media ports: which socket gets them, or where they
+// go without any.
 //
 //   xdp        a driver's queue  ->  AF_XDP socket of the worker that has both the queue and the port
 //   sk_lookup  a local UDP port  ->  the socket of the worker that has the port
+//   flow.h     a driver's queue, or an interface  ->  the far side of the other leg
 //
 // Everything else passes untouched, and so does all that these programs do not understand: fragments,
 // IP options, extension headers, a port of a worker that is not at this queue. The stack takes it, and
@@ -9,11 +11,13 @@
 //
 // Built by `cargo xtask bpf`; the object is committed beside this file.
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -110,6 +114,8 @@ static __always_inline __u32 worker_of(const __u32 *local, const struct address 
 	return index ? owner_of(*index, port) : 0;
 }
 
+#include "flow.h"
+
 SEC("sk_lookup")
 int to_worker(struct bpf_sk_lookup *lookup)
 {
@@ -142,58 +148,120 @@ struct vlan_header {
 	__be16 type;
 };
 
-// The worker that a frame's packet is for, from 1 on; 0: it is not for us.
-static __always_inline __u32 addressed_to(void *data, void *end)
+// Finds the datagram in a frame; `index` is none where it is not for us. Others' packets pass through a
+// host, too: to a wildcard's ports they are not.
+static __always_inline void addressed_to(void *data, void *end, struct datagram *found)
 {
+	found->index = 0;
+	found->is_tagged = false;
 	struct ethhdr *eth = data;
-	if ((void *)(eth + 1) > end || end - data > FRAME_MAX)
-		return 0;
+	if ((void *)(eth + 1) > end)
+		return;
 	__be16 type = eth->h_proto;
 	void *at = eth + 1;
 	if (type == bpf_htons(ETH_P_8021Q)) {
 		struct vlan_header *vlan = at;
 		if ((void *)(vlan + 1) > end)
-			return 0;
+			return;
 		type = vlan->type;
 		at = vlan + 1;
+		found->is_tagged = true;
 	}
-	struct address local, all = {};
+	struct address local;
+	found->ip = at;
+	found->is_v6 = type == bpf_htons(ETH_P_IPV6);
 	if (type == bpf_htons(ETH_P_IP)) {
 		struct iphdr *ip = at;
 		if ((void *)(ip + 1) > end || ip->ihl != 5 || ip->protocol != IPPROTO_UDP ||
 		    ip->frag_off & bpf_htons(0x3fff))
-			return 0;
+			return;
 		map_v4(&local, ip->daddr);
-		map_v4(&all, 0);
 		at = ip + 1;
-	} else if (type == bpf_htons(ETH_P_IPV6)) {
+	} else if (found->is_v6) {
 		struct ipv6hdr *ip = at;
 		if ((void *)(ip + 1) > end || ip->nexthdr != IPPROTO_UDP)
-			return 0;
+			return;
 		__builtin_memcpy(&local, &ip->daddr, 16);
 		at = ip + 1;
 	} else {
-		return 0;
+		return;
 	}
-	struct udphdr *udp = at;
-	if ((void *)(udp + 1) > end)
-		return 0;
-	const __u32 *index = bpf_map_lookup_elem(&addresses, &local);
-	// Others' packets pass through a host, too: to a wildcard's ports they are not.
-	return index ? worker_of(index, &all, bpf_ntohs(udp->dest)) : 0;
+	found->udp = at;
+	if ((void *)(found->udp + 1) > end)
+		return;
+	found->port = bpf_ntohs(found->udp->dest);
+	found->index = bpf_map_lookup_elem(&addresses, &local);
 }
 
 SEC("xdp")
 int to_queue(struct xdp_md *frame)
 {
-	__u32 worker = addressed_to((void *)(long)frame->data, (void *)(long)frame->data_end);
-	if (!worker)
+	struct datagram datagram;
+	addressed_to((void *)(long)frame->data, (void *)(long)frame->data_end, &datagram);
+	if (!datagram.index)
+		return XDP_PASS;
+	int forwarded = forward_frame(frame, &datagram);
+	if (forwarded)
+		return forwarded;
+	void *data = (void *)(long)frame->data, *end = (void *)(long)frame->data_end;
+	struct address all = {};
+	if (!datagram.is_v6)
+		map_v4(&all, 0);
+	__u32 worker = worker_of(datagram.index, &all, datagram.port);
+	// Pointers may be compared without CAP_PERFMON, and not subtracted.
+	if (!worker || data + FRAME_MAX < end)
 		return XDP_PASS;
 	struct queue queue = {frame->ingress_ifindex, frame->rx_queue_index};
 	const struct place *place = bpf_map_lookup_elem(&queues, &queue);
 	if (!place || place->worker != worker)
 		return XDP_PASS;
 	return bpf_redirect_map(&xsks, place->socket, XDP_PASS);
+}
+
+// Flows alone: for workers that have their packets from sockets.
+SEC("xdp")
+int forward_xdp(struct xdp_md *frame)
+{
+	struct datagram datagram;
+	addressed_to((void *)(long)frame->data, (void *)(long)frame->data_end, &datagram);
+	int forwarded = datagram.index ? forward_frame(frame, &datagram) : 0;
+	return forwarded ? forwarded : XDP_PASS;
+}
+
+// Flows on interfaces whose driver knows no XDP, and on those of VLANs.
+SEC("classifier")
+int forward_tc(struct __sk_buff *packet)
+{
+	bool is_ip = packet->protocol == bpf_htons(ETH_P_IP) || packet->protocol == bpf_htons(ETH_P_IPV6);
+	if (!is_ip || packet->vlan_present || packet->gso_size)
+		return TC_ACT_UNSPEC;
+	// Drivers put headers in front, but not always all that is looked at here.
+	__u32 least = HEADERS_MAX + RTP_FIXED;
+	if ((void *)(long)packet->data + least > (void *)(long)packet->data_end)
+		bpf_skb_pull_data(packet, packet->len < least ? packet->len : least);
+	void *end = (void *)(long)packet->data_end;
+	struct ethhdr *eth = (void *)(long)packet->data;
+	struct datagram at;
+	addressed_to(eth, end, &at);
+	struct flow *flow = at.index ? flow_of(&at, HOOK_TC) : 0;
+	if (!flow || (void *)(at.udp + 1) > end || at.is_tagged)
+		return TC_ACT_UNSPEC;
+	__u32 headers = at.is_v6 ? ETH_HLEN + 40 : ETH_HLEN + 20;
+	struct change change;
+	bool whole = headers + bpf_ntohs(at.udp->len) <= packet->len;
+	if (!passes(flow, &at, end, whole, &change))
+		return TC_ACT_UNSPEC;
+	// The kernel knows who has still to make the checksum, and of what.
+	__u32 check = headers + __builtin_offsetof(struct udphdr, check);
+	bpf_l4_csum_replace(packet, check, 0, flow->addresses, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+	bpf_l4_csum_replace(packet, check, 0, folded(flow->ports + change.sum), BPF_F_MARK_MANGLED_0);
+	end = (void *)(long)packet->data_end;
+	eth = (void *)(long)packet->data;
+	at.ip = eth + 1;
+	at.udp = udp_of(eth, at.is_v6);
+	if (!rewrite(flow, eth, &at, end, &change))
+		return TC_ACT_SHOT;
+	return bpf_redirect(flow->interface, 0);
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

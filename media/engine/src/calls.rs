@@ -1,12 +1,16 @@
 //! The calls of one worker and the table that finds them by port: the core between two engines.
 
+mod flows;
+
 use crate::batch::{Batch, Packet, PortId};
 use crate::by_port::{Addresses, ByPort};
 use crate::counters::Totals;
 use crate::due::Due;
+use crate::offload::Offload;
 use crate::prefetch::prefetch;
 use crate::transcoder::Exchange;
 use crate::{LegPorts, MediaId};
+use flows::{Flows, InKernel};
 use media::{
     CallStats, Carriage, Component, DropReason, Forward, Notice, Now, Order, Side, Verdict,
 };
@@ -27,6 +31,7 @@ pub(crate) struct Calls {
     notices: Vec<(MediaId, Side, Notice)>,
     /// Calls that a transcoder knows.
     transcoded: usize,
+    flows: Flows,
 }
 
 #[derive(Debug)]
@@ -36,6 +41,8 @@ struct Call {
     ports: CallPorts,
     /// A transcoder knows it.
     transcoded: bool,
+    /// What comes in on either side.
+    flows: [InKernel; 2],
 }
 
 /// What a call leaves.
@@ -90,7 +97,9 @@ pub(crate) fn leg_ports(addresses: &mut Addresses, leg: LegPorts) -> Result<[Por
 }
 
 impl Calls {
-    pub(crate) fn new() -> Self {
+    /// Without calls. Their flows go to the kernel by `offload`; or why they do not, empty where nobody
+    /// wants it.
+    pub(crate) fn new(offload: Result<Offload, String>) -> Self {
         Self {
             owners: ByPort::new(),
             calls: Vec::new(),
@@ -99,6 +108,7 @@ impl Calls {
             due: Due::new(),
             notices: Vec::with_capacity(NOTICES_MAX),
             transcoded: 0,
+            flows: Flows::new(offload),
         }
     }
 
@@ -130,7 +140,8 @@ impl Calls {
             self.owners
                 .set(ports.at(side, component), Some(Owner { call: place, side, component }));
         }
-        self.calls[place as usize] = Some(Call { id, forward, ports, transcoded: false });
+        self.calls[place as usize] =
+            Some(Call { id, forward, ports, transcoded: false, flows: [InKernel::NOT_ASKED; 2] });
         self.by_id.insert(id, place);
         self.due.reserve(self.calls.len());
     }
@@ -145,7 +156,9 @@ impl Calls {
     ) {
         let Some(&place) = self.by_id.get(&id) else { return };
         if let Some(call) = &mut self.calls[place as usize] {
+            call.absorb(now, &mut self.flows);
             call.forward.connect(a, b);
+            call.compare(now, &mut self.flows);
             // It plans its own packets when it is first asked for one.
             self.due.arm(place, Some(now.mono));
         }
@@ -155,7 +168,9 @@ impl Calls {
     pub(crate) fn order(&mut self, now: Now, id: MediaId, side: Side, order: &Order) {
         let Some(&place) = self.by_id.get(&id) else { return };
         if let Some(call) = &mut self.calls[place as usize] {
+            call.absorb(now, &mut self.flows);
             call.forward.order(now, side, order);
+            call.compare(now, &mut self.flows);
             call.hear(&mut self.notices);
             self.due.arm(place, Some(now.mono));
         }
@@ -165,6 +180,7 @@ impl Calls {
     pub(crate) fn farewell(&mut self, now: Now, id: MediaId, batch: &mut Batch) {
         let Some(&place) = self.by_id.get(&id) else { return };
         let Some(call) = &mut self.calls[place as usize] else { return };
+        call.bring_back_all(now, &mut self.flows);
         for side in [Side::A, Side::B] {
             let Some(packet) = batch.spare() else { return };
             if let Some(Verdict::Forward { side, component, to }) =
@@ -179,6 +195,7 @@ impl Calls {
     /// Gives a leg other ports, which are open; those it had are returned so that they can be closed.
     pub(crate) fn move_leg(
         &mut self,
+        now: Now,
         id: MediaId,
         side: Side,
         to: [PortId; 2],
@@ -186,6 +203,7 @@ impl Calls {
     ) -> Option<[PortId; 2]> {
         let place = *self.by_id.get(&id)?;
         let call = self.calls[place as usize].as_mut()?;
+        call.bring_back_all(now, &mut self.flows);
         call.ports.dscp[side as usize] = dscp;
         let old = std::mem::replace(&mut call.ports.ports[side as usize], to);
         for (component, (old, new)) in
@@ -201,6 +219,7 @@ impl Calls {
     pub(crate) fn remove(&mut self, now: Now, id: MediaId) -> Option<Removed> {
         let place = self.by_id.remove(&id)?;
         let mut call = self.calls[place as usize].take()?;
+        call.bring_back_all(now, &mut self.flows);
         self.free.push(place);
         self.due.disarm(place);
         for port in call.ports.all() {
@@ -214,6 +233,7 @@ impl Calls {
 
     pub(crate) fn stats(&mut self, now: Now, id: MediaId) -> Option<(CallPorts, CallStats)> {
         let call = self.calls[*self.by_id.get(&id)? as usize].as_mut()?;
+        call.absorb(now, &mut self.flows);
         call.forward.settle(now);
         Some((call.ports, call.forward.stats()))
     }
@@ -221,11 +241,6 @@ impl Calls {
     /// The ports of a call.
     pub(crate) fn ports(&self, id: MediaId) -> Option<CallPorts> {
         Some(self.calls[*self.by_id.get(&id)? as usize].as_ref()?.ports)
-    }
-
-    /// The ports of each call.
-    pub(crate) fn each_ports(&self) -> impl Iterator<Item = &CallPorts> {
-        self.calls.iter().flatten().map(|call| &call.ports)
     }
 
     /// All ports open now, with what their packets are marked with.
@@ -262,6 +277,7 @@ impl Calls {
                 Verdict::Drop(reason) => totals.drop_packet(reason),
             }
         }
+        self.count_passed(totals);
     }
 
     /// Has the calls of a batch fetched from memory side by side: thousands of calls are in no cache,
@@ -287,8 +303,17 @@ impl Calls {
             call.forward.dropped(owner.side, DropReason::TooBig);
             return Verdict::Drop(DropReason::TooBig);
         }
+        let in_kernel = call.has_flows();
+        if in_kernel {
+            call.absorb(now, &mut self.flows);
+            call.comes_up(now, (owner.side, owner.component), packet, &mut self.flows);
+        }
         let verdict =
             call.forward.packet(now, owner.side, owner.component, packet.peer, packet.slot_mut());
+        // What is dropped has changed nothing.
+        if in_kernel && !matches!(verdict, Verdict::Drop(_)) {
+            call.compare(now, &mut self.flows);
+        }
         let verdict = match verdict {
             Verdict::Forward { side, component, to } => {
                 packet.address(call.ports.at(side, component), to);
@@ -360,6 +385,10 @@ impl Calls {
                 self.due.disarm(place);
                 continue;
             };
+            let in_kernel = call.has_flows();
+            if in_kernel {
+                call.absorb(now, &mut self.flows);
+            }
             loop {
                 // A call that finds the batch full stays due, and is first when it comes again.
                 let Some(packet) = batch.spare() else { return };
@@ -373,6 +402,9 @@ impl Calls {
                         break;
                     }
                 }
+            }
+            if in_kernel {
+                call.compare(now, &mut self.flows);
             }
             call.hear(&mut self.notices);
             // Even a call that is always due must not hold the worker in this loop.
@@ -460,7 +492,7 @@ mod tests {
     fn packets_of_our_own_that_do_not_fit_one_batch_come_in_the_next() {
         const CALLS: u16 = 100;
         let mut addresses = Addresses::default();
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(Err(String::new()));
         let (mut batch, mut totals) = (Batch::new(), Totals::default());
         let start = crate::clock::now();
         for call in 0..CALLS {
@@ -500,12 +532,12 @@ mod tests {
     #[test]
     fn a_leg_that_moves_is_found_at_its_new_ports_alone() {
         let mut addresses = Addresses::default();
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(Err(String::new()));
         let ports = CallPorts::new(&mut addresses, leg(20_000), leg(20_002)).unwrap();
         calls.insert(MediaId(1), ports, Box::new(Forward::new([1; 32])));
         let elsewhere = LegPorts { bind: [127, 0, 0, 2].into(), ..leg(20_002) };
         let new = leg_ports(&mut addresses, elsewhere).unwrap();
-        let old = calls.move_leg(MediaId(1), Side::B, new, 46).unwrap();
+        let old = calls.move_leg(crate::clock::now(), MediaId(1), Side::B, new, 46).unwrap();
         assert_eq!(old, ports.of(Side::B));
         assert!(old.iter().all(|port| calls.owners.get(*port).is_none()));
         let owner = Owner { call: 0, side: Side::B, component: Component::Rtcp };

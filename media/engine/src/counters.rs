@@ -20,6 +20,9 @@ pub struct Totals {
     pub generated: u64,
     /// Packets sent on in another codec than they came in; `forwarded` includes them.
     pub transcoded: u64,
+    /// Packets that the kernel sent on itself; `received` and `forwarded` include them, once they are
+    /// read: twice a second at least.
+    pub offloaded: u64,
     /// Dropped packets, indexed as [`DropReason::ALL`].
     pub drops: [u64; REASONS],
     /// Receives that brought an error instead of a packet (an ICMP message, mostly).
@@ -64,6 +67,7 @@ impl Totals {
             forwarded,
             generated,
             transcoded,
+            offloaded,
             drops,
             receive_errors,
             send_errors,
@@ -71,14 +75,13 @@ impl Totals {
             ports,
             legs,
         } = self;
-        [received, forwarded, generated, transcoded, receive_errors, send_errors, calls, ports]
-            .into_iter()
-            .chain(drops)
-            .chain(legs)
+        let counts = [received, forwarded, generated, transcoded, offloaded];
+        let counts = counts.into_iter().chain([receive_errors, send_errors, calls, ports]);
+        counts.chain(drops).chain(legs)
     }
 }
 
-const WORDS: usize = 8 + REASONS + DATAPATHS;
+const WORDS: usize = 9 + REASONS + DATAPATHS;
 
 /// Where a worker publishes its counters. Each is right by itself; together they may be a batch
 /// apart, which no reader of counters can tell.
@@ -121,8 +124,8 @@ mod tests {
         assert_eq!(published.read(), totals);
         let mut sum = totals;
         sum.add(&totals);
-        assert_eq!((sum.received, sum.ports), (2, 16));
-        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (9 + DropReason::PoolEmpty as u64));
+        assert_eq!((sum.received, sum.ports), (2, 18));
+        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (10 + DropReason::PoolEmpty as u64));
     }
 
     #[test]

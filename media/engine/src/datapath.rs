@@ -36,11 +36,16 @@ pub enum Datapath {
     Steer,
     /// AF_XDP.
     Xdp,
+    /// The kernel sends them on, where the driver has them.
+    XdpOffload,
+    /// The kernel sends them on, before its stack.
+    TcOffload,
 }
 
 impl Datapath {
     /// All of them, each at its own number.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Steer, Self::Xdp];
+    pub const ALL: [Self; 5] =
+        [Self::Portable, Self::Steer, Self::Xdp, Self::XdpOffload, Self::TcOffload];
 
     /// Its name in configuration, logs, metrics and records.
     pub const fn name(self) -> &'static str {
@@ -48,6 +53,8 @@ impl Datapath {
             Self::Portable => "portable",
             Self::Steer => "steer",
             Self::Xdp => "xdp",
+            Self::XdpOffload => "xdp-offload",
+            Self::TcOffload => "tc-offload",
         }
     }
 }
@@ -65,6 +72,19 @@ pub struct Carried {
     pub by: Datapath,
     /// Why nothing faster does, in words for a log; empty where nothing is faster.
     pub why_not_faster: std::borrow::Cow<'static, str>,
+}
+
+impl Carried {
+    /// The same, where the kernel does not send its packets on either.
+    pub(crate) fn nor_in_kernel(self, why: &str) -> Self {
+        let why_not_faster = match self.why_not_faster.is_empty() {
+            true => format!("the kernel does not send on by itself: {why}"),
+            false => {
+                format!("{}; the kernel does not send on by itself: {why}", self.why_not_faster)
+            }
+        };
+        Self { why_not_faster: why_not_faster.into(), ..self }
+    }
 }
 
 /// The way that the workers of an engine have begun with.

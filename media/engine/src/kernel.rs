@@ -3,14 +3,15 @@
 //! One per engine, shared by its workers, which ask for it when a port opens or closes and never for a
 //! packet. Programs and links end with the process: nothing stays behind in the kernel.
 
+mod flows;
 mod link;
 
 use crate::sys;
-use aya::maps::{Array, HashMap, MapData, MapError, SockMap, XskMap};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, SockMap, XskMap};
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use link::{Mode, XdpLink};
-use std::collections::HashMap as Table;
+use std::collections::{HashMap as Table, HashSet};
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +33,9 @@ pub(crate) struct Kernel {
     sockets: SockMap<MapData>,
     queues: HashMap<MapData, Queue, Place>,
     xsks: XskMap<MapData>,
+    /// Flows that come in at a port, four even ports in an element.
+    slots: Array<MapData, [u16; 4]>,
+    flows: MapData,
     /// The index of each local address, and how many ports are taken on it.
     indices: Table<IpAddr, (u32, usize)>,
     /// What else a wildcard's index stands for.
@@ -40,6 +44,8 @@ pub(crate) struct Kernel {
     attached: Table<u32, Attached>,
     /// Queues with a socket, and its place among these.
     places: Table<Queue, u32>,
+    /// Interfaces on which flows are looked for by a program that does nothing else.
+    forwards: HashSet<(u32, u32)>,
 }
 
 /// The program of AF_XDP on an interface.
@@ -138,12 +144,18 @@ impl Kernel {
             sockets: SockMap::try_from(map("sockets")?)?,
             queues: HashMap::try_from(map("queues")?)?,
             xsks: XskMap::try_from(map("xsks")?)?,
+            slots: Array::try_from(map("slots")?)?,
+            flows: match map("flows")? {
+                Map::Array(flows) => flows,
+                _ => return Err(KernelError::NoSuch("array of flows")),
+            },
             programs,
             namespace: None,
             indices: Table::new(),
             aliases: Vec::new(),
             attached: Table::new(),
             places: Table::new(),
+            forwards: HashSet::new(),
         })
     }
 

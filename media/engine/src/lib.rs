@@ -26,6 +26,7 @@ mod due;
 mod io;
 mod kernel;
 mod needs;
+mod offload;
 mod pace;
 mod portable;
 mod prefetch;
@@ -47,6 +48,7 @@ pub use counters::Totals;
 pub use datapath::{Carried, Chosen, Datapath, EngineKind};
 pub use needs::{Lack, lacks};
 
+use crate::offload::Offload;
 use crate::sys::Bell;
 use crate::ways::Ways;
 use crate::worker::{Command, Events, Shared, Worker};
@@ -207,12 +209,14 @@ impl Engine {
             return Err(EngineError::NoWorkers);
         }
         let events: Events = events.into();
-        let ways = Ways::new(config.engine, config.workers)?;
+        let ways = Ways::new(&config)?;
         let (transcoders, exchanges) = transcoder::start(config.transcoders, config.workers)?;
         let chosen = ways.chosen().clone();
         let mut engine = Self { workers: Vec::with_capacity(config.workers), chosen, transcoders };
         for (index, exchange) in exchanges.into_iter().enumerate() {
-            engine.workers.push(Running::start(index, config.gather, &ways, &events, exchange)?);
+            let offload = ways.offload(index);
+            let running = Running::start(index, &config, &ways, &events, exchange, offload);
+            engine.workers.push(running?);
         }
         Ok(engine)
     }
@@ -321,10 +325,11 @@ impl Engine {
 impl Running {
     fn start(
         index: usize,
-        gather: bool,
+        config: &Config,
         ways: &Ways,
         events: &Events,
         exchange: transcoder::Exchange,
+        offload: Result<Offload, String>,
     ) -> Result<Self, EngineError> {
         let (ring, commands) = mpsc::sync_channel(RING);
         let bell = Arc::new(Bell::new()?);
@@ -332,13 +337,13 @@ impl Running {
         let shared = Arc::new(Shared {
             published: counters::Published::new(),
             stop: AtomicBool::new(false),
-            gather,
+            gather: config.gather,
         });
         let events = Arc::clone(events);
         let of_worker = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name(format!("media-{index}"))
-            .spawn(move || Worker::new(index, io, commands, events, of_worker, exchange).run())?;
+        let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
+            Worker::new(index, io, commands, events, of_worker, exchange, offload).run();
+        })?;
         Ok(Self { ring, bell, shared, thread: Some(thread) })
     }
 }

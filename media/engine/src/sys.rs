@@ -304,6 +304,52 @@ pub(crate) fn bind_netlink(fd: BorrowedFd<'_>, groups: u32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The name of an interface in this thread's network namespace.
+pub(crate) fn interface_name(index: u32) -> io::Result<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the room that a name may take.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `if_indextoname` has written a string that ends within it.
+    let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) };
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// The name of an interface's driver; empty where it has none, or does not say.
+pub(crate) fn driver_of(interface: u32) -> String {
+    /// `struct ethtool_drvinfo`: what comes after the driver's name is not looked at.
+    #[repr(C)]
+    struct DriverInfo {
+        command: u32,
+        driver: [u8; 32],
+        rest: [u32; 41],
+    }
+    const ETHTOOL_GDRVINFO: u32 = 3;
+    let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 41] };
+    // SAFETY: zeroes are a request without a name.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    request.ifr_ifru.ifru_data = (&raw mut info).cast();
+    // SAFETY: the request has the room that a name may take.
+    if unsafe { libc::if_indextoname(interface, request.ifr_name.as_mut_ptr()) }.is_null() {
+        return String::new();
+    }
+    let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0") else { return String::new() };
+    let what = libc::SIOCETHTOOL as libc::Ioctl;
+    // SAFETY: the kernel writes one `ethtool_drvinfo`, which is as large and outlives the call.
+    unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut request) };
+    let name = info.driver.split(|octet| *octet == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// The time that programs in the kernel go by.
+pub(crate) fn monotonic() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec`, which outlives the call; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// Lets this thread's sleeps end within `slack` of when they should (the default of 50 us would
 /// stretch each tick by a tenth).
 pub(crate) fn set_timer_slack(slack: Duration) {

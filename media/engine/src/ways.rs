@@ -1,15 +1,16 @@
 //! How each worker comes by the way of its packets.
 
-use crate::EngineError;
 use crate::datapath::{Chosen, Datapath, EngineKind};
 use crate::io::PacketIo;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, KernelError};
+use crate::offload::{Offload, Region};
 use crate::portable::Portable;
 use crate::steer::Steer;
 use crate::sys::Bell;
 use crate::xdp::Xdp;
+use crate::{Config, EngineError};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the workers of one engine share of it.
 #[derive(Debug)]
@@ -18,34 +19,59 @@ pub(crate) struct Ways {
     workers: usize,
     /// Loaded for those that need its programs.
     kernel: Option<Arc<Mutex<Kernel>>>,
+    /// Flows that the kernel sends on; or why there are none, empty where nobody wants any.
+    flows: Result<(Arc<Mutex<Kernel>>, Arc<Region>), String>,
 }
 
 impl Ways {
-    /// Readies what `engine` needs for so many workers; an error where this host does not have it.
-    pub(crate) fn new(engine: EngineKind, workers: usize) -> Result<Self, EngineError> {
+    /// Readies what the engine needs, an error where this host does not have it, and what it takes that the
+    /// kernel sends on flows, without which calls go on as well.
+    pub(crate) fn new(config: &Config) -> Result<Self, EngineError> {
+        let mut ways = Self::of(config.engine, config.workers)?;
+        if config.offload {
+            ways.flows = ways.flows().map_err(|error| error.to_string());
+        }
+        Ok(ways)
+    }
+
+    fn of(engine: EngineKind, workers: usize) -> Result<Self, EngineError> {
         let not_here = |why: String| EngineError::NotHere { engine, why };
-        let chosen = |by, why: &str| Chosen { by, why: why.to_owned() };
+        let by = |by, why: &str, kernel| {
+            let chosen = Chosen { by, why: why.to_owned() };
+            Self { chosen, workers, kernel, flows: Err(String::new()) }
+        };
         match engine {
-            EngineKind::Portable => {
-                Ok(Self { chosen: chosen(Datapath::Portable, "configured"), workers, kernel: None })
-            }
-            EngineKind::Auto => Ok(Self {
-                chosen: chosen(Datapath::Portable, "the one that there is"),
-                workers,
-                kernel: None,
-            }),
+            EngineKind::Portable => Ok(by(Datapath::Portable, "configured", None)),
+            EngineKind::Auto => Ok(by(Datapath::Portable, "the one that there is", None)),
             // What does not come by AF_XDP is steered.
             EngineKind::Steer | EngineKind::Xdp => {
                 let mut kernel = Kernel::load().map_err(|why| not_here(why.to_string()))?;
                 kernel.steer().map_err(|why| not_here(why.to_string()))?;
                 let kernel = Some(Arc::new(Mutex::new(kernel)));
-                let by = match engine {
+                let datapath = match engine {
                     EngineKind::Xdp => Datapath::Xdp,
                     _ => Datapath::Steer,
                 };
-                Ok(Self { chosen: chosen(by, "configured"), workers, kernel })
+                Ok(by(datapath, "configured", kernel))
             }
         }
+    }
+
+    fn flows(&self) -> Result<(Arc<Mutex<Kernel>>, Arc<Region>), KernelError> {
+        let kernel = match &self.kernel {
+            Some(kernel) => Arc::clone(kernel),
+            None => Arc::new(Mutex::new(Kernel::load()?)),
+        };
+        let region = kernel.lock().unwrap_or_else(PoisonError::into_inner).flows()?;
+        Ok((kernel, Arc::new(region)))
+    }
+
+    /// What has the kernel send on flows of a worker (from 0); or why nothing does, empty where nobody
+    /// wants it.
+    pub(crate) fn offload(&self, worker: usize) -> Result<Offload, String> {
+        let (kernel, region) = self.flows.as_ref().map_err(String::clone)?;
+        Offload::new(Arc::clone(kernel), Arc::clone(region), (worker, self.workers))
+            .map_err(|error| error.to_string())
     }
 
     /// What there is, and why this.

@@ -108,6 +108,16 @@ impl Template {
         self.udp - self.ip == IPV4 as u8
     }
 
+    /// The headers.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets[..self.len()]
+    }
+
+    /// The sum over the IPv4 header without what a packet adds.
+    pub(crate) fn ip_sum(&self) -> u16 {
+        self.ip_sum
+    }
+
     /// Writes the headers of `payload` into `room`, whose length is [`Self::len`].
     pub(crate) fn write(&self, room: &mut [u8], payload: &[u8], id: u16) {
         let (ip, udp) = (usize::from(self.ip), usize::from(self.udp));
@@ -237,7 +247,7 @@ fn pseudo_header(ip: &[u8]) -> u64 {
 
 /// The ones' complement sum of octets, in words of the machine's order: it comes out right in any
 /// (RFC 1071, 2.B). To be folded at the end, and good for far more than any packet.
-fn sum(octets: &[u8]) -> u64 {
+pub(crate) fn sum(octets: &[u8]) -> u64 {
     let (words, rest) = octets.as_chunks::<4>();
     let mut total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let (halves, last) = rest.as_chunks::<2>();
@@ -251,7 +261,7 @@ fn word(octets: [u8; 2]) -> u64 {
 }
 
 /// A sum in sixteen bits.
-fn folded(sum: u64) -> u16 {
+pub(crate) fn folded(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);

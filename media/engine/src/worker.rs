@@ -8,6 +8,7 @@ use crate::clock;
 use crate::counters::{Published, Totals};
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
+use crate::offload::Offload;
 use crate::pace::{Pace, TICK};
 use crate::portable::Portable;
 use crate::sys::Bell;
@@ -82,6 +83,7 @@ impl Worker {
         events: Events,
         shared: Arc<Shared>,
         exchange: Exchange,
+        offload: Result<Offload, String>,
     ) -> Self {
         let now = clock::now().mono;
         Self {
@@ -89,7 +91,7 @@ impl Worker {
             io,
             bell,
             former_faults: Faults::default(),
-            calls: Calls::new(),
+            calls: Calls::new(offload),
             addresses: Addresses::default(),
             commands,
             events,
@@ -113,12 +115,15 @@ impl Worker {
             self.take_back();
             self.generate();
             let drained = self.drain();
-            let now = clock::now().mono;
+            let now = clock::now();
+            self.calls.turn_flows(now, &self.addresses, &mut self.totals);
+            let now = now.mono;
             self.publish_in_time(now);
             if orders == Orders::Waiting || !drained {
                 continue;
             }
-            let ticks = self.shared.gather && self.pace.ticks(now, self.totals.received);
+            let received = self.totals.received - self.totals.offloaded;
+            let ticks = self.shared.gather && self.pace.ticks(now, received);
             if ticks || self.calls.transcode() {
                 clock::pause(TICK);
             } else if self.sleep(now) == Orders::Stop {
@@ -139,8 +144,8 @@ impl Worker {
             if self.calls.len() == 0 {
                 self.io.wait();
             } else {
-                let due =
-                    self.calls.next_due().map_or(self.publish_at, |due| due.min(self.publish_at));
+                let dues = [self.calls.next_due(), self.calls.flows_due(), Some(self.publish_at)];
+                let due = dues.into_iter().flatten().min().unwrap_or(now);
                 self.io.wait_at_most(due.saturating_duration_since(now));
             }
         }
@@ -165,7 +170,7 @@ impl Worker {
                 Ok(Command::Move { call, side, to }) => self.move_leg(call, side, to),
                 Ok(Command::Query { call }) => {
                     if let Some((ports, stats)) = self.calls.stats(clock::now(), call) {
-                        let carried = self.carried(&ports);
+                        let carried = self.carried(call, &ports);
                         (self.events)(Event::Stats { call, stats, carried });
                     }
                 }
@@ -233,7 +238,7 @@ impl Worker {
         });
         match opened {
             Ok(pair) => {
-                if let Some(old) = self.calls.move_leg(call, side, pair, to.dscp) {
+                if let Some(old) = self.calls.move_leg(clock::now(), call, side, pair, to.dscp) {
                     self.release(old);
                 }
             }
@@ -256,7 +261,7 @@ impl Worker {
             self.io.send(&mut self.batch);
         }
         let ports = self.calls.ports(call);
-        let carried = ports.map(|ports| self.carried(&ports));
+        let carried = ports.map(|ports| self.carried(call, &ports));
         let stats = match self.calls.remove(clock::now(), call) {
             Some(Removed { ports, transcoded, stats }) => {
                 [Side::A, Side::B].into_iter().for_each(|side| self.release(ports.of(side)));
@@ -317,8 +322,15 @@ impl Worker {
         false
     }
 
-    fn carried(&self, ports: &CallPorts) -> [Carried; 2] {
-        [Side::A, Side::B].map(|side| self.io.carries(ports.of(side)[0]))
+    fn carried(&self, call: MediaId, ports: &CallPorts) -> [Carried; 2] {
+        [Side::A, Side::B].map(|side| {
+            let carried = self.io.carries(ports.of(side)[0]);
+            match self.calls.in_kernel(call, side) {
+                Some(Ok(by)) => Carried { by, why_not_faster: "".into() },
+                Some(Err(why)) => carried.nor_in_kernel(&why),
+                None => carried,
+            }
+        })
     }
 
     /// The way that packets took is closed: all ports go on with sockets of their own. A port that
@@ -352,6 +364,7 @@ impl Worker {
         if now >= self.publish_at {
             self.publish_at = now + PUBLISH_EVERY;
             self.io.look_around();
+            self.calls.look_around();
             self.count_legs();
             self.publish();
             if let Some(why) = self.io.lost() {
@@ -362,11 +375,9 @@ impl Worker {
 
     fn count_legs(&mut self) {
         self.totals.legs = Default::default();
-        for ports in self.calls.each_ports() {
-            for side in [Side::A, Side::B] {
-                let [rtp, _] = ports.of(side);
-                self.totals.legs[self.io.datapath(rtp) as usize] += 1;
-            }
+        for (rtp, by_kernel) in self.calls.legs() {
+            let by = by_kernel.unwrap_or_else(|| self.io.datapath(rtp));
+            self.totals.legs[by as usize] += 1;
         }
     }
 

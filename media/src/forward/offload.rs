@@ -80,9 +80,10 @@ pub enum Stays {
     Transcoded,
 }
 
-impl fmt::Display for Stays {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Stays {
+    /// In words for a log.
+    pub const fn words(self) -> &'static str {
+        match self {
             Self::NotAgreed => "nothing is to pass now",
             Self::Fax => "it is a fax",
             Self::Encrypted => "SRTP has to be made or opened",
@@ -93,7 +94,13 @@ impl fmt::Display for Stays {
             Self::OursBetween => "keys, sounds or comfort noise of ours go between",
             Self::Renumbered => "packets of ours went out a short while ago",
             Self::Transcoded => "speech is turned into that of another codec",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Stays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
     }
 }
 

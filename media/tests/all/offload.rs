@@ -73,8 +73,7 @@ impl Twins {
     fn comes(&mut self, packet: &PacketBuf) -> Verdict {
         let now = self.now();
         let mut seen = packet.clone();
-        let verdict =
-            self.here.packet(now, Side::A, Component::Rtp, addr(A), &mut seen);
+        let verdict = self.here.packet(now, Side::A, Component::Rtp, addr(A), &mut seen);
         let octets = packet.packet();
         match self.by.offloadable(Side::A) {
             Ok(flow) if is_of(&flow, octets) => {
@@ -162,7 +161,8 @@ fn loss_jitter_bursts_and_reports_are_those_of_a_call_whose_packets_all_came_her
             3 if n % 1000 == 999 => (1, true),
             _ => (1, false),
         };
-        sequence = if restart { sequence.wrapping_add(20_000) } else { sequence.wrapping_add(step) };
+        sequence =
+            if restart { sequence.wrapping_add(20_000) } else { sequence.wrapping_add(step) };
         twins.us += 18_000 + u64::from(roll(4000));
         let ssrc = if n < 3000 { 7 } else { 70 };
         let packet = rtp_of(8, ssrc, sequence, n * 160, n);
@@ -313,10 +313,8 @@ fn srtp_that_passes_goes_by_only_where_nothing_but_the_address_is_checked() {
     ] {
         let [a, b] = [key_of(suite, 1), key_of(suite, 2)];
         let mut forward = Forward::new([7; 32]);
-        let legs = [
-            keyed(A, b.clone().passed(), a.clone()),
-            keyed(B, a.clone().passed(), b.clone()),
-        ];
+        let legs =
+            [keyed(A, b.clone().passed(), a.clone()), keyed(B, a.clone().passed(), b.clone())];
         let [one, other] = legs.map(|stream| carriage(stream, &Terms::default()));
         forward.connect(one, other);
         let mut sender = media::srtp::Sender::new(&a, 1);
@@ -334,7 +332,11 @@ fn srtp_that_passes_goes_by_only_where_nothing_but_the_address_is_checked() {
 #[test]
 fn payload_types_that_are_counted_kept_back_or_rtcp_come_here() {
     let a = Stream {
-        payloads: vec![payload(8, "PCMA"), payload(111, "G726-32"), payload(101, "telephone-event")],
+        payloads: vec![
+            payload(8, "PCMA"),
+            payload(111, "G726-32"),
+            payload(101, "telephone-event"),
+        ],
         ..plain(A)
     };
     let b = Stream {

@@ -62,7 +62,8 @@ fn waits(commands: Vec<Command>) -> Vec<Option<Duration>> {
     let bell = Arc::new(Bell::new().unwrap());
     let events: Events = Arc::new(|_| {});
     let exchange = exchanges.remove(0);
-    Worker::new(0, (Box::new(io), bell), ordered, events, shared, exchange).run();
+    Worker::new(0, (Box::new(io), bell), ordered, events, shared, exchange, Err(String::new()))
+        .run();
     Arc::into_inner(waits).unwrap().into_inner().unwrap()
 }
 

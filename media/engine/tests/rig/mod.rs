@@ -10,7 +10,7 @@
 pub(crate) mod namespace;
 
 use media::{CallStats, Carriage, Terms};
-use media_engine::{Config, Engine, EngineKind, Event, LegPorts, MediaId};
+use media_engine::{Carried, Config, Engine, EngineKind, Event, LegPorts, MediaId};
 use namespace::{Namespace, skipped};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
 use std::cell::Cell;
@@ -92,10 +92,14 @@ impl Rig {
     }
 
     pub(crate) fn on(bind: IpAddr, calls: u16) -> Self {
+        Self::with(config(), bind, calls)
+    }
+
+    pub(crate) fn with(config: Config, bind: IpAddr, calls: u16) -> Self {
         let base = free_ports(bind, 4 * calls);
         let (tell, events) = channel();
         let engine = Engine::start(
-            config(),
+            config,
             Box::new(move |event| {
                 let _ = tell.send(event);
             }),
@@ -124,9 +128,14 @@ impl Rig {
     }
 
     pub(crate) fn stats(&self, call: u16) -> CallStats {
+        self.carried(call).0
+    }
+
+    /// The counters, and what carries either leg.
+    pub(crate) fn carried(&self, call: u16) -> (CallStats, [Carried; 2]) {
         self.engine.stats(id(call), 0).unwrap();
         match self.event() {
-            Event::Stats { call: of, stats, .. } if of == id(call) => stats,
+            Event::Stats { call: of, stats, carried } if of == id(call) => (stats, carried),
             other => panic!("{other:?} instead of counters"),
         }
     }

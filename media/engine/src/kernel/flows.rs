@@ -1,0 +1,114 @@
+//! Flows that the kernel forwards: which port has which, and the programs that look.
+
+use super::{Kernel, KernelError};
+use crate::offload::{Hook, Region};
+use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
+use aya::programs::{LinkOrder, Xdp, XdpMode};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+impl Kernel {
+    /// The memory of all flows.
+    pub(crate) fn flows(&self) -> Result<Region, KernelError> {
+        Ok(Region::new(self.flows.fd().as_fd())?)
+    }
+
+    /// What comes in on this port, which is even, is of the flow in this slot from now on.
+    pub(crate) fn take_flow(&mut self, at: SocketAddr, slot: u32) -> Result<(), KernelError> {
+        let slot = u16::try_from(slot + 1).map_err(|_| KernelError::Taken)?;
+        let index = self.index_of(at.ip())?;
+        let taken = self.set_slot(index, at.port(), slot);
+        if let Some((_, ports)) = self.indices.get_mut(&at.ip()) {
+            *ports += usize::from(taken.is_ok());
+        }
+        self.forget_if_unused(at.ip());
+        taken
+    }
+
+    /// What comes in on this port, which had one, is of no flow from now on.
+    pub(crate) fn leave_flow(&mut self, at: SocketAddr) {
+        let Some(&(index, _)) = self.indices.get(&at.ip()) else { return };
+        // A map that cannot be written was lost with the namespace, and the port with it.
+        let _ = self.set_slot(index, at.port(), 0);
+        if let Some((_, ports)) = self.indices.get_mut(&at.ip()) {
+            *ports = ports.saturating_sub(1);
+        }
+        self.forget_if_unused(at.ip());
+    }
+
+    fn set_slot(&mut self, index: u32, port: u16, slot: u16) -> Result<(), KernelError> {
+        let (place, within) = ((index << 16 | u32::from(port)) / 8, usize::from(port / 2 % 4));
+        let mut slots = self.slots.get(&place, 0)?;
+        slots[within] = slot;
+        Ok(self.slots.set(place, slots, 0)?)
+    }
+
+    /// Has flows looked for on an interface, unless they are already.
+    pub(crate) fn forward_on(&mut self, interface: u32, hook: Hook) -> Result<(), KernelError> {
+        if hook == Hook::Xdp && self.attached.get(&interface).is_some_and(|it| it.native)
+            || self.forwards.contains(&(interface, hook as u32))
+        {
+            return Ok(());
+        }
+        match hook {
+            Hook::Xdp => {
+                let program = self.programs.program_mut("forward_xdp");
+                let program: &mut Xdp =
+                    program.ok_or(KernelError::NoSuch("forward_xdp"))?.try_into()?;
+                if program.fd().is_err() {
+                    program.load()?;
+                }
+                program.attach_to_if_index(interface, XdpMode::Driver)?;
+            }
+            Hook::Tc => {
+                let program = self.programs.program_mut("forward_tc");
+                let program: &mut SchedClassifier =
+                    program.ok_or(KernelError::NoSuch("forward_tc"))?.try_into()?;
+                if program.fd().is_err() {
+                    program.load()?;
+                }
+                // By a link, which ends with the process: a filter of clsact would stay behind.
+                let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+                let name = crate::sys::interface_name(interface)?;
+                program.attach_with_options(&name, TcAttachType::Ingress, order)?;
+            }
+        }
+        self.forwards.insert((interface, hook as u32));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::{Namespace, skipped};
+
+    /// Leaves this thread the capabilities that the unit gives, and no others.
+    fn keep_few_capabilities() {
+        const KEPT: u64 = 1 << 12 /* NET_ADMIN */ | 1 << 13 /* NET_RAW */ | 1 << 39 /* BPF */;
+        let header: [u32; 2] = [0x2008_0522, 0];
+        let halves = [KEPT as u32, (KEPT >> 32) as u32].map(|half| [half, half, 0]);
+        // SAFETY: the kernel reads a header of version 3 and two sets of three words each.
+        let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), halves.as_ptr()) };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    #[test]
+    fn each_program_loads_with_the_capabilities_that_the_unit_gives() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(|| {
+            keep_few_capabilities();
+            let mut kernel = match Kernel::load() {
+                Ok(kernel) => kernel,
+                Err(error) => return skipped(&error.to_string()),
+            };
+            kernel.steer().unwrap();
+            for name in ["to_queue", "forward_xdp"] {
+                let program: &mut Xdp =
+                    kernel.programs.program_mut(name).unwrap().try_into().unwrap();
+                program.load().unwrap();
+            }
+            kernel.forward_on(1, Hook::Tc).unwrap();
+        });
+    }
+}

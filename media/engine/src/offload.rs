@@ -1,0 +1,379 @@
+//! Flows with nothing to encrypt leave for the kernel, and come back when anything changes.
+//!
+//! ```text
+//!  calls ──▶ offloadable? ──▶ a slot, the way in and the way out ──▶ rules ──▶ port → slot ─┐
+//!    ▲                                                                                     ▼
+//!    └── every packet's header, read twice a second or before a call is told anything ◀── program
+//! ```
+//!
+//! One per worker, with slots of its own. All of it happens between batches, a bounded number of flows at
+//! a time.
+
+mod device;
+mod shared;
+
+pub(crate) use shared::{Clock, Hook, Region};
+
+use crate::datapath::Datapath;
+use crate::kernel::{Kernel, KernelError};
+use crate::routes::{Hop, Link, Routes};
+use crate::wire::Template;
+use crate::{MediaId, sys};
+use device::Drivers;
+use media::{Flow, Now, Side};
+use shared::{Exit, FLOWS_MAX, LOG, Rules, Taken};
+use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a slot is let be after its flow was turned off: whatever program is at it has long ended.
+const GRACE: Duration = Duration::from_millis(20);
+/// How often each flow is read, where packets come every 20 ms: before its log is half full.
+const READ_EVERY: Duration = Duration::from_millis(500);
+/// The same where they come as fast as can be.
+const READ_EVERY_MIN: Duration = Duration::from_millis(5);
+/// Flows that are read in one turn at most, a few dozen packets each.
+const READS_PER_TURN: usize = 512;
+/// Flows that are worth waking up for to be read.
+const READS_AT_ONCE: u32 = 64;
+/// How long it may be until changes of routes are heard of.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// Flows whose way is asked for in one turn, after routes have changed.
+const WAYS_PER_TURN: usize = 256;
+/// The driver of virtual cables.
+const VETH: &str = "veth";
+/// Packets of a flow that come up one after the other while none goes by: it is not where it was looked
+/// for.
+const ASTRAY: u32 = 32;
+
+/// A flow that the kernel forwards.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    /// Whose it is: its place in the worker's table and its name.
+    pub(crate) call: u32,
+    pub(crate) id: MediaId,
+    pub(crate) side: Side,
+    pub(crate) flow: Flow,
+    slot: u32,
+    hook: Hook,
+    /// Where it comes in, as its far side knows it.
+    at: SocketAddr,
+    ends: Ends,
+    ways: Ways,
+    generation: u32,
+    /// The number of the next packet that is to be read.
+    next: u32,
+    astray: u32,
+}
+
+/// The two ports of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// Where it comes in, perhaps a wildcard.
+    pub(crate) comes: SocketAddr,
+    /// Where it leaves from, perhaps a wildcard.
+    pub(crate) goes: SocketAddr,
+    pub(crate) dscp: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ways {
+    comes: Link,
+    goes: Link,
+}
+
+/// The flows of one worker.
+#[derive(Debug)]
+pub(crate) struct Offload {
+    kernel: Arc<Mutex<Kernel>>,
+    region: Arc<Region>,
+    routes: Routes,
+    drivers: Option<Drivers>,
+    /// Drivers do not take packets from the one to the other: that is not tried twice.
+    unfit: HashSet<(u32, u32)>,
+    installed: Vec<Installed>,
+    /// The place of each slot's flow among those that are installed.
+    places: Box<[u32]>,
+    first: u32,
+    free: Vec<u32>,
+    /// Turned off, with what they may yet have written down.
+    leaving: VecDeque<(Instant, Installed)>,
+    /// Which flow is read next, and which is asked for its way.
+    reads: Turns,
+    ways: Turns,
+    read_every: Duration,
+    /// The most that was in a log since the last round began.
+    fullest: u32,
+}
+
+/// Goes round all flows, so many a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turns {
+    at: usize,
+    left: usize,
+}
+
+/// Why a flow cannot go to the kernel now.
+pub(crate) type Why = &'static str;
+
+impl Offload {
+    /// Of a worker, from 0, out of so many.
+    pub(crate) fn new(
+        kernel: Arc<Mutex<Kernel>>,
+        region: Arc<Region>,
+        (worker, workers): (usize, usize),
+    ) -> Result<Self, KernelError> {
+        let share = FLOWS_MAX / u32::try_from(workers.max(1)).unwrap_or(FLOWS_MAX);
+        let first = share * u32::try_from(worker).unwrap_or(0);
+        Ok(Self {
+            kernel,
+            region,
+            routes: Routes::new()?,
+            drivers: Drivers::new().ok(),
+            unfit: HashSet::new(),
+            installed: Vec::new(),
+            places: vec![0; share as usize].into(),
+            first,
+            free: (first..first + share).rev().collect(),
+            leaving: VecDeque::new(),
+            reads: Turns::default(),
+            ways: Turns::default(),
+            read_every: READ_EVERY,
+            fullest: 0,
+        })
+    }
+
+    /// Has the kernel forward a flow from now on; its slot, or why not.
+    pub(crate) fn take_in(
+        &mut self,
+        (call, id, side): (u32, MediaId, Side),
+        flow: Flow,
+        ends: Ends,
+    ) -> Result<u32, Why> {
+        let generation = self.routes.generation();
+        let ways = self.ways_of(&flow, ends)?;
+        let at = SocketAddr::new(ways.comes.from, ends.comes.port());
+        let from = SocketAddr::new(ways.goes.from, ends.goes.port());
+        // What leaves by the device of a VLAN gets its tag there.
+        let link = Link { vlan: None, ..ways.goes };
+        let template = Template::new(Some(&link), from, flow.to, ends.dscp);
+        let template = template.ok_or("one leg is IPv4 and the other IPv6")?;
+        if at.is_ipv4() != flow.from.is_ipv4() || flow.from.is_ipv4() != flow.to.is_ipv4() {
+            return Err("one leg is IPv4 and the other IPv6");
+        }
+        let slot = *self.free.last().ok_or("the kernel has as many flows as it may")?;
+        let exit = self.exit(&ways)?;
+        let next = self.region.set(slot, &Rules::new(&flow, at, &template, exit), exit.hook);
+        if self.kernel().take_flow(at, slot).is_err() {
+            self.region.clear(slot);
+            return Err("the kernel has no room for another address");
+        }
+        self.free.pop();
+        self.places[(slot - self.first) as usize] = self.installed.len() as u32;
+        self.installed.push(Installed {
+            call,
+            id,
+            side,
+            flow,
+            slot,
+            hook: exit.hook,
+            at,
+            ends,
+            ways,
+            generation,
+            next,
+            astray: 0,
+        });
+        Ok(slot)
+    }
+
+    /// Has its packets come up from now on.
+    pub(crate) fn stop(&self, slot: u32) {
+        self.region.clear(slot);
+    }
+
+    /// Gives up a flow that was stopped and has been read since; once more when [`Self::left`] brings it.
+    pub(crate) fn let_go(&mut self, slot: u32, now: Instant) {
+        let Some(place) = self.place_of(slot) else { return };
+        let gone = self.installed.swap_remove(place);
+        if let Some(moved) = self.installed.get(place) {
+            self.places[(moved.slot - self.first) as usize] = place as u32;
+        }
+        self.kernel().leave_flow(gone.at);
+        self.leaving.push_back((now + GRACE, gone));
+    }
+
+    /// A flow that was let go, long enough ago that nobody is at it any more, with the last that it wrote
+    /// down; its slot is free again.
+    pub(crate) fn left(&mut self, now: Now, read: impl FnOnce(&Installed, Taken<'_>)) -> bool {
+        if self.leaving.front().is_none_or(|(at, _)| *at > now.mono) {
+            return false;
+        }
+        let Some((_, mut gone)) = self.leaving.pop_front() else { return false };
+        let mut next = gone.next;
+        read(&gone, self.region.take(gone.slot, &mut next, clock(now)));
+        gone.next = next;
+        self.free.push(gone.slot);
+        true
+    }
+
+    /// What went by of a flow since it was last read.
+    pub(crate) fn read(&mut self, slot: u32, now: Now) -> Option<(&Flow, Taken<'_>)> {
+        let place = self.place_of(slot)?;
+        let installed = self.installed.get_mut(place)?;
+        let taken = self.region.take(slot, &mut installed.next, clock(now));
+        let waiting = taken.waiting();
+        self.fullest = self.fullest.max(waiting);
+        if waiting > 0 {
+            installed.astray = 0;
+        }
+        Some((&installed.flow, taken))
+    }
+
+    /// A packet of the flow has come up; whether it is to be let go, as all of them do.
+    pub(crate) fn came_up(&mut self, slot: u32) -> bool {
+        let place = self.place_of(slot);
+        let Some(installed) = place.and_then(|place| self.installed.get_mut(place)) else {
+            return false;
+        };
+        installed.astray += 1;
+        installed.astray > ASTRAY
+    }
+
+    /// What is installed in a slot.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Installed> {
+        self.installed.get(self.place_of(slot)?)
+    }
+
+    pub(crate) fn carries(&self, slot: u32) -> Option<Datapath> {
+        Some(match self.at(slot)?.hook {
+            Hook::Xdp => Datapath::XdpOffload,
+            Hook::Tc => Datapath::TcOffload,
+        })
+    }
+
+    /// Slots of flows that are to be read now, since so much time has passed.
+    pub(crate) fn due_reads(&mut self, passed: Duration, slots: &mut Vec<u32>) {
+        let flows = self.installed.len();
+        if self.reads.at >= flows && flows > 0 {
+            // A round is over: so fast do packets come.
+            self.reads.at = 0;
+            self.read_every = match self.fullest {
+                full if full > LOG / 2 => (self.read_every / 2).max(READ_EVERY_MIN),
+                full if full < LOG / 4 => (self.read_every * 2).min(READ_EVERY),
+                _ => self.read_every,
+            };
+            self.fullest = 0;
+        }
+        let share = flows as f64 * passed.as_secs_f64() / self.read_every.as_secs_f64();
+        let count = (share as usize + 1).min(READS_PER_TURN).min(flows - self.reads.at.min(flows));
+        slots.clear();
+        let next = self.installed.iter().skip(self.reads.at).take(count);
+        slots.extend(next.map(|installed| installed.slot));
+        self.reads.at += count;
+    }
+
+    /// How long a worker with nothing else to do may sleep; `None`: as long as it likes.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        let flows = u32::try_from(self.installed.len()).unwrap_or(u32::MAX);
+        let pause = (flows > 0).then(|| self.read_every * READS_AT_ONCE / flows.max(READS_AT_ONCE));
+        let grace = (!self.leaving.is_empty()).then_some(GRACE);
+        pause.map(|pause| pause.min(PAUSE_MAX)).into_iter().chain(grace).min()
+    }
+
+    /// Slots of flows that go another way by now: routes, neighbours or interfaces have changed.
+    pub(crate) fn led_astray(&mut self, slots: &mut Vec<u32>) {
+        slots.clear();
+        let before = self.routes.generation();
+        self.routes.follow();
+        let generation = self.routes.generation();
+        if generation != before {
+            self.ways = Turns { at: 0, left: self.installed.len() };
+        }
+        for _ in 0..self.ways.left.min(WAYS_PER_TURN) {
+            self.ways.left -= 1;
+            let at = self.ways.at;
+            self.ways.at += 1;
+            let Some(installed) = self.installed.get(at) else { break };
+            if installed.generation == generation {
+                continue;
+            }
+            let (flow, ends) = (installed.flow.clone(), installed.ends);
+            match self.ways_of(&flow, ends) {
+                Ok(ways) if ways == self.installed[at].ways => {
+                    self.installed[at].generation = generation;
+                }
+                _ => slots.push(self.installed[at].slot),
+            }
+        }
+    }
+
+    /// To be called about once a second: the kernel does not notice what flows need of it.
+    pub(crate) fn look_around(&mut self) {
+        self.routes.confirm();
+    }
+
+    fn ways_of(&mut self, flow: &Flow, ends: Ends) -> Result<Ways, Why> {
+        let mut way = |from: SocketAddr, to: SocketAddr| match self.routes.hop(from.ip(), to.ip()) {
+            Hop::Ready(link) => Ok(link),
+            Hop::Asking(_) => {
+                Err("the far side's neighbour is not known, or has no Ethernet address")
+            }
+            Hop::Unreachable => Err("there is no route to the far side"),
+        };
+        Ok(Ways { comes: way(ends.comes, flow.from)?, goes: way(ends.goes, flow.to)? })
+    }
+
+    /// How a flow that goes these ways can leave.
+    fn exit(&mut self, Ways { comes, goes }: &Ways) -> Result<Exit, Why> {
+        let plain = [comes, goes].iter().all(|link| link.vlan.is_none() && !link.loopback);
+        if plain && self.drives(comes.interface, goes.interface) {
+            // One end of a veth sends back only what the other end has a program for, and redirects more.
+            let back = sys::driver_of(goes.interface) != VETH;
+            return Ok(Exit { hook: Hook::Xdp, interface: goes.interface, mtu: goes.mtu, back });
+        }
+        let exit = Exit { hook: Hook::Tc, interface: goes.device, mtu: goes.mtu, back: false };
+        let attached = self.kernel().forward_on(comes.device, Hook::Tc);
+        attached.map(|()| exit).map_err(|error| {
+            tracing::debug!(%error, interface = comes.device, "no program of tc");
+            "no program can be put on the interface (tc: Linux 6.6, CAP_NET_ADMIN)"
+        })
+    }
+
+    /// Whether drivers take packets from the one interface to the other. They are asked for it then.
+    fn drives(&mut self, from: u32, to: u32) -> bool {
+        let Some(drivers) = &mut self.drivers else { return false };
+        if !drivers.of(from).forwards() || self.unfit.contains(&(from, to)) {
+            return false;
+        }
+        let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        // The other end of a veth has to take frames. Other drivers send back what they have received, and
+        // to others once they have a program themselves.
+        let is_veth = sys::driver_of(to) == VETH;
+        if is_veth && !drivers.of(to).sends() || kernel.forward_on(from, Hook::Xdp).is_err() {
+            return false;
+        }
+        if from == to || drivers.of(to).sends() {
+            return true;
+        }
+        let fit = kernel.forward_on(to, Hook::Xdp).is_ok() && drivers.of(to).sends();
+        if !fit {
+            self.unfit.insert((from, to));
+        }
+        fit
+    }
+
+    fn place_of(&self, slot: u32) -> Option<usize> {
+        let place = *self.places.get(slot.checked_sub(self.first)? as usize)? as usize;
+        self.installed.get(place).filter(|installed| installed.slot == slot).map(|_| place)
+    }
+
+    fn kernel(&self) -> MutexGuard<'_, Kernel> {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn clock(now: Now) -> Clock {
+    Clock::new(now.mono, sys::monotonic())
+}

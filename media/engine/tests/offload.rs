@@ -1,0 +1,449 @@
+//! Flows that the kernel sends on, in namespaces of their own: what arrives, what is counted, and that it
+//! ends with whatever changes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+#![expect(clippy::disallowed_methods, reason = "packets and the kernel have the time of a clock")]
+
+mod rig;
+
+use media::{Carriage, DropReason, Notice, Order, Side, Terms};
+use media_engine::{Config, Datapath, EngineKind, Event};
+use rig::namespace::{Namespace, command};
+use rig::{PATIENCE, Rig, far_side, id, nothing_for, receive, rtcp, rtp, stream};
+use sdp::{Payload, Silence, Stream};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+/// Where flows are looked for, and by which addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// On the loopback, where only tc can.
+    Loopback,
+    /// Over a cable whose other end takes no frames from drivers.
+    Tc,
+    /// Over a cable, in the driver.
+    Xdp,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Loopback, Self::Tc, Self::Xdp];
+
+    const fn datapath(self) -> Datapath {
+        match self {
+            Self::Loopback | Self::Tc => Datapath::TcOffload,
+            Self::Xdp => Datapath::XdpOffload,
+        }
+    }
+}
+
+/// A call between two far sides in a namespace, and us in ours.
+struct Lab {
+    rig: Rig,
+    a: UdpSocket,
+    b: UdpSocket,
+    /// The next number of either side.
+    next: [u16; 2],
+    theirs: Option<Namespace>,
+    ours: Namespace,
+    way: Way,
+}
+
+/// Has an end of a cable take frames from the driver of the other end.
+fn takes_frames(end: &str) {
+    const ETHTOOL_SGRO: u32 = 0x2c;
+    let mut value: [u32; 2] = [ETHTOOL_SGRO, 1];
+    // SAFETY: zeroes are a request without a name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, octet) in request.ifr_name.iter_mut().zip(end.bytes()) {
+        *place = octet as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let what = libc::SIOCETHTOOL as libc::Ioctl;
+    // SAFETY: the kernel reads the two words of the value, which outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut request) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+const OURS: [&str; 2] = ["10.9.0.1", "fd09::1"];
+const THEIRS: [&str; 2] = ["10.9.0.2", "fd09::2"];
+
+impl Lab {
+    /// Over IPv4, or IPv6.
+    fn new(way: Way, v6: bool) -> Option<Self> {
+        Self::by(EngineKind::Portable, way, v6)
+    }
+
+    /// What comes up does so by this engine.
+    fn by(engine: EngineKind, way: Way, v6: bool) -> Option<Self> {
+        let ours = Namespace::new()?;
+        let loopback = if v6 { "::1" } else { "127.0.0.1" };
+        let (near, far, theirs) = match way {
+            Way::Loopback => (loopback, loopback, None),
+            Way::Tc | Way::Xdp => {
+                let theirs = Namespace::new()?;
+                ours.cable("near", &theirs, "far");
+                for (namespace, end, [v4, v6]) in [(&ours, "near", OURS), (&theirs, "far", THEIRS)]
+                {
+                    namespace.ip(&format!("addr add {v4}/24 dev {end}"));
+                    namespace.ip(&format!("addr add {v6}/64 dev {end} nodad"));
+                    namespace.ip(&format!("link set {end} up"));
+                }
+                if way == Way::Xdp {
+                    theirs.run(|| takes_frames("far"));
+                }
+                (OURS[usize::from(v6)], THEIRS[usize::from(v6)], Some(theirs))
+            }
+        };
+        let (near, far): (IpAddr, IpAddr) = (near.parse().unwrap(), far.parse().unwrap());
+        let config = Config { offload: true, engine, ..Config::default() };
+        let rig = ours.run(move || Rig::with(config, near, 2));
+        let there = theirs.as_ref().unwrap_or(&ours);
+        let [a, b] = [(); 2].map(|()| there.run(move || far_side(far)));
+        rig.open(0);
+        rig.connect(0, stream(&a, &a), stream(&b, &b));
+        Some(Self { rig, a, b, next: [1, 1], theirs, ours, way })
+    }
+
+    /// Both flows are in the kernel.
+    fn offloaded(way: Way, v6: bool) -> Option<Self> {
+        let mut lab = Self::new(way, v6)?;
+        lab.until_offloaded();
+        Some(lab)
+    }
+
+    fn until_offloaded(&mut self) {
+        let start = Instant::now();
+        loop {
+            self.speak(Side::A);
+            self.speak(Side::B);
+            let (_, carried) = self.rig.carried(0);
+            if carried.iter().all(|it| it.by == self.way.datapath()) {
+                assert!(carried.iter().all(|it| it.why_not_faster.is_empty()));
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{:?}: {carried:?}", self.way);
+            std::thread::yield_now();
+        }
+    }
+
+    fn far(&self, side: Side) -> &UdpSocket {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    fn near(&self, side: Side) -> SocketAddr {
+        let ports = match side {
+            Side::A => self.rig.a(0),
+            Side::B => self.rig.b(0),
+        };
+        self.rig.address(ports.rtp)
+    }
+
+    fn says(&self, side: Side, packet: &[u8]) {
+        self.far(side).send_to(packet, self.near(side)).unwrap();
+    }
+
+    /// What a side hears, from where it must come.
+    fn hears(&self, side: Side) -> Vec<u8> {
+        let (packet, from) = receive(self.far(side));
+        assert_eq!(from, self.near(side));
+        packet
+    }
+
+    /// The next packet of a side crosses.
+    fn speak(&mut self, side: Side) {
+        let number = self.next[side as usize];
+        self.next[side as usize] = number.wrapping_add(1);
+        let packet = rtp(side as u32 + 1, number);
+        self.says(side, &packet);
+        assert_eq!(self.hears(side.other()), packet, "{:?}", self.way);
+    }
+
+    /// How many packets the kernel has sent on.
+    fn offloaded_packets(&self) -> u64 {
+        // What is published is a second old at most: a call that opens has it published.
+        self.rig.open(1);
+        self.rig.close(1);
+        self.rig.engine.totals().offloaded
+    }
+}
+
+/// A datapath's lab for each way and family, as far as this process may have one.
+fn labs() -> impl Iterator<Item = Lab> {
+    let each = Way::ALL.into_iter().flat_map(|way| [(way, false), (way, true)]);
+    let steered = Lab::by(EngineKind::Steer, Way::Loopback, false);
+    let labs = each.filter_map(|(way, v6)| Lab::new(way, v6)).chain(steered);
+    labs.map(|mut lab| {
+        lab.until_offloaded();
+        lab
+    })
+}
+
+#[test]
+fn packets_cross_in_the_kernel_and_each_is_counted() {
+    for mut lab in labs() {
+        let (before, _) = lab.rig.carried(0);
+        let offloaded = lab.offloaded_packets();
+        for _ in 0..300 {
+            lab.speak(Side::A);
+            lab.speak(Side::B);
+        }
+        let stats = lab.rig.stats(0);
+        for (now, before) in [(&stats.a, &before.a), (&stats.b, &before.b)] {
+            assert_eq!(now.received_packets, before.received_packets + 300);
+            assert_eq!(now.received_octets, before.received_octets + 300 * 172);
+            assert_eq!(now.sent_packets, before.sent_packets + 300);
+            assert_eq!((now.lost_packets, now.duplicate_packets, now.reordered_packets), (0, 0, 0));
+            assert_eq!(now.expected_packets, now.received_packets);
+        }
+        let by_kernel = lab.offloaded_packets() - offloaded;
+        assert!(by_kernel >= 550, "{:?}: {by_kernel} of 600", lab.way);
+        let said = u64::from(lab.next[0] - 1);
+        let stats = lab.rig.close(0);
+        assert_eq!((stats.a.received_packets, stats.b.received_packets), (said, said));
+        let totals = lab.rig.engine.totals();
+        assert_eq!((totals.received, totals.forwarded), (2 * said, 2 * said));
+    }
+}
+
+#[test]
+fn loss_repetition_and_order_are_known_of_packets_that_nobody_here_has_seen() {
+    for lab in labs() {
+        let before = lab.rig.stats(0).a;
+        let first = lab.next[0] + 1;
+        for round in 0..40_u16 {
+            // Of ten, one is lost; one comes twice, and two in the wrong order.
+            for step in [0, 1, 2, 2, 4, 3, 5, 6, 7, 9] {
+                let packet = rtp(1, first + round * 10 + step);
+                lab.says(Side::A, &packet);
+                assert_eq!(lab.hears(Side::B), packet);
+            }
+        }
+        let stats = lab.rig.stats(0).a;
+        assert_eq!(stats.lost_packets, before.lost_packets + 40 + 1);
+        assert_eq!(stats.duplicate_packets, before.duplicate_packets + 40);
+        assert_eq!(stats.reordered_packets, before.reordered_packets + 40);
+        assert_eq!(stats.received_packets, before.received_packets + 400);
+    }
+}
+
+#[test]
+fn rtcp_keys_strangers_and_other_sources_come_up_and_speech_goes_on_beside() {
+    for mut lab in labs() {
+        let event = Payload {
+            number: 101,
+            encoding: "telephone-event".to_owned(),
+            clock_hz: 8000,
+            channels: 1,
+            fmtp: None,
+        };
+        let with_keys = |stream: Stream| {
+            let payloads = [&stream.payloads[..], std::slice::from_ref(&event)].concat();
+            Stream { payloads, ..stream }
+        };
+        let (a, b) = (stream(&lab.a, &lab.a), stream(&lab.b, &lab.b));
+        lab.rig.connect(0, with_keys(a), with_keys(b));
+        lab.until_offloaded();
+        let before = lab.rig.stats(0).a;
+
+        lab.says(Side::A, &rtcp(1));
+        assert_eq!(lab.hears(Side::B)[..28], rtcp(1)[..28], "the report");
+        assert_eq!(lab.rig.stats(0).a.rtcp_packets, 1);
+
+        for n in 0..6 {
+            let number = lab.next[0];
+            lab.next[0] += 1;
+            let mut packet = rtp(1, number);
+            packet[1] = 101;
+            packet.truncate(12);
+            packet.extend([5, if n > 2 { 0x8a } else { 10 }, 0, 160]);
+            let timestamp = u32::from(number - n) * 160;
+            packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+            lab.says(Side::A, &packet);
+            assert_eq!(lab.hears(Side::B), packet);
+            assert_eq!(lab.rig.carried(0).1[0].by, lab.way.datapath(), "keys pass as they are");
+        }
+        assert_eq!(lab.rig.stats(0).a.keys, 1);
+        assert_eq!(lab.rig.stats(0).a.lost_packets, before.lost_packets);
+
+        let there = lab.theirs.as_ref().unwrap_or(&lab.ours);
+        let at = lab.a.local_addr().unwrap().ip();
+        let stranger = there.run(move || far_side(at));
+        for n in 0..20 {
+            stranger.send_to(&rtp(1, lab.next[0] + n), lab.near(Side::A)).unwrap();
+        }
+        lab.speak(Side::A);
+        while lab.rig.stats(0).a.drops[DropReason::Unlatched as usize] < 20 {}
+        nothing_for(&lab.b);
+        assert_eq!(lab.rig.carried(0).1[0].by, lab.way.datapath());
+
+        // The far side is another telephone by now.
+        for number in 0..10 {
+            let packet = rtp(77, number);
+            lab.says(Side::A, &packet);
+            assert_eq!(lab.hears(Side::B), packet);
+        }
+        let (stats, carried) = lab.rig.carried(0);
+        assert_eq!(stats.a.lost_packets, before.lost_packets);
+        assert_eq!(stats.a.received_packets, before.received_packets + 6 + 1 + 10);
+        assert_eq!(carried[1].by, lab.way.datapath(), "it has nothing to do with that");
+    }
+}
+
+#[test]
+fn a_far_side_that_moves_is_followed_without_a_lost_packet() {
+    for mut lab in labs() {
+        let there = lab.theirs.as_ref().unwrap_or(&lab.ours);
+        let at = lab.b.local_addr().unwrap().ip();
+        let moved = there.run(move || far_side(at));
+        let (a, b) = (stream(&lab.a, &lab.a), stream(&moved, &moved));
+        lab.rig.connect(0, a, b);
+        let before = std::mem::replace(&mut lab.b, moved);
+        for _ in 0..20 {
+            lab.speak(Side::A);
+            lab.speak(Side::B);
+        }
+        nothing_for(&before);
+        let stats = lab.rig.stats(0);
+        assert_eq!((stats.a.lost_packets, stats.b.lost_packets), (0, 0));
+        assert_eq!(stats.a.received_packets, u64::from(lab.next[0] - 1));
+        lab.until_offloaded();
+    }
+}
+
+#[test]
+fn silence_is_noticed_in_its_usual_time() {
+    let labs: Vec<Lab> = labs().collect();
+    let now = Instant::now();
+    for mut lab in labs {
+        lab.rig.engine.order(id(0), 0, Side::A, Order::Watch).unwrap();
+        let start = now.elapsed();
+        while now.elapsed() < start + Duration::from_millis(1200) {
+            lab.speak(Side::A);
+            lab.speak(Side::B);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        lab.until_offloaded();
+        let last = Instant::now();
+        let silent = lab.rig.event();
+        let took = last.elapsed();
+        assert!(
+            matches!(silent, Event::Notice { notice: Notice::Silent(Silence::NoPackets), .. }),
+            "{silent:?}"
+        );
+        assert!(took > Duration::from_millis(2900), "{took:?}");
+        assert!(took < Duration::from_millis(3500), "{took:?}");
+    }
+}
+
+#[test]
+fn a_burst_that_the_log_has_no_room_for_crosses_all_the_same() {
+    for mut lab in labs() {
+        let first = lab.next[0];
+        for number in first..first + 100 {
+            lab.says(Side::A, &rtp(1, number));
+        }
+        lab.next[0] += 100;
+        let mut came: Vec<_> = (0..100).map(|_| lab.hears(Side::B)[2..4].to_vec()).collect();
+        came.sort();
+        let sent: Vec<_> = (first..first + 100).map(|n| n.to_be_bytes().to_vec()).collect();
+        assert_eq!(came, sent);
+        lab.speak(Side::A);
+        assert_eq!(lab.rig.stats(0).a.received_packets, u64::from(lab.next[0] - 1));
+        assert_eq!(lab.rig.stats(0).a.lost_packets, 0);
+    }
+}
+
+#[test]
+fn a_neighbour_that_changes_is_followed() {
+    for way in [Way::Tc, Way::Xdp] {
+        let Some(mut lab) = Lab::offloaded(way, false) else { return };
+        let theirs = lab.theirs.take().unwrap();
+        theirs.ip("link set far address 02:00:00:00:00:99");
+        lab.ours.ip("neigh replace 10.9.0.2 lladdr 02:00:00:00:00:99 dev near");
+        lab.theirs = Some(theirs);
+        let start = Instant::now();
+        // Until it is told, packets go where the old one was.
+        lab.b.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        loop {
+            let packet = rtp(1, lab.next[0]);
+            lab.next[0] += 1;
+            lab.says(Side::A, &packet);
+            if lab.b.recv(&mut [0; 2048]).is_ok() {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE);
+        }
+        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+        lab.b.set_read_timeout(Some(PATIENCE)).unwrap();
+        lab.until_offloaded();
+    }
+}
+
+#[test]
+fn without_a_way_the_call_is_back_in_user_space_and_with_one_it_goes_on() {
+    for way in [Way::Tc, Way::Xdp] {
+        let Some(mut lab) = Lab::offloaded(way, false) else { return };
+        lab.ours.ip("link set near down");
+        let start = Instant::now();
+        loop {
+            let [a, b] = lab.rig.carried(0).1;
+            if a.by == Datapath::Portable && b.by == Datapath::Portable {
+                assert!(!a.why_not_faster.is_empty());
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE);
+        }
+        lab.ours.ip("link set near up");
+        // Carrier and neighbours take their time; then it is as before.
+        lab.ours.run(|| {
+            for _ in 0..50 {
+                if command("ip link show near").contains("state UP") {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        lab.until_offloaded();
+    }
+}
+
+#[test]
+fn what_is_encrypted_says_why_it_stays() {
+    let Some(lab) = Lab::new(Way::Loopback, false) else { return };
+    let (a, b) = (stream(&lab.a, &lab.a), stream(&lab.b, &lab.b));
+    lab.rig.connect(0, a, rig::encrypted(b, 1, 2));
+    let start = Instant::now();
+    loop {
+        lab.says(Side::A, &rtp(1, 1));
+        let [a, _] = lab.rig.carried(0).1;
+        assert_eq!(a.by, Datapath::Portable);
+        if a.why_not_faster.contains("SRTP has to be made or opened") {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{}", a.why_not_faster);
+    }
+}
+
+#[test]
+fn the_end_of_a_call_frees_its_place_and_the_end_of_the_engine_the_interfaces() {
+    let Some(mut lab) = Lab::offloaded(Way::Xdp, false) else { return };
+    assert!(lab.ours.run(|| command("ip -d link show near")).contains("prog/xdp"));
+    for round in 0..3 {
+        lab.rig.close(0);
+        lab.rig.open(0);
+        let terms = Terms::default();
+        let leg = |socket| Some(Carriage { stream: stream(socket, socket), terms: terms.clone() });
+        lab.rig.engine.connect(id(0), 0, leg(&lab.a), leg(&lab.b)).unwrap();
+        lab.rig.stats(0);
+        lab.next = [1000 * round + 1; 2];
+        lab.until_offloaded();
+    }
+    let Lab { rig, ours, .. } = lab;
+    drop(rig);
+    assert!(!ours.run(|| command("ip -d link show near")).contains("prog/xdp"));
+}
