@@ -5,6 +5,7 @@
 mod acme;
 pub mod admin;
 pub mod alarms;
+mod capacity;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,6 +5,7 @@
 
 mod ask;
 mod call;
+mod capacity;
 mod check;
 mod demo;
 mod drain;
@@ -54,6 +55,7 @@ enum Verb {
     Teams(teams::Teams),
     Tenants(tenants::Tenants),
     Schema(schema::Schema),
+    Capacity(capacity::Capacity),
 }
 
 impl Verb {
@@ -77,6 +79,7 @@ impl Verb {
             Self::Teams(teams) => teams.run(),
             Self::Tenants(tenants) => tenants.run(),
             Self::Schema(schema) => schema.run(),
+            Self::Capacity(capacity) => capacity.run(),
         }
     }
 }

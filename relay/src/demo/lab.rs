@@ -18,7 +18,7 @@ pub(super) const TEAMS_NAMES: [&str; 3] =
 pub(super) const SBC_NAME: &str = "sbc1.example.net";
 /// The tenants' names of it.
 pub(super) const CONTOSO_NAME: &str = "contoso.sbc1.example.net";
-pub(super) const FABRIKAM_NAME: &str = "fabrikam.sbc1.example.net";
+pub(crate) const FABRIKAM_NAME: &str = "fabrikam.sbc1.example.net";
 
 /// Where everybody is: loopback addresses that differ, so that a trace tells who is who.
 const SBC: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -34,8 +34,6 @@ pub(super) const FORGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 66));
 
 /// Where media ports are looked for: below the ephemeral range, which connections take ports from.
 pub(super) const MEDIA_PORTS: RangeInclusive<u16> = 20_000..=31_999;
-/// Media ports of the SBC: four a call, and more calls than the demo has at once.
-const SBC_MEDIA_PORTS: u16 = 64;
 
 /// The first line of a configuration of ours, by which we know it again.
 const MARK: &str = "# Written by `tollgate demo`.";
@@ -44,7 +42,7 @@ const HOST_FILE: &str = "tollgate.toml";
 
 /// Why the demo has nothing to stand on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LabFailure {
+pub(crate) enum LabFailure {
     #[error("{}: {error}", path.display())]
     Folder { path: PathBuf, error: io::Error },
     #[error("{} is not empty, and not of an earlier demo", .0.display())]
@@ -85,8 +83,9 @@ pub(super) struct Ports {
 
 impl Lab {
     /// Chooses ports, makes certificates and writes the configuration into `dir`.
-    pub(super) fn new(dir: &Path) -> Result<Self, LabFailure> {
-        let ports = Ports::choose()?;
+    /// `media_ports` are how many the SBC has.
+    pub(super) fn new(dir: &Path, media_ports: u16) -> Result<Self, LabFailure> {
+        let ports = Ports::choose(media_ports)?;
         let authority = Authority::new("Demo")?;
         let root = authority.write_root(dir, "root")?;
         // Microsoft's suites need RSA (TDR-TLS-003).
@@ -130,7 +129,7 @@ fn write(path: &Path, text: &str) -> Result<(), LabFailure> {
 }
 
 impl Ports {
-    fn choose() -> Result<Self, LabFailure> {
+    fn choose(media_ports: u16) -> Result<Self, LabFailure> {
         let [one, two, three] = TEAMS;
         // Where it is down, binding works and sending does not. Nobody listens to the discard port.
         let probe = UdpSocket::bind(SocketAddr::new(SBC, 0));
@@ -143,7 +142,7 @@ impl Ports {
             teams: [free(one, 5061, stream)?, free(two, 5061, stream)?, free(three, 5061, stream)?],
             colt: free(COLT, 5060, datagram)?,
             bt: free(BT, 5060, datagram)?,
-            media: media_range()?,
+            media: media_range(media_ports)?,
         };
         Ok(ports)
     }
@@ -168,9 +167,9 @@ fn datagram(address: SocketAddr) -> io::Result<SocketAddr> {
     UdpSocket::bind(address)?.local_addr()
 }
 
-fn media_range() -> Result<RangeInclusive<u16>, LabFailure> {
-    let ranges = MEDIA_PORTS.step_by(usize::from(SBC_MEDIA_PORTS));
-    let mut ranges = ranges.map(|first| first..=first + (SBC_MEDIA_PORTS - 1));
+fn media_range(count: u16) -> Result<RangeInclusive<u16>, LabFailure> {
+    let ranges = MEDIA_PORTS.step_by(usize::from(count));
+    let mut ranges = ranges.map(|first| first..=first + (count - 1));
     let is_free = |range: &RangeInclusive<u16>| {
         range.clone().all(|port| datagram(SocketAddr::new(SBC, port)).is_ok())
     };
@@ -180,14 +179,14 @@ fn media_range() -> Result<RangeInclusive<u16>, LabFailure> {
 
 /// A folder for the configuration, removed when it is dropped unless it is to be kept.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     kept: bool,
 }
 
 impl Folder {
     /// A new one below the system's temporary folder, for this user's eyes only.
-    pub(super) fn temporary() -> Result<Self, LabFailure> {
+    pub(crate) fn temporary() -> Result<Self, LabFailure> {
         let base = std::env::temp_dir();
         let mut number = 0_u32;
         loop {
@@ -367,7 +366,7 @@ mod tests {
     #[test]
     fn configuration_holds_without_a_warning() {
         let folder = Folder::temporary().unwrap();
-        Lab::new(folder.path()).unwrap();
+        Lab::new(folder.path(), 64).unwrap();
         let loaded = config::load(folder.path()).unwrap();
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         assert_eq!(loaded.plan.tenants.len(), 2);

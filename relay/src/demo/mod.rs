@@ -9,17 +9,17 @@
 //! ```
 
 mod forger;
-mod lab;
+pub(crate) mod lab;
 mod records;
 mod report;
 mod scenarios;
-mod stage;
+pub(crate) mod stage;
 
 use crate::cli::{complain, print, print_json};
 use crate::telemetry;
 use lab::{Folder, LabFailure};
 use report::Outcome;
-use stage::{Clock, Stage, StageFailure};
+use stage::{Clock, Size, Stage, StageFailure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -104,7 +104,7 @@ async fn perform(programme: &Programme, folder: &Folder) -> Result<Option<bool>,
     let progress = Clock::start();
     let mut attempt = 1;
     let stage = loop {
-        match Stage::set(folder, recorder.clone(), progress).await {
+        match Stage::set(folder, recorder.clone(), progress, Size::DEMO).await {
             Ok(stage) => break stage,
             Err(error) if error.may_pass() && attempt < ATTEMPTS_MAX => {
                 progress.say("lab", &format!("once more with other ports: {error}"));

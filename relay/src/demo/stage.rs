@@ -21,19 +21,37 @@ use tokio::task::JoinHandle;
 /// What Teams plays and the carriers play: far enough apart, and whole periods in 20 ms.
 const TEAMS_HZ: u32 = 1000;
 const CARRIER_HZ: u32 = 600;
-/// When a phone rings, and when it is picked up.
-const RING_AFTER: Duration = Duration::from_millis(100);
-const ANSWER_AFTER: Duration = Duration::from_millis(600);
 /// The first OPTIONS are answered in milliseconds.
 const PROBES_MAX: Duration = Duration::from_secs(8);
-/// Calls that one side can have at once.
-const CALLS_MAX: usize = 8;
 /// Between two looks at the trunks.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How much is to be played on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    /// Calls that one side can have at once.
+    pub(crate) calls: usize,
+    /// Media ports of the SBC: four a call, and they rest for a while after it.
+    pub(crate) media_ports: u16,
+    /// When a phone rings.
+    pub(crate) ring_after: Duration,
+    /// When it is picked up.
+    pub(crate) answer_after: Duration,
+}
+
+impl Size {
+    /// A handful of calls that people can follow.
+    pub(super) const DEMO: Self = Self {
+        calls: 8,
+        media_ports: 64,
+        ring_after: Duration::from_millis(100),
+        answer_after: Duration::from_millis(600),
+    };
+}
+
 /// Why there is no stage.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StageFailure {
+pub(crate) enum StageFailure {
     #[error(transparent)]
     Lab(#[from] LabFailure),
     #[error(transparent)]
@@ -64,17 +82,17 @@ pub(super) enum Who {
 
 /// Talk on stderr, with the time since the beginning.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     started: Instant,
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { started: clock::now().mono }
     }
 
     /// Says what is going on.
-    pub(super) fn say(&self, about: &str, text: &str) {
+    pub(crate) fn say(&self, about: &str, text: &str) {
         let seconds = self.elapsed().as_secs_f64();
         complain(&format!("{seconds:6.2} s  {about:<15}  {text}"));
     }
@@ -85,10 +103,10 @@ impl Clock {
 }
 
 /// Everything that runs.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     pub(super) teams: Peer,
     pub(super) colt: Peer,
-    pub(super) bt: Peer,
+    pub(crate) bt: Peer,
     pub(super) progress: Clock,
     pub(super) recorder: PrometheusHandle,
     pub(super) records: PathBuf,
@@ -106,18 +124,19 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Sets it up in `folder`.
-    pub(super) async fn set(
+    pub(crate) async fn set(
         folder: &Folder,
         recorder: PrometheusHandle,
         progress: Clock,
+        size: Size,
     ) -> Result<Self, StageFailure> {
         let dir = folder.path();
         let made = dir.to_owned();
         // Making RSA keys takes a while, and nobody else is to wait for it.
-        let lab = tokio::task::spawn_blocking(move || Lab::new(&made)).await;
+        let lab = tokio::task::spawn_blocking(move || Lab::new(&made, size.media_ports)).await;
         let lab = lab.map_err(|error| StageFailure::Configuration(error.to_string()))??;
         progress.say("lab", &format!("certificates and configuration are in {}", dir.display()));
-        let [teams, colt, bt] = peers(&lab)?;
+        let [teams, colt, bt] = peers(&lab, size)?;
         let started = config::start(dir).map_err(|problems| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             StageFailure::Configuration(problems.join("; "))
@@ -164,7 +183,7 @@ impl Stage {
     }
 
     /// Waits until every target has answered OPTIONS; those that have not.
-    pub(super) async fn probes(&self) -> Vec<String> {
+    pub(crate) async fn probes(&self) -> Vec<String> {
         let begun = self.progress.elapsed();
         loop {
             let targets = self.targets().await;
@@ -217,7 +236,7 @@ impl Stage {
     }
 
     /// Ends the SBC in order, then the sides around it.
-    pub(super) async fn strike(self) {
+    pub(crate) async fn strike(self) {
         let _ = self.end.send(());
         let _ = self.sbc.await;
         for peer in [self.teams, self.colt, self.bt] {
@@ -226,7 +245,7 @@ impl Stage {
     }
 }
 
-fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
+fn peers(lab: &Lab, size: Size) -> Result<[Peer; 3], StageFailure> {
     let ports = &lab.ports;
     let (sbc_tls, sbc_udp) = (ports.sbc_tls, ports.sbc_udp);
     let named = lab::TEAMS_NAMES.iter().zip(ports.teams);
@@ -240,9 +259,9 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
         .map(|fqdn| Tenant::new(fqdn, sbc_tls));
     // Several clients of the user ring, as with the real Teams (TDR-EM-001).
     let picks_up = |progress| Behaviour::Answer {
-        ring_after: RING_AFTER,
+        ring_after: size.ring_after,
         progress,
-        answer_after: Some(ANSWER_AFTER),
+        answer_after: Some(size.answer_after),
         talk: None,
     };
     let script = Script::always(picks_up(Progress::Forks));
@@ -255,7 +274,7 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
         names: vec![lab::SBC_NAME.to_owned()],
         roots: RootsOf::File(lab.root.clone()),
         identities: lab.teams.clone(),
-        media: media_ports(ports.teams[0].ip()),
+        media: media_ports(ports.teams[0].ip(), size.calls),
         fresh_connections: false,
     };
     let tones = Tones { plays_hz: TEAMS_HZ, expects_hz: CARRIER_HZ };
@@ -277,7 +296,7 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
             names: Vec::new(),
             roots: RootsOf::File(lab.root.clone()),
             identities: Identities::new([]),
-            media: media_ports(local.ip()),
+            media: media_ports(local.ip(), size.calls),
             fresh_connections: false,
         };
         let tones = Tones { plays_hz: CARRIER_HZ, expects_hz: TEAMS_HZ };
@@ -288,6 +307,6 @@ fn peers(lab: &Lab) -> Result<[Peer; 3], StageFailure> {
     Ok([teams, colt, bt])
 }
 
-fn media_ports(address: std::net::IpAddr) -> MediaPorts {
-    MediaPorts { address, ports: lab::MEDIA_PORTS, calls: CALLS_MAX }
+fn media_ports(address: std::net::IpAddr, calls: usize) -> MediaPorts {
+    MediaPorts { address, ports: lab::MEDIA_PORTS, calls }
 }
