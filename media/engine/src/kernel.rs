@@ -8,6 +8,7 @@ mod link;
 
 use crate::sys;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, SockMap, XskMap};
+use aya::programs::sk_lookup::SkLookupLink;
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
 use link::{Mode, XdpLink};
@@ -25,8 +26,8 @@ const QUEUES_MAX: u32 = 1024;
 /// The programs, loaded, and their maps.
 pub(crate) struct Kernel {
     programs: Ebpf,
-    /// The network namespace whose packets are steered.
-    namespace: Option<File>,
+    /// The network namespace whose packets are steered, and what holds the program there.
+    steered: Option<(File, Option<SkLookupLink>)>,
     addresses: HashMap<MapData, [u8; 16], u32>,
     /// Who has the ports, eight in an element.
     ports: Array<MapData, Owners>,
@@ -150,7 +151,7 @@ impl Kernel {
                 _ => return Err(KernelError::NoSuch("array of flows")),
             },
             programs,
-            namespace: None,
+            steered: None,
             indices: Table::new(),
             aliases: Vec::new(),
             attached: Table::new(),
@@ -166,8 +167,8 @@ impl Kernel {
         let program: &mut SkLookup = program.ok_or(KernelError::NoSuch("to_worker"))?.try_into()?;
         program.load()?;
         let namespace = File::open("/proc/thread-self/ns/net")?;
-        program.attach(&namespace)?;
-        self.namespace = Some(namespace);
+        let link = program.attach(&namespace)?;
+        self.steered = Some((namespace, Some(program.take_link(link)?)));
         Ok(())
     }
 
@@ -181,9 +182,15 @@ impl Kernel {
         let program = self.programs.program("to_worker").ok_or(KernelError::NoSuch("to_worker"))?;
         let number = <&SkLookup>::try_from(program)?.info()?.id();
         let mut numbers = [0; LOOKUPS_MAX];
-        let Some(namespace) = &self.namespace else { return Ok(false) };
+        let Some((namespace, _)) = &self.steered else { return Ok(false) };
         let count = sys::attached_programs(namespace.as_fd(), BPF_SK_LOOKUP, &mut numbers)?;
         Ok(numbers.iter().take(count).any(|other| *other == number))
+    }
+
+    /// Takes the program away, as an administrator might.
+    #[cfg(test)]
+    pub(crate) fn stop_steering(&mut self) {
+        self.steered.as_mut().unwrap().1 = None;
     }
 
     /// Names the UDP socket that has the ports of a worker (from 0): one of IPv6 that takes both

@@ -291,4 +291,4 @@ fn forget(ways: &mut HashMap<(IpAddr, IpAddr), Option<Way>>, change: tables::Cha
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,7 @@ const NEAR: &str = "02:00:00:00:00:01";
 const FAR: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// A namespace with one end of a cable in it, whose other end is in the second.
-fn wired() -> Option<(Namespace, Namespace)> {
+pub(crate) fn wired() -> Option<(Namespace, Namespace)> {
     let (near, far) = (Namespace::new()?, Namespace::new()?);
     near.cable("near", &far, "far");
     near.ip(&format!("link set near address {NEAR} mtu 1400 up"));

@@ -453,3 +453,6 @@ fn by_own_socket(packet: &Packet, at: SocketAddr, dscp: u8) -> io::Result<()> {
 fn locked(kernel: &Mutex<Kernel>) -> MutexGuard<'_, Kernel> {
     kernel.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
