@@ -6,6 +6,7 @@ mod ours;
 mod reaching;
 mod reports;
 
+use crate::agreed::Agreed;
 use crate::demux::Kind;
 use crate::keys;
 use crate::leg::LegMedia;
@@ -15,7 +16,7 @@ use crate::rtp::{self, Header};
 use crate::transcode;
 use crate::transform::{Opened, Path};
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
-use sdp::{Carriage, Conversion, Notice, Rtcp, Stream};
+use sdp::{Carriage, Conversion, Notice, Rtcp};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -53,6 +54,8 @@ pub struct Forward {
     notices: Notices,
     /// RTCP of either leg ends here.
     terminates: bool,
+    /// What has happened since it was asked may have brought forward when something is due.
+    sooner: bool,
     /// When it was told last that neither side is heard.
     dead_told: Option<Instant>,
 }
@@ -68,6 +71,7 @@ impl Forward {
             crossings: Default::default(),
             notices: Notices::default(),
             terminates: false,
+            sooner: true,
             dead_told: None,
         }
     }
@@ -102,9 +106,9 @@ impl Forward {
         for side in [Side::A, Side::B] {
             let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
             // A leg alone can be played to already; nothing comes from the other yet.
-            let nobody = Stream::default();
-            if let Some(goes) = to.stream() {
-                let came = from.stream().unwrap_or(&nobody);
+            let nobody = Agreed::default();
+            if let Some(goes) = to.agreed() {
+                let came = from.agreed().unwrap_or(&nobody);
                 let (ssrc, transcode) = (to.first_ssrc(), from.terms.transcode);
                 let path = match &mut self.paths[side as usize] {
                     Some(path) => {
@@ -120,7 +124,7 @@ impl Forward {
         for side in [Side::A, Side::B] {
             let (from, to) = pair(&mut self.legs, side);
             from.rtcp_agreed(self.terminates);
-            if from.stream().is_some() && to.stream().is_some() {
+            if from.agreed().is_some() && to.agreed().is_some() {
                 from.watch_agreed(to.speaks());
             }
         }
@@ -128,6 +132,7 @@ impl Forward {
 
     /// What has happened that signalling should know, oldest first; `None` when that is all. To be
     /// asked after each packet, order and turn of [`Self::generate`].
+    #[inline]
     pub fn poll_notice(&mut self) -> Option<(Side, Notice)> {
         self.notices.next()
     }
@@ -143,6 +148,10 @@ impl Forward {
         slot: &mut PacketBuf,
     ) -> Verdict {
         let kind = Kind::of(slot.packet());
+        #[cfg(debug_assertions)]
+        let due = self.next_due().filter(|_| !self.sooner);
+        // Of RTP it is known what changes nothing.
+        self.sooner |= kind != Kind::Rtp;
         let carried = match (kind, component) {
             _ if slot.len() > PACKET_MAX => Err(DropReason::TooBig),
             // The number that a datagram of a fax begins with may look like anything.
@@ -153,7 +162,7 @@ impl Forward {
             (Kind::Dtls, _) => self.dtls(now, side, component, from, slot),
             (Kind::Rtp, Component::Rtcp) | (Kind::Other, _) => Err(DropReason::Malformed),
         };
-        carried.unwrap_or_else(|reason| {
+        let verdict = carried.unwrap_or_else(|reason| {
             self.dropped(side, reason);
             if kind == Kind::Rtp {
                 let leg = &mut self.legs[side as usize];
@@ -166,7 +175,12 @@ impl Forward {
                 }
             }
             Verdict::Drop(reason)
-        })
+        });
+        #[cfg(debug_assertions)]
+        debug_assert!(
+            self.sooner || self.next_due().is_none_or(|at| due.is_some_and(|it| it <= at))
+        );
+        verdict
     }
 
     /// Speech of `side` comes back in another codec: the slot holds it under the header it left with.
@@ -203,18 +217,19 @@ impl Forward {
             return Ok(Verdict::Consumed);
         };
         let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
-        if to.pressing.is_busy() || to.player.is_playing() {
+        if !to.is_free() {
             to.outgoing.withhold(&header);
             return Ok(Verdict::Consumed);
         }
+        self.sooner |= to.player.begins_to_wait();
         to.player.carries(now.mono);
         rtp::set_timestamp(slot.packet_mut(), path.clock.turn(&header, conversion));
         rtp::set_payload_type(slot.packet_mut(), payload_type);
-        if !to.outgoing.carry(now.mono, slot, true) {
+        let mut header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
+        if !to.outgoing.carry(now.mono, &mut header, slot, true) {
             return Ok(Verdict::Consumed);
         }
-        let clock_hz = Some(conversion.to.clock_hz());
-        let speech = Speech { payload_at: header.payload_at, clock_hz };
+        let speech = Speech { header, clock_hz: Some(conversion.to.clock_hz()) };
         depart(now.mono, (to, side.other()), path, slot, speech, &mut self.notices)?;
         Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
     }
@@ -250,6 +265,16 @@ impl Forward {
         let due = legs.filter_map(LegMedia::due).min();
         let handshakes = self.legs.iter().filter_map(LegMedia::handshake_due).min();
         earlier(earlier(due, handshakes), self.dead_at())
+    }
+
+    /// The same, after a packet: `None` where that has brought nothing forward since it was last asked,
+    /// which nearly no packet does.
+    #[inline]
+    pub fn due_sooner(&mut self) -> Option<Instant> {
+        match std::mem::take(&mut self.sooner) {
+            true => self.next_due(),
+            false => None,
+        }
     }
 
     /// Looks whether both sides are heard, and tells what has changed.
@@ -297,6 +322,7 @@ impl Forward {
         CallStats { a: self.legs[0].counted(), b: self.legs[1].counted() }
     }
 
+    #[inline]
     fn rtp(
         &mut self,
         now: Now,
@@ -306,12 +332,12 @@ impl Forward {
     ) -> Result<Verdict, DropReason> {
         let path = self.paths[side as usize].as_mut().ok_or(DropReason::NoFlow)?;
         let (from, to) = pair(&mut self.legs, side);
-        if from.stream().is_none() {
+        if from.agreed().is_none() {
             return Err(DropReason::NoFlow);
         }
-        let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
+        let mut header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
         let octets_received = slot.len() as u64;
-        match path.open(now.mono, slot)? {
+        match path.open(now.mono, &header, slot)? {
             Opened::Authentic(authentic) if authentic.newest => from.rtp.follow(source),
             Opened::Authentic(_) => {}
             Opened::Unproven => {
@@ -321,7 +347,9 @@ impl Forward {
             }
         }
 
-        // From here on the packet is believed.
+        // From here on the packet is believed. What follows may have something due sooner where a side is
+        // heard for the first time, has keys to be heard, or is found by ICE or among forks.
+        self.sooner |= from.watch.begins() || from.ice.is_some() || from.forks.is_some();
         from.note_alive(now.mono);
         if let Some(notice) = from.forks.as_deref_mut().and_then(|forks| forks.heard(now.mono)) {
             self.notices.push(side, notice);
@@ -336,8 +364,7 @@ impl Forward {
             }
             false => from.watch.has_no_payload_type(),
         }
-        from.expect_reports(now.mono);
-        to.expect_reports(now.mono);
+        self.sooner |= from.expect_reports(now.mono) | to.expect_reports(now.mono);
         // Speech is nothing to a side that is in a fax.
         if !from.hears() || to.is_fax() {
             return Ok(Verdict::Consumed);
@@ -345,10 +372,15 @@ impl Forward {
         let passes = path.transform.passes();
         // What stays encrypted tells nothing.
         let goes_on = passes || {
-            let crossing = &self.crossings[side as usize];
-            let ears = (&mut self.notices, side);
-            ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?
-                && !payload.quiet
+            let passes = if payload.event || from.ear.is_some() {
+                self.sooner = true;
+                let crossing = &self.crossings[side as usize];
+                let ears = (&mut self.notices, side);
+                ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?
+            } else {
+                to.is_free()
+            };
+            passes && !payload.quiet
         };
         if !to.speaks() {
             return Ok(Verdict::Consumed);
@@ -375,13 +407,17 @@ impl Forward {
             None => return Err(DropReason::Malformed),
         };
         if !passes {
-            rtp::set_payload_type(slot.packet_mut(), payload_type);
-            if !to.outgoing.carry(now.mono, slot, payload.clock_hz.is_some()) {
+            if payload_type != header.payload_type {
+                rtp::set_payload_type(slot.packet_mut(), payload_type);
+                header.payload_type = payload_type;
+            }
+            if !to.outgoing.carry(now.mono, &mut header, slot, payload.clock_hz.is_some()) {
                 return Ok(Verdict::Consumed);
             }
         }
+        self.sooner |= to.player.begins_to_wait();
         to.player.carries(now.mono);
-        let speech = Speech { payload_at: header.payload_at, clock_hz: payload.clock_hz };
+        let speech = Speech { header, clock_hz: payload.clock_hz };
         depart(now.mono, (to, side.other()), path, slot, speech, &mut self.notices)?;
         from.stats.received_packets += 1;
         from.stats.received_octets += octets_received;
@@ -391,30 +427,33 @@ impl Forward {
 
 /// What counting needs to know of a packet that leaves.
 struct Speech {
-    payload_at: usize,
+    header: Header,
     /// The clock of its timestamp, where that says when it was sent.
     clock_hz: Option<u32>,
 }
 
 /// A packet leaves on leg `side`: it is sealed, unless its keys pass through, and counted.
+#[inline(always)]
 fn depart(
     now: Instant,
     (to, side): (&mut LegMedia, Side),
     path: &mut Path,
     slot: &mut PacketBuf,
-    Speech { payload_at, clock_hz }: Speech,
+    Speech { mut header, clock_hz }: Speech,
     notices: &mut Notices,
 ) -> Result<(), DropReason> {
-    let (octets, payload_octets) = (slot.len() as u64, slot.len() - payload_at);
+    let (octets, payload_octets) = (slot.len() as u64, slot.len() - header.payload_at);
     if !path.transform.passes() {
-        path.transform.seal(slot)?;
+        path.transform.seal(&header, slot)?;
+        // Its source may have to be sent as another.
+        header.ssrc = rtp::source(slot.packet()).unwrap_or(header.ssrc);
         if path.wears_out() {
             notices.push(side, Notice::KeyWorn);
         }
     }
     to.stats.sent_packets += 1;
     to.stats.sent_octets += octets;
-    to.note_sent(now, slot.packet(), payload_octets, clock_hz);
+    to.count_sent(now, &header, payload_octets, clock_hz);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Handshakes {
     in_force: [Option<Box<Association>>; 2],
     /// Those that have made keys: who was there before, until another fork or a target that only rings
     /// was heard, does not shake hands again.
-    kept: [Vec<Association>; 2],
+    kept: Option<Box<[Vec<Association>; 2]>>,
 }
 
 impl Handshakes {
@@ -26,8 +26,11 @@ impl Handshakes {
     }
 
     fn agree_for(&mut self, component: Component, agreed: Option<&Dtls>) {
-        let (place, kept) =
-            (&mut self.in_force[component as usize], &mut self.kept[component as usize]);
+        let place = &mut self.in_force[component as usize];
+        if place.is_none() && agreed.is_none() {
+            return;
+        }
+        let kept = &mut self.kept.get_or_insert_default()[component as usize];
         if let (Some(known), Some(agreed)) = (&mut *place, agreed)
             && known.is_of(agreed)
         {

@@ -57,6 +57,8 @@ pub struct Latch {
     agreed: Option<Instant>,
     /// Who owns the stream; `None`: nobody has been heard.
     owner: Option<Owner>,
+    /// It is one of RTCP, where nobody is tried.
+    of_reports: bool,
     /// Only where a source may be learned, and made before any packet comes.
     trials: Option<Box<Trials>>,
 }
@@ -85,6 +87,15 @@ struct Candidate {
 impl Latch {
     /// A latch that knows only what was signalled; `None` where no address was.
     pub fn new(terms: &Terms, signalled: Option<SocketAddr>) -> Self {
+        Self::made(terms, signalled, false)
+    }
+
+    /// The same for RTCP, which follows RTP: no source is tried there.
+    pub(crate) fn of_reports(terms: &Terms, signalled: Option<SocketAddr>) -> Self {
+        Self::made(terms, signalled, true)
+    }
+
+    fn made(terms: &Terms, signalled: Option<SocketAddr>, of_reports: bool) -> Self {
         Self {
             policy: terms.latch,
             relatch_after: terms.relatch_after,
@@ -94,7 +105,8 @@ impl Latch {
             expects: true,
             agreed: None,
             owner: None,
-            trials: Self::trials_under(terms.latch),
+            of_reports,
+            trials: Self::trials_under(terms.latch, of_reports),
         }
     }
 
@@ -103,7 +115,7 @@ impl Latch {
     /// nothing about where the far side is.
     pub fn renegotiate(&mut self, terms: &Terms, signalled: Option<SocketAddr>, expects: bool) {
         if signalled.is_some() && signalled != self.signalled {
-            *self = Self::new(terms, signalled);
+            *self = Self::made(terms, signalled, self.of_reports);
         }
         (self.policy, self.relatch_after) = (terms.latch, terms.relatch_after);
         self.within.clone_from(&terms.learned_within);
@@ -112,12 +124,12 @@ impl Latch {
         self.agreed = None;
         match &mut self.trials {
             Some(trials) if terms.latch == LatchPolicy::Symmetric => **trials = Trials::default(),
-            trials => *trials = Self::trials_under(terms.latch),
+            trials => *trials = Self::trials_under(terms.latch, self.of_reports),
         }
     }
 
-    fn trials_under(policy: LatchPolicy) -> Option<Box<Trials>> {
-        (policy == LatchPolicy::Symmetric).then(Box::default)
+    fn trials_under(policy: LatchPolicy, of_reports: bool) -> Option<Box<Trials>> {
+        (policy == LatchPolicy::Symmetric && !of_reports).then(Box::default)
     }
 
     /// Tells the time of the last negotiation, if it has not been told.
@@ -126,8 +138,12 @@ impl Latch {
     }
 
     /// Where our packets go: the signalled address until latched, then the latched.
+    #[inline]
     pub fn destination(&self) -> Option<SocketAddr> {
-        self.locked().or(self.signalled)
+        match &self.owner {
+            Some(owner) => Some(owner.at),
+            None => self.signalled,
+        }
     }
 
     /// Whether a source that was not signalled may begin a handshake.
@@ -155,12 +171,27 @@ impl Latch {
     }
 
     /// Whether a plain RTP packet is believed; the one that is also locks.
+    #[inline]
     pub fn admits(&mut self, now: Instant, from: SocketAddr, ssrc: u32, sequence: u16) -> bool {
         let agreed = self.begin(now);
-        if let Some(owner) = self.owner.as_mut().filter(|owner| owner.at == from) {
-            (owner.ssrc, owner.heard) = (Some(ssrc), Some(now));
-            return true;
+        match &mut self.owner {
+            Some(owner) if owner.at == from => {
+                (owner.ssrc, owner.heard) = (Some(ssrc), Some(now));
+                true
+            }
+            _ => self.admits_another(now, agreed, from, ssrc, sequence),
         }
+    }
+
+    /// The same for a source that does not own the stream.
+    fn admits_another(
+        &mut self,
+        now: Instant,
+        agreed: Instant,
+        from: SocketAddr,
+        ssrc: u32,
+        sequence: u16,
+    ) -> bool {
         let named = self.signalled == Some(from);
         let symmetric = self.policy == LatchPolicy::Symmetric;
         let believed = match self.owner {

@@ -2,6 +2,7 @@
 
 mod reports;
 
+use crate::agreed::{Agreed, Kept, Manner};
 use crate::dtls::Association;
 use crate::forks::Forks;
 use crate::handshakes::Handshakes;
@@ -18,7 +19,7 @@ use crate::transform::End;
 use crate::watch::Watch;
 use crate::{Component, DropReason, LegStats};
 use reports::RoundTrips;
-use sdp::{Carriage, Crypto, Direction, IceOffered, Protocol, Stream, Terms, Told};
+use sdp::{Carriage, Crypto, Direction, IceOffered, Protocol, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -31,40 +32,42 @@ const FAX_PAUSES: Duration = Duration::from_secs(60);
 const FAX_SSRC: u32 = 0;
 
 /// The state of one leg.
+///
+/// What a packet needs stands in front: between two of them of one call are those of thousands of others,
+/// and each line of memory has to be fetched anew.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct LegMedia {
-    agreed: Option<Stream>,
-    handshakes: Handshakes,
-    pub(crate) terms: Terms,
-    pub(crate) rtp: Latch,
-    pub(crate) rtcp: Latch,
-    /// Its connectivity checks, once it was offered or has agreed any.
-    pub(crate) ice: Option<Box<Agent>>,
-    ice_seed: [u8; 16],
-    /// Before the answer: which of the far side's forks is carried, and who else may send.
-    pub(crate) forks: Option<Box<Forks>>,
-    pub(crate) reception: Reception,
-    pub(crate) stats: LegStats,
-    pub(crate) outgoing: Outgoing,
-    pub(crate) watch: Watch,
-    /// The far side has named another address since the watch was told of it.
-    moved: bool,
-    /// The keys of its far side.
-    pub(crate) hearing: Hearing,
-    pub(crate) ear: Option<Box<Ear>>,
-    /// The keys that its far side is told.
-    pub(crate) pressing: Pressing,
-    /// What it hears of ours beside.
-    pub(crate) player: Player,
-    sent: Option<Sent>,
-    /// When it has had no RTCP for so long that we make it.
-    report_due: Option<Instant>,
+    pub(crate) stats: Counters,
+    manner: Manner,
     /// RTCP of either leg ends with us.
     terminates: bool,
     /// The far side has sent RTCP itself.
     reports_itself: bool,
-    /// Where the next interval comes from.
-    dice: u32,
+    /// The far side has named another address since the watch was told of it.
+    moved: bool,
+    /// When it has had no RTCP for so long that we make it.
+    report_due: Option<Instant>,
+    /// Its connectivity checks, once it was offered or has agreed any.
+    pub(crate) ice: Option<Box<Agent>>,
+    /// Before the answer: which of the far side's forks is carried, and who else may send.
+    pub(crate) forks: Option<Box<Forks>>,
+    pub(crate) ear: Option<Box<Ear>>,
+    agreed: Option<Box<Agreed>>,
+    pub(crate) rtp: Latch,
+    sent: Option<Sent>,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) reception: Reception,
+    pub(crate) watch: Watch,
+    /// What it hears of ours beside.
+    pub(crate) player: Player,
+    /// The keys that its far side is told.
+    pub(crate) pressing: Pressing,
+    /// The keys of its far side.
+    pub(crate) hearing: Hearing,
+    pub(crate) terms: Kept,
+    pub(crate) rtcp: Latch,
+    handshakes: Handshakes,
     /// The last sender report that came in, and when.
     heard: Option<(Heard, Instant)>,
     /// The NTP middle of our own last sender report.
@@ -73,8 +76,24 @@ pub(crate) struct LegMedia {
     reports: [Option<(u32, Instant)>; 2],
     round_trips: RoundTrips,
     told: Option<ToldBlock>,
+    /// Where the next interval comes from.
+    dice: u32,
     first_ssrc: u32,
     cname: Cname,
+    ice_seed: [u8; 16],
+}
+
+/// What is counted packet by packet; the rest of [`LegStats`] is worked out when somebody asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) received_packets: u64,
+    pub(crate) received_octets: u64,
+    pub(crate) sent_packets: u64,
+    pub(crate) sent_octets: u64,
+    pub(crate) made_packets: u64,
+    pub(crate) rtcp_packets: u64,
+    pub(crate) rtcp_generated: u64,
+    pub(crate) drops: [u64; DropReason::ALL.len()],
 }
 
 /// What was sent on this leg under one SSRC.
@@ -97,39 +116,40 @@ impl LegMedia {
         let octet = |at: usize| seed.get(at).copied().unwrap_or(0);
         let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
         Self {
-            agreed: None,
-            handshakes: Handshakes::default(),
-            terms: Terms::default(),
-            rtp: Latch::new(&Terms::default(), None),
-            rtcp: Latch::new(&Terms::default(), None),
-            ice: None,
-            ice_seed: std::array::from_fn(octet),
-            forks: None,
-            reception: Reception::default(),
-            stats: LegStats::default(),
-            outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
-            watch: Watch::default(),
-            moved: false,
-            hearing: Hearing::default(),
-            ear: None,
-            pressing: Pressing::default(),
-            player: Player::default(),
-            sent: None,
-            report_due: None,
+            stats: Counters::default(),
+            manner: Manner::NONE,
             terminates: false,
             reports_itself: false,
-            // Never zero, from which nothing would come.
-            dice: u32::from_be_bytes(std::array::from_fn(|at| octet(12 + at))) | 1,
+            moved: false,
+            report_due: None,
+            ice: None,
+            forks: None,
+            ear: None,
+            agreed: None,
+            rtp: Latch::new(&Terms::default(), None),
+            sent: None,
+            outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
+            reception: Reception::default(),
+            watch: Watch::default(),
+            player: Player::default(),
+            pressing: Pressing::default(),
+            hearing: Hearing::default(),
+            terms: Kept::default(),
+            rtcp: Latch::of_reports(&Terms::default(), None),
+            handshakes: Handshakes::default(),
             heard: None,
             own_report: None,
             reports: [None; 2],
             round_trips: RoundTrips::default(),
             told: None,
+            // Never zero, from which nothing would come.
+            dice: u32::from_be_bytes(std::array::from_fn(|at| octet(12 + at))) | 1,
             first_ssrc: u32::from_be_bytes(std::array::from_fn(octet)),
             cname: std::array::from_fn(|at| {
                 let octet = octet(4 + at / 2);
                 hex(if at % 2 == 0 { octet >> 4 } else { octet & 0x0f })
             }),
+            ice_seed: std::array::from_fn(octet),
         }
     }
 
@@ -138,8 +158,8 @@ impl LegMedia {
         let expects = leg.stream.direction.receives();
         self.rtp.renegotiate(&leg.terms, leg.stream.remote_rtp, expects);
         self.rtcp.renegotiate(&leg.terms, leg.stream.remote_rtcp, expects);
-        let named = |stream: &Stream| stream.remote_rtp;
-        if self.agreed.as_ref().and_then(named) != leg.stream.remote_rtp {
+        let named = |agreed: &Agreed| agreed.remote_rtp;
+        if self.agreed.as_deref().and_then(named) != leg.stream.remote_rtp {
             self.moved = true;
             // Who is there now may know nothing of RTCP.
             self.reports_itself = false;
@@ -169,14 +189,18 @@ impl LegMedia {
         }
         let forks = leg.terms.early.as_deref();
         self.forks = forks.map(|early| Box::new(Forks::new(early, self.forks.as_deref())));
-        self.terms = leg.terms;
+        self.terms = Kept::of(&leg.terms);
         if !leg.stream.direction.receives() || leg.stream.protocol == Protocol::Udptl {
             self.reception.pause();
         }
-        self.agreed = Some(leg.stream);
-        if let Some(stream) = &self.agreed {
-            self.handshakes.agree(stream.dtls.as_ref(), stream.rtcp_mux);
-        }
+        self.handshakes.agree(leg.stream.dtls.as_ref(), leg.stream.rtcp_mux);
+        self.manner = Manner {
+            direction: leg.stream.direction,
+            protocol: leg.stream.protocol,
+            rtcp_mux: leg.stream.rtcp_mux,
+            encrypted: leg.stream.crypto.is_some(),
+        };
+        self.agreed = Some(Box::new(Agreed::of(leg.stream)));
         self.take_keys();
     }
 
@@ -196,8 +220,9 @@ impl LegMedia {
     /// Puts the keys that a handshake has made where those of SDP would stand.
     pub(crate) fn take_keys(&mut self) {
         let handshake = self.handshakes.of(Component::Rtp);
-        if let (Some(stream), Some(handshake)) = (&mut self.agreed, handshake) {
-            stream.crypto = handshake.keys().cloned();
+        if let (Some(agreed), Some(handshake)) = (&mut self.agreed, handshake) {
+            agreed.crypto = handshake.keys().cloned().map(Box::new);
+            self.manner.encrypted = agreed.crypto.is_some();
         }
     }
 
@@ -273,23 +298,24 @@ impl LegMedia {
         }
     }
 
-    pub(crate) const fn stream(&self) -> Option<&Stream> {
-        self.agreed.as_ref()
+    /// What it has agreed, if anything.
+    pub(crate) fn agreed(&self) -> Option<&Agreed> {
+        self.agreed.as_deref()
     }
 
     /// Whether we may send media here.
-    pub(crate) fn speaks(&self) -> bool {
-        self.agreed.as_ref().is_some_and(|stream| stream.direction.sends())
+    pub(crate) const fn speaks(&self) -> bool {
+        self.manner.direction.sends()
     }
 
     /// Whether media from here goes anywhere.
-    pub(crate) fn hears(&self) -> bool {
-        self.agreed.as_ref().is_some_and(|stream| stream.direction.receives())
+    pub(crate) const fn hears(&self) -> bool {
+        self.manner.direction.receives()
     }
 
     /// Whether a fax is agreed.
-    pub(crate) fn is_fax(&self) -> bool {
-        self.agreed.as_ref().is_some_and(|stream| stream.protocol == Protocol::Udptl)
+    pub(crate) const fn is_fax(&self) -> bool {
+        matches!(self.manner.protocol, Protocol::Udptl)
     }
 
     /// How long it may be before nothing means that nobody is there.
@@ -303,6 +329,11 @@ impl LegMedia {
         let moved = std::mem::take(&mut self.moved);
         self.watch.agreed(expected, self.terms.unroutable, moved);
         self.watch.takes_turns(self.is_fax());
+    }
+
+    /// Whether nothing of ours takes the place of what is carried to it.
+    pub(crate) const fn is_free(&self) -> bool {
+        !self.pressing.is_busy() && !self.player.is_playing()
     }
 
     pub(crate) const fn first_ssrc(&self) -> u32 {
@@ -320,7 +351,7 @@ impl LegMedia {
     /// to hear speech there.
     pub(crate) fn follow_rtcp(&mut self, component: Component, from: SocketAddr) {
         match component {
-            Component::Rtp if self.agreed.as_ref().is_some_and(|stream| !stream.rtcp_mux) => {}
+            Component::Rtp if self.agreed.is_some() && !self.manner.rtcp_mux => {}
             Component::Rtp => self.rtp.follow(from),
             Component::Rtcp => self.rtcp.follow(from),
         }
@@ -350,6 +381,7 @@ impl LegMedia {
     }
 
     /// Where media goes from this component.
+    #[inline]
     pub(crate) fn destination(&self, component: Component) -> Option<SocketAddr> {
         match (self.led_by(), component) {
             (Some(agent), component) => agent.destination(component),
@@ -366,6 +398,7 @@ impl LegMedia {
     }
 
     /// Whether plain RTP is believed.
+    #[inline]
     pub(crate) fn admits(&mut self, now: Instant, from: SocketAddr, header: &Header) -> bool {
         match self.led_by() {
             Some(agent) => agent.believes(Component::Rtp, from),
@@ -396,26 +429,12 @@ impl LegMedia {
 
     /// Which of our ports RTCP leaves from, and where to.
     pub(crate) fn rtcp_destination(&self) -> (Component, Option<SocketAddr>) {
-        match &self.agreed {
-            Some(stream) if stream.rtcp_mux => (Component::Rtp, self.destination(Component::Rtp)),
-            _ => (Component::Rtcp, self.destination(Component::Rtcp)),
-        }
+        let component = if self.manner.rtcp_mux { Component::Rtp } else { Component::Rtcp };
+        (component, self.destination(component))
     }
 
-    /// Counts a packet that goes out on this leg, as it goes.
-    pub(crate) fn note_sent(
-        &mut self,
-        now: Instant,
-        packet: &[u8],
-        payload_octets: usize,
-        clock_hz: Option<u32>,
-    ) {
-        if let Some(header) = Header::read(packet) {
-            self.count_sent(now, &header, payload_octets, clock_hz);
-        }
-    }
-
-    /// The same for a packet with this header, however it goes.
+    /// Counts a packet that goes out on this leg, with its header as it goes.
+    #[inline]
     pub(crate) fn count_sent(
         &mut self,
         now: Instant,
@@ -478,7 +497,14 @@ impl LegMedia {
             keys: self.hearing.keys,
             keys_lost: self.pressing.lost,
             ice: self.ice.as_deref().and_then(Agent::report),
-            ..self.stats
+            received_packets: self.stats.received_packets,
+            received_octets: self.stats.received_octets,
+            sent_packets: self.stats.sent_packets,
+            sent_octets: self.stats.sent_octets,
+            made_packets: self.stats.made_packets,
+            rtcp_packets: self.stats.rtcp_packets,
+            rtcp_generated: self.stats.rtcp_generated,
+            drops: self.stats.drops,
         }
     }
 

@@ -4,6 +4,7 @@
 //! in into a [`Verdict`]. No socket, no clock, no SIP.
 #![forbid(unsafe_code)]
 
+mod agreed;
 pub mod demux;
 pub mod dtls;
 mod forks;

@@ -25,12 +25,14 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
+    #[inline]
     pub(crate) fn came(&mut self) {
         self.packets += 1;
         self.good = self.good.saturating_add(1);
     }
 
     /// So many were lost in a row.
+    #[cold]
     pub(crate) fn lost(&mut self, count: u64) {
         if count == 0 {
             return;

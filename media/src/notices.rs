@@ -30,10 +30,12 @@ impl Notices {
         self.len < WAITING_MAX
     }
 
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<(Side, Notice)> {
-        if self.len == 0 {
-            return None;
-        }
+        if self.len == 0 { None } else { self.take() }
+    }
+
+    fn take(&mut self) -> Option<(Side, Notice)> {
         let next = self.waiting[self.first].take();
         self.first = (self.first + 1) % WAITING_MAX;
         self.len -= 1;

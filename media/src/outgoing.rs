@@ -69,16 +69,28 @@ impl Outgoing {
         Self { own_ssrc, heard: None, former: None }
     }
 
-    /// A packet that is carried: gives it the number that it goes out under. `clocked` says whether
-    /// its timestamp is the stream's clock (it is not for telephone events).
+    /// A packet that is carried: gives it, and its header, the number that it goes out under. `clocked`
+    /// says whether its timestamp is the stream's clock (it is not for telephone events).
     ///
     /// `false` for a packet that comes so late that its number has gone to others: it stays behind.
     #[must_use]
-    pub(crate) fn carry(&mut self, now: Instant, slot: &mut PacketBuf, clocked: bool) -> bool {
-        let Some(header) = Header::read(slot.packet()) else { return false };
-        let Some(place) = self.follow(now, &header, clocked) else { return false };
+    #[inline(always)]
+    pub(crate) fn carry(
+        &mut self,
+        now: Instant,
+        header: &mut Header,
+        slot: &mut PacketBuf,
+        clocked: bool,
+    ) -> bool {
+        if let Some(heard) = &mut self.heard
+            && heard.takes_next(now, header, clocked)
+        {
+            return true;
+        }
+        let Some(place) = self.follow(now, header, clocked) else { return false };
         if place.number != header.sequence {
             rtp::set_source(slot.packet_mut(), place.number, header.ssrc);
+            header.sequence = place.number;
         }
         if place.resumes {
             rtp::set_marker(slot.packet_mut());
@@ -88,6 +100,7 @@ impl Outgoing {
 
     /// The same for a packet that somebody else sends on, or will: its place in the stream, if it has
     /// one.
+    #[inline(never)]
     pub(crate) fn follow(&mut self, now: Instant, header: &Header, clocked: bool) -> Option<Place> {
         self.turn_to(header.ssrc);
         let heard = match &mut self.heard {
@@ -204,6 +217,24 @@ pub(crate) struct Place {
 }
 
 impl Heard {
+    /// Takes a packet that goes out as it came: the next, or one a few later, of the source that is carried
+    /// and whose numbers were never moved. `false`, and nothing is changed, if it is another.
+    #[inline]
+    fn takes_next(&mut self, now: Instant, header: &Header, clocked: bool) -> bool {
+        let Some(carried) = &mut self.carried else { return false };
+        let step = header.sequence.wrapping_sub(carried.highest) as i16;
+        let plain = carried.from.is_none() && carried.shift == 0 && !carried.resumes;
+        let next = self.sequence == carried.highest && step > 0;
+        if !plain || !next || self.ssrc != header.ssrc {
+            return false;
+        }
+        (carried.highest, self.sequence) = (header.sequence, header.sequence);
+        if clocked {
+            (self.timestamp, self.at) = (header.timestamp, now);
+        }
+        true
+    }
+
     fn of(header: &Header, now: Instant) -> Self {
         Self {
             ssrc: header.ssrc,

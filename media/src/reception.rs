@@ -124,17 +124,19 @@ impl Reception {
                 other.insert(Source::starting(header))
             }
         };
+        let gap = self.last.map(|last| (last, now.saturating_duration_since(last)));
         let mut paused = false;
         if source.follow(header.sequence, &mut self.losses)
             && let Some(clock_hz) = clock_hz
         {
             source.payload_type = header.payload_type;
-            paused = source.measure(now, header, clock_hz);
+            paused = source.measure(now, gap, header, clock_hz);
         }
-        if let Some(last) = self.last.replace(now)
+        self.last = Some(now);
+        if let Some((_, gap)) = gap
             && !paused
         {
-            self.longest_gap = self.longest_gap.max(now.saturating_duration_since(last));
+            self.longest_gap = self.longest_gap.max(gap);
         }
     }
 
@@ -250,6 +252,12 @@ impl Source {
         self.restart_at = None;
         self.received += 1;
         let ahead = self.ahead(sequence);
+        if ahead == 1 {
+            self.leave(WINDOW - 1, losses);
+            self.window = self.window << 1 | 1;
+            self.highest += 1;
+            return true;
+        }
         let index = self.highest.saturating_add_signed(i64::from(ahead));
         if ahead > 0 {
             self.advance(ahead.unsigned_abs().into(), losses);
@@ -268,6 +276,7 @@ impl Source {
     }
 
     /// The highest packet came so many after the one before it: as many leave the window.
+    #[cold]
     fn advance(&mut self, steps: u64, losses: &mut Losses) {
         for _ in 0..steps.min(WINDOW) {
             self.leave(WINDOW - 1, losses);
@@ -296,7 +305,14 @@ impl Source {
     }
 
     /// RFC 3550, A.8. Whether the source itself was silent for a while before this packet.
-    fn measure(&mut self, now: Instant, header: &Header, clock_hz: u32) -> bool {
+    /// `gap`: when the last packet of any kind came, and how long ago that is.
+    fn measure(
+        &mut self,
+        now: Instant,
+        gap: Option<(Instant, Duration)>,
+        header: &Header,
+        clock_hz: u32,
+    ) -> bool {
         if self.clock.hz != clock_hz {
             (self.clock, self.jitter, self.playout) = (Clock::of(clock_hz), 0.0, None);
         }
@@ -309,7 +325,11 @@ impl Source {
         };
         let mut paused = false;
         if let Some(last) = self.playout {
-            let arrived = self.clock.units(now.saturating_duration_since(last.at));
+            let since = match gap {
+                Some((before, gap)) if before == last.at => gap,
+                _ => now.saturating_duration_since(last.at),
+            };
+            let arrived = self.clock.units(since);
             let step = header.timestamp.wrapping_sub(last.timestamp);
             let drift = arrived - f64::from(step as i32);
             if drift.abs() < DISCONTINUITY_S * self.clock.units_per_s {

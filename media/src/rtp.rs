@@ -22,6 +22,7 @@ pub struct Header {
 
 impl Header {
     /// Reads the header of an RTP or SRTP packet; `None` if it is not one or is cut off.
+    #[inline]
     pub fn read(packet: &[u8]) -> Option<Self> {
         let (fixed, rest) = packet.split_first_chunk::<FIXED_HEADER>()?;
         if fixed[0] >> 6 != 2 {
@@ -72,6 +73,11 @@ pub fn set_timestamp(packet: &mut [u8], timestamp: u32) {
     if let Some(header) = packet.first_chunk_mut::<FIXED_HEADER>() {
         header[4..8].copy_from_slice(&timestamp.to_be_bytes());
     }
+}
+
+/// The source of a packet.
+pub fn source(packet: &[u8]) -> Option<u32> {
+    packet.get(8..FIXED_HEADER)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
 }
 
 /// Gives a packet another sequence number and source.

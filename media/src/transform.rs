@@ -1,10 +1,12 @@
 //! What happens to a direction's packets, settled once per negotiation: the (profile, profile)
 //! table and the payload type map.
 
+use crate::agreed::Agreed;
+use crate::rtp::Header;
 use crate::srtp::{Authentic, Origin, Receiver, Sender};
 use crate::transcode::Clock;
 use crate::{Component, DropReason, PacketBuf};
-use sdp::{Codec, Conversion, Crypto, Payload, SrtpKey, Stream, counterpart};
+use sdp::{Codec, Conversion, Crypto, Payload, SrtpKey, counterpart};
 use std::time::{Duration, Instant};
 
 /// Contexts of keys that are not in force, kept in case they come back: a leg that goes to plain
@@ -46,17 +48,6 @@ pub enum End<T> {
     Awaited,
 }
 
-impl<'s> End<&'s Crypto> {
-    /// How a leg with this stream is protected.
-    fn of(stream: &'s Stream) -> Self {
-        match (&stream.crypto, &stream.dtls) {
-            (Some(crypto), _) => Self::Keyed(crypto),
-            (None, Some(_)) => Self::Awaited,
-            (None, None) => Self::Plain,
-        }
-    }
-}
-
 impl<T> End<T> {
     pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> End<U> {
         match self {
@@ -84,14 +75,15 @@ pub enum Opened {
 }
 
 impl Transform {
-    /// Takes what came in to RTP.
-    pub fn open(&mut self, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
+    /// Takes what came in, under this header, to RTP.
+    #[inline]
+    pub fn open(&mut self, header: &Header, slot: &mut PacketBuf) -> Result<Opened, DropReason> {
         match self {
             Self::Plain | Self::Protect(_) | Self::Pass(None) | Self::Keyless(End::Plain, _) => {
                 Ok(Opened::Unproven)
             }
             Self::Unprotect(from) | Self::Rekey(from, _) | Self::Keyless(End::Keyed(from), _) => {
-                from.unprotect(slot).map(Opened::Authentic)
+                from.open(header, slot).map(Opened::Authentic)
             }
             Self::Keyless(End::Awaited, _) => Err(DropReason::NoKeys),
             Self::Pass(Some(from)) => from.verify(slot.packet()).map(Opened::Authentic),
@@ -127,12 +119,13 @@ impl Transform {
         }
     }
 
-    /// Takes RTP to what goes out.
-    pub fn seal(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
+    /// Takes RTP with this header to what goes out.
+    #[inline]
+    pub fn seal(&mut self, header: &Header, slot: &mut PacketBuf) -> Result<(), DropReason> {
         match self {
             Self::Plain | Self::Unprotect(_) | Self::Keyless(_, End::Plain) => Ok(()),
             Self::Protect(to) | Self::Rekey(_, to) | Self::Keyless(_, End::Keyed(to)) => {
-                to.protect(slot)
+                to.seal(header, slot)
             }
             Self::Keyless(_, End::Awaited) => Err(DropReason::NoKeys),
             // It is a packet of ours, and the key is not.
@@ -202,12 +195,12 @@ impl Transform {
 pub(crate) struct Path {
     pub(crate) transform: Transform,
     pub(crate) payloads: PayloadMap,
+    /// The source's timestamps, where its speech becomes that of another codec.
+    pub(crate) clock: Clock,
     /// What RTCP has of its own: DTLS without rtcp-mux makes other keys on either port. `None`: it
     /// is protected as RTP is.
     rtcp: Apart,
-    /// The source's timestamps, where its speech becomes that of another codec.
-    pub(crate) clock: Clock,
-    parked: Parked,
+    parked: Option<Box<Parked>>,
     /// The receiver of the key before is the last one parked, and is heard until then: from the first
     /// packet on.
     retiring: Option<Option<Instant>>,
@@ -229,8 +222,8 @@ struct Parked {
 impl Path {
     /// The direction between two legs that have just agreed; `first_ssrc` is random.
     pub(crate) fn between(
-        from: &Stream,
-        to: &Stream,
+        from: &Agreed,
+        to: &Agreed,
         first_ssrc: u32,
         may_pass: bool,
         transcode: bool,
@@ -240,7 +233,7 @@ impl Path {
             payloads: PayloadMap::between(&[], &[], false),
             rtcp: (None, None),
             clock: Clock::default(),
-            parked: Parked::default(),
+            parked: None,
             retiring: None,
             worn_told: false,
         };
@@ -251,8 +244,8 @@ impl Path {
     /// Takes a new agreement; contexts of keys that stay, or come back, go on where they were.
     pub(crate) fn renegotiate(
         &mut self,
-        from: &Stream,
-        to: &Stream,
+        from: &Agreed,
+        to: &Agreed,
         first_ssrc: u32,
         may_pass: bool,
         transcode: bool,
@@ -264,16 +257,15 @@ impl Path {
             _ => false,
         };
         let follows = sender.is_some();
-        park(&mut self.parked.receivers, receiver);
-        park(&mut self.parked.senders, sender);
+        self.park(receiver, sender);
         self.payloads = PayloadMap::between(&from.payloads, &to.payloads, transcode);
         self.transform = match passed(from, to).filter(|_| may_pass && self.payloads.is_identity())
         {
             Some(key) if key.suite().is_aead() => Transform::Pass(None),
             Some(key) => Transform::Pass(Some(self.receiver(std::slice::from_ref(key)))),
             None => {
-                let receiver = End::of(from).map(|crypto| self.receiver(&crypto.remote));
-                let sender = End::of(to).map(|c| self.sender(&c.local, first_ssrc, follows));
+                let receiver = from.end().map(|crypto| self.receiver(&crypto.remote));
+                let sender = to.end().map(|c| self.sender(&c.local, first_ssrc, follows));
                 Transform::of(receiver, sender)
             }
         };
@@ -290,8 +282,8 @@ impl Path {
     /// its way that should be heard. With the answer, those of all others are forgotten (TDR-EM-008).
     pub(crate) fn leave_forks(&mut self, answered: bool) {
         self.retiring = None;
-        if answered {
-            self.parked.receivers.clear();
+        if answered && let Some(parked) = &mut self.parked {
+            parked.receivers.clear();
         }
     }
 
@@ -301,12 +293,14 @@ impl Path {
     }
 
     /// Takes what came in to RTP, under the key in force or, for a while, the one before.
+    #[inline]
     pub(crate) fn open(
         &mut self,
         now: Instant,
+        header: &Header,
         slot: &mut PacketBuf,
     ) -> Result<Opened, DropReason> {
-        let opened = self.transform.open(slot);
+        let opened = self.transform.open(header, slot);
         if self.retiring.is_none() {
             return opened;
         }
@@ -342,8 +336,7 @@ impl Path {
         first_ssrc: u32,
     ) {
         let (receiver, sender) = std::mem::take(&mut self.rtcp);
-        park(&mut self.parked.receivers, receiver.and_then(End::into_context));
-        park(&mut self.parked.senders, sender.and_then(End::into_context));
+        self.park(receiver.and_then(End::into_context), sender.and_then(End::into_context));
         self.rtcp = (
             from.map(|end| end.map(|crypto| self.receiver(&crypto.remote))),
             to.map(|end| end.map(|crypto| self.sender(&crypto.local, first_ssrc, false))),
@@ -367,7 +360,8 @@ impl Path {
         open: impl FnOnce(&mut Receiver) -> Result<Authentic, DropReason>,
     ) -> Result<Opened, DropReason> {
         let until = self.retiring.flatten().unwrap_or(now + OLD_KEY_HEARD);
-        let opened = match (opened, self.parked.receivers.last_mut()) {
+        let before = self.parked.as_mut().and_then(|parked| parked.receivers.last_mut());
+        let opened = match (opened, before) {
             // What comes under the key before is on its way since before: it moves no latch.
             (Err(DropReason::BadTag), Some(before)) if now < until => {
                 open(before).map(|_| Opened::Authentic(Authentic { newest: false }))
@@ -381,10 +375,23 @@ impl Path {
         opened
     }
 
+    /// Keeps what is not in force any more.
+    fn park(&mut self, receiver: Option<Box<Receiver>>, sender: Option<Box<Sender>>) {
+        if receiver.is_some() || sender.is_some() {
+            let parked = self.parked.get_or_insert_default();
+            keep(&mut parked.receivers, receiver);
+            keep(&mut parked.senders, sender);
+        }
+    }
+
     fn receiver(&mut self, keys: &[SrtpKey]) -> Box<Receiver> {
-        match self.parked.receivers.iter().position(|parked| parked.is_of(keys)) {
-            Some(at) => {
-                let mut receiver = self.parked.receivers.remove(at);
+        let mut parked = self.parked.as_mut().map(|parked| &mut parked.receivers);
+        let back = parked.as_mut().and_then(|parked| {
+            let at = parked.iter().position(|parked| parked.is_of(keys))?;
+            Some(parked.remove(at))
+        });
+        match back {
+            Some(mut receiver) => {
                 receiver.redeclare(keys);
                 receiver
             }
@@ -394,9 +401,10 @@ impl Path {
 
     /// The sender of a key of ours; a new one goes on where the one that was in force until now stops.
     fn sender(&mut self, key: &SrtpKey, first_ssrc: u32, follows: bool) -> Box<Sender> {
-        match self.parked.senders.iter().position(|parked| parked.is_of(key)) {
-            Some(at) => self.parked.senders.remove(at),
-            None => Box::new(match self.parked.senders.last().filter(|_| follows) {
+        let Some(parked) = &mut self.parked else { return Box::new(Sender::new(key, first_ssrc)) };
+        match parked.senders.iter().position(|parked| parked.is_of(key)) {
+            Some(at) => parked.senders.remove(at),
+            None => Box::new(match parked.senders.last().filter(|_| follows) {
                 Some(before) => Sender::after(before, key, first_ssrc),
                 None => Sender::new(key, first_ssrc),
             }),
@@ -405,7 +413,7 @@ impl Path {
 }
 
 /// The key that a far side protects with, where the other far side was told it.
-fn passed<'s>(from: &'s Stream, to: &Stream) -> Option<&'s SrtpKey> {
+fn passed<'s>(from: &'s Agreed, to: &Agreed) -> Option<&'s SrtpKey> {
     let told = &to.crypto.as_ref()?.local;
     match &from.crypto.as_ref()?.remote[..] {
         [key] if told.is_passed() && told.is_same_secret(key) && key.mki().is_none() => Some(key),
@@ -413,7 +421,7 @@ fn passed<'s>(from: &'s Stream, to: &Stream) -> Option<&'s SrtpKey> {
     }
 }
 
-fn park<T>(parked: &mut Vec<T>, context: Option<T>) {
+fn keep<T>(parked: &mut Vec<T>, context: Option<T>) {
     parked.extend(context);
     if parked.len() > MAX_PARKED {
         parked.remove(0);
@@ -423,17 +431,18 @@ fn park<T>(parked: &mut Vec<T>, context: Option<T>) {
 /// What becomes of each payload type of a leg on the other.
 #[derive(Clone, Debug)]
 pub(crate) struct PayloadMap {
-    /// Its number on the other leg, [`NOWHERE`] or [`QUIET`].
-    numbers: [u8; 128],
-    /// Those that are speech: a handful.
-    speech: Box<[Speech]>,
+    /// The last one that was asked for, as a stream seldom has two.
+    last: (u8, Mapped),
+    /// Those that the leg has agreed.
+    agreed: Box<[Entry]>,
+    /// Dynamic numbers that mean something on the other leg, bit by bit.
+    taken: [u64; 2],
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Speech {
+struct Entry {
     number: u8,
-    clock_hz: u32,
-    becomes: Option<Becomes>,
+    mapped: Mapped,
 }
 
 /// Speech that the other leg knows in another codec alone.
@@ -444,12 +453,6 @@ pub(crate) struct Becomes {
     pub(crate) number: u8,
 }
 
-/// No payload type: they have seven bits.
-const NOWHERE: u8 = 0xff;
-/// Comfort noise where the other leg has agreed none (TDR-COD-007): that the far side is silent is heard
-/// here, and not told there.
-const QUIET: u8 = 0xfe;
-
 /// One payload type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mapped {
@@ -459,31 +462,26 @@ pub(crate) struct Mapped {
     pub(crate) clock_hz: Option<u32>,
     /// What it has to be turned into first.
     pub(crate) becomes: Option<Becomes>,
-    /// It says that nothing is said, and stays behind.
+    /// It says that nothing is said where the other leg has agreed no comfort noise (TDR-COD-007): that the
+    /// far side is silent is heard here, and not told there.
     pub(crate) quiet: bool,
+    /// It carries telephone events.
+    pub(crate) event: bool,
+}
+
+impl Mapped {
+    const NOWHERE: Self =
+        Self { number: None, clock_hz: None, becomes: None, quiet: false, event: false };
 }
 
 impl PayloadMap {
     /// Matches encodings. What only one leg knows keeps its number, where that is free; speech of
     /// that kind is turned into the speech that the other leg prefers, if `transcode` allows.
     pub(crate) fn between(from: &[Payload], to: &[Payload], transcode: bool) -> Self {
-        let mut numbers = std::array::from_fn(|number| number as u8);
-        for taken in to.iter().map(|payload| payload.number).filter(|n| *n >= DYNAMIC_FROM) {
-            if let Some(place) = numbers.get_mut(usize::from(taken)) {
-                *place = NOWHERE;
-            }
-        }
-        // Of two with one number the first counts.
-        for payload in from.iter().rev() {
-            let number = payload.number;
-            let taken = to.iter().any(|other| other.number == number);
-            let there = counterpart(payload, to).map(|other| other.number);
-            let mapped = match payload.is_noise() {
-                true => there.unwrap_or(QUIET),
-                false => there.or((!taken).then_some(number)).unwrap_or(NOWHERE),
-            };
-            if let Some(place) = numbers.get_mut(usize::from(number)) {
-                *place = mapped;
+        let mut taken = [0; 2];
+        for number in to.iter().map(|payload| payload.number).filter(|n| *n >= DYNAMIC_FROM) {
+            if let Some(place) = taken.get_mut(usize::from(number >> 6)) {
+                *place |= 1 << (number & 0x3f);
             }
         }
         let wanted = to.iter().find_map(|it| Some((Codec::of(it)?, it.number)));
@@ -492,37 +490,63 @@ impl PayloadMap {
             let conversion = Conversion { from: Codec::of(payload)?, to: wanted };
             counterpart(payload, to).is_none().then_some(Becomes { conversion, number })
         };
+        let entry = |payload: &Payload| {
+            let number = payload.number;
+            let is_free = !to.iter().any(|other| other.number == number);
+            let there = counterpart(payload, to).map(|other| other.number);
+            let mapped = match (payload.is_noise(), payload.is_speech()) {
+                (true, _) => Mapped { number: there, quiet: there.is_none(), ..Mapped::NOWHERE },
+                (false, is_speech) => Mapped {
+                    number: there.or(is_free.then_some(number)),
+                    clock_hz: is_speech.then_some(payload.clock_hz),
+                    becomes: becomes(payload).filter(|_| is_speech),
+                    ..Mapped::NOWHERE
+                },
+            };
+            let event = from.iter().any(|other| other.number == number && other.is_event());
+            let mapped = Mapped { event, ..mapped };
+            Entry { number, mapped }
+        };
+        // Of two with one number the first counts.
         let first = |at: usize| from[..at].iter().all(|other| other.number != from[at].number);
-        let speech = from.iter().enumerate().filter(|(at, it)| it.is_speech() && first(*at));
-        let speech = speech.map(|(_, it)| Speech {
-            number: it.number,
-            clock_hz: it.clock_hz,
-            becomes: becomes(it),
-        });
-        Self { numbers, speech: speech.collect() }
+        let agreed = from.iter().enumerate().filter(|(at, _)| first(*at));
+        let agreed = agreed.map(|(_, payload)| entry(payload)).collect();
+        let mut map = Self { last: (0, Mapped::NOWHERE), agreed, taken };
+        map.last.1 = map.look(0);
+        map
     }
 
     /// Whether each agreed payload type has the same number on both legs, and nothing is turned.
     fn is_identity(&self) -> bool {
-        (0..).zip(&self.numbers).all(|(from, to)| from == *to || *to == QUIET)
-            && self.speech.iter().all(|speech| speech.becomes.is_none())
+        (0..128).all(|number| {
+            let mapped = self.look(number);
+            mapped.number.map_or(mapped.quiet, |to| to == number) && mapped.becomes.is_none()
+        })
     }
 
-    pub(crate) fn of(&self, payload_type: u8) -> Mapped {
-        let payload_type = payload_type & 0x7f;
-        let number = self.numbers[usize::from(payload_type)];
-        let speech = self.speech.iter().find(|speech| speech.number == payload_type);
-        Mapped {
-            number: (number <= 127).then_some(number),
-            clock_hz: speech.map(|speech| speech.clock_hz),
-            becomes: speech.and_then(|speech| speech.becomes),
-            quiet: number == QUIET,
+    /// What becomes of a packet.
+    #[inline]
+    pub(crate) fn of(&mut self, payload_type: u8) -> Mapped {
+        if self.last.0 != payload_type {
+            self.last = (payload_type, self.look(payload_type));
         }
+        self.last.1
+    }
+
+    /// The same for one that nobody has asked for before.
+    #[inline(never)]
+    pub(crate) fn look(&self, payload_type: u8) -> Mapped {
+        let payload_type = payload_type & 0x7f;
+        if let Some(entry) = self.agreed.iter().find(|entry| entry.number == payload_type) {
+            return entry.mapped;
+        }
+        let taken = self.taken[usize::from(payload_type >> 6)] >> (payload_type & 0x3f) & 1 == 1;
+        Mapped { number: (!taken).then_some(payload_type), ..Mapped::NOWHERE }
     }
 
     /// The number of what a conversion leads to, if it is still asked for.
     pub(crate) fn goal(&self, conversion: Conversion) -> Option<u8> {
-        let becomes = self.speech.iter().filter_map(|speech| speech.becomes);
+        let becomes = self.agreed.iter().filter_map(|entry| entry.mapped.becomes);
         becomes.into_iter().find(|it| it.conversion == conversion).map(|it| it.number)
     }
 }
@@ -544,12 +568,9 @@ mod tests {
             payload(97, "telephone-event", 8000),
         ];
         let map = PayloadMap::between(&from, &to, false);
-        let same = Mapped { number: Some(8), clock_hz: Some(8000), becomes: None, quiet: false };
-        assert_eq!(map.of(8), same);
-        assert_eq!(
-            map.of(101),
-            Mapped { number: Some(97), clock_hz: None, becomes: None, quiet: false }
-        );
+        let same = Mapped { number: Some(8), clock_hz: Some(8000), ..Mapped::NOWHERE };
+        assert_eq!(map.look(8), same);
+        assert_eq!(map.look(101), Mapped { number: Some(97), event: true, ..Mapped::NOWHERE });
     }
 
     /// TDR-COD-007
@@ -558,11 +579,11 @@ mod tests {
         let from = [payload(8, "PCMA", 8000), payload(13, "CN", 8000), payload(118, "CN", 16_000)];
         let to = [payload(8, "PCMA", 8000), payload(97, "CN", 8000)];
         let map = PayloadMap::between(&from, &to, false);
-        assert_eq!(map.of(13).number, Some(97));
-        assert_eq!((map.of(118).number, map.of(118).quiet), (None, true));
+        assert_eq!(map.look(13).number, Some(97));
+        assert_eq!((map.look(118).number, map.look(118).quiet), (None, true));
         let map = PayloadMap::between(&from, &to[..1], false);
-        assert_eq!((map.of(13).number, map.of(13).quiet), (None, true));
-        assert_eq!(map.of(8).number, Some(8));
+        assert_eq!((map.look(13).number, map.look(13).quiet), (None, true));
+        assert_eq!(map.look(8).number, Some(8));
     }
 
     #[test]
@@ -570,16 +591,16 @@ mod tests {
         let from = [payload(8, "PCMA", 8000), payload(96, "opus", 48_000)];
         let to = [payload(8, "PCMA", 8000), payload(96, "telephone-event", 8000)];
         let map = PayloadMap::between(&from, &to, false);
-        assert_eq!(map.of(96).number, None);
-        assert_eq!(map.of(13).number, Some(13), "comfort noise nobody declared");
-        assert_eq!(map.of(97).number, Some(97));
+        assert_eq!(map.look(96).number, None);
+        assert_eq!(map.look(13).number, Some(13), "comfort noise nobody declared");
+        assert_eq!(map.look(97).number, Some(97));
     }
 
     #[test]
     fn of_two_numbers_for_one_thing_the_first_is_sent() {
         let event = |number| payload(number, "telephone-event", 8000);
         let map = PayloadMap::between(&[event(101)], &[event(96), event(101)], false);
-        assert_eq!(map.of(101).number, Some(96), "what the far side answered with");
+        assert_eq!(map.look(101).number, Some(96), "what the far side answered with");
     }
 
     #[test]
@@ -589,14 +610,14 @@ mod tests {
         let to = [opus, payload(0, "PCMU", 8000), payload(8, "PCMA", 8000)];
         let map = PayloadMap::between(&from, &to, true);
         let conversion = Conversion { from: Codec::G722, to: Codec::Opus };
-        assert_eq!(map.of(9).becomes, Some(Becomes { conversion, number: 111 }));
-        assert_eq!(map.of(18).becomes, None, "nobody here speaks it");
+        assert_eq!(map.look(9).becomes, Some(Becomes { conversion, number: 111 }));
+        assert_eq!(map.look(18).becomes, None, "nobody here speaks it");
         let static_numbers = [payload(0, "PCMU", 8000)];
         assert!(PayloadMap::between(&static_numbers, &static_numbers, true).is_identity());
         assert!(!PayloadMap::between(&from[..1], &static_numbers, true).is_identity());
-        assert_eq!(map.of(8).becomes, None, "it is understood as it is");
+        assert_eq!(map.look(8).becomes, None, "it is understood as it is");
         assert_eq!(map.goal(conversion), Some(111));
         assert_eq!(map.goal(Conversion { from: Codec::Pcma, ..conversion }), None);
-        assert_eq!(PayloadMap::between(&from, &to, false).of(9).becomes, None);
+        assert_eq!(PayloadMap::between(&from, &to, false).look(9).becomes, None);
     }
 }

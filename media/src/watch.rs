@@ -83,12 +83,19 @@ impl Watch {
         self.turns = turns;
     }
 
+    /// Whether nothing was taken, nor waited for, yet.
+    pub(crate) const fn begins(&self) -> bool {
+        self.since.is_none()
+    }
+
     /// A packet was taken. Says so if that ends a silence.
+    #[inline]
     pub(crate) fn heard(&mut self, now: Instant) -> Option<Notice> {
         self.since = Some(now);
-        if self.told.is_none() && self.ever {
-            return None;
-        }
+        if self.told.is_none() && self.ever { None } else { self.heard_again(now) }
+    }
+
+    fn heard_again(&mut self, now: Instant) -> Option<Notice> {
         self.ever = true;
         match self.expected {
             true => self.ends(now),

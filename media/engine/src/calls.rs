@@ -335,7 +335,7 @@ impl Calls {
             Verdict::Consumed | Verdict::Drop(_) => verdict,
         };
         call.hear(&mut self.notices);
-        self.due.arm_earlier(owner.call, call.forward.next_due());
+        self.due.arm_earlier(owner.call, call.forward.due_sooner());
         verdict
     }
 

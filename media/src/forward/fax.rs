@@ -22,6 +22,7 @@ impl Forward {
         if !from.admits_fax(now.mono, source, number) {
             return Err(DropReason::Unlatched);
         }
+        self.sooner = true;
         from.note_alive(now.mono);
         if let Some(notice) = from.watch.heard(now.mono) {
             self.notices.push(side, notice);

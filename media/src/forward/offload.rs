@@ -150,7 +150,7 @@ impl Forward {
         let passes = path.transform.passes();
         std::array::from_fn(|number| {
             let payload_type = number as u8;
-            let mapped = path.payloads.of(payload_type);
+            let mapped = path.payloads.look(payload_type);
             let is_key = !passes && self.crossings[side as usize].event(payload_type).is_some();
             let stays = is_key || mapped.quiet || mapped.becomes.is_some() || is_rtcp(payload_type);
             mapped.number.filter(|_| !stays).unwrap_or(Flow::COMES_HERE)
@@ -177,7 +177,7 @@ impl Forward {
             {
                 self.notices.push(side, notice);
             }
-            let clock_hz = path.payloads.of(header.payload_type).clock_hz;
+            let clock_hz = path.payloads.look(header.payload_type).clock_hz;
             from.reception.count(packet.at, &header, clock_hz);
             if !passes {
                 // Its place is known: numbers are steady.
@@ -192,6 +192,7 @@ impl Forward {
             last = Some(packet.at);
         }
         let Some(last) = last else { return };
+        self.sooner = true;
         if let Some(notice) = from.watch.heard(last) {
             self.notices.push(side, notice);
         }

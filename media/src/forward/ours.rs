@@ -5,7 +5,7 @@ use crate::g711::RATE_HZ;
 use crate::keys::{self, How, Step};
 use crate::leg::LegMedia;
 use crate::notices::Notices;
-use crate::rtp::{FIXED_HEADER, Header};
+use crate::rtp::Header;
 use crate::{Component, DropReason, Now, PacketBuf, Side};
 use sdp::{Key, Notice, Order};
 use std::time::Instant;
@@ -73,7 +73,7 @@ impl Forward {
             }
             Some(RATE_HZ)
         };
-        let speech = Speech { payload_at: FIXED_HEADER, clock_hz };
+        let speech = Speech { header: Header::read(slot.packet())?, clock_hz };
         depart(now.mono, (leg, side), path, slot, speech, &mut self.notices).ok()?;
         leg.stats.made_packets += 1;
         Some(Verdict::Forward { side, component: Component::Rtp, to })
@@ -81,6 +81,7 @@ impl Forward {
 }
 
 /// Looks for keys in a packet that is believed; whether it goes on to the other leg.
+#[inline(never)]
 pub(super) fn hear(
     now: Instant,
     (from, to): (&mut LegMedia, &mut LegMedia),
@@ -94,7 +95,7 @@ pub(super) fn hear(
         tell(now, to, step, notices, side);
     });
     match fate {
-        keys::Fate::Passes => Ok(!to.pressing.is_busy() && !to.player.is_playing()),
+        keys::Fate::Passes => Ok(to.is_free()),
         keys::Fate::StaysBehind => Ok(false),
         keys::Fate::Malformed => Err(DropReason::Malformed),
     }

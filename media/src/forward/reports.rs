@@ -23,7 +23,7 @@ impl Forward {
             return Err(DropReason::NoFlow);
         };
         let (from, to) = pair(&mut self.legs, side);
-        if from.stream().is_none() || to.stream().is_none() {
+        if from.agreed().is_none() || to.agreed().is_none() {
             return Err(DropReason::NoFlow);
         }
         match outward.open_rtcp(now.mono, component, slot)? {

@@ -17,6 +17,7 @@ mod tones;
 pub(crate) use hearing::{Hearing, Step};
 pub(crate) use pressing::{How, Pressing};
 
+use crate::agreed::Agreed;
 use crate::g711::Law;
 use crate::rtp::Header;
 use event::{Event, FLASH};
@@ -34,8 +35,8 @@ pub(crate) struct Crossing {
 impl Crossing {
     /// Between two legs that have agreed. Events pass where both legs have them at one clock and
     /// the far side is told keys so.
-    pub(crate) fn between(from: &Stream, to: &Stream, told: Dtmf) -> Self {
-        let speech = |stream: &Stream| stream.payloads.iter().find(|p| p.is_speech()).cloned();
+    pub(crate) fn between(from: &Agreed, to: &Agreed, told: Dtmf) -> Self {
+        let speech = |agreed: &Agreed| agreed.payloads.iter().find(|p| p.is_speech()).cloned();
         let speech_passes = match (speech(from), speech(to)) {
             (Some(one), Some(_)) => to.payloads.iter().any(|other| other.same_encoding(&one)),
             _ => false,

@@ -74,16 +74,25 @@ pub(crate) struct Pressing {
 }
 
 /// A key to be pressed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Press {
     code: u8,
-    /// `None`: until it is released.
-    held_ms: Option<u16>,
+    /// Zero, which is no time to hold a key for: until it is released. Many wait without gaps.
+    held_ms: [u8; 2],
 }
 
 impl Press {
+    fn new(code: u8, held: Option<Duration>) -> Self {
+        Self { code, held_ms: held.map_or(0, within_ms).to_ne_bytes() }
+    }
+
     fn held(self) -> Option<Duration> {
-        self.held_ms.map(|ms| Duration::from_millis(ms.into()))
+        let ms = u16::from_ne_bytes(self.held_ms);
+        (ms > 0).then(|| Duration::from_millis(ms.into()))
+    }
+
+    fn hold(&mut self, held: Duration) {
+        self.held_ms = within_ms(held).to_ne_bytes();
     }
 }
 
@@ -123,7 +132,7 @@ impl Pressing {
         }
         let can = matches!(self.how.with_tones(), How::Events { .. } | How::Tones(..));
         let can = can && (code < tones::KEYS || matches!(self.how, How::Events { .. }));
-        if !can || !self.waiting.push(Press { code, held_ms: held.map(within_ms) }) {
+        if !can || !self.waiting.push(Press::new(code, held)) {
             self.lost += 1;
         }
     }
@@ -133,9 +142,9 @@ impl Pressing {
         let newest = self.waiting.newest();
         let pressed = self.now.as_mut().map(|pressed| &mut pressed.key);
         // Only if it waits no more is it the one that is pressed.
-        let open = newest.or(pressed).filter(|key| key.held_ms.is_none() && key.code == code);
+        let open = newest.or(pressed).filter(|key| key.held().is_none() && key.code == code);
         if let Some(key) = open {
-            key.held_ms = Some(within_ms(held));
+            key.hold(held);
         }
         if let Some(pressed) = self.now.as_mut().filter(|it| it.after == 0 && it.is_over(now)) {
             pressed.due = now;
@@ -144,7 +153,7 @@ impl Pressing {
 
     /// Forgets everything: nothing may be sent there.
     pub(crate) fn stop(&mut self) {
-        self.lost += self.waiting.len as u64 + u64::from(self.now.is_some());
+        self.lost += u64::from(self.waiting.len) + u64::from(self.now.is_some());
         (self.now, self.waiting) = (None, Waiting::default());
     }
 
@@ -279,7 +288,9 @@ impl Pressed {
         if full {
             self.before += u32::from(u16::MAX);
         } else if end {
-            self.key.held_ms = self.key.held_ms.or(Some(within_ms(lasted)));
+            if self.key.held().is_none() {
+                self.key.hold(lasted);
+            }
             self.after += 1;
         }
         true
@@ -320,23 +331,28 @@ impl Pressed {
 /// Keys that wait, in order, without allocation.
 #[derive(Clone, Copy)]
 struct Waiting {
-    keys: [Option<Press>; WAITING_MAX],
-    first: usize,
-    len: usize,
+    keys: [Press; WAITING_MAX],
+    first: u8,
+    len: u8,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { keys: [None; WAITING_MAX], first: 0, len: 0 }
+        Self { keys: [Press::default(); WAITING_MAX], first: 0, len: 0 }
     }
 }
 
 impl Waiting {
+    /// Where the one is that has so many before it.
+    fn place(&self, before: u8) -> usize {
+        (usize::from(self.first) + usize::from(before)) % WAITING_MAX
+    }
+
     fn push(&mut self, key: Press) -> bool {
-        if self.len == WAITING_MAX {
+        if usize::from(self.len) == WAITING_MAX {
             return false;
         }
-        self.keys[(self.first + self.len) % WAITING_MAX] = Some(key);
+        self.keys[self.place(self.len)] = key;
         self.len += 1;
         true
     }
@@ -345,15 +361,16 @@ impl Waiting {
         if self.len == 0 {
             return None;
         }
-        let key = self.keys[self.first].take();
-        self.first = (self.first + 1) % WAITING_MAX;
+        let key = std::mem::take(&mut self.keys[usize::from(self.first)]);
+        self.first = self.place(1) as u8;
         self.len -= 1;
-        key
+        Some(key)
     }
 
     fn newest(&mut self) -> Option<&mut Press> {
         let last = self.len.checked_sub(1)?;
-        self.keys[(self.first + last) % WAITING_MAX].as_mut()
+        let place = self.place(last);
+        self.keys.get_mut(place)
     }
 }
 

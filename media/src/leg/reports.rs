@@ -23,9 +23,8 @@ pub(super) struct RoundTrips {
 impl LegMedia {
     /// Whether the far side is to have RTCP: with SRTP always (TDR-SRTP-005), where it is ours to make,
     /// and where it has sent some itself. To others we might only do harm.
-    fn wants_reports(&self) -> bool {
-        let encrypted = self.agreed.as_ref().is_some_and(|stream| stream.crypto.is_some());
-        (encrypted || self.terminates || self.reports_itself) && !self.is_fax()
+    const fn wants_reports(&self) -> bool {
+        (self.manner.encrypted || self.terminates || self.reports_itself) && !self.is_fax()
     }
 
     /// Both legs have agreed on what becomes of RTCP.
@@ -37,10 +36,19 @@ impl LegMedia {
     }
 
     /// Starts the wait for RTCP, on a leg that is to have it: the first is early (RFC 3550, 6.2).
-    pub(crate) fn expect_reports(&mut self, now: Instant) {
-        if self.report_due.is_none() && self.wants_reports() {
-            self.report_due = Some(now + self.interval() / 2);
+    /// Says whether it begins.
+    #[inline]
+    pub(crate) fn expect_reports(&mut self, now: Instant) -> bool {
+        let begins = self.report_due.is_none() && self.wants_reports();
+        if begins {
+            self.expect_first(now);
         }
+        begins
+    }
+
+    #[cold]
+    fn expect_first(&mut self, now: Instant) {
+        self.report_due = Some(now + self.interval() / 2);
     }
 
     /// A report of the other leg's far side has passed to this one: as long as these come, it needs

@@ -104,6 +104,11 @@ impl Player {
         !self.is_playing() && self.noise == Noise::No
     }
 
+    /// Whether the next packet that is carried is the first after which noise may be due.
+    pub(crate) const fn begins_to_wait(&self) -> bool {
+        self.carried.is_none()
+    }
+
     /// Something is carried to the far side: it hears that.
     pub(crate) const fn carries(&mut self, now: Instant) {
         self.carried = Some(now);

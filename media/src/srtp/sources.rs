@@ -10,6 +10,9 @@ pub const MAX_SOURCES: usize = 64;
 /// Sources whose windows are kept in full: those that speak side by side, before and after a change
 /// of who does. Of the others none is late any more, so that their highest index says it all.
 const HEARD_MAX: usize = 4;
+/// Sources that may rest before more room is made for them: a far side that has authenticated as so many
+/// and more, under one key, has that done three times at most.
+const RESTED_USUAL: usize = 12;
 
 /// The sources of one key and protocol.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub(super) struct Sources {
     len: u8,
     /// Those heard last, the very last first: nearly always the next packet's, too.
     heard: [Heard; HEARD_MAX],
-    /// Those that have made room. Nothing is allocated when one does.
+    /// Those that have made room.
     rested: Vec<Rested>,
 }
 
@@ -57,11 +60,7 @@ impl Rested {
 impl Sources {
     pub(super) fn new() -> Self {
         let nobody = Heard { ssrc: 0, window: Window::starting(0) };
-        Self {
-            len: 0,
-            heard: [nobody; HEARD_MAX],
-            rested: Vec::with_capacity(MAX_SOURCES - HEARD_MAX),
-        }
+        Self { len: 0, heard: [nobody; HEARD_MAX], rested: Vec::with_capacity(RESTED_USUAL) }
     }
 
     fn heard(&self) -> &[Heard] {

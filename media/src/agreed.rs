@@ -1,0 +1,79 @@
+//! What is kept of what a leg has agreed: its stream without what others have taken of it, and those of its
+//! terms that are asked for again.
+
+use crate::transform::End;
+use sdp::{Crypto, Direction, Dtmf, Payload, Protocol, Rtcp, Stream, Terms};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The stream of a leg.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    pub(crate) remote_rtp: Option<SocketAddr>,
+    pub(crate) payloads: Vec<Payload>,
+    /// Keys of SDP, or those that a handshake has made.
+    pub(crate) crypto: Option<Box<Crypto>>,
+    /// A handshake makes them.
+    is_dtls: bool,
+}
+
+impl Agreed {
+    pub(crate) fn of(stream: Stream) -> Self {
+        Self {
+            remote_rtp: stream.remote_rtp,
+            payloads: stream.payloads,
+            crypto: stream.crypto.map(Box::new),
+            is_dtls: stream.dtls.is_some(),
+        }
+    }
+
+    /// How the leg is protected.
+    pub(crate) fn end(&self) -> End<&Crypto> {
+        match &self.crypto {
+            Some(crypto) => End::Keyed(crypto),
+            None if self.is_dtls => End::Awaited,
+            None => End::Plain,
+        }
+    }
+}
+
+/// What a packet has to know of it, at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) direction: Direction,
+    pub(crate) protocol: Protocol,
+    pub(crate) rtcp_mux: bool,
+    pub(crate) encrypted: bool,
+}
+
+impl Manner {
+    /// That of a leg that has agreed nothing.
+    pub(crate) const NONE: Self = Self {
+        direction: Direction::Inactive,
+        protocol: Protocol::Rtp,
+        rtcp_mux: false,
+        encrypted: false,
+    };
+}
+
+/// What is kept of a leg's terms.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) media_timeout: Option<Duration>,
+    pub(crate) rtcp: Rtcp,
+    pub(crate) dtmf: Dtmf,
+    pub(crate) unroutable: bool,
+    pub(crate) transcode: bool,
+}
+
+impl Kept {
+    pub(crate) const fn of(terms: &Terms) -> Self {
+        Self {
+            media_timeout: terms.media_timeout,
+            rtcp: terms.rtcp,
+            dtmf: terms.dtmf,
+            unroutable: terms.unroutable,
+            transcode: terms.transcode,
+        }
+    }
+}
