@@ -4,8 +4,8 @@ use crate::cargo::{Heard, Workspace, cargo, count_tests, heard};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
 use crate::{
-    TestOptions, arrows, conformance, deploy, emulation, instructions, interop, load, simulate,
-    sources, watched,
+    TestOptions, arrows, bpf, conformance, deploy, emulation, instructions, interop, load,
+    simulate, sources, watched,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -28,6 +28,7 @@ const CHECKS: &[Check] = &[
     check("format", format),
     check("arrows", arrows),
     check("sources", sources),
+    check("bpf", bpf::check),
     check("clippy", clippy),
     check("tests", tests),
     check("rsip", rsip),

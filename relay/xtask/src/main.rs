@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "it waits for other processes in real time")]
 
 mod arrows;
+mod bpf;
 mod cargo;
 mod checks;
 mod conformance;
@@ -30,6 +31,7 @@ usage: cargo xtask test [--strict] [--only NAME]
        cargo xtask matrix [--pairwise] [--only NAME] [--list] [--json FILE] [--binary FILE]
        cargo xtask soak [--minutes N] [--calls N] [--reinvite-seconds N] [--json]
        cargo xtask conformance
+       cargo xtask bpf
        cargo xtask list
 
 test      runs every check; --strict makes a skipped check a failure,
@@ -43,6 +45,7 @@ soak      holds many calls for a long time (30 minutes, 200 calls), with a re-IN
 conformance
           says which requirement of Teams no test names yet, area by area;
           TOLLGATE_BLESS=1 writes docs/teams-conformance.md anew
+bpf       builds the committed BPF objects anew (Debian 12's clang)
 list      names the checks";
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         ["matrix", words @ ..] => interop::matrix::run(words).unwrap_or_else(usage),
         ["soak", words @ ..] => load::soak(words),
         ["conformance"] => conformance::run(),
+        ["bpf"] => bpf::run(),
         ["list"] => {
             checks::list();
             ExitCode::SUCCESS

@@ -42,6 +42,13 @@ pub(crate) const MATRIX: &[Tool] = &[
     tool("unshare", "util-linux", "opens the private network"),
 ];
 
+/// What builds BPF programs.
+pub(crate) const BPF: &[Tool] = &[
+    tool("clang", "clang", "builds BPF programs, to compare them with those that are committed"),
+    tool("llvm-strip", "llvm", "takes out of them what the kernel does not read"),
+    tool(BPF_HEADERS, "libbpf-dev", "headers of BPF programs"),
+];
+
 /// What counts instructions.
 pub(crate) const INSTRUCTIONS: &[Tool] =
     &[tool("valgrind", "valgrind", "counts instructions, whatever else the machine does")];
@@ -54,6 +61,8 @@ pub(crate) const OPENSSL: Tool =
 pub(crate) const UNIT: &[Tool] =
     &[tool("systemd-analyze", "systemd", "reads the unit as the service manager would")];
 
+/// The header that the programs begin with.
+const BPF_HEADERS: &str = "/usr/include/bpf/bpf_helpers.h";
 const KAMAILIO_TLS: &str = "kamailio/modules/tls.so";
 
 /// Tries to have every tool at hand and gives back the ones that are missing still.
