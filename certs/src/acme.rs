@@ -1,10 +1,9 @@
 //! What ACME (RFC 8555) needs of certificates: a key with a request to be signed, and what proves a name
 //! in a TLS handshake (RFC 8737). Who asks, and over which connection, is told elsewhere.
 
-use crate::provider;
+use crate::{KeyType, provider};
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -16,20 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The protocol that a validator speaks (RFC 8737, 6.2).
 const ALPN: &[u8] = b"acme-tls/1";
 
-/// What kind of key a certificate is asked for with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum KeyType {
-    /// RSA with 2048 bits: Teams' cipher suites need RSA (TDR-CRT-002).
-    #[default]
-    Rsa2048,
-    /// RSA with 4096 bits; takes seconds to make.
-    Rsa4096,
-    /// ECDSA P-256, for trunks that are not Teams.
-    P256,
-    /// ECDSA P-384.
-    P384,
-}
-
 /// A fresh key and a request for a certificate over it (RFC 2986).
 pub struct Request {
     /// The request, in DER.
@@ -40,12 +25,7 @@ pub struct Request {
 
 /// Makes a key and asks for `names`; computes for a while where the key is RSA.
 pub fn request(names: &[String], key: KeyType) -> Result<Request, rcgen::Error> {
-    let key = match key {
-        KeyType::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?,
-        KeyType::Rsa4096 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096)?,
-        KeyType::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
-        KeyType::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384)?,
-    };
+    let key = key.generate()?;
     let mut params = CertificateParams::new(names.to_vec())?;
     // Names are alternative names alone (RFC 8555, 7.4).
     params.distinguished_name = DistinguishedName::new();

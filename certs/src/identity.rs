@@ -114,10 +114,18 @@ impl Identity {
         let certificate = CertificateParams::new(names.to_vec())?.self_signed(&key)?;
         let chain = vec![certificate.der().clone()];
         let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let nowhere = Path::new("");
-        let identity = Self::new(chain, secret, (nowhere, nowhere));
+        let identity = Self::in_memory(chain, secret);
         let identity = identity.map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
         Ok(Self { pending: true, ..identity })
+    }
+
+    /// One that comes from no file.
+    pub(crate) fn in_memory(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, FileError> {
+        let nowhere = Path::new("");
+        Self::new(chain, key, (nowhere, nowhere))
     }
 
     fn new(

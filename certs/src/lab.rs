@@ -2,11 +2,13 @@
 //!
 //! Its keys live in memory and in files it is told to write; nobody outside trusts it.
 
+use crate::Identity;
+pub use crate::KeyType as Key;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -14,20 +16,6 @@ use std::path::{Path, PathBuf};
 pub struct Authority {
     root: CertifiedIssuer<'static, KeyPair>,
     intermediate: CertifiedIssuer<'static, KeyPair>,
-}
-
-/// What kind of key to make.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Key {
-    /// ECDSA P-256: made at once.
-    #[default]
-    P256,
-    /// ECDSA P-384.
-    P384,
-    /// RSA with 2048 bits, which Teams' suites need; takes some hundred milliseconds.
-    Rsa2048,
-    /// RSA with 4096 bits; takes seconds.
-    Rsa4096,
 }
 
 /// What a leaf is said to be for.
@@ -44,8 +32,8 @@ pub enum Purpose {
     Neither,
 }
 
-/// A leaf to be issued.
-#[derive(Clone, Debug, Default)]
+/// A leaf to be issued; if nothing is said, with a key that is made at once.
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// Alternative names: DNS names (with wildcards) and addresses.
     pub names: &'a [&'a str],
@@ -59,11 +47,19 @@ pub struct Request<'a> {
     pub days: Option<(u32, u32)>,
 }
 
+impl Default for Request<'_> {
+    fn default() -> Self {
+        let (names, purpose) = (&[][..], Purpose::default());
+        Self { names, key: Key::P256, purpose, expired: false, days: None }
+    }
+}
+
 /// A leaf with its chain and key.
 pub struct Leaf {
     chain: String,
-    der: Vec<u8>,
-    key: String,
+    certificates: [CertificateDer<'static>; 2],
+    key: KeyPair,
+    key_pem: String,
 }
 
 /// The laboratory authority could not make or write a certificate.
@@ -138,8 +134,8 @@ impl Authority {
         let key = request.key.generate()?;
         let certificate = params.signed_by(&key, &self.intermediate)?;
         let chain = certificate.pem() + &self.intermediate.pem();
-        let der = certificate.der().to_vec();
-        Ok(Leaf { chain, der, key: key.serialize_pem() })
+        let certificates = [certificate.der().clone(), self.intermediate.der().clone()];
+        Ok(Leaf { chain, certificates, key_pem: key.serialize_pem(), key })
     }
 }
 
@@ -151,30 +147,27 @@ impl Leaf {
 
     /// The leaf's certificate, in DER.
     pub fn certificate(&self) -> &[u8] {
-        &self.der
+        let [leaf, _] = &self.certificates;
+        leaf
+    }
+
+    /// The same to be shown, without a file in between.
+    pub fn identity(&self) -> Result<Identity, LabError> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        let identity = Identity::in_memory(self.certificates.to_vec(), key);
+        identity.map_err(|_| rcgen::Error::CouldNotParseCertificate.into())
     }
 
     /// The key, in PEM.
     pub fn key_pem(&self) -> &str {
-        &self.key
+        &self.key_pem
     }
 
     /// Writes `DIR/NAME.pem` and `DIR/NAME.key`, the latter for the owner only; returns both paths.
     pub fn write(&self, dir: &Path, name: &str) -> Result<(PathBuf, PathBuf), LabError> {
         let chain = write(dir.join(format!("{name}.pem")), &self.chain)?;
-        let key = write(dir.join(format!("{name}.key")), &self.key)?;
+        let key = write(dir.join(format!("{name}.key")), &self.key_pem)?;
         Ok((chain, key))
-    }
-}
-
-impl Key {
-    fn generate(self) -> Result<KeyPair, rcgen::Error> {
-        match self {
-            Self::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
-            Self::P384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
-            Self::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
-            Self::Rsa4096 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096),
-        }
     }
 }
 

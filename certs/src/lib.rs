@@ -11,6 +11,7 @@ mod config;
 pub mod dtls;
 mod identities;
 mod identity;
+mod key;
 pub mod lab;
 mod peer;
 mod pem;
@@ -24,6 +25,7 @@ pub use config::{
 };
 pub use identities::{ClientIdentity, Identities, ServerIdentity};
 pub use identity::{Identity, KeyKind, names_of};
+pub use key::KeyType;
 pub use peer::{PeerVerifier, Stranger, Strangers, Trust};
 pub use pem::{FileError, FileProblem};
 pub use refusal::PeerRefusal;

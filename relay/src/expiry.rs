@@ -136,14 +136,11 @@ mod tests {
     use certs::lab::{Authority, Request};
 
     /// A certificate whose days are as given, counted from 2026-01-01.
-    fn identity(name: &str, days: (u32, u32)) -> Arc<Identity> {
-        let dir = std::env::temp_dir().join(format!("tollgate-expiry-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+    fn identity(days: (u32, u32)) -> Arc<Identity> {
         let names = &["sbc1.example.net"][..];
         let request = Request { names, days: Some(days), ..Request::default() };
         let leaf = Authority::new("Expiry").unwrap().issue(&request).unwrap();
-        let (chain, key) = leaf.write(&dir, name).unwrap();
-        Arc::new(Identity::load(&chain, &key).unwrap())
+        Arc::new(leaf.identity().unwrap())
     }
 
     fn day(days: u64) -> SystemTime {
@@ -158,7 +155,7 @@ mod tests {
     /// TDR-CRT-008
     #[test]
     fn the_alarm_rises_at_30_14_7_and_1_days_and_when_it_is_too_late() {
-        let year = identity("year", (0, 365));
+        let year = identity((0, 365));
         let identities = Identities::new([("wild".to_owned(), Arc::clone(&year))]);
         let (alarms, mut told) = (Alarms::new(), BTreeMap::new());
         let mut rises = Vec::new();
@@ -176,7 +173,7 @@ mod tests {
         assert_eq!(rises, [335, 351, 358, 364, 365]);
         assert_eq!(text_of(&alarms), ["has ended on 2027-01-01T00:00:00Z: Teams refuses it"]);
 
-        let renewed = Identities::new([("wild".to_owned(), identity("renewed", (360, 700)))]);
+        let renewed = Identities::new([("wild".to_owned(), identity((360, 700)))]);
         judge(&renewed, &mut told, &alarms, day(370));
         assert!(alarms.list().is_empty() && told.is_empty());
     }
@@ -184,7 +181,7 @@ mod tests {
     #[test]
     fn the_day_of_a_certificate_that_is_gone_is_shown_no_more() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let both = ["wild", "old"].map(|name| (name.to_owned(), identity(name, (0, 365))));
+        let both = ["wild", "old"].map(|name| (name.to_owned(), identity((0, 365))));
         let [wild, _] = both.clone();
         metrics::with_local_recorder(&recorder, || {
             let shown = show(&Identities::new(both), &BTreeSet::new());
@@ -200,13 +197,13 @@ mod tests {
 
     #[test]
     fn a_certificate_that_lives_for_weeks_raises_no_alarm_before_it_is_due() {
-        let quarter = identity("quarter", (0, 90));
+        let quarter = identity((0, 90));
         assert_eq!(text(&quarter, day(62)), None, "28 days are left, and it is being renewed");
         assert_eq!(text(&quarter, day(80)).unwrap(), "ends on 2026-04-01T00:00:00Z, in 9 days");
-        let week = identity("week", (0, 6));
+        let week = identity((0, 6));
         assert_eq!(text(&week, day(3)), None);
         assert_eq!(text(&week, day(5)).unwrap(), "ends on 2026-01-07T00:00:00Z, in 0 days");
-        let later = identity("later", (30, 365));
+        let later = identity((30, 365));
         assert_eq!(text(&later, day(1)).unwrap(), "is not valid before 2026-01-31T00:00:00Z");
     }
 }

@@ -19,8 +19,6 @@ use crate::clock;
 use crate::config::{AcmeOrder, Challenge};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use certs::KeyKind;
-use certs::acme::KeyType;
 use client::Https;
 use disk::{Coming, Held};
 use instant_acme::{
@@ -203,16 +201,10 @@ fn rest(held: Option<&Held>, order: &AcmeOrder, now: SystemTime) -> Option<Durat
     let Held { identity, server } = held?;
     // More is as good: some authorities add a name of their own accord.
     let all = order.names.iter().all(|name| identity.names().contains(name));
-    let kind = match order.key {
-        KeyType::Rsa2048 => KeyKind::Rsa(2048),
-        KeyType::Rsa4096 => KeyKind::Rsa(4096),
-        KeyType::P256 => KeyKind::Ecdsa(256),
-        KeyType::P384 => KeyKind::Ecdsa(384),
-    };
     let same = server.as_ref().is_none_or(|server| *server == order.server);
     let due = identity.not_after().checked_sub(identity.lifetime() / 3)?;
     let left = due.duration_since(now).ok()?;
-    (all && same && identity.key_kind() == kind && !left.is_zero()).then_some(left)
+    (all && same && identity.key_kind() == order.key.kind() && !left.is_zero()).then_some(left)
 }
 
 /// How long after a failure, the `failures`th of a row from 0, it is tried again.

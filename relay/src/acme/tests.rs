@@ -5,8 +5,8 @@ use super::disk::write;
 use super::*;
 use crate::config::Challenge;
 use b2bua::plan::Roots;
-use certs::Identity;
-use certs::lab::{Authority, Key, Request};
+use certs::KeyType;
+use certs::lab::{Authority, Request};
 use std::os::unix::fs::PermissionsExt as _;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -38,8 +38,7 @@ fn a_certificate_is_asked_for_when_a_third_of_its_life_is_left_or_its_names_are_
     let names = &["sbc1.example.net", "*.sbc1.example.net"][..];
     let request = Request { names, days: Some((0, 90)), ..Request::default() };
     let leaf = Authority::new("Due").unwrap().issue(&request).unwrap();
-    let (chain, key) = leaf.write(&dir, "due").unwrap();
-    let identity = Identity::load(&chain, &key).unwrap();
+    let identity = leaf.identity().unwrap();
     let held = Held { identity, server: None };
     let day = |days: u32| SystemTime::UNIX_EPOCH + DAY * (20_454 + days);
     let wanted = |names: &[&str]| names.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
@@ -59,13 +58,11 @@ fn a_certificate_is_asked_for_when_a_third_of_its_life_is_left_or_its_names_are_
 #[test]
 fn a_key_of_each_kind_is_known_again() {
     let dir = dir("kinds");
-    let keys = [(Key::P384, KeyType::P384), (Key::Rsa2048, KeyType::Rsa2048)];
-    for (made, key) in keys {
+    for key in [KeyType::P384, KeyType::Rsa2048] {
         let names = &["sbc1.example.net"][..];
-        let request = Request { names, key: made, days: Some((0, 90)), ..Request::default() };
+        let request = Request { names, key, days: Some((0, 90)), ..Request::default() };
         let leaf = Authority::new("Kinds").unwrap().issue(&request).unwrap();
-        let (chain, secret) = leaf.write(&dir, "kind").unwrap();
-        let held = Held { identity: Identity::load(&chain, &secret).unwrap(), server: None };
+        let held = Held { identity: leaf.identity().unwrap(), server: None };
         let now = SystemTime::UNIX_EPOCH + DAY * 20_455;
         assert!(rest(Some(&held), &AcmeOrder { key, ..order(&dir) }, now).is_some(), "{key:?}");
     }

@@ -7,7 +7,7 @@ use super::tls_check;
 use super::trunk::{self, RootsDraft};
 use super::value;
 use b2bua::plan::Roots;
-use certs::acme::KeyType;
+use certs::KeyType;
 use hyper::Uri;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

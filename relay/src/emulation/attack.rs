@@ -3,14 +3,9 @@
 
 use super::setup::Attack;
 use certs::lab::Authority;
-use certs::{ClientIdentity, Identities, Identity, Roots};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
-use std::fs::DirBuilder;
+use certs::{ClientIdentity, Identities, Roots};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,20 +100,7 @@ async fn attempt(who: &'static str, attack: &Attack, from: IpAddr, shows: Shows<
 /// Microsoft's names under a root that nobody has.
 fn forged() -> Result<Identities, certs::lab::LabError> {
     let leaf = Authority::new("Forger")?.leaf(&["sip.pstnhub.microsoft.com"])?;
-    // Nobody else's, and not one that somebody has put there for us.
-    let number = ChaCha20Rng::from_os_rng().next_u64();
-    let folder = std::env::temp_dir().join(format!("tollgate-emulate-{number:016x}"));
-    let failed = |error| certs::lab::LabError::Write { path: folder.clone(), error };
-    DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
-    let written = leaf.write(&folder, "forged");
-    let loaded = written.map(|(chain, key)| load(&chain, &key));
-    let _ = std::fs::remove_dir_all(&folder);
-    loaded?.ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))
-}
-
-fn load(chain: &Path, key: &Path) -> Option<Identities> {
-    let identity = Identity::load(chain, key).ok()?;
-    Some(Identities::new([("forged".to_owned(), Arc::new(identity))]))
+    Ok(Identities::new([("forged".to_owned(), Arc::new(leaf.identity()?))]))
 }
 
 /// Connects from this address, sends a request that a real Teams would get an answer to, and reads to
