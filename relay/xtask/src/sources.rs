@@ -15,6 +15,7 @@ const UNSAFE_MODULES: &[(&str, &str)] = &[
     ("perf/src/machine.rs", "namespaces, priorities and test runs of BPF programs"),
     ("perf/src/allocations.rs", "counting allocator"),
     ("media/tests/no_allocation.rs", "counting allocator"),
+    ("media/tests/memory.rs", "counting allocator"),
 ];
 
 /// A file longer than this holds two ideas.
