@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_int, c_uint, c_ulong, c_void};
 use std::mem;
 use std::ptr;
+use std::sync::OnceLock;
 
 /// `srtp_crypto_policy_t`.
 #[repr(C)]
@@ -43,8 +44,13 @@ pub(crate) struct Libsrtp {
 }
 
 impl Libsrtp {
-    /// Loads it; none where it is not installed.
+    /// Loads it, once for all; none where it is not installed.
     pub(crate) fn load() -> Option<Self> {
+        static LOADED: OnceLock<Option<Libsrtp>> = OnceLock::new();
+        *LOADED.get_or_init(Self::load_first)
+    }
+
+    fn load_first() -> Option<Self> {
         // SAFETY: loads a library by name; what it runs by that is its own business. It stays loaded for the
         // life of the process, so what is found in it may be called for ever.
         let library = unsafe { libc::dlopen(c"libsrtp2.so.1".as_ptr(), libc::RTLD_NOW) };
@@ -69,7 +75,7 @@ impl Libsrtp {
             };
             (init, loaded)
         };
-        // SAFETY: takes nothing; a second time it does nothing.
+        // SAFETY: takes nothing, and is called once.
         (unsafe { init() } == 0).then_some(loaded)
     }
 
@@ -128,6 +134,7 @@ mod tests {
     #[test]
     fn what_the_far_sides_send_opens_in_libsrtp_and_under_no_other_key() {
         let Some(libsrtp) = Libsrtp::load() else { return };
+        assert!(Libsrtp::load().is_some(), "a second time it is there, too");
         let mut sender = far_sender(1);
         for sequence in 0..300_u16 {
             let mut packet = vec![0x80, 8];
