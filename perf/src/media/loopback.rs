@@ -74,6 +74,7 @@ pub(super) fn open_loop(
     });
     Ok(Measured {
         cpu_us_per_packet: cpu as f64 / 1e3 / forwarded as f64,
+        relay_us_per_packet: cpu as f64 / 1e3 / forwarded as f64,
         cores: cpu as f64 / 1e9 / wall.as_secs_f64(),
         sent,
         lost: sent.saturating_sub(seen.latency_ns.len() as u64),

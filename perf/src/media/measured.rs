@@ -10,6 +10,8 @@ pub(super) struct Measured {
     pub(super) relay: String,
     /// Relay, arrivals, and in the closed loop all else, without the cost of making the traffic.
     pub(super) cpu_us_per_packet: f64,
+    /// The part of it that the relay's own threads took.
+    pub(super) relay_us_per_packet: f64,
     /// The part of it that the kernel's thread for arrivals took.
     pub(super) arrivals_us_per_packet: f64,
     /// Processors in use.

@@ -129,17 +129,18 @@ impl fmt::Display for Row {
         writeln!(f, "{} calls, {} packets/s", self.calls, self.packets_per_second)?;
         writeln!(
             f,
-            "round  relay      us/packet  arrivals  cores    p50 us   p99 us  p99.9 us      lost  late  \
+            "round  relay      us/packet  of relay  arrivals  cores    p50 us   p99 us  p99.9 us      lost  late  \
              whole"
         )?;
         for run in &self.runs {
             let latency = run.latency_us;
             writeln!(
                 f,
-                "{:>5}  {:<9}  {:>9.2}  {:>8.2}  {:>5.2}  {:>8.0} {:>8.0}  {:>8.0}  {:>8}  {:>3.0}%  {}",
+                "{:>5}  {:<9}  {:>9.2}  {:>8.2}  {:>8.2}  {:>5.2}  {:>8.0} {:>8.0}  {:>8.0}  {:>8}  {:>3.0}%  {}",
                 run.round,
                 run.relay,
                 run.cpu_us_per_packet,
+                run.relay_us_per_packet,
                 run.arrivals_us_per_packet,
                 run.cores,
                 latency.p50,

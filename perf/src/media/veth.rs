@@ -20,7 +20,8 @@ pub(super) fn open_loop(order: &Order, seconds: u32) -> Result<Measured, Failure
     let wanted = f64::from(flows * TICKS_PER_SECOND) * SLOT.as_secs_f64();
     let batch = (wanted.round() as u32).clamp(1, BATCH_MAX);
     let slot_ns = 1_000_000_000 * u64::from(batch) / u64::from(flows * TICKS_PER_SECOND);
-    let window = [WARM_UP_TICKS, WARM_UP_TICKS + seconds * TICKS_PER_SECOND];
+    let warm_up = if order.offload { OFFLOADED_TICKS } else { WARM_UP_TICKS };
+    let window = [warm_up, warm_up + seconds * TICKS_PER_SECOND];
     let ticks = window[1] + AFTER_TICKS;
     if ticks > TICKS_MAX {
         return Err("so long the far sides cannot talk".into());
@@ -39,6 +40,7 @@ pub(super) fn open_loop(order: &Order, seconds: u32) -> Result<Measured, Failure
     let used = after.used - before.used;
     let mut measured = finish(order, &relay, &live, &pace)?;
     measured.cpu_us_per_packet = used as f64 / 1e3 / forwarded;
+    measured.relay_us_per_packet = (after.of.relay - before.of.relay) as f64 / 1e3 / forwarded;
     let arrivals = after.of.kernel - before.of.kernel;
     measured.arrivals_us_per_packet = arrivals as f64 / 1e3 / forwarded;
     measured.cores = used as f64 / 1e9 / (after.at - before.at).as_secs_f64();
@@ -51,7 +53,8 @@ pub(super) fn closed_loop(order: &Order, batch: u32, packets: u32) -> Result<Mea
     let relay = Subject::start(order)?;
     let flows = 2 * order.far_ports.len() as u32;
     let counted = packets.div_ceil(flows).max(1);
-    let warm_up = WARM_UP_PACKETS.div_ceil(flows).max(2);
+    let warm_up = if order.offload { OFFLOADED_PACKETS } else { WARM_UP_PACKETS };
+    let warm_up = warm_up.div_ceil(flows).max(2);
     let window = [warm_up, warm_up + counted];
     let pace = Pace { batch, slot_ns: 0, ticks: window[1], window };
     if pace.ticks > TICKS_MAX {
@@ -68,6 +71,8 @@ pub(super) fn closed_loop(order: &Order, batch: u32, packets: u32) -> Result<Mea
     let mut measured = finish(order, &relay, &live, &pace)?;
     let used = after.used - before.used;
     measured.cpu_us_per_packet = used as f64 / 1e3 / packets as f64;
+    let of_relay = after.of.relay - before.of.relay;
+    measured.relay_us_per_packet = of_relay as f64 / 1e3 / packets as f64;
     measured.cores = used as f64 / 1e9 / (after.at - before.at).as_secs_f64();
     Ok(measured)
 }
@@ -216,6 +221,9 @@ const TICKS_PER_SECOND: u32 = 50;
 /// In which the relay latches and memory is touched for the first time.
 const WARM_UP_TICKS: u32 = 50;
 const WARM_UP_PACKETS: u32 = 50_000;
+/// In which all streams have left for the kernel.
+const OFFLOADED_TICKS: u32 = 200;
+const OFFLOADED_PACKETS: u32 = 2_500_000;
 /// What is sent after the last packet that counts, so that nobody profits from the end.
 const AFTER_TICKS: u32 = 5;
 /// Packets come as from a network card that gathers interrupts for so long.
