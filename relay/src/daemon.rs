@@ -477,6 +477,7 @@ fn start_engine(
         transcoders: loaded.plan.transcoders,
         engine: loaded.media_engine,
         offload: loaded.media_offload,
+        outward: loaded.plan.media.iter().any(|address| !address.bind.is_loopback()),
         ..media_engine::Config::default()
     };
     let srtp = media::srtp::choose(|| clock::now().mono)?;

@@ -282,6 +282,15 @@ impl Kernel {
         Ok(native)
     }
 
+    /// The same where the driver runs it; else the program does not stay there.
+    pub(crate) fn watch_native(&mut self, interface: u32) -> Result<bool, KernelError> {
+        let native = self.watch(interface)?;
+        if !native {
+            self.attached.remove(&interface);
+        }
+        Ok(native)
+    }
+
     /// Whether an interface still has the program. One that has not can be watched anew.
     pub(crate) fn has_program(&mut self, interface: u32) -> bool {
         let has = self.attached.get(&interface).is_some_and(|it| it.link.is_attached());

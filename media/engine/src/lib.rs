@@ -16,6 +16,7 @@
 #![warn(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod auto;
 mod batch;
 mod by_port;
 mod calls;
@@ -74,6 +75,9 @@ pub struct Config {
     pub engine: EngineKind,
     /// Whether streams that nothing has to be done to may be forwarded within the kernel.
     pub offload: bool,
+    /// Whether media comes from other hosts: then `auto` may put a program on the interface that leads
+    /// there.
+    pub outward: bool,
     /// Whether packets gather for a tick where many come. Without it a worker comes with the first one,
     /// always: that is for measuring what a batch of a given size costs.
     pub gather: bool,
@@ -87,6 +91,7 @@ impl Default for Config {
             transcoders: 1,
             engine: EngineKind::Portable,
             offload: false,
+            outward: false,
             gather: true,
         }
     }

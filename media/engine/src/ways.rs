@@ -1,5 +1,6 @@
 //! How each worker comes by the way of its packets.
 
+use crate::auto;
 use crate::datapath::{Chosen, Datapath, EngineKind};
 use crate::io::PacketIo;
 use crate::kernel::{Kernel, KernelError};
@@ -11,6 +12,9 @@ use crate::xdp::Xdp;
 use crate::{Config, EngineError};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why an engine that is asked for by name is taken.
+const CONFIGURED: &str = "configured";
 
 /// What the workers of one engine share of it.
 #[derive(Debug)]
@@ -27,22 +31,25 @@ impl Ways {
     /// Readies what the engine needs, an error where this host does not have it, and what it takes that the
     /// kernel sends on flows, without which calls go on as well.
     pub(crate) fn new(config: &Config) -> Result<Self, EngineError> {
-        let mut ways = Self::of(config.engine, config.workers)?;
+        let mut ways = Self::of(config.engine, config.workers, config.outward)?;
         if config.offload {
             ways.flows = ways.flows().map_err(|error| error.to_string());
         }
         Ok(ways)
     }
 
-    fn of(engine: EngineKind, workers: usize) -> Result<Self, EngineError> {
+    fn of(engine: EngineKind, workers: usize, outward: bool) -> Result<Self, EngineError> {
         let not_here = |why: String| EngineError::NotHere { engine, why };
         let by = |by, why: &str, kernel| {
             let chosen = Chosen { by, why: why.to_owned() };
             Self { chosen, workers, kernel, flows: Err(String::new()) }
         };
         match engine {
-            EngineKind::Portable => Ok(by(Datapath::Portable, "configured", None)),
-            EngineKind::Auto => Ok(by(Datapath::Portable, "the one that there is", None)),
+            EngineKind::Portable => Ok(by(Datapath::Portable, CONFIGURED, None)),
+            EngineKind::Auto => {
+                let (chosen, kernel) = auto::choose(outward);
+                Ok(Self { chosen, workers, kernel, flows: Err(String::new()) })
+            }
             // What does not come by AF_XDP is steered.
             EngineKind::Steer | EngineKind::Xdp => {
                 let mut kernel = Kernel::load().map_err(|why| not_here(why.to_string()))?;
@@ -52,7 +59,7 @@ impl Ways {
                     EngineKind::Xdp => Datapath::Xdp,
                     _ => Datapath::Steer,
                 };
-                Ok(by(datapath, "configured", kernel))
+                Ok(by(datapath, CONFIGURED, kernel))
             }
         }
     }
@@ -82,7 +89,9 @@ impl Ways {
     /// The way of a worker (from 0).
     pub(crate) fn build(&self, worker: usize, bell: Arc<Bell>) -> io::Result<Box<dyn PacketIo>> {
         let Some(kernel) = &self.kernel else {
-            return Ok(Box::new(Portable::new(bell, "".into())?));
+            // "configured" is no more than the operator knows.
+            let why = if self.chosen.why == CONFIGURED { "" } else { &self.chosen.why };
+            return Ok(Box::new(Portable::new(bell, why.to_owned().into())?));
         };
         let steer = Steer::new(worker, Arc::clone(&bell), Arc::clone(kernel));
         let steer = Box::new(steer.map_err(io::Error::other)?);
