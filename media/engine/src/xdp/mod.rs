@@ -130,10 +130,16 @@ impl Xdp {
         self.look_in = None;
     }
 
-    /// The way of what leaves from a port. What was found before something changed says nothing any more.
+    /// The way of what leaves from a port. What was found before something changed holds as long as the
+    /// socket does.
     fn way_of(&self, port: PortId) -> &Way {
         match self.ports.get(port) {
-            Some(port) if port.epoch == self.epoch => &port.way,
+            Some(Port { way, epoch, .. }) if *epoch == self.epoch => way,
+            Some(Port { way: way @ Way::Ring { place, .. }, .. })
+                if self.frames.socket(*place).is_some() =>
+            {
+                way
+            }
             _ => &Way::Below(Why::Silent),
         }
     }
