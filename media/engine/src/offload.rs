@@ -22,7 +22,7 @@ use crate::{MediaId, sys};
 use device::Drivers;
 use media::{Flow, Now, Side};
 use shared::{Exit, FLOWS_MAX, LOG, Rules, Taken};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,12 +56,11 @@ pub(crate) struct Installed {
     pub(crate) side: Side,
     pub(crate) flow: Flow,
     slot: u32,
-    hook: Hook,
+    exit: Exit,
     /// Where it comes in, as its far side knows it.
     at: SocketAddr,
     ends: Ends,
     ways: Ways,
-    generation: u32,
     /// The number of the next packet that is to be read.
     next: u32,
     astray: u32,
@@ -92,6 +91,9 @@ pub(crate) struct Offload {
     drivers: Option<Drivers>,
     /// Drivers do not take packets from the one to the other: that is not tried twice.
     unfit: HashSet<(u32, u32)>,
+    /// How flows leave that come in by one device and go by another, as it was found out last: for a
+    /// second at most.
+    exits: HashMap<(u32, u32), Result<Exit, Why>>,
     installed: Vec<Installed>,
     /// The place of each slot's flow among those that are installed.
     places: Box<[u32]>,
@@ -132,6 +134,7 @@ impl Offload {
             routes: Routes::new()?,
             drivers: Drivers::new().ok(),
             unfit: HashSet::new(),
+            exits: HashMap::new(),
             installed: Vec::new(),
             places: vec![0; share as usize].into(),
             first,
@@ -151,7 +154,6 @@ impl Offload {
         flow: Flow,
         ends: Ends,
     ) -> Result<u32, Why> {
-        let generation = self.routes.generation();
         let ways = self.ways_of(&flow, ends)?;
         let at = SocketAddr::new(ways.comes.from, ends.comes.port());
         let from = SocketAddr::new(ways.goes.from, ends.goes.port());
@@ -177,11 +179,10 @@ impl Offload {
             side,
             flow,
             slot,
-            hook: exit.hook,
+            exit,
             at,
             ends,
             ways,
-            generation,
             next,
             astray: 0,
         });
@@ -247,7 +248,7 @@ impl Offload {
     }
 
     pub(crate) fn carries(&self, slot: u32) -> Option<Datapath> {
-        Some(match self.at(slot)?.hook {
+        Some(match self.at(slot)?.exit.hook {
             Hook::Xdp => Datapath::XdpOffload,
             Hook::Tc => Datapath::TcOffload,
         })
@@ -289,6 +290,7 @@ impl Offload {
         self.routes.follow();
         let generation = self.routes.generation();
         if generation != before {
+            self.exits.clear();
             self.ways = Turns { at: 0, left: self.installed.len() };
         }
         for _ in 0..self.ways.left.min(WAYS_PER_TURN) {
@@ -296,14 +298,12 @@ impl Offload {
             let at = self.ways.at;
             self.ways.at += 1;
             let Some(installed) = self.installed.get(at) else { break };
-            if installed.generation == generation {
-                continue;
-            }
             let (flow, ends) = (installed.flow.clone(), installed.ends);
-            match self.ways_of(&flow, ends) {
-                Ok(ways) if ways == self.installed[at].ways => {
-                    self.installed[at].generation = generation;
-                }
+            let ways = self.ways_of(&flow, ends);
+            let exit = ways.and_then(|ways| self.exit(&ways));
+            match ways {
+                Ok(ways)
+                    if ways == self.installed[at].ways && exit == Ok(self.installed[at].exit) => {}
                 _ => slots.push(self.installed[at].slot),
             }
         }
@@ -312,6 +312,11 @@ impl Offload {
     /// To be called about once a second: the kernel does not notice what flows need of it.
     pub(crate) fn look_around(&mut self) {
         self.routes.confirm();
+        // What a driver does may change without a word, as with the other end of a veth.
+        self.exits.clear();
+        if self.ways.left == 0 {
+            self.ways = Turns { at: 0, left: self.installed.len() };
+        }
     }
 
     fn ways_of(&mut self, flow: &Flow, ends: Ends) -> Result<Ways, Why> {
@@ -326,7 +331,17 @@ impl Offload {
     }
 
     /// How a flow that goes these ways can leave.
-    fn exit(&mut self, Ways { comes, goes }: &Ways) -> Result<Exit, Why> {
+    fn exit(&mut self, ways: &Ways) -> Result<Exit, Why> {
+        let Ways { comes, goes } = ways;
+        if let Some(exit) = self.exits.get(&(comes.device, goes.device)) {
+            return exit.map(|exit| Exit { mtu: goes.mtu, ..exit });
+        }
+        let exit = self.find_exit(ways);
+        self.exits.insert((comes.device, goes.device), exit);
+        exit
+    }
+
+    fn find_exit(&mut self, Ways { comes, goes }: &Ways) -> Result<Exit, Why> {
         let plain = [comes, goes].iter().all(|link| link.vlan.is_none() && !link.loopback);
         if plain && self.drives(comes.interface, goes.interface) {
             // One end of a veth sends back only what the other end has a program for, and redirects more.

@@ -89,6 +89,9 @@ fn build(bench: &Bench, source: &Path) -> Outcome<Vec<u8>> {
     compile
         .current_dir(folder)
         .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror"])
+        // A place on the stack that has held a pointer must hold nothing else, unless the loader has
+        // CAP_PERFMON.
+        .args(["-mllvm", "-no-stack-coloring", "-mllvm", "-no-stack-slot-sharing"])
         .arg("-fdebug-compilation-dir=.")
         .arg(format!("-ffile-prefix-map={}=.", folder.display()))
         // Where Debian has the headers of the machine's kind, which the target bpf does not know.

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Calls that are asked in one turn.
 const ASKS_PER_TURN: usize = 128;
+/// Flows that go to the kernel in one turn: each takes a few calls into it, and packets wait meanwhile.
+const MOVES_PER_TURN: u32 = 16;
 /// How long a flow is let be whose packets did not come where they were looked for.
 const ASTRAY_FOR: Duration = Duration::from_secs(30);
 
@@ -142,8 +144,9 @@ impl Call {
         }
     }
 
-    /// Asks whether flows may go to the kernel, and has them go.
-    fn ask(&mut self, now: Now, place: u32, addresses: &Addresses, offload: &mut Offload) {
+    /// Asks whether flows may go to the kernel, and has them go; says how many.
+    fn ask(&mut self, now: Now, place: u32, addresses: &Addresses, offload: &mut Offload) -> u32 {
+        let mut moves = 0;
         for side in [Side::A, Side::B] {
             match self.flows[side as usize] {
                 InKernel::Slot(_) => continue,
@@ -160,10 +163,14 @@ impl Call {
                 offload.take_in((place, self.id, side), flow, ends)
             });
             self.flows[side as usize] = match taken {
-                Ok(slot) => InKernel::Slot(slot),
+                Ok(slot) => {
+                    moves += 1;
+                    InKernel::Slot(slot)
+                }
                 Err(why) => InKernel::Not(why),
             };
         }
+        moves
     }
 }
 
@@ -234,11 +241,15 @@ impl Calls {
         let owed = self.flows.owed + calls * passed.as_secs_f64() / ASK_EVERY.as_secs_f64();
         let asks = (owed.min(calls) as usize).min(ASKS_PER_TURN);
         self.flows.owed = owed.min(calls) - asks as f64;
+        let mut moves = 0;
         for _ in 0..asks {
+            if moves >= MOVES_PER_TURN {
+                break;
+            }
             let place = self.flows.ask % self.calls.len();
             self.flows.ask = place + 1;
             if let Some(call) = &mut self.calls[place] {
-                call.ask(now, place as u32, addresses, offload);
+                moves += call.ask(now, place as u32, addresses, offload);
             }
         }
     }
