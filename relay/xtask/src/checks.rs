@@ -52,6 +52,8 @@ pub(crate) struct Bench {
     pub(crate) scratch: PathBuf,
     /// The part of a check's tests that is asked for: `interop/NAME` runs one scenario.
     pub(crate) part: String,
+    /// Tests that need a privilege fail without it, instead of saying so.
+    strict: bool,
     /// What came of each test so far, for the check that asks which requirements they prove.
     pub(crate) heard: RefCell<Vec<Heard>>,
 }
@@ -61,7 +63,8 @@ impl Bench {
     pub(crate) fn open() -> Outcome<Self> {
         let workspace = Workspace::read()?;
         let scratch = workspace.scratch()?;
-        Ok(Self { workspace, scratch, part: String::new(), heard: RefCell::default() })
+        let part = String::new();
+        Ok(Self { workspace, scratch, part, strict: false, heard: RefCell::default() })
     }
 
     /// Runs a command in the workspace with its log below the scratch folder.
@@ -123,7 +126,7 @@ fn bench(options: &TestOptions) -> Outcome<(Bench, Vec<&'static Check>)> {
     if wanted.is_empty() {
         return Err(Fail::new("no check has this name; `cargo xtask list` names them"));
     }
-    Ok((Bench { part, ..Bench::open()? }, wanted))
+    Ok((Bench { part, strict: options.strict, ..Bench::open()? }, wanted))
 }
 
 fn run_one(check: &Check, bench: &Bench) -> Tally {
@@ -185,7 +188,11 @@ fn rsip(bench: &Bench) -> Outcome<Tally> {
 }
 
 fn count(bench: &Bench, words: &[&str], name: &str) -> Outcome<Tally> {
-    let finished = bench.watch(&mut cargo(words), &format!("{name}.log"))?;
+    let mut command = cargo(words);
+    if bench.strict {
+        command.env("TOLLGATE_STRICT", "1");
+    }
+    let finished = bench.watch(&mut command, &format!("{name}.log"))?;
     let tally = count_tests(&finished.said, finished.success(), name);
     bench.heard.borrow_mut().extend(heard(&finished.said));
     if !tally.failed.is_empty() {
