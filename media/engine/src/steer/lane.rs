@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 pub(crate) struct Lane {
     socket: OwnedFd,
     len: usize,
+    /// For packets that are not at home in the batch.
     headers: Box<[[u8; HEADERS_MAX]]>,
     names: Box<[Name]>,
     controls: Box<[Control]>,
@@ -91,18 +92,24 @@ impl Lane {
     }
 
     /// Writes the headers of a packet of the batch, which is to leave as a frame by an interface.
-    pub(crate) fn push_frame(&mut self, at: usize, payload: &[u8], template: &Template, way: Way) {
+    pub(crate) fn push_frame(
+        &mut self,
+        at: usize,
+        packet: &mut Packet,
+        template: &Template,
+        way: Way,
+    ) {
         let Way { interface, id } = way;
         let kind = if template.is_ipv4() { libc::ETH_P_IP } else { libc::ETH_P_IPV6 };
         let name = Name::of_link(interface, kind as u16);
-        self.push(at, payload, template, id, name, 0);
+        self.push(at, packet, template, id, name, 0);
     }
 
     /// Writes the headers of a packet of the batch, which the kernel is to bring to `to`.
     pub(crate) fn push_packet(
         &mut self,
         at: usize,
-        payload: &[u8],
+        packet: &mut Packet,
         template: &Template,
         (from, to): (IpAddr, SocketAddr),
         id: u16,
@@ -111,13 +118,13 @@ impl Lane {
         let control = write_source(control, from);
         // Raw sockets have no ports; that of IPv6 means something else there.
         let name = sys::name_of(SocketAddr::new(to.ip(), 0));
-        self.push(at, payload, template, id, name, control);
+        self.push(at, packet, template, id, name, control);
     }
 
     fn push(
         &mut self,
-        packet: usize,
-        payload: &[u8],
+        of: usize,
+        packet: &mut Packet,
         template: &Template,
         id: u16,
         (name, name_len): (Name, libc::socklen_t),
@@ -130,9 +137,12 @@ impl Lane {
             return;
         };
         let header = template.len();
-        template.write(&mut headers[..header], payload, id);
+        match packet.head_mut(header) {
+            Some((head, payload)) => template.write(head, payload, id),
+            None => template.write(&mut headers[..header], packet.slot().packet(), id),
+        }
         *place = name;
-        *plan = Plan { packet, header, name: name_len, control };
+        *plan = Plan { packet: of, header, name: name_len, control };
         self.len += 1;
     }
 
@@ -149,19 +159,27 @@ impl Lane {
         for ((plan, ((headers, name), control)), (vectors, message)) in
             plans.iter().zip(places).zip(rooms).take(len)
         {
-            let payload = packets[plan.packet].slot().packet();
-            *vectors = [
-                libc::iovec { iov_base: headers.as_mut_ptr().cast(), iov_len: plan.header },
-                libc::iovec {
-                    iov_base: payload.as_ptr().cast_mut().cast(),
-                    iov_len: payload.len(),
-                },
-            ];
+            let packet = &packets[plan.packet];
+            let vector = |octets: &[u8]| libc::iovec {
+                iov_base: octets.as_ptr().cast_mut().cast(),
+                iov_len: octets.len(),
+            };
+            // In one piece where that is how it lies: the kernel reads a vector of one without a detour.
+            let pieces = match packet.with_head(plan.header) {
+                Some(whole) => {
+                    vectors[0] = vector(whole);
+                    1
+                }
+                None => {
+                    *vectors = [vector(&headers[..plan.header]), vector(packet.slot().packet())];
+                    2
+                }
+            };
             let header = &mut message.msg_hdr;
             header.msg_name = (&raw mut *name).cast();
             header.msg_namelen = plan.name;
             header.msg_iov = vectors.as_mut_ptr();
-            header.msg_iovlen = vectors.len();
+            header.msg_iovlen = pieces;
             header.msg_control = control.0.as_mut_ptr().cast();
             header.msg_controllen = plan.control;
         }
@@ -169,8 +187,8 @@ impl Lane {
         while at < len {
             let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _;
             let (first, count) = (&raw mut messages[at], (len - at) as libc::c_uint);
-            // SAFETY: from `first` on there are `count` messages, each with a name, a control and two
-            // vectors of its own and the lengths that were written there; the second vector leads to a
+            // SAFETY: from `first` on there are `count` messages, each with a name, a control and vectors of
+            // its own and the lengths that were written there; vectors lead to headers of its own or to a
             // packet of the batch, which is borrowed. All outlive the call, which only reads them.
             let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), first, count, flags) };
             if let Ok(sent @ 1..) = usize::try_from(sent) {

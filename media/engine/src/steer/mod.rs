@@ -274,8 +274,10 @@ impl PacketIo for Steer {
 
     fn send(&mut self, batch: &mut Batch) {
         let Self { outward, routes, ports, by_socket, faults, .. } = self;
-        let packets = batch.packets();
-        for (at, packet) in packets.iter().enumerate().filter(|(_, packet)| packet.send) {
+        for at in 0..batch.packets().len() {
+            let Some(packet) = batch.packets_mut().get_mut(at).filter(|packet| packet.send) else {
+                continue;
+            };
             let Some(port) = ports.get_mut(packet.port) else {
                 match by_socket {
                     Some(by_socket) => by_socket.send_one(packet),
@@ -283,31 +285,34 @@ impl PacketIo for Steer {
                 }
                 continue;
             };
-            let payload = packet.slot().packet();
             let (dscp, bound) = (port.dscp, port.at);
             match port.way_to(packet.peer, routes) {
-                By::Frame { template, interface, room } if payload.len() <= *room => {
+                By::Frame { template, interface, room } if packet.slot().len() <= *room => {
                     let way = Way { interface: *interface, id: outward.next_id() };
-                    outward.frames.push_frame(at, payload, template, way);
+                    outward.frames.push_frame(at, packet, template, way);
                 }
                 By::Packet { template, from } => {
                     let (way, id) = ((*from, packet.peer), outward.next_id());
-                    let lane =
-                        if from.is_ipv4() { Some(&mut outward.v4) } else { outward.v6.as_mut() };
+                    let lane = match from {
+                        IpAddr::V4(_) => Some(&mut outward.v4),
+                        IpAddr::V6(_) => outward.v6.as_mut(),
+                    };
                     match lane {
-                        Some(lane) => lane.push_packet(at, payload, template, way, id),
+                        Some(lane) => lane.push_packet(at, packet, template, way, id),
                         None => faults.send += 1,
                     }
                 }
                 By::Frame { .. } | By::Socket => {
                     // What is before it of the same stream is not to come behind it.
-                    outward.flush(packets, ports, faults);
-                    faults.send += u64::from(by_own_socket(packet, bound, dscp).is_err());
+                    outward.flush(batch.packets(), ports, faults);
+                    let sent =
+                        batch.packets().get(at).map(|packet| by_own_socket(packet, bound, dscp));
+                    faults.send += u64::from(!matches!(sent, Some(Ok(()))));
                 }
                 By::Nowhere => faults.send += 1,
             }
         }
-        outward.flush(packets, ports, faults);
+        outward.flush(batch.packets(), ports, faults);
     }
 
     fn await_ring(&mut self) {

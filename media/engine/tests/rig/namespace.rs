@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "a test that is left out says so")]
 
 use std::any::Any;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
@@ -37,7 +38,7 @@ impl Namespace {
         match told.recv().unwrap() {
             Ok(thread) => {
                 let namespace = Self { deeds, thread };
-                namespace.ip("link set lo up");
+                namespace.run(loopback_up);
                 Some(namespace)
             }
             Err(error) => {
@@ -70,6 +71,19 @@ impl Namespace {
     pub(crate) fn cable(&self, near: &str, other: &Self, far: &str) {
         self.ip(&format!("link add {near} type veth peer name {far} netns {}", other.thread));
     }
+}
+
+/// Without `ip`: a process that is just being made holds all descriptors of this one for a moment, and
+/// tests beside this one count on ports that they have closed.
+fn loopback_up() {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    // SAFETY: zeroes are a request without a name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the kernel reads the request, which outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Runs a command, which must succeed, and returns what it prints.
