@@ -10,9 +10,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
-/// Frames of a worker for each way that packets come, 8 MB of memory. Half of them wait for packets
+/// Frames of a worker for each way that packets come, 16 MB of memory. Half of them wait for packets
 /// at its queues; the others are in hand or on their way out.
-pub(super) const FRAMES: usize = 4096;
+pub(super) const FRAMES: usize = 8192;
 /// Frames that wait at a queue at least: a batch.
 const FILL_MIN: usize = 64;
 

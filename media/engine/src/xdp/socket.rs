@@ -9,9 +9,9 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-/// Frames that may wait in each ring of a socket. A worker that is kept from its work for 20 ms finds
-/// all packets of 500 calls there.
-pub(super) const RING: u32 = 1024;
+/// Frames that may wait in each ring of a socket: all packets of 500 calls while a worker is kept from
+/// its work for 80 ms, or those of 5,000 for 8 ms.
+pub(super) const RING: u32 = 4096;
 /// Packets that one kick has the kernel send, where it can be told (Linux 6.17): else it stops at 32.
 const BUDGET: u32 = 256;
 /// Kicks for one batch: each has the kernel take 32 packets at least.
