@@ -174,6 +174,7 @@ fn config(order: &Order) -> Config {
         transcoders: 0,
         engine: order.engine.kind(),
         offload: order.offload,
+        outward: matches!(order.net, Net::Veth),
         gather: order.gather,
     }
 }
