@@ -224,7 +224,7 @@ impl Shard {
         let totals = self.engine.totals();
         telemetry::media::drops(&totals.drops);
         telemetry::media::transcoded_packets(totals.transcoded);
-        telemetry::legs(&totals.legs);
+        telemetry::counted(&totals);
     }
 
     /// Does everything the core wants done; whether it has stopped.

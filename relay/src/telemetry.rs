@@ -9,7 +9,7 @@ pub(crate) mod media;
 pub(crate) mod teams;
 mod trunks;
 
-pub(crate) use engine::legs;
+pub(crate) use engine::counted;
 
 use crate::alarms::{
     Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,

@@ -30,8 +30,9 @@ fn lacks_of(engine: EngineKind, offload: bool, status: &str, release: &str) -> V
         let what = format!("{for_what} needs {}, which this process has not", missing.join(", "));
         lacks.push(Lack { what, mend: GIVE });
     }
-    if version(release).is_some_and(|version| version < OLDEST) {
-        let (major, minor) = OLDEST;
+    let oldest = if engine == EngineKind::Xdp { OLDEST_WITH_XDP } else { OLDEST };
+    if version(release).is_some_and(|version| version < oldest) {
+        let (major, minor) = oldest;
         let what =
             format!("{for_what} needs Linux {major}.{minor}, and this is {}", release.trim());
         lacks.push(Lack { what, mend: "a newer kernel, or engine = \"portable\"" });
@@ -64,6 +65,8 @@ const CAPABILITIES: [(u32, &str); 3] =
     [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (BPF, "CAP_BPF")];
 /// The first with sk_lookup programs.
 const OLDEST: (u32, u32) = (5, 9);
+/// The first whose XDP programs can ask for a frame's length (`bpf_xdp_get_buff_len`).
+const OLDEST_WITH_XDP: (u32, u32) = (5, 18);
 const GIVE: &str = "give them to the daemon: systemd/fast-media.conf as a drop-in of the unit \
                     (docs/operations/media-engine.md), or setcap, or engine = \"portable\"";
 
@@ -96,5 +99,7 @@ mod tests {
         assert_eq!(words(EngineKind::Steer, false, "0000000000203000", "5.10.0"), "");
         let said = words(EngineKind::Steer, false, "000001ffffffffff", "5.4.0-150-generic\n");
         assert_eq!(said, "engine = \"steer\" needs Linux 5.9, and this is 5.4.0-150-generic; ");
+        let said = words(EngineKind::Xdp, false, "000001ffffffffff", "5.10.0\n");
+        assert_eq!(said, "engine = \"xdp\" needs Linux 5.18, and this is 5.10.0; ");
     }
 }

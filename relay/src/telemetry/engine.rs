@@ -2,7 +2,7 @@
 
 use super::Telemetry;
 use crate::alarms::{MEDIA_ENGINE_LOST, Subject};
-use media_engine::{Chosen, Datapath};
+use media_engine::{Chosen, Datapath, Totals};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 pub(super) fn describe() {
@@ -13,11 +13,24 @@ pub(super) fn describe() {
         "Times that a media worker has lost its engine and gone on with sockets"
     );
     counter!("tollgate_media_engine_losses_total").absolute(0);
+    describe_counter!(
+        "tollgate_media_offloaded_packets_total",
+        "RTP packets that the kernel has sent on by itself"
+    );
+    describe_counter!(
+        "tollgate_media_engine_errors_total",
+        "Receives that brought an error instead of a packet, and packets that could not be sent"
+    );
 }
 
-/// Legs by what carries them, as the engine has counted them last.
-pub(crate) fn legs(legs: &[u64; Datapath::ALL.len()]) {
-    for (datapath, count) in Datapath::ALL.iter().zip(legs) {
+/// What the workers have counted last: packets that did not come through them, errors, and legs by what
+/// carries them.
+pub(crate) fn counted(totals: &Totals) {
+    counter!("tollgate_media_offloaded_packets_total").absolute(totals.offloaded);
+    for (direction, count) in [("in", totals.receive_errors), ("out", totals.send_errors)] {
+        counter!("tollgate_media_engine_errors_total", "direction" => direction).absolute(count);
+    }
+    for (datapath, count) in Datapath::ALL.iter().zip(&totals.legs) {
         #[expect(clippy::cast_precision_loss, reason = "a count of legs fits in 53 bits")]
         gauge!("tollgate_media_legs", "datapath" => datapath.name()).set(*count as f64);
     }
