@@ -382,6 +382,7 @@ impl Worker {
     }
 
     fn publish(&mut self) {
+        self.calls.count_passed(&mut self.totals);
         self.totals.set_faults(self.io.faults().and(self.former_faults));
         self.totals.calls = self.calls.len() as u64;
         self.totals.ports = self.totals.calls * PORTS_PER_CALL;

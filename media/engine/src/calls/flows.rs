@@ -207,7 +207,7 @@ impl Calls {
     }
 
     /// Adds what went by to the worker's counters.
-    pub(super) fn count_passed(&mut self, totals: &mut Totals) {
+    pub(crate) fn count_passed(&mut self, totals: &mut Totals) {
         let passed = std::mem::take(&mut self.flows.passed);
         totals.received += passed;
         totals.forwarded += passed;
