@@ -58,7 +58,7 @@ fn a_forwarded_packet_allocates_nothing() {
 /// watch there, and end it when they are asked for again.
 fn forwards_without_allocating() {
     const PACKETS: u16 = 500;
-    let base = rig::free_ports(rig::LOCALHOST, 8);
+    let base = rig::free_ports(rig::own_host(), 8);
     let (tell, events) = sync_channel(8);
     let on_event = move |event| {
         let watched = WATCHED.replace(false);
@@ -70,15 +70,15 @@ fn forwards_without_allocating() {
     let allocations = || events.recv_timeout(rig::PATIENCE).unwrap();
 
     // Two calls end to end: RTP in, SRTP between them, RTP out, so that one worker does it all.
-    let (a, b) = (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST));
+    let (a, b) = (far_side(rig::own_host()), far_side(rig::own_host()));
     let ports =
-        |number| media_engine::LegPorts { bind: rig::LOCALHOST, rtp: base + number, dscp: 46 };
+        |number| media_engine::LegPorts { bind: rig::own_host(), rtp: base + number, dscp: 46 };
     engine.open(WATCH, 0, ports(0), ports(2), [1; 32]).unwrap();
     engine.open(id(1), 0, ports(4), ports(6), [2; 32]).unwrap();
     let leg = |stream| Some(Carriage { stream, terms: Terms::default() });
     let at = |number: u16| {
         let mut middle = stream(&a, &a);
-        middle.remote_rtp = Some((rig::LOCALHOST, base + number).into());
+        middle.remote_rtp = Some((rig::own_host(), base + number).into());
         middle.remote_rtcp = middle.remote_rtp;
         middle
     };
@@ -88,9 +88,9 @@ fn forwards_without_allocating() {
     allocations();
 
     let talk = |sequence| {
-        a.send_to(&rtp(1, sequence), (rig::LOCALHOST, base)).unwrap();
+        a.send_to(&rtp(1, sequence), (rig::own_host(), base)).unwrap();
         assert_eq!(speech(&b), rtp(1, sequence));
-        b.send_to(&rtp(2, sequence), (rig::LOCALHOST, base + 6)).unwrap();
+        b.send_to(&rtp(2, sequence), (rig::own_host(), base + 6)).unwrap();
         assert_eq!(speech(&a), rtp(2, sequence));
     };
     (0..50).for_each(talk);

@@ -367,12 +367,12 @@ fn speech_that_one_side_does_not_know_comes_in_the_codec_it_knows() {
 }
 
 fn without_a_transcoder_what_needs_one_is_dropped_and_counted() {
-    let base = rig::free_ports(rig::LOCALHOST, 4);
+    let base = rig::free_ports(rig::own_host(), 4);
     let config = media_engine::Config { transcoders: 0, ..rig::config() };
     let (tell, events) = channel();
     let engine = Engine::start(config, Box::new(move |event| drop(tell.send(event)))).unwrap();
-    let (a, b) = (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST));
-    let port = |rtp| LegPorts { bind: rig::LOCALHOST, rtp, dscp: 46 };
+    let (a, b) = (far_side(rig::own_host()), far_side(rig::own_host()));
+    let port = |rtp| LegPorts { bind: rig::own_host(), rtp, dscp: 46 };
     engine.open(id(0), 0, port(base), port(base + 2), [7; 32]).unwrap();
     let terms = media::Terms { transcode: true, ..media::Terms::default() };
     let leg = |stream| Some(media::Carriage { stream, terms: terms.clone() });
@@ -380,8 +380,8 @@ fn without_a_transcoder_what_needs_one_is_dropped_and_counted() {
     engine.connect(id(0), 0, leg(stream(&a, &a)), leg(wide)).unwrap();
     engine.stats(id(0), 0).unwrap();
     events.recv_timeout(rig::PATIENCE).unwrap();
-    a.send_to(&rtp(1, 1), (rig::LOCALHOST, base)).unwrap();
-    b.send_to(&rtp(2, 1), (rig::LOCALHOST, base + 2)).unwrap();
+    a.send_to(&rtp(1, 1), (rig::own_host(), base)).unwrap();
+    b.send_to(&rtp(2, 1), (rig::own_host(), base + 2)).unwrap();
     assert_eq!(receive(&a).0, rtp(2, 1), "A-law is understood there");
     engine.close(id(0), 0).unwrap();
     match events.recv_timeout(rig::PATIENCE).unwrap() {

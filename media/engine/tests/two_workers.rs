@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 
 #[test]
 fn a_worker_that_is_held_up_holds_up_no_other() {
-    let base = rig::free_ports(rig::LOCALHOST, 8);
+    let base = rig::free_ports(rig::own_host(), 8);
     let (tell, told) = channel();
     let (let_go, held) = channel::<()>();
     let held = Mutex::new(held);
@@ -25,10 +25,10 @@ fn a_worker_that_is_held_up_holds_up_no_other() {
     let config = Config { workers: 2, ..Config::default() };
     let engine = Engine::start(config, Box::new(on_event)).unwrap();
     let sides: Vec<_> =
-        (0..2).map(|_| (far_side(rig::LOCALHOST), far_side(rig::LOCALHOST))).collect();
+        (0..2).map(|_| (far_side(rig::own_host()), far_side(rig::own_host()))).collect();
     let port = |call: u16, side: u16| base + 4 * call + 2 * side;
     for (call, (a, b)) in (0..2).zip(&sides) {
-        let leg = |side| LegPorts { bind: rig::LOCALHOST, rtp: port(call, side), dscp: 46 };
+        let leg = |side| LegPorts { bind: rig::own_host(), rtp: port(call, side), dscp: 46 };
         let worker = usize::from(call);
         engine.open(id(call), worker, leg(0), leg(1), [7; 32]).unwrap();
         let carriage = |stream| Some(Carriage { stream, terms: Terms::default() });
@@ -42,7 +42,7 @@ fn a_worker_that_is_held_up_holds_up_no_other() {
 
     let say = |call: u16, sequence: u16| {
         let (a, _) = &sides[usize::from(call)];
-        a.send_to(&rtp(1, sequence), (rig::LOCALHOST, port(call, 0))).unwrap();
+        a.send_to(&rtp(1, sequence), (rig::own_host(), port(call, 0))).unwrap();
     };
     say(0, 1);
     for sequence in 0..100 {

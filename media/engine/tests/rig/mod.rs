@@ -21,7 +21,14 @@ use std::time::Duration;
 
 /// Long enough for the busiest machine; only a test that fails waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// An address of this host that no other test process has: tests run side by side in several, and those
+/// with hundreds of calls would take each other's ports.
+pub(crate) fn own_host() -> IpAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // Numbers of processes have 22 bits; 127.0.0.0/16 is left to everything else.
+    Ipv4Addr::new(127, high | 0x40, middle, low).into()
+}
 
 /// Has tests run over each engine, in a module of its name.
 #[allow(unused_macros, reason = "each test file uses its part")]
@@ -88,7 +95,7 @@ pub(crate) struct Rig {
 impl Rig {
     /// One worker with room for `calls` calls.
     pub(crate) fn new(calls: u16) -> Self {
-        Self::on(LOCALHOST, calls)
+        Self::on(own_host(), calls)
     }
 
     pub(crate) fn on(bind: IpAddr, calls: u16) -> Self {
@@ -223,8 +230,8 @@ pub(crate) fn rtcp(ssrc: u32) -> Vec<u8> {
     packet
 }
 
-/// An even port with `count` free ones from it on, below the range that the system gives away.
-/// Tests run side by side in several processes: each starts elsewhere and none gets the same twice.
+/// An even port with `count` free ones from it on, below the range that the system gives away. No test
+/// of this process gets the same twice, and elsewhere than at [`own_host`] each process starts elsewhere.
 pub(crate) fn free_ports(bind: IpAddr, count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 10_000 + (std::process::id() % 500) as u16 * 40;
