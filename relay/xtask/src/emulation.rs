@@ -3,16 +3,15 @@
 
 use crate::checks::{Bench, TemporaryFolder};
 use crate::fail::{Fail, Outcome, While, ensure};
+use crate::process::{Process, until};
 use crate::tally::Tally;
 use serde_json::Value;
-use std::fs::File;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-/// How long each side plays: the longest call takes some twelve seconds.
-const TEAMS_LASTS: &str = "28s";
+/// How long the carrier plays: the longest call takes some twelve seconds.
 const CARRIER_LASTS: &str = "22s";
 /// Keys are made in this time, and the daemon is ready.
 const READY: Duration = Duration::from_secs(20);
@@ -42,17 +41,17 @@ fn play(binary: &Path, folder: &Path) -> Outcome<Tally> {
         let path = folder.join(name);
         std::fs::write(&path, text).while_(path.display())?;
     }
-    let teams = Side::start(binary, folder, "teams", TEAMS_LASTS)?;
-    until_there(
-        || folder.join("emulate-lab/sbc.key").exists(),
-        "the certificates of the laboratory",
-    )?;
+    let teams = Side::start(binary, folder, "teams", &[])?;
+    until("certificates of the laboratory", READY, || folder.join("emulate-lab/sbc.key").exists())?;
     let mut border = Command::new(binary);
     border.args(["run", "--config"]).arg(folder.join("sbc"));
-    let border = Running::start(&mut border, &folder.join("sbc.log"))?;
-    until_there(|| TcpStream::connect(BORDER).is_ok(), "the border controller")?;
-    let carrier = Side::start(binary, folder, "carrier", CARRIER_LASTS)?;
-    let (carrier, teams) = (carrier.finish()?, teams.finish()?);
+    let mut border = Process::start("tollgate", &mut border, &folder.join("sbc.log"))?;
+    border.until("listener", READY, |_| TcpStream::connect(BORDER).is_ok())?;
+    let carrier = Side::start(binary, folder, "carrier", &["--for", CARRIER_LASTS])?;
+    let carrier = carrier.finish()?;
+    // It has been called, and has called, by then.
+    teams.process.signal("TERM")?;
+    let teams = teams.finish()?;
     drop(border);
     let mut tally = Tally::default();
     let transferred = teams.of("call").any(|call| call["direction"] == "in" && call["to"] == "");
@@ -106,42 +105,10 @@ fn judge(call: &Value, outcome: &str) -> Result<(), String> {
     }
 }
 
-fn until_there(there: impl Fn() -> bool, what: &str) -> Outcome {
-    let end = Instant::now() + READY;
-    while Instant::now() < end {
-        if there() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Err(Fail(format!("{what}: not there in {} s", READY.as_secs())))
-}
-
-/// A process that ends with us.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command, log: &Path) -> Outcome<Self> {
-        let file = File::create(log).while_(log.display())?;
-        let errors = file.try_clone().while_(log.display())?;
-        command.stdin(Stdio::null()).stdout(file).stderr(errors);
-        command.spawn().map(Self).while_("starting tollgate")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// One emulated side.
 struct Side {
     name: &'static str,
-    running: Running,
-    log: std::path::PathBuf,
+    process: Process,
 }
 
 /// What it told.
@@ -158,26 +125,17 @@ impl Told {
 }
 
 impl Side {
-    fn start(binary: &Path, folder: &Path, name: &'static str, lasts: &str) -> Outcome<Self> {
-        let log = folder.join(format!("{name}.log"));
+    fn start(binary: &Path, folder: &Path, name: &'static str, further: &[&str]) -> Outcome<Self> {
         let mut command = Command::new(binary);
-        command.args(["emulate", name, "--json", "--for", lasts, "--config"]);
+        command.args(["emulate", name, "--json"]).args(further).arg("--config");
         command.arg(folder.join(format!("{name}.toml")));
-        Ok(Self { name, running: Running::start(&mut command, &log)?, log })
+        let log = folder.join(format!("{name}.log"));
+        Ok(Self { name, process: Process::start(name, &mut command, &log)? })
     }
 
     fn finish(mut self) -> Outcome<Told> {
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            match self.running.0.try_wait().while_(self.name)? {
-                Some(status) => break status,
-                None if Instant::now() > end => {
-                    return Err(Fail(format!("{} does not end", self.name)));
-                }
-                None => std::thread::sleep(Duration::from_millis(100)),
-            }
-        };
-        let text = std::fs::read_to_string(&self.log).while_(self.log.display())?;
+        let status = self.process.ended(PATIENCE)?;
+        let text = self.process.said();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         Ok(Told { name: self.name, success: status.success(), lines: lines.collect() })
     }

@@ -18,6 +18,7 @@ mod interop;
 mod licence;
 mod load;
 mod packages;
+mod process;
 mod simulate;
 mod sources;
 mod tally;

@@ -2,10 +2,11 @@
 
 use super::lab;
 use super::pki::{Authority, Leaf};
-use super::process::{PATH, Process, until};
+use super::process::{PATH, Process, filled, until};
 use super::sipp;
 use crate::fail::{Fail, Outcome, While, ensure};
 use serde_json::Value;
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -198,219 +199,58 @@ fn objects(answer: &str) -> usize {
     }
 }
 
+/// The host's file.
 fn host(folder: &Path, teams: &Authority, own: &Leaf) -> String {
-    let folder = folder.display();
-    let (base, border) = (lab::BASE_FQDN, lab::BORDER);
-    let (chain, key, root) = (own.chain.display(), own.key.display(), teams.root.display());
-    let (tls, sip, metrics) = (lab::BORDER_TLS, lab::BORDER_SIP, lab::BORDER_METRICS);
-    let bypass = lab::BORDER_BYPASS;
-    let (media, sources) = (lab::BORDER_MEDIA, lab::TEAMS.network);
-    let (secure, secure_carrier, secure_name) = (lab::BORDER_SECURE, lab::SECURE, lab::SECURE_NAME);
-    let (pbx, pbx_user) = (lab::PBX, sipp::USER);
-    // baresip's connections begin at its host's first address.
-    let first = lab::CARRIER;
+    let [folder, chain, key, root] =
+        [folder, &own.chain, &own.key, &teams.root].map(|path| path.display().to_string());
     let names = lab::FRONT_NAMES.map(|(name, at)| format!("\"{name}\" = [\"{at}\"]\n")).concat();
-    let mut text = format!(
-        r#"[node]
-fqdn = "{base}"
-
-[admin]
-socket = "{folder}/admin.sock"
-
-[metrics]
-listen = "{metrics}"
-
-[state]
-directory = "{folder}/state"
-
-[records]
-file = "{folder}/{RECORDS}"
-
-[[media.address]]
-name = "loopback"
-bind = "{border}"
-advertise = "{border}"
-ports = "{media}"
-
-[resolve]
-{names}
-[[certificate]]
-name = "own"
-chain = "{chain}"
-key = "{key}"
-
-[[listener]]
-name = "teams"
-transport = "tls"
-bind = "{tls}"
-certificate = "own"
-
-[[listener]]
-name = "bypass"
-transport = "tls"
-bind = "{bypass}"
-certificate = "own"
-
-[[listener]]
-name = "carriers"
-transport = "udp"
-bind = "{sip}"
-
-[[listener]]
-name = "carriers-tcp"
-transport = "tcp"
-bind = "{sip}"
-
-[[listener]]
-name = "carriers-tls"
-transport = "tls"
-bind = "{secure}"
-certificate = "own"
-
-[[trunk]]
-name = "secure"
-kind = "carrier"
-listener = "carriers-tls"
-targets = ["{secure_carrier}:5061"]
-sources = ["{secure_carrier}/32", "{first}/32"]
-peer_names = ["{secure_name}"]
-roots = "{root}"
-srtp = "required"
-options_interval = "off"
-
-[[trunk]]
-name = "pbx"
-kind = "carrier"
-listener = "carriers"
-sources = ["{pbx}/32"]
-srtp = "off"
-# baresip's RTP leaves from its host's first address, as if through a NAT.
-symmetric_rtp = true
-music_on_hold = "music.wav"
-
-[trunk.registrar]
-
-[[trunk.registrar.user]]
-name = "{pbx_user}"
-secret_file = "sipp.secret"
-
-[[trunk]]
-name = "teams"
-kind = "teams"
-listener = "teams"
-sources = ["{sources}"]
-roots = "{root}"
-
-[[trunk]]
-name = "bypass"
-kind = "teams"
-listener = "bypass"
-bypass = true
-sources = ["{sources}"]
-roots = "{root}"
-"#
-    );
-    for (name, address, listener) in [
-        ("people", lab::CARRIER, "carriers"),
-        ("busy", lab::BUSY, "carriers"),
-        ("second", lab::SECOND, "carriers"),
-        ("caller", lab::CALLER, "carriers"),
-        ("callee", lab::CALLEE, "carriers"),
-        ("caller-tcp", lab::CALLER, "carriers-tcp"),
-        ("callee-tcp", lab::CALLEE, "carriers-tcp"),
-        ("ringer", lab::RINGER, "carriers"),
-    ] {
-        text.push_str(&format!(
-            r#"
-[[trunk]]
-name = "{name}"
-kind = "carrier"
-listener = "{listener}"
-targets = ["{address}:{port}"]
-sources = ["{address}/32"]
-srtp = "off"
-options_interval = "off"
-"#,
-            port = lab::SIP_PORT
-        ));
-        // Its RTCP ends with us, so that what tshark reads of ours is of our own measuring.
-        if address == lab::SECOND {
-            text.push_str("rtcp = \"terminate\"\n");
-        }
-        if address == lab::RINGER {
-            text.push_str("ringback = \"tone\"\ncountry = \"DE\"\ndtmf = \"inband\"\n");
-        }
-        if address == lab::CARRIER {
-            text.push_str("transcode = true\n");
-        }
-        if address == lab::CALLEE {
-            let user = sipp::USER;
-            text.push_str(&format!(
-                "\n[trunk.auth]\nuser = \"{user}\"\nsecret_file = \"sipp.secret\"\n"
-            ));
-        }
-    }
-    text
+    let values: &[(&str, &dyn Display)] = &[
+        ("FOLDER", &folder),
+        ("CHAIN", &chain),
+        ("KEY", &key),
+        ("ROOT", &root),
+        ("NAMES", &names),
+        ("RECORDS", &RECORDS),
+        ("PORT", &lab::SIP_PORT),
+        ("USER", &sipp::USER),
+        ("BASE", &lab::BASE_FQDN),
+        ("BORDER", &lab::BORDER),
+        ("MEDIA", &lab::BORDER_MEDIA),
+        ("METRICS", &lab::BORDER_METRICS),
+        ("TLS", &lab::BORDER_TLS),
+        ("BYPASS", &lab::BORDER_BYPASS),
+        ("SIP", &lab::BORDER_SIP),
+        ("SECURE", &lab::BORDER_SECURE),
+        ("TEAMS", &lab::TEAMS.network),
+        ("SECURE_CARRIER", &lab::SECURE),
+        ("SECURE_NAME", &lab::SECURE_NAME),
+        ("PBX", &lab::PBX),
+        ("CARRIER", &lab::CARRIER),
+        ("BUSY", &lab::BUSY),
+        ("SECOND", &lab::SECOND),
+        ("CALLER", &lab::CALLER),
+        ("CALLEE", &lab::CALLEE),
+        ("RINGER", &lab::RINGER),
+    ];
+    filled(HOST, values)
 }
 
+/// The only tenant's file.
 fn tenant() -> String {
-    let (fqdn, number, bypass) = (lab::TENANT_FQDN, lab::USER_NUMBER, lab::BYPASS_NUMBER);
-    let (over_udp, over_tcp) = (lab::OVER_UDP, lab::OVER_TCP);
-    format!(
-        r#"fqdns = ["{fqdn}"]
-numbers = ["{number}-{number}", "{bypass}", "{over_udp}", "{over_tcp}"]
-
-[limits]
-calls = 10
-calls_per_second = 10
-
-[[route]]
-from = "teams"
-match = "+4989*"
-to = ["people"]
-
-[[route]]
-from = "teams"
-match = "+4940*"
-to = ["busy", "second"]
-
-[[route]]
-from = "teams"
-match = "+4969*"
-to = ["secure"]
-
-[[route]]
-from = "teams"
-match = "+4977*"
-to = ["pbx"]
-
-[[route]]
-from = "teams"
-match = "+4966*"
-to = ["ringer"]
-
-[[route]]
-from = "carrier"
-match = "{over_udp}"
-to = ["callee"]
-
-[[route]]
-from = "carrier"
-match = "{over_tcp}"
-to = ["callee-tcp"]
-
-[[route]]
-from = "carrier"
-match = "{bypass}"
-to = ["bypass"]
-
-[[route]]
-from = "carrier"
-match = "*"
-to = ["teams"]
-"#
+    filled(
+        TENANT,
+        &[
+            ("FQDN", lab::TENANT_FQDN),
+            ("NUMBER", lab::USER_NUMBER),
+            ("BYPASS", lab::BYPASS_NUMBER),
+            ("OVER_UDP", lab::OVER_UDP),
+            ("OVER_TCP", lab::OVER_TCP),
+        ],
     )
 }
+
+const HOST: &str = include_str!("../../peers/border.toml");
+const TENANT: &str = include_str!("../../peers/tenant.toml");
 
 #[cfg(test)]
 mod tests {

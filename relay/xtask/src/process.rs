@@ -1,6 +1,7 @@
 //! A peer running beside us: what it says goes to a file, and it never outlives its scenario.
 
 use crate::fail::{Fail, Outcome, While};
+use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// A started program.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
@@ -18,7 +19,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts it with standard output and error in `log`.
-    pub(super) fn start(name: &str, command: &mut Command, log: &Path) -> Outcome<Self> {
+    pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Outcome<Self> {
         let file = File::create(log).while_(log.display())?;
         let twin = file.try_clone().while_(log.display())?;
         let child = command
@@ -33,14 +34,14 @@ impl Process {
     }
 
     /// What it said so far.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         std::fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
     /// Waits until `condition` holds; fails early if the program ends.
-    pub(super) fn until(
+    pub(crate) fn until(
         &mut self,
         what: &str,
         patience: Duration,
@@ -60,12 +61,12 @@ impl Process {
     }
 
     /// Has it ended?
-    pub(super) fn is_over(&mut self) -> bool {
+    pub(crate) fn is_over(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
     /// Waits for it to end by itself.
-    pub(super) fn ended(&mut self, patience: Duration) -> Outcome<ExitStatus> {
+    pub(crate) fn ended(&mut self, patience: Duration) -> Outcome<ExitStatus> {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().while_(&self.name)? {
@@ -79,7 +80,7 @@ impl Process {
     }
 
     /// Asks it to end, as a service manager would.
-    pub(super) fn signal(&self, signal: &str) -> Outcome {
+    pub(crate) fn signal(&self, signal: &str) -> Outcome {
         // A shell's own `kill`: the program of that name is not on every machine.
         let status = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", signal, &self.child.id().to_string()])
@@ -89,7 +90,7 @@ impl Process {
     }
 
     /// A failure with the end of what the program said.
-    pub(super) fn fail(&self, what: &str) -> Fail {
+    pub(crate) fn fail(&self, what: &str) -> Fail {
         let said = self.said();
         // baresip draws a meter over and over in one line.
         let lines = said.split(['\n', '\r']).filter(|line| !line.contains("(bit/s)"));
@@ -103,7 +104,7 @@ impl Process {
 const LAST_LINES: usize = 15;
 
 /// Debian keeps Kamailio and ip where a user's path does not look.
-pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a program may take to end when told. Kamailio ends its workers in that time; killed outright,
 /// it would leave them behind with its sockets.
@@ -120,7 +121,7 @@ impl Drop for Process {
 }
 
 /// Waits until something holds that no program of ours answers for.
-pub(super) fn until(
+pub(crate) fn until(
     what: &str,
     patience: Duration,
     mut condition: impl FnMut() -> bool,
@@ -135,11 +136,14 @@ pub(super) fn until(
     Ok(())
 }
 
-/// Writes a peer's file from its template: each `@NAME@` becomes its value.
-pub(super) fn fill(template: &str, values: &[(&str, &str)], to: &Path) -> Outcome {
-    let mut text = template.to_owned();
-    for (name, value) in values {
-        text = text.replace(&format!("@{name}@"), value);
-    }
-    std::fs::write(to, text).while_(to.display())
+/// Writes a peer's file from its template.
+pub(crate) fn fill(template: &str, values: &[(&str, &str)], to: &Path) -> Outcome {
+    std::fs::write(to, filled(template, values)).while_(to.display())
+}
+
+/// A template whose `@NAME@`s have become their values.
+pub(crate) fn filled<V: Display>(template: &str, values: &[(&str, V)]) -> String {
+    values.iter().fold(template.to_owned(), |text, (name, value)| {
+        text.replace(&format!("@{name}@"), &value.to_string())
+    })
 }
