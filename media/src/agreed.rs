@@ -64,6 +64,8 @@ pub(crate) struct Kept {
     pub(crate) dtmf: Dtmf,
     pub(crate) unroutable: bool,
     pub(crate) transcode: bool,
+    pub(crate) far_side: u32,
+    pub(crate) on_trial: bool,
 }
 
 impl Kept {
@@ -74,6 +76,8 @@ impl Kept {
             dtmf: terms.dtmf,
             unroutable: terms.unroutable,
             transcode: terms.transcode,
+            far_side: terms.far_side,
+            on_trial: terms.on_trial,
         }
     }
 }

@@ -82,7 +82,10 @@ impl Forward {
     /// [`Self::generate`] once afterwards, so that handshakes begin and reports are due even if no
     /// packet ever comes.
     pub fn connect(&mut self, a: Option<Carriage>, b: Option<Carriage>) {
-        let were_early = [Side::A, Side::B].map(|side| self.legs[side as usize].is_early());
+        let before = [Side::A, Side::B].map(|side| {
+            let leg = &self.legs[side as usize];
+            (leg.is_early(), leg.terms)
+        });
         for (side, agreed) in [(Side::A, a), (Side::B, b)] {
             if let Some(carriage) = agreed {
                 self.legs[side as usize].agree(carriage);
@@ -90,11 +93,14 @@ impl Forward {
         }
         self.pave();
         for side in [Side::A, Side::B] {
-            let is_early = self.legs[side as usize].is_early();
+            let leg = &self.legs[side as usize];
+            let (was_early, were) = before[side as usize];
+            let is_another =
+                leg.terms.far_side != were.far_side || were.on_trial && !leg.terms.on_trial;
             if let Some(path) =
-                self.paths[side as usize].as_mut().filter(|_| were_early[side as usize])
+                self.paths[side as usize].as_mut().filter(|_| was_early || is_another)
             {
-                path.leave_forks(!is_early);
+                path.leave_others(!leg.is_early() && !leg.terms.on_trial);
             }
         }
     }

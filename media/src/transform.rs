@@ -278,11 +278,12 @@ impl Path {
         self.worn_told = false;
     }
 
-    /// Who was carried so far was one fork of several: another key is another's, and nothing of it is on
-    /// its way that should be heard. With the answer, those of all others are forgotten (TDR-EM-008).
-    pub(crate) fn leave_forks(&mut self, answered: bool) {
+    /// Who was carried so far is another, one fork of several or somebody that has left: nothing under its
+    /// key is on its way that should be heard. Where none of them can come back, all their keys are
+    /// forgotten (TDR-EM-008).
+    pub(crate) fn leave_others(&mut self, for_good: bool) {
         self.retiring = None;
-        if answered && let Some(parked) = &mut self.parked {
+        if for_good && let Some(parked) = &mut self.parked {
             parked.receivers.clear();
         }
     }

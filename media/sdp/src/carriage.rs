@@ -54,6 +54,9 @@ pub struct Terms {
     pub early: Option<Box<Early>>,
     /// Its far side only rings: who was carried here before may get the place back.
     pub on_trial: bool,
+    /// Which far side the leg has, as signalling counts those that have taken the place of another: who
+    /// has left the call is not heard any more, whatever it still sends.
+    pub far_side: u32,
 }
 
 /// Early media: one fork is carried, and others may send instead (TDR-EM-007).

@@ -2,8 +2,8 @@
 
 use crate::wire::*;
 use media::srtp::{Receiver, Sender};
-use media::{DropReason, Side, Verdict};
-use sdp::Direction;
+use media::{Carriage, DropReason, Side, Terms, Verdict};
+use sdp::{Direction, SrtpKey};
 
 #[test]
 fn one_way_hold_lets_only_the_holder_speak_and_is_no_loss() {
@@ -138,6 +138,25 @@ fn key_change_resets_roc_in_each_direction_by_itself() {
     call.connect(&teams, &carrier_stream());
     call.teams_hears = Receiver::new(&[key(10)]);
     assert_eq!(call.carrier_sends(&mut rtp(8, 13, 1)), forward_to(Side::A, TEAMS));
+}
+
+/// TDR-XFR-016
+#[test]
+fn who_has_left_the_call_is_not_heard_for_as_long_as_a_key_that_was_changed() {
+    let mut call = wrapped_call();
+    let carry = |call: &mut Call, far_side: u32, remote: SrtpKey| {
+        let mut teams = teams_stream();
+        teams.crypto.as_mut().unwrap().remote = vec![remote];
+        let terms = Terms { far_side, ..Terms::default() };
+        call.forward.connect(Some(Carriage { stream: teams, terms }), leg(&carrier_stream()));
+    };
+    let mut under_old = rtp(7, 14, 1);
+    call.teams.protect(&mut under_old).unwrap();
+    carry(&mut call, 1, key(9));
+    let verdict = call.comes(Side::A, TEAMS, &mut under_old);
+    assert_eq!(verdict, Verdict::Drop(DropReason::BadTag));
+    call.teams = Sender::new(&key(9), 1);
+    assert_eq!(call.teams_sends(&mut rtp(7, 15, 3)), forward_to(Side::B, CARRIER));
 }
 
 #[test]

@@ -220,8 +220,11 @@ impl Call {
         if self.is_fax() {
             self.note_fax(core, crate::record::Fax::T38);
         }
-        for carriage in [&mut a, &mut b].into_iter().flatten() {
-            carriage.terms.transcode = self.transcoding.allowed;
+        for (which, carriage) in [(PeerLeg::A, &mut a), (PeerLeg::B, &mut b)] {
+            if let Some(carriage) = carriage {
+                carriage.terms.transcode = self.transcoding.allowed;
+                carriage.terms.far_side = self.transfers.far_side(which);
+            }
         }
         if let Some(ports) = self.media.ports {
             let (call, worker) = (self.id, ports.worker);

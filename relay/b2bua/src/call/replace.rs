@@ -244,6 +244,7 @@ impl Call {
     /// Puts `new` in the place of leg `which`; the old one comes back, still to be found by its tags.
     pub(super) fn take_place(&mut self, core: &mut Core, which: PeerLeg, new: Leg) -> Option<Leg> {
         core.dialogs.insert(new.key(), (self.id, which));
+        self.transfers.place_is_taken(which);
         self.toll_is_over(core, which);
         // Where the old one's user is, is nothing to it either.
         *self.owed_move(which) = None;

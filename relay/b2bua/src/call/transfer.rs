@@ -43,6 +43,24 @@ pub(super) struct Transfers {
     pub(super) owed: Option<PeerLeg>,
     /// The dialog of the last REFER that was accepted.
     referred_on: Option<DialogKey>,
+    /// How many have taken the place of either leg's far side.
+    places_taken: [u32; 2],
+}
+
+impl Transfers {
+    /// The far side of this leg is another from now on.
+    pub(super) const fn place_is_taken(&mut self, which: PeerLeg) {
+        let taken = &mut self.places_taken[which as usize];
+        *taken = taken.wrapping_add(1);
+    }
+
+    /// Which far side of this leg is carried: the one that is in the call, or the target that is heard
+    /// in its place.
+    pub(super) fn far_side(&self, which: PeerLeg) -> u32 {
+        let rings = |it: &Transfer| it.which == which && it.instead.is_some();
+        let instead = self.pending.as_deref().is_some_and(rings);
+        self.places_taken[which as usize].wrapping_add(u32::from(instead))
+    }
 }
 
 /// A target that is being called.

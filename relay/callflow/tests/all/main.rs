@@ -62,4 +62,5 @@ mod tenants;
 mod to_teams;
 mod transcoding;
 mod transfer;
+mod transfer_media;
 mod update;
