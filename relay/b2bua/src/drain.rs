@@ -26,19 +26,14 @@ struct Drain {
 }
 
 impl Drains {
-    /// Whether the whole host drains.
-    pub(crate) const fn host(&self) -> bool {
-        self.host.is_some()
-    }
-
-    /// Whether this tenant does, by itself.
-    pub(crate) fn tenant(&self, name: &str) -> bool {
-        self.tenants.contains_key(name)
+    /// Whether this tenant drains, by itself or with the whole host; `None`: whether the host does.
+    pub(crate) fn holds(&self, tenant: Option<&str>) -> bool {
+        self.host.is_some() || tenant.is_some_and(|name| self.tenants.contains_key(name))
     }
 
     /// Why a new call of this tenant is refused, if it is.
     pub(crate) fn refusal(&self, tenant: &str) -> Option<String> {
-        match (self.host(), self.tenant(tenant)) {
+        match (self.holds(None), self.holds(Some(tenant))) {
             (true, _) => Some("the host is drained".into()),
             (false, true) => Some(format!("tenant {tenant} is in maintenance")),
             (false, false) => None,

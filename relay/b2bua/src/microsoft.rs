@@ -130,7 +130,7 @@ impl Microsoft {
                 let said = core.health.said(trunk, asked_as);
                 let known = core.microsoft.known.get(&(trunk.name.clone(), fqdn.to_owned()));
                 let of = plan.tenant_under(fqdn);
-                let quiet = core.drains.host() || of.is_some_and(|it| core.drains.tenant(&it.name));
+                let quiet = core.drains.holds(of.map(|it| it.name.as_str()));
                 let tenant = of.map(|it| it.name.clone());
                 rows.push(row(now, (trunk.name.as_str(), fqdn, tenant), said, known, quiet));
             }

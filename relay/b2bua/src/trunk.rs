@@ -291,7 +291,7 @@ impl Health {
             rows.extend(core.registrars.view(core, index, now));
             for target in &trunk.targets {
                 let probe = core.health.find(&trunk.name, target, None);
-                let quiet = trunk.kind == TrunkKind::Teams && core.drains.host();
+                let quiet = trunk.kind == TrunkKind::Teams && core.drains.holds(None);
                 rows.push(TargetView {
                     trunk: trunk.name.clone(),
                     target: target.to_string(),
@@ -430,8 +430,7 @@ impl Core {
     fn keeps_quiet(&self, id: ProbeId) -> bool {
         let Some(probe) = self.health.probes.get(&id) else { return true };
         let tenant = probe.fqdn.as_ref().and_then(|fqdn| self.plan.tenant_under(fqdn));
-        let drains = self.drains.host() || tenant.is_some_and(|it| self.drains.tenant(&it.name));
-        drains && self.leads_to_teams(id)
+        self.drains.holds(tenant.map(|it| it.name.as_str())) && self.leads_to_teams(id)
     }
 
     fn leads_to_teams(&self, id: ProbeId) -> bool {

@@ -61,8 +61,8 @@ pub use diff::Difference;
 pub(crate) use diff::summary;
 pub use disk::Scope;
 pub(crate) use disk::is_tenant_file;
-pub(crate) use generations::Generations;
 pub use generations::Kept;
+pub(crate) use generations::Generations;
 pub(crate) use nearest::did_you_mean;
 pub use problem::Problem;
 pub(crate) use problem::Problems;
@@ -71,6 +71,8 @@ pub(crate) use rollback::Frozen;
 pub(crate) use source::Source;
 pub(crate) use store::Sources;
 pub use store::{Candidate, Store};
+pub(crate) use teams::Cloud;
+pub(crate) use tls_check::RSA_BITS_MIN;
 pub(crate) use value::is_name;
 
 use b2bua::plan::Plan;

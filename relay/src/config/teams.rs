@@ -2,7 +2,7 @@
 
 use super::reader::Wrong;
 use super::value;
-use b2bua::plan::{Cidr, TargetName};
+use b2bua::plan::{Cidr, TargetName, Trunk};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -35,6 +35,15 @@ pub(crate) const CLOUDS: &[(&str, Cloud)] =
     &[("commercial", Cloud::Commercial), ("gcc-high", Cloud::GccHigh), ("dod", Cloud::Dod)];
 
 impl Cloud {
+    /// That of a trunk in force, by the names it is reached at; a lab's is commercial.
+    pub(crate) fn of(trunk: &Trunk) -> Self {
+        let leads = |cloud: &Self| {
+            let mut domains = cloud.names().iter().filter_map(|name| name.strip_prefix("sip"));
+            domains.any(|domain| trunk.targets.iter().any(|it| it.host.ends_with(domain)))
+        };
+        [Self::GccHigh, Self::Dod].into_iter().find(leads).unwrap_or_default()
+    }
+
     /// The names calls go to, in order of preference (TDR-DNS-001; teams.md 2.1).
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// Teams takes no smaller RSA key (TDR-CRT-002).
-const RSA_BITS_MIN: usize = 2048;
+pub(crate) const RSA_BITS_MIN: usize = 2048;
 
 /// Certificates, and who shows which.
 #[derive(Clone, Copy)]

@@ -5,6 +5,7 @@ use super::facts::{
     Answer, Certificate, Daemon, Door, Facts, Name, Reached, Target, Tenant, Trouble, Trunk,
 };
 use crate::admin::{FqdnRow, RegionRow};
+use crate::config::RSA_BITS_MIN;
 use b2bua::codes::Microsoft;
 use serde::Serialize;
 use std::net::IpAddr;
@@ -53,9 +54,6 @@ const CLOCK_ERROR_MAX: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(1);
 /// A region that has asked and does so no more takes us for unhealthy after so long.
 const REGION_LATE: Duration = Duration::from_secs(300);
-/// Teams takes no smaller RSA key (TDR-CRT-002).
-const RSA_BITS_MIN: usize = 2048;
-
 /// Judges all of it.
 pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut lines = Lines::default();

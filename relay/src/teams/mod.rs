@@ -58,22 +58,3 @@ fn places<'a>(plan: &Plan, tenant: &'a Tenant) -> Vec<(&'a str, usize)> {
     };
     tenant.own_fqdns().filter_map(place).collect()
 }
-
-/// Which of Microsoft's clouds a trunk leads to, by the names it is reached at; a lab's is commercial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cloud {
-    Commercial,
-    GccHigh,
-    Dod,
-}
-
-impl Cloud {
-    pub(crate) fn of(trunk: &b2bua::plan::Trunk) -> Self {
-        let leads = |domain: &str| trunk.targets.iter().any(|target| target.host.ends_with(domain));
-        match (leads(".gov.teams.microsoft.us"), leads(".dod.teams.microsoft.us")) {
-            (true, _) => Self::GccHigh,
-            (false, true) => Self::Dod,
-            (false, false) => Self::Commercial,
-        }
-    }
-}

@@ -2,7 +2,8 @@
 //! configuration (TDR-MT-012).
 
 use super::powershell::Command;
-use super::{Cloud, Known, places};
+use super::{Known, places};
+use crate::config::Cloud;
 use b2bua::Plan;
 use b2bua::plan::{Geolocation, RouteFrom, Tenant, TrunkKind};
 use sdp::IcePolicy;

@@ -141,7 +141,7 @@ impl B2bua {
             return self.refuse(server, request, 404);
         }
         // A carrier learns so that calls go elsewhere. Teams learns by missing ours (TDR-OPT-022).
-        if self.core.stopping || (!teams && self.core.drains.host()) {
+        if self.core.stopping || (!teams && self.core.drains.holds(None)) {
             return self.refuse(server, request, 503);
         }
         if teams {
