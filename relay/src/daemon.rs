@@ -6,6 +6,7 @@ use crate::config::{Loaded, Records, Started};
 use crate::hook::Hooks;
 use crate::http::{self, Shown};
 use crate::in_force::InForce;
+use crate::lent::LentFile;
 use crate::looks::Looks;
 use crate::readiness::{Phase, Readiness};
 use crate::record_file::{RecordFile, RecordWriter};
@@ -219,12 +220,16 @@ impl Daemon {
             tokio::spawn(keep_up(recorder)),
         ];
         let ordering = tokio::spawn(acme::keep(orders_of_acme, alarms.clone()));
+        let mut b2bua = core(&plan, loaded.records.clone().unwrap_or_default()).await;
+        let (lent, known) = LentFile::open(&loaded.state, clock::now().wall);
+        b2bua.handle_input(clock::now(), Input::Lent(known));
         let shard = Shard {
-            b2bua: core(&plan, loaded.records.clone().unwrap_or_default()).await,
+            b2bua,
             transports: transports.clone(),
             engine,
             hooks: Hooks::new(hook_answers, Handle::current()),
             records,
+            lent,
             telemetry,
             looks: Looks::default(),
             readiness: Arc::clone(&readiness),

@@ -21,6 +21,7 @@ mod import;
 mod in_force;
 pub mod judgement;
 mod keeper;
+mod lent;
 pub mod logging;
 mod looks;
 mod measured;

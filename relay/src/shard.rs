@@ -6,6 +6,7 @@ use crate::admin::{Answer, Request};
 use crate::clock;
 use crate::dns::Found;
 use crate::hook::{Answered, Hooks};
+use crate::lent::LentFile;
 use crate::looks::Looks;
 use crate::readiness::Readiness;
 use crate::record_file::RecordWriter;
@@ -63,6 +64,8 @@ pub(crate) struct Shard {
     pub(crate) hooks: Hooks,
     /// Where records go; `None` keeps none.
     pub(crate) records: Option<RecordWriter>,
+    /// Where it is kept whom a number leads to.
+    pub(crate) lent: LentFile,
     /// Where events go.
     pub(crate) telemetry: Telemetry,
     /// Who looks at a call.
@@ -109,6 +112,8 @@ impl Shard {
                 _ = refresh.tick() => self.refresh(),
             }
             if self.drain() {
+                // Calls for help that were up have ended just now.
+                self.lent.flush();
                 return self;
             }
             if more {
@@ -272,6 +277,7 @@ impl Shard {
                     }
                 }
                 Output::Event(event) => self.telemetry.event(clock::now().mono, event),
+                Output::Lent(number) => self.lent.keep(clock::now().wall, number),
                 // Once is enough, and whoever is told ends this.
                 Output::Drained => drop(self.drained.try_send(())),
                 Output::Stopped => return true,

@@ -147,6 +147,7 @@ impl B2bua {
                     Registrations::follow(&mut self.core);
                 }
             }
+            Input::Lent(lent) => self.core.callbacks.lend_again(now, lent),
             Input::Past(calls) => {
                 self.core.fraud.remember(now.mono, &calls);
                 self.core.look_at_ceilings();

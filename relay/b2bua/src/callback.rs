@@ -1,11 +1,27 @@
 //! Who has called for help under a number that stands for a place (ELIN): whoever answered calls that
 //! number back, and has to reach the caller (TDR-EMG-005).
 
+use crate::io::Now;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Numbers that lead to somebody at once: beyond it, the one that would do so shortest is given up.
-const LENT_MAX: usize = 10_000;
+pub const LENT_MAX: usize = 10_000;
+/// Longer than any tenant may say: what another process has kept for longer had a clock that was wrong.
+const KEPT_MAX: Duration = Duration::from_secs(8 * 24 * 3600);
+
+/// A number that leads to who has called under it, as the next process has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LentNumber {
+    /// Whose number it is.
+    pub tenant: String,
+    /// The number.
+    pub number: String,
+    /// The user part that is called.
+    pub user: String,
+    /// Until then.
+    pub until: SystemTime,
+}
 
 /// The numbers that lead to who has called under them, by tenant. They outlive the call and any
 /// configuration.
@@ -60,16 +76,28 @@ impl Callbacks {
     }
 
     /// A call under the number is over: the time counts from now, unless it leads to another already.
+    /// Whether it does.
     pub(crate) fn ended(
         &mut self,
         (now, keep): (Instant, Duration),
         tenant: &str,
         elin: &str,
         user: &str,
-    ) {
+    ) -> bool {
         let key = (tenant.to_owned(), elin.to_owned());
-        if self.lent.get(&key).is_none_or(|lent| lent.user == user) {
+        let counts = self.lent.get(&key).is_none_or(|lent| lent.user == user);
+        if counts {
             self.lend((now, keep), tenant, elin, user);
+        }
+        counts
+    }
+
+    /// What the process before this one has lent.
+    pub(crate) fn lend_again(&mut self, now: Now, lent: Vec<LentNumber>) {
+        for LentNumber { tenant, number, user, until } in lent {
+            if let Ok(keep) = until.duration_since(now.wall) {
+                self.lend((now.mono, keep.min(KEPT_MAX)), &tenant, &number, &user);
+            }
         }
     }
 

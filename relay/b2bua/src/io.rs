@@ -1,5 +1,6 @@
 //! What goes in and out of the core.
 
+use crate::callback::LentNumber;
 use crate::fraud::{PastCall, Stage};
 use crate::hook::{RouteAnswer, RouteQuestion};
 use crate::locate::{Located, Sought};
@@ -225,6 +226,8 @@ pub enum Input {
     Plan(Arc<Plan>),
     /// What the records tell of the calls of the last day, before this process began.
     Past(Vec<PastCall>),
+    /// What was [lent](Output::Lent) before this process began.
+    Lent(Vec<LentNumber>),
     /// Take no new calls but emergency calls: none at all, or none of this tenant. [`Output::Drained`]
     /// follows once the host may stop. Asked again, it gets the new deadline.
     Drain {
@@ -311,6 +314,8 @@ pub enum Output {
     Record(Box<Record>),
     /// Something to count or log; never a control decision.
     Event(Event),
+    /// A number leads to who has called for help under it: to be kept, as a restart must not forget them.
+    Lent(LentNumber),
     /// The host drains, and no call is left, or its deadline has come.
     Drained,
     /// [`Input::Shutdown`] is complete: no call is left.

@@ -46,6 +46,7 @@ mod trunk;
 pub use b2bua::B2bua;
 pub use call::{Destination, PastInvite, Refusal, Replay, Unasked};
 pub use call::{Explanation, Inquiry, TargetState, When};
+pub use callback::{LENT_MAX, LentNumber};
 pub use io::{CallId, Input, MediaPort, MediaPorts, Now, Output, PeerLeg};
 pub use plan::Plan;
 pub use record::{Carried, Record};

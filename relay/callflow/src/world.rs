@@ -14,7 +14,7 @@ use b2bua::io::{Event, Flow, FlowId, Hop, PeerLeg, Target};
 use b2bua::locate::{Located, Service, Sought};
 use b2bua::plan::TrunkKind;
 use b2bua::record::Record;
-use b2bua::{B2bua, Input, Output, Plan};
+use b2bua::{B2bua, Input, LentNumber, Output, Plan};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -46,6 +46,8 @@ pub struct World {
     pub records: Vec<Record>,
     /// What the core had to say so far.
     pub events: Vec<Event>,
+    /// Numbers that lead to who has called for help, as they were to be kept, oldest first.
+    pub lent: Vec<LentNumber>,
     /// Whether a shutdown is complete.
     pub stopped: bool,
     /// Whether a drained host may stop.
@@ -114,6 +116,7 @@ impl World {
             network: Network::new(seed),
             records: Vec::new(),
             events: Vec::new(),
+            lent: Vec::new(),
             questions: Vec::new(),
             hook: None,
             stopped: false,
@@ -189,6 +192,11 @@ impl World {
     /// Tells the core what the records have of calls before it began.
     pub fn remember(&mut self, past: Vec<PastCall>) {
         self.input(Input::Past(past));
+    }
+
+    /// Tells the core which numbers it has lent before it began.
+    pub fn lend_again(&mut self, lent: Vec<LentNumber>) {
+        self.input(Input::Lent(lent));
     }
 
     /// The hook answers what it was asked last.
@@ -530,6 +538,7 @@ impl World {
             Output::AskRoute(question) => self.ask_hook(now, *question),
             Output::Record(record) => self.records.push(*record),
             Output::Event(event) => self.events.push(event),
+            Output::Lent(lent) => self.lent.push(lent),
             Output::Drained => self.drained = true,
             Output::Stopped => self.stopped = true,
         }

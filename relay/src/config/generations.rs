@@ -254,7 +254,7 @@ pub(crate) fn hex(sum: &Sum) -> String {
 }
 
 /// Writes a file whole or not at all.
-fn write(folder: &Path, name: &str, content: &[u8], synced: bool) -> io::Result<()> {
+pub(crate) fn write(folder: &Path, name: &str, content: &[u8], synced: bool) -> io::Result<()> {
     let new = folder.join(format!(".{name}.new"));
     let mut file =
         OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(&new)?;

@@ -62,7 +62,7 @@ pub(crate) use diff::summary;
 pub use disk::Scope;
 pub(crate) use disk::is_tenant_file;
 pub use generations::Kept;
-pub(crate) use generations::Generations;
+pub(crate) use generations::{Generations, write as write_state};
 pub(crate) use nearest::did_you_mean;
 pub use problem::Problem;
 pub(crate) use problem::Problems;

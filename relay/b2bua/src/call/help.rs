@@ -3,8 +3,9 @@
 
 use super::Call;
 use super::numbers::Numbers;
-use crate::callback::Callbacks;
+use crate::callback::{Callbacks, LentNumber};
 use crate::core::Core;
+use crate::io::Output;
 use crate::party::{Caller, number_in};
 use crate::plan::{CALL_BACK, Pidf, Plan, Tenant};
 use crate::routing::Trace;
@@ -101,17 +102,31 @@ impl Call {
     /// From now on whoever calls its ELIN reaches its caller.
     pub(super) fn lend_elin(&self, core: &mut Core) {
         let Some(elin) = &self.elin else { return };
-        let keep = self.call_back();
         // A call may last: the time counts anew from its end.
-        let now = core.now.mono;
-        core.callbacks.lend((now, keep.max(CALL_MAX)), &self.tenant, &elin.number, &elin.user);
+        let keep = self.call_back().max(CALL_MAX);
+        core.callbacks.lend((core.now.mono, keep), &self.tenant, &elin.number, &elin.user);
+        self.have_kept(core, elin, keep);
     }
 
     /// The call is over: its caller can still be called back for the time that the tenant says.
     pub(super) fn keep_elin(&self, core: &mut Core) {
         let Some(elin) = &self.elin else { return };
-        let now = (core.now.mono, self.call_back());
-        core.callbacks.ended(now, &self.tenant, &elin.number, &elin.user);
+        let keep = self.call_back();
+        let now = (core.now.mono, keep);
+        if core.callbacks.ended(now, &self.tenant, &elin.number, &elin.user) {
+            self.have_kept(core, elin, keep);
+        }
+    }
+
+    /// Has the next process know whom the number leads to: a call back does not ask whether we were
+    /// started anew.
+    fn have_kept(&self, core: &mut Core, elin: &Elin, keep: Duration) {
+        core.outputs.push_back(Output::Lent(LentNumber {
+            tenant: self.tenant.clone(),
+            number: elin.number.clone(),
+            user: elin.user.clone(),
+            until: core.now.wall + keep,
+        }));
     }
 
     fn call_back(&self) -> Duration {

@@ -123,6 +123,36 @@ fn whoever_answered_calls_back_and_reaches_who_called_and_not_the_place() {
     assert_eq!(calls_back(&mut world, FLOOR_3), FLOOR_3, "it is nobody's any more");
 }
 
+/// TDR-EMG-005: also where the call for help went down with us.
+#[test]
+fn a_restart_forgets_nobody_who_may_be_called_back() {
+    for ends in [true, false] {
+        let mut world = World::with(1, plan(Some(Pidf::Elin)));
+        let (mut anna, centre) = calls_for_help(&mut world, ANNA, THIRD_FLOOR);
+        connect(&mut world, &mut anna, &centre);
+        let began_with = world.lent.len();
+        assert_eq!(began_with, 1, "while the call is up");
+        let lent = match ends {
+            true => {
+                hang_up(&mut world, &mut anna, &centre);
+                world.run_for(secs(1));
+                world.lent.clone()
+            }
+            false => {
+                let lent = world.lent.clone();
+                hang_up(&mut world, &mut anna, &centre);
+                lent
+            }
+        };
+        let mut after = World::with(2, plan(Some(Pidf::Elin)));
+        after.lend_again(lent);
+        assert_eq!(calls_back(&mut after, FLOOR_3), ANNA);
+        after.run_for(secs(3700));
+        let reached = calls_back(&mut after, FLOOR_3);
+        assert_eq!(reached == FLOOR_3, ends, "an hour from the end, where there was one");
+    }
+}
+
 /// TDR-EMG-005: two who call from one place at once are told apart, and a reload forgets neither.
 #[test]
 fn a_reload_forgets_nobody_who_may_be_called_back() {
