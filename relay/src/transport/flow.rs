@@ -8,10 +8,11 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use sip_core::transaction::ClientId;
 use sip_core::{Message, Method};
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -64,8 +65,8 @@ pub(super) struct Open {
     queue: mpsc::Sender<Outgoing>,
     /// Messages that have gone in and out: whether there have been any is what is asked.
     messages: AtomicU32,
-    /// It closes when nobody needs it any more, which OPTIONS do not.
-    retires: AtomicBool,
+    /// It closes when nobody needs it any more, which OPTIONS do not: what is under way on it since.
+    retires: OnceLock<Mutex<UnderWay>>,
 }
 
 impl Open {
@@ -75,13 +76,42 @@ impl Open {
         secured: Option<Secured>,
         queue: mpsc::Sender<Outgoing>,
     ) -> Self {
-        let (messages, retires) = (AtomicU32::new(0), AtomicBool::new(false));
+        let (messages, retires) = (AtomicU32::new(0), OnceLock::new());
         Self { flow, origin, secured, queue, messages, retires }
     }
 
-    fn count(&self, is_keepalive: impl FnOnce() -> bool) {
-        if !self.retires.load(Ordering::Relaxed) || !is_keepalive() {
-            self.messages.fetch_add(1, Ordering::Relaxed);
+    fn count<M: Borrow<Message>>(&self, message: impl FnOnce() -> Option<M>) {
+        if let Some(under_way) = self.retires.get()
+            && let Some(message) = message()
+        {
+            if is_keepalive(message.borrow()) {
+                return;
+            }
+            under_way.lock().unwrap_or_else(PoisonError::into_inner).note(message.borrow());
+        }
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Requests, of either side, that wait for their final response: by branch and method, as a CANCEL has
+/// the branch of its INVITE (RFC 3261, 17.1.3).
+#[derive(Default)]
+struct UnderWay(HashSet<(Bytes, Method)>);
+
+/// Those that are remembered of one connection; what is beyond does not keep it.
+const UNDER_WAY_MAX: usize = 4_096;
+
+impl UnderWay {
+    fn note(&mut self, message: &Message) {
+        let headers = message.headers();
+        let Some(branch) = headers.top_via().branch() else { return };
+        let key = (Bytes::copy_from_slice(branch), headers.cseq().method);
+        match message {
+            Message::Request(request) if request.method == Method::Ack => {}
+            Message::Request(_) if self.0.len() < UNDER_WAY_MAX => drop(self.0.insert(key)),
+            Message::Request(_) => {}
+            Message::Response(response) if response.status >= 200 => drop(self.0.remove(&key)),
+            Message::Response(_) => {}
         }
     }
 }
@@ -198,9 +228,7 @@ impl Flows {
     ) -> Result<(), TrySendError<Outgoing>> {
         match self.open.get(&id) {
             Some(open) => {
-                open.count(|| {
-                    Message::parse(outgoing.bytes.clone()).is_ok_and(|it| is_keepalive(&it))
-                });
+                open.count(|| Message::parse(outgoing.bytes.clone()).ok());
                 open.queue.try_send(outgoing)
             }
             None => Err(TrySendError::Closed(outgoing)),
@@ -215,14 +243,24 @@ impl Flows {
     /// The flow hands a message in; whether it may still.
     pub(super) fn hands_in(&self, id: FlowId, message: &Message) -> bool {
         let open = self.open.get(&id);
-        open.inspect(|open| open.count(|| is_keepalive(message))).is_some()
+        open.inspect(|open| open.count(|| Some(message))).is_some()
     }
 
-    /// From now on OPTIONS are not counted on a flow: a far side sends them for as long as it is open.
+    /// From now on OPTIONS are not counted on a flow, as a far side sends them for as long as it is open,
+    /// and what is under way on it is known.
     pub(super) fn retires(&self, id: FlowId) {
         if let Some(open) = self.open.get(&id) {
-            open.retires.store(true, Ordering::Relaxed);
+            open.retires.get_or_init(Mutex::default);
         }
+    }
+
+    /// Whether a request that has come or gone on a flow since it retires waits for its final response.
+    pub(super) fn is_under_way(&self, id: FlowId) -> bool {
+        self.open.get(&id).is_some_and(|open| {
+            let under_way = open.retires.get();
+            under_way
+                .is_some_and(|it| !it.lock().unwrap_or_else(PoisonError::into_inner).0.is_empty())
+        })
     }
 
     /// How many messages have gone in and out on a flow, round about; `None` if it is closed.
