@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
+use tokio::sync::Mutex;
 
 /// What it takes to write a record.
 pub(super) const MAX: Duration = Duration::from_secs(120);
@@ -37,8 +38,12 @@ impl Drop for Running {
     }
 }
 
-/// Has the program write a record, or take it away.
+/// Orders run side by side, and programs that write a zone are seldom made for that.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Has the program write a record, or take it away, once no other order has it do so.
 pub(super) async fn run(hook: &Path, what: &str, name: &str, value: &str) -> Result<(), Failure> {
+    let _turn = TURN.lock().await;
     let told = |said: String| Failure::Proof(format!("{} {what} {name}: {said}", hook.display()));
     let child = Command::new(hook)
         .args([what, name, value])

@@ -25,12 +25,13 @@ use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ExternalAccountKey, Identifier, NewAccount,
     NewOrder, Order, OrderStatus, RetryPolicy,
 };
-use proof::Proof;
-use std::collections::BTreeMap;
+use proof::{Doors, Proof};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
+use tokio::task::{self, JoinSet};
 
 /// After a failure it is tried again in so long,
 const AGAIN_MIN: Duration = Duration::from_secs(300);
@@ -41,6 +42,9 @@ const GLANCE: Duration = Duration::from_secs(3600);
 /// From the first request to the certificate, whatever the authority takes for looking; what records in
 /// DNS take is added.
 const ORDER_MAX: Duration = Duration::from_secs(600);
+/// Orders that are under way together: an authority counts requests by their source, and takes hundreds in
+/// a minute.
+const ORDERS_MAX: usize = 8;
 /// How long the authority may look for a proof, or make a certificate.
 const PATIENCE: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
@@ -102,10 +106,14 @@ pub(crate) fn make_room(orders: &[AcmeOrder]) {
     }
 }
 
-/// Has what is wanted, and keeps it valid, until the sender is gone. One order at a time: they may want the
-/// same port. One that is not wanted any more is given up, and so is any when the sender is gone.
+/// Has what is wanted, and keeps it valid, until the sender is gone. Orders run side by side, so that an
+/// authority that is slow keeps back no other's. One that is not wanted any more is given up, and so are all
+/// when the sender is gone.
 pub(crate) async fn keep(mut wanted: watch::Receiver<Arc<[AcmeOrder]>>, alarms: Alarms) {
     let mut tried: BTreeMap<String, (AcmeOrder, Tried)> = BTreeMap::new();
+    let doors = Doors::default();
+    let mut running = JoinSet::new();
+    let mut under_way: HashMap<task::Id, AcmeOrder> = HashMap::new();
     loop {
         let orders = Arc::clone(&wanted.borrow_and_update());
         // One that reads differently now is another.
@@ -117,29 +125,52 @@ pub(crate) async fn keep(mut wanted: watch::Receiver<Arc<[AcmeOrder]>>, alarms: 
                 alarms.clear(alarms::ACME_FAILING, &alarm.subject);
             }
         }
-        for order in orders.iter() {
-            if wanted.has_changed().unwrap_or(true) {
-                break;
-            }
-            let before = tried.get(&order.certificate).map(|(_, tried)| *tried).unwrap_or_default();
-            if before.again.is_some_and(|again| again > clock::now().mono) {
-                continue;
-            }
-            let after = attend(order, before, &wanted, &alarms).await;
-            tried.insert(order.certificate.clone(), (order.clone(), after));
-        }
         let now = clock::now().mono;
-        let next = tried.values().filter_map(|(_, tried)| tried.again).min();
-        let rest = next.map_or(GLANCE, |next| next.saturating_duration_since(now)).min(GLANCE);
+        for order in orders.iter() {
+            let before = tried.get(&order.certificate).map(|(_, tried)| *tried).unwrap_or_default();
+            let waits = before.again.is_some_and(|again| again > now)
+                || under_way.len() >= ORDERS_MAX
+                || under_way.values().any(|other| disturbs(order, other));
+            if !waits {
+                let (order, wanted, alarms) = (order.clone(), wanted.clone(), alarms.clone());
+                let (own, doors) = (order.clone(), doors.clone());
+                let asks = async move { attend(&own, before, &wanted, &alarms, &doors).await };
+                under_way.insert(running.spawn(asks).id(), order);
+            }
+        }
+        // What is due and waits for another is looked at again when that has ended.
+        let next = tried.values().filter_map(|(_, tried)| tried.again).filter(|next| *next > now);
+        let rest = next.min().map_or(GLANCE, |next| next.saturating_duration_since(now));
         tokio::select! {
             changed = wanted.changed() => {
                 if changed.is_err() {
+                    // Each takes away what it has shown.
+                    while running.join_next().await.is_some() {}
                     return;
                 }
             }
-            () = tokio::time::sleep(rest) => {}
+            Some(ended) = running.join_next_with_id() => {
+                let failed = || Tried { failures: 1, again: Some(clock::now().mono + AGAIN_MIN) };
+                let (id, after) = match ended {
+                    Ok(ended) => ended,
+                    Err(error) => (error.id(), failed()),
+                };
+                if let Some(order) = under_way.remove(&id) {
+                    tried.insert(order.certificate.clone(), (order, after));
+                }
+            }
+            () = tokio::time::sleep(rest.min(GLANCE)) => {}
         }
     }
+}
+
+/// Whether two orders must not be under way together: they want the same certificate, prove the same name
+/// at the same time, or would each make the account that they are to share.
+fn disturbs(one: &AcmeOrder, other: &AcmeOrder) -> bool {
+    let account = account_file(one);
+    one.certificate == other.certificate
+        || one.names.iter().any(|name| other.names.contains(name))
+        || (account == account_file(other) && !account.exists())
 }
 
 fn subject(order: &AcmeOrder) -> Subject {
@@ -152,6 +183,7 @@ async fn attend(
     before: Tried,
     wanted: &watch::Receiver<Arc<[AcmeOrder]>>,
     alarms: &Alarms,
+    doors: &Doors,
 ) -> Tried {
     let held = Held::load(&order.file);
     if let Some(left) = rest(held.as_ref(), order, clock::now().wall) {
@@ -167,7 +199,7 @@ async fn attend(
         let had = Held::load(&order.file);
         rest(had.as_ref(), order, clock::now().wall).ok_or(Failure::Unfit)
     };
-    match obtain(order, unwanted(order, wanted.clone())).await.and_then(|()| left()) {
+    match obtain(order, doors, unwanted(order, wanted.clone())).await.and_then(|()| left()) {
         Ok(left) => {
             tracing::info!(certificate = order.certificate, "certificate is issued");
             metrics::counter!("tollgate_acme_orders_total", "result" => "issued").increment(1);
@@ -217,7 +249,9 @@ fn longest(order: &AcmeOrder) -> Duration {
     let records = match &order.challenge {
         Challenge::Dns(_, settle) => {
             let names = u32::try_from(order.names.len()).unwrap_or(u32::MAX);
-            hook::MAX.saturating_mul(names).saturating_add(*settle)
+            // All others may be at it first.
+            let turns = u32::try_from(ORDERS_MAX).unwrap_or(u32::MAX);
+            hook::MAX.saturating_mul(names.saturating_mul(turns)).saturating_add(*settle)
         }
         Challenge::Http(_) | Challenge::TlsAlpn(_) => Duration::ZERO,
     };
@@ -232,8 +266,12 @@ async fn unwanted(order: &AcmeOrder, mut wanted: watch::Receiver<Arc<[AcmeOrder]
 
 /// Has the certificate and writes it down, unless it is given up. However that ends, no proof is left where
 /// it was shown.
-async fn obtain(order: &AcmeOrder, given_up: impl Future<Output = ()>) -> Result<(), Failure> {
-    let mut proof = Proof::begin(&order.challenge).await?;
+async fn obtain(
+    order: &AcmeOrder,
+    doors: &Doors,
+    given_up: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut proof = Proof::begin(&order.challenge, doors).await?;
     let most = longest(order);
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(most, ask(order, &mut proof)) => {

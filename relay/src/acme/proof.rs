@@ -40,30 +40,47 @@ pub(super) const fn word(challenge: &Challenge) -> &'static str {
     }
 }
 
-/// Proofs that are shown until it ends.
-pub(super) enum Proof {
-    Http { tokens: Tokens, server: JoinHandle<()> },
-    TlsAlpn { proofs: Proofs, server: JoinHandle<()> },
-    Dns { hook: PathBuf, settle: Duration, records: Vec<(String, String)> },
+/// Where validators come to: one listener for each address, as long as an order shows something there.
+#[derive(Clone, Default)]
+pub(super) struct Doors(Arc<tokio::sync::Mutex<HashMap<SocketAddr, Door>>>);
+
+/// An address that is listened on.
+struct Door {
+    orders: usize,
+    shown: Shown,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // The port is free again, however the orders ended.
+        self.server.abort();
+    }
+}
+
+/// What is shown there, of all orders.
+#[derive(Clone)]
+pub(super) enum Shown {
+    Tokens(Tokens),
+    Proofs(Proofs),
 }
 
 type Tokens = Arc<Mutex<HashMap<String, String>>>;
 
-impl Drop for Proof {
-    fn drop(&mut self) {
-        // The port is free again, however the order ended.
-        if let Self::Http { server, .. } | Self::TlsAlpn { server, .. } = self {
-            server.abort();
+impl Doors {
+    /// Has validators find what is shown at `at`, or joins those who have.
+    async fn open(&self, at: SocketAddr, over_tls: bool) -> Result<Shown, Failure> {
+        let mut doors = self.0.lock().await;
+        if let Some(door) = doors.get_mut(&at) {
+            if matches!(door.shown, Shown::Proofs(_)) != over_tls {
+                return Err(Failure::Proof(format!("{at} shows proofs of another kind")));
+            }
+            door.orders += 1;
+            return Ok(door.shown.clone());
         }
-    }
-}
-
-impl Proof {
-    /// Is ready to show some.
-    pub(super) async fn begin(challenge: &Challenge) -> Result<Self, Failure> {
-        match challenge {
-            Challenge::Http(at) => {
-                let listener = bind(*at).await?;
+        let listener = bind(at).await?;
+        let (shown, server) = match over_tls {
+            false => {
                 let tokens = Tokens::default();
                 let shown = Arc::clone(&tokens);
                 // One request to a connection is all that a validator has.
@@ -71,23 +88,65 @@ impl Proof {
                     let shown = Arc::clone(&shown);
                     http::answer_one(stream, move |method, path| answer(&shown, method, path))
                 };
-                let server = tokio::spawn(http::serve(listener, VALIDATING, shown));
-                Ok(Self::Http { tokens, server })
+                (Shown::Tokens(tokens), tokio::spawn(http::serve(listener, VALIDATING, shown)))
             }
-            Challenge::TlsAlpn(at) => {
-                let listener = bind(*at).await?;
+            true => {
                 let proofs = Proofs::default();
                 let config = proof_config(proofs.clone());
                 let config = config.map_err(|error| Failure::Proof(error.to_string()))?;
                 let tls = TlsAcceptor::from(config);
                 let shown = move |stream| show_in_tls(tls.clone(), stream);
-                let server = tokio::spawn(http::serve(listener, VALIDATING, shown));
-                Ok(Self::TlsAlpn { proofs, server })
+                (Shown::Proofs(proofs), tokio::spawn(http::serve(listener, VALIDATING, shown)))
             }
-            Challenge::Dns(hook, settle) => {
-                Ok(Self::Dns { hook: hook.clone(), settle: *settle, records: Vec::new() })
-            }
+        };
+        doors.insert(at, Door { orders: 1, shown: shown.clone(), server });
+        Ok(shown)
+    }
+
+    /// An order shows nothing there any more.
+    async fn leave(&self, at: SocketAddr) {
+        let mut doors = self.0.lock().await;
+        let Some(door) = doors.get_mut(&at) else { return };
+        door.orders -= 1;
+        if door.orders == 0
+            && let Some(mut door) = doors.remove(&at)
+        {
+            door.server.abort();
+            // The port is free once it has ended, and the next order may want it at once.
+            let _ = (&mut door.server).await;
         }
+    }
+}
+
+/// Proofs of one order, which are shown until it ends.
+pub(super) enum Proof {
+    /// At an address, these tokens or names.
+    At {
+        at: SocketAddr,
+        doors: Doors,
+        shown: Shown,
+        own: Vec<String>,
+    },
+    Dns {
+        hook: PathBuf,
+        settle: Duration,
+        records: Vec<(String, String)>,
+    },
+}
+
+impl Proof {
+    /// Is ready to show some.
+    pub(super) async fn begin(challenge: &Challenge, doors: &Doors) -> Result<Self, Failure> {
+        let (at, over_tls) = match challenge {
+            Challenge::Http(at) => (*at, false),
+            Challenge::TlsAlpn(at) => (*at, true),
+            Challenge::Dns(hook, settle) => {
+                let (hook, settle) = (hook.clone(), *settle);
+                return Ok(Self::Dns { hook, settle, records: Vec::new() });
+            }
+        };
+        let shown = doors.open(at, over_tls).await?;
+        Ok(Self::At { at, doors: doors.clone(), shown, own: Vec::new() })
     }
 
     /// Shows that `name` is ours.
@@ -98,12 +157,14 @@ impl Proof {
         authorization: &KeyAuthorization,
     ) -> Result<(), Failure> {
         match self {
-            Self::Http { tokens, .. } => {
+            Self::At { shown: Shown::Tokens(tokens), own, .. } => {
+                own.push(token.to_owned());
                 let mut tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
                 tokens.insert(token.to_owned(), authorization.as_str().to_owned());
                 Ok(())
             }
-            Self::TlsAlpn { proofs, .. } => {
+            Self::At { shown: Shown::Proofs(proofs), own, .. } => {
+                own.push(name.to_owned());
                 let digest = authorization.digest();
                 let digest = digest.as_ref().try_into();
                 let digest: [u8; 32] =
@@ -131,10 +192,17 @@ impl Proof {
     /// Shows nothing any more.
     pub(super) async fn end(&mut self) {
         match self {
-            Self::Http { server, .. } | Self::TlsAlpn { server, .. } => {
-                server.abort();
-                // The port is free once it has ended, and the next order may want it at once.
-                let _ = server.await;
+            Self::At { at, doors, shown, own } => {
+                for one in own.drain(..) {
+                    match shown {
+                        Shown::Tokens(tokens) => {
+                            let mut tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+                            tokens.remove(&one);
+                        }
+                        Shown::Proofs(proofs) => proofs.hide(&one),
+                    }
+                }
+                doors.leave(*at).await;
             }
             Self::Dns { hook, records, .. } => {
                 for (name, value) in records.drain(..) {

@@ -102,7 +102,10 @@ async fn nobody_is_asked_for_what_cannot_be_written() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("https://{}/directory", listener.local_addr().unwrap());
     let order = AcmeOrder { server, ..order(&dir) };
-    assert!(matches!(obtain(&order, std::future::pending()).await, Err(Failure::File { .. })));
+    assert!(matches!(
+        obtain(&order, &Doors::default(), std::future::pending()).await,
+        Err(Failure::File { .. })
+    ));
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "the authority was asked");
 }
@@ -123,7 +126,8 @@ fn a_name_that_was_not_asked_for_reaches_no_program() {
 fn an_order_has_time_for_its_records_to_be_everywhere() {
     let challenge = Challenge::Dns(PathBuf::from("hook"), Duration::from_secs(3600));
     let slow = AcmeOrder { challenge, ..order(&dir("longest")) };
-    assert_eq!(longest(&slow), ORDER_MAX + hook::MAX + Duration::from_secs(3600));
+    let others = hook::MAX * ORDERS_MAX as u32;
+    assert_eq!(longest(&slow), ORDER_MAX + others + Duration::from_secs(3600));
     assert_eq!(longest(&order(&dir("longest"))), ORDER_MAX);
 }
 
@@ -189,8 +193,9 @@ fn a_hook_that_leaves_a_child_keeps_neither_the_order_nor_the_end_of_the_process
 #[tokio::test]
 async fn the_port_of_proofs_is_free_for_the_next_order_at_once() {
     let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let doors = Doors::default();
     for challenge in [Challenge::Http(at), Challenge::TlsAlpn(at), Challenge::Http(at)] {
-        Proof::begin(&challenge).await.unwrap().end().await;
+        Proof::begin(&challenge, &doors).await.unwrap().end().await;
     }
 }
 
@@ -198,9 +203,20 @@ async fn the_port_of_proofs_is_free_for_the_next_order_at_once() {
 async fn a_file_over_http_is_shown_under_its_token_alone() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut proof = Proof::begin(&Challenge::Http(at)).await.unwrap();
-    let Proof::Http { tokens, .. } = &mut proof else { panic!("it is HTTP") };
-    tokens.lock().unwrap().insert("one".to_owned(), "one.thumb".to_owned());
+    let doors = Doors::default();
+    let proof = Proof::begin(&Challenge::Http(at), &doors).await.unwrap();
+    // Another order shows something there, too, and ends first.
+    let mut other = Proof::begin(&Challenge::Http(at), &doors).await.unwrap();
+    for (proof, token) in [(&proof, "one"), (&other, "two")] {
+        let Proof::At { shown: proof::Shown::Tokens(tokens), .. } = proof else {
+            panic!("it is HTTP")
+        };
+        tokens.lock().unwrap().insert(token.to_owned(), format!("{token}.thumb"));
+    }
+    let Proof::At { own, .. } = &mut other else { panic!("it is HTTP") };
+    own.push("two".to_owned());
+    other.end().await;
+    assert!(Proof::begin(&Challenge::TlsAlpn(at), &doors).await.is_err(), "one kind at a time");
     let cases = [("GET", "one", "200"), ("GET", "two", "404"), ("POST", "one", "404")];
     for (method, token, status) in cases {
         let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
@@ -276,14 +292,62 @@ async fn a_failure_raises_an_alarm_that_says_why_and_when_it_is_tried_again() {
     drop(listener);
     let alarms = Alarms::new();
     let (_sender, wanted) = watch::channel([order.clone()].into());
-    let tried = attend(&order, Tried::default(), &wanted, &alarms).await;
+    let tried = attend(&order, Tried::default(), &wanted, &alarms, &Doors::default()).await;
     assert_eq!(tried.failures, 1);
     let text = alarms.list().pop().unwrap().text;
     assert!(text.ends_with("; there is none; tried again in 5 minutes"), "{text}");
     assert!(!order.file.exists());
 }
 
-/// One order after the other has the port of proofs.
+#[tokio::test]
+async fn an_authority_that_says_nothing_keeps_back_no_order_at_another() {
+    let dir = dir("beside");
+    let listeners: Vec<_> =
+        (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    // All want the same port of proofs.
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let orders: Vec<AcmeOrder> = listeners
+        .iter()
+        .enumerate()
+        .map(|(n, listener)| AcmeOrder {
+            certificate: format!("c{n}"),
+            server: format!("https://{}/directory", listener.local_addr().unwrap()),
+            names: vec![format!("sbc{n}.example.net")],
+            challenge: Challenge::Http(at),
+            ..order(&dir)
+        })
+        .collect();
+    let (wanted, watched) = watch::channel(orders.into());
+    let keeping = tokio::spawn(keep(watched, Alarms::new()));
+    let mut held = Vec::new();
+    for listener in listeners {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let asked = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
+        // Whoever holds the connection keeps its client waiting.
+        held.push((asked.expect("it is not asked").unwrap().0, listener));
+    }
+    drop(wanted);
+    let ended = tokio::time::timeout(Duration::from_secs(10), keeping).await;
+    ended.expect("it does not end").unwrap();
+    std::net::TcpListener::bind(at).expect("the port of proofs is free again");
+}
+
+#[test]
+fn orders_that_prove_one_name_or_would_make_one_account_come_one_after_the_other() {
+    let dir = dir("disturbs");
+    let one = AcmeOrder { certificate: "one".to_owned(), ..order(&dir) };
+    let elsewhere = "https://acme.example.com/dir".to_owned();
+    let two = AcmeOrder { certificate: "two".to_owned(), server: elsewhere, ..order(&dir) };
+    assert!(disturbs(&one, &two), "the same name");
+    let two = AcmeOrder { names: vec!["sbc2.example.net".to_owned()], ..two };
+    assert!(!disturbs(&one, &two));
+    let two = AcmeOrder { server: one.server.clone(), ..two };
+    assert!(disturbs(&one, &two), "there is no account yet");
+    write(&account_file(&one), "{}").unwrap();
+    assert!(!disturbs(&one, &two));
+}
+
 #[tokio::test]
 async fn an_authority_that_says_nothing_keeps_back_no_order_that_is_wanted_now_nor_the_end() {
     let dir = dir("silent");
@@ -317,7 +381,7 @@ async fn what_a_hook_complains_of_is_told() {
     std::fs::write(&hook, "#!/bin/sh\necho \"no zone for $2\" >&2\nexit 3\n").unwrap();
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
     let challenge = Challenge::Dns(hook, Duration::ZERO);
-    let mut proof = Proof::begin(&challenge).await.unwrap();
+    let mut proof = Proof::begin(&challenge, &Doors::default()).await.unwrap();
     let Proof::Dns { hook, .. } = &proof else { panic!("it is DNS") };
     let failure = hook::run(hook, "add", "_acme-challenge.a.example", "value").await.unwrap_err();
     let said = failure.to_string();
