@@ -238,7 +238,7 @@ fn rtcp_keys_strangers_and_other_sources_come_up_and_speech_goes_on_beside() {
     for mut lab in labs() {
         let event = Payload {
             number: 101,
-            encoding: "telephone-event".to_owned(),
+            encoding: "telephone-event".into(),
             clock_hz: 8000,
             channels: 1,
             fmtp: None,

@@ -57,7 +57,7 @@ impl Codec {
             Self::G722 => 9,
             Self::Opus => 111,
         };
-        Payload { number, encoding: encoding.to_owned(), clock_hz, channels, fmtp: None }
+        Payload { number, encoding: encoding.into(), clock_hz, channels, fmtp: None }
     }
 
     const fn mapping(self) -> (&'static str, u32, u8) {

@@ -88,7 +88,7 @@ mod tests {
     use crate::offer_answer::Media;
 
     fn named(codecs: &Codecs, payloads: &[Payload]) -> Vec<String> {
-        codecs.of(payloads).into_iter().map(|payload| payload.encoding).collect()
+        codecs.of(payloads).into_iter().map(|payload| payload.encoding.to_string()).collect()
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn companions(speech: &[Payload]) -> Vec<Payload> {
     }
     let of = |number, encoding: &str, clock_hz, fmtp: Option<&str>| Payload {
         number,
-        encoding: encoding.to_owned(),
+        encoding: encoding.into(),
         clock_hz,
         channels: 1,
         fmtp: fmtp.map(str::to_owned),
@@ -83,7 +83,7 @@ mod tests {
             .iter()
             .map(|(number, encoding, clock_hz)| Payload {
                 number: *number,
-                encoding: (*encoding).to_owned(),
+                encoding: (*encoding).into(),
                 clock_hz: *clock_hz,
                 channels: 1,
                 fmtp: None,

@@ -18,7 +18,7 @@ impl Media {
     pub fn g711() -> Self {
         let events = Payload {
             number: 101,
-            encoding: "telephone-event".to_owned(),
+            encoding: "telephone-event".into(),
             clock_hz: 8000,
             channels: 1,
             fmtp: Some("0-16".to_owned()),
@@ -159,7 +159,7 @@ mod tests {
         let (encoding, clock) = name.split_once('/').unwrap_or((name, "8000"));
         Payload {
             number,
-            encoding: encoding.to_owned(),
+            encoding: encoding.into(),
             clock_hz: clock.parse().unwrap(),
             channels: 1,
             fmtp: fmtp.map(str::to_owned),

@@ -165,7 +165,7 @@ impl<'a> MediaDescription<'a> {
             let channels = parts.next().and_then(|n| number(n.as_bytes())).unwrap_or(1).max(1);
             Some(Payload {
                 number: payload,
-                encoding: encoding.to_owned(),
+                encoding: encoding.into(),
                 clock_hz,
                 channels,
                 fmtp: None,
@@ -302,7 +302,7 @@ pub fn static_payload(number: u8) -> Option<Payload> {
         18 => ("G729", 8000, 1),
         _ => return None,
     };
-    Some(Payload { number, encoding: encoding.to_owned(), clock_hz, channels, fmtp: None })
+    Some(Payload { number, encoding: encoding.into(), clock_hz, channels, fmtp: None })
 }
 
 /// An RFC 8866 token: what may stand as an encoding name.

@@ -1,6 +1,7 @@
 //! One agreed m-line seen from us: addresses, keys, payload types, direction.
 
 use crate::dtls::Dtls;
+use crate::encoding::Encoding;
 use crate::ice::Ice;
 use crate::suite::SrtpKey;
 use std::net::SocketAddr;
@@ -101,7 +102,7 @@ pub struct Payload {
     /// The payload type number on this leg.
     pub number: u8,
     /// The encoding name as written (`PCMA`, `telephone-event`, `CN`); compare without case.
-    pub encoding: String,
+    pub encoding: Encoding,
     /// The RTP clock rate in Hz.
     pub clock_hz: u32,
     /// Channels; 1 where not written.

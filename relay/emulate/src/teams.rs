@@ -285,7 +285,7 @@ impl Teams {
     pub(crate) fn offers() -> Media {
         let payload = |number, encoding: &str, clock_hz, fmtp: Option<&str>| Payload {
             number,
-            encoding: encoding.to_owned(),
+            encoding: encoding.into(),
             clock_hz,
             channels: 1,
             fmtp: fmtp.map(str::to_owned),

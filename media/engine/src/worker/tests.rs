@@ -77,7 +77,7 @@ const CALL: MediaId = MediaId(1);
 fn call() -> Vec<Command> {
     let event = Payload {
         number: 101,
-        encoding: "telephone-event".to_owned(),
+        encoding: "telephone-event".into(),
         clock_hz: 8000,
         channels: 1,
         fmtp: None,

@@ -191,7 +191,7 @@ pub(crate) fn nothing_for(socket: &UdpSocket) {
 /// A plain stream whose far side is at `rtp` and, for RTCP, at `rtcp`.
 pub(crate) fn stream(rtp: &UdpSocket, rtcp: &UdpSocket) -> Stream {
     let pcma =
-        Payload { number: 8, encoding: "PCMA".to_owned(), clock_hz: 8000, channels: 1, fmtp: None };
+        Payload { number: 8, encoding: "PCMA".into(), clock_hz: 8000, channels: 1, fmtp: None };
     Stream {
         remote_rtp: Some(rtp.local_addr().unwrap()),
         remote_rtcp: Some(rtcp.local_addr().unwrap()),

@@ -79,7 +79,7 @@ pub(crate) fn media(payloads: &[(u8, &str)]) -> Media {
             let mut parts = name.split('/');
             Payload {
                 number: *number,
-                encoding: parts.next().unwrap().to_owned(),
+                encoding: parts.next().unwrap().into(),
                 clock_hz: parts.next().map_or(8000, |hz| hz.parse().unwrap()),
                 channels: parts.next().map_or(1, |n| n.parse().unwrap()),
                 fmtp: None,

@@ -254,6 +254,8 @@ impl Call {
         self.expect_checks(core, PeerLeg::B, offered);
         let trunk = plan.trunks.get(candidate.trunk);
         self.count_out(core, trunk);
+        // Most calls have one for all their life.
+        self.record.attempts.reserve_exact(1);
         self.record.attempts.push(record::Attempt {
             trunk: trunk.map_or_else(String::new, |trunk| trunk.name.clone()),
             target: candidate.target.to_string(),

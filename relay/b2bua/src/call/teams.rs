@@ -45,7 +45,7 @@ impl Call {
         let leg = legs.into_iter().flatten().find(|leg| leg::is_teams(&self.plan, leg.trunk));
         let Some(stream) = leg.and_then(|leg| leg.negotiation.stream()) else { return };
         let speech = stream.payloads.iter().find(|payload| payload.is_speech());
-        self.record.teams.codec = speech.map(|payload| payload.encoding.clone());
+        self.record.teams.codec = speech.map(|payload| payload.encoding.to_string());
         self.record.teams.media = stream.remote_rtp.map(teams_media);
     }
 }
