@@ -5,7 +5,7 @@ use super::invite_client::{self, InviteClient};
 use super::matching::Key;
 use super::non_invite_client::{self, NonInviteClient};
 use super::timer::Timer;
-use super::{ClientId, Event, Hop, Layer, Owner, Transmit};
+use super::{ClientId, Event, Hop, Layer, Owner, Transmit, table};
 use crate::message::{Method, Name, Request, Response};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -335,9 +335,9 @@ impl<H: Hop> Layer<H> {
         let Some(client) = self.clients.get_mut(&id) else { return };
         if client.is_over() {
             if self.client_keys.get(&client.key) == Some(&id) {
-                self.client_keys.remove(&client.key);
+                table::remove(&mut self.client_keys, &client.key);
             }
-            self.clients.remove(&id);
+            table::remove(&mut self.clients, &id);
             return;
         }
         let due = client.due().map(|(at, _)| at);

@@ -16,6 +16,7 @@ mod matching;
 mod non_invite_client;
 mod non_invite_server;
 mod server;
+mod table;
 mod timer;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::invite_server::{self, InviteServer};
 use super::matching::{Key, stateless_tag};
 use super::non_invite_server::{self, NonInviteServer};
 use super::timer::Timer;
-use super::{Event, Hop, Layer, Owner, ServerId, Share, Transmit};
+use super::{Event, Hop, Layer, Owner, ServerId, Share, Transmit, table};
 use crate::message::{Method, Name, Request, Response};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -356,7 +356,7 @@ impl<H: Hop> Layer<H> {
             forget(&mut self.server_keys, Some(&server.key), id);
             forget(&mut self.merge_keys, server.merge_key.as_ref(), id);
             forget(&mut self.ack_keys, server.ack_key.as_ref(), id);
-            self.servers.remove(&id);
+            table::remove(&mut self.servers, &id);
             return;
         }
         let due = server.due().map(|(at, _)| at);
@@ -380,6 +380,6 @@ fn forget(keys: &mut HashMap<Key, ServerId>, key: Option<&Key>, id: ServerId) {
     if let Some(key) = key
         && keys.get(key) == Some(&id)
     {
-        keys.remove(key);
+        table::remove(keys, key);
     }
 }
