@@ -1,11 +1,13 @@
 //! What belongs to each of our ports, found by index, and the addresses that ports are bound on.
 
 use crate::batch::PortId;
+use crate::prefetch::prefetch;
 use std::net::IpAddr;
 
 /// Ports of one page: a call takes four beside each other, or nearly.
 const PAGE: usize = 256;
-const PAGES_PER_ADDRESS: usize = 65_536 / PAGE;
+const PORTS_PER_ADDRESS: usize = 1 << 16;
+const PAGES_PER_ADDRESS: usize = PORTS_PER_ADDRESS / PAGE;
 /// Addresses of a host that have ports open at once. A reload may bring another one at any time; those
 /// that no call has any more make room.
 pub(crate) const ADDRESSES_MAX: usize = 256;
@@ -29,9 +31,25 @@ impl<T> ByPort<T> {
         self.0.get_mut(page)?.as_deref_mut()?.get_mut(place)?.as_mut()
     }
 
-    /// All that are there.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().flatten().flat_map(|page| page.iter().flatten())
+    /// Has what belongs to a port fetched from memory, without waiting for it.
+    pub(crate) fn prefetch(&self, port: PortId) {
+        let (page, place) = place_of(port);
+        if let Some(Some(page)) = self.0.get(page)
+            && let Some(entry) = page.get(place)
+        {
+            prefetch(entry);
+        }
+    }
+
+    /// All ports that have something.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = PortId> {
+        let pages = self.0.iter().enumerate();
+        pages.filter_map(|(at, page)| Some((at * PAGE, page.as_deref()?))).flat_map(
+            |(first, page)| {
+                let taken = page.iter().enumerate().filter(|(_, entry)| entry.is_some());
+                taken.map(move |(place, _)| port_at(first + place))
+            },
+        )
     }
 
     /// Puts a value in its place, or takes it out.
@@ -54,6 +72,12 @@ impl<T> ByPort<T> {
 fn place_of(port: PortId) -> (usize, usize) {
     let number = usize::from(port.number);
     (usize::from(port.address) * PAGES_PER_ADDRESS + number / PAGE, number % PAGE)
+}
+
+/// The port that comes after so many others.
+const fn port_at(place: usize) -> PortId {
+    let (address, number) = (place / PORTS_PER_ADDRESS, place % PORTS_PER_ADDRESS);
+    PortId { address: address as u16, number: number as u16 }
 }
 
 /// The addresses that ports are bound on, by the index that [`PortId`] names them with.
@@ -107,6 +131,7 @@ mod tests {
         for (n, port) in ports.into_iter().enumerate() {
             assert_eq!(by_port.get(port), Some(&n));
         }
+        assert!(by_port.ports().eq(ports));
         by_port.set(port(0, 256), None);
         by_port.set(port(7, 1), None);
         assert_eq!(by_port.get(port(0, 256)), None);

@@ -108,6 +108,17 @@ impl Template {
         self.udp - self.ip == IPV4 as u8
     }
 
+    /// The address that packets leave from.
+    pub(crate) fn source(&self) -> IpAddr {
+        let ip = usize::from(self.ip);
+        let octets = |at: usize| &self.octets[ip + at..];
+        if self.is_ipv4() {
+            octets(12).first_chunk::<4>().map_or(Ipv4Addr::UNSPECIFIED.into(), |ip| (*ip).into())
+        } else {
+            octets(8).first_chunk::<16>().map_or(Ipv6Addr::UNSPECIFIED.into(), |ip| (*ip).into())
+        }
+    }
+
     /// The headers.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.octets[..self.len()]

@@ -58,13 +58,15 @@ pub(crate) struct Steer {
     faults: Faults,
 }
 
-/// One of our ports, and the way of what leaves from it.
+/// One of our ports, and the way of what leaves from it: two lines of a cache, in which no other's are.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Port {
-    at: SocketAddr,
     dscp: u8,
     outlet: Option<Outlet>,
 }
+
+const _: () = assert!(size_of::<Option<Port>>() == 128);
 
 /// The way to a far side, as long as nothing changes.
 #[derive(Debug)]
@@ -80,12 +82,11 @@ enum By {
     Frame {
         template: Template,
         interface: u32,
-        room: usize,
+        room: u16,
     },
     /// The kernel brings it there.
     Packet {
         template: Template,
-        from: IpAddr,
     },
     /// A socket of its own, for what we cannot write headers for.
     Socket,
@@ -199,18 +200,27 @@ impl Steer {
 
 /// Which of our ports a datagram was sent to: one of the address itself comes before one of all
 /// addresses. What has none belongs to a call that has just ended.
+///
+/// Where there is no choice the port is not looked at: it is in no cache, and whose it is others know.
 fn port_at(ports: &ByPort<Port>, addresses: &[(IpAddr, u16, usize)], to: SocketAddr) -> PortId {
     let number = to.port();
     let find = |wanted: &dyn Fn(&IpAddr) -> bool| {
-        addresses
-            .iter()
-            .filter(|(ip, ..)| wanted(ip))
-            .map(|(_, address, _)| PortId { address: *address, number })
-            .find(|port| ports.get(*port).is_some())
+        let found = addresses.iter().find(|(ip, ..)| wanted(ip));
+        found.map(|(_, address, _)| PortId { address: *address, number })
     };
-    find(&|ip| *ip == to.ip())
-        .or_else(|| find(&|ip| ip.is_unspecified() && ip.is_ipv4() == to.is_ipv4()))
-        .unwrap_or(PortId { address: u16::MAX, number })
+    let own = find(&|ip| *ip == to.ip());
+    let of_all = find(&|ip| ip.is_unspecified() && ip.is_ipv4() == to.is_ipv4());
+    match (own, of_all) {
+        (Some(own), Some(of_all)) if ports.get(own).is_none() => of_all,
+        (Some(port), _) | (None, Some(port)) => port,
+        (None, None) => PortId { address: u16::MAX, number },
+    }
+}
+
+/// Where a port that is open is bound.
+fn bound_at(addresses: &[(IpAddr, u16, usize)], port: PortId) -> Option<SocketAddr> {
+    let (ip, ..) = addresses.iter().find(|(_, address, _)| *address == port.address)?;
+    Some(SocketAddr::new(*ip, port.number))
 }
 
 impl PacketIo for Steer {
@@ -223,7 +233,7 @@ impl PacketIo for Steer {
         let taken = locked(&self.kernel).take_port(at, self.worker);
         match taken {
             Ok(()) => {
-                self.ports.set(port, Some(Port { at, dscp, outlet: None }));
+                self.ports.set(port, Some(Port { dscp, outlet: None }));
                 let known =
                     self.addresses.iter_mut().find(|(.., address, _)| *address == port.address);
                 match known {
@@ -239,8 +249,10 @@ impl PacketIo for Steer {
 
     fn close(&mut self, port: PortId) {
         match self.ports.get(port) {
-            Some(Port { at, .. }) => {
-                locked(&self.kernel).leave_port(*at, self.worker);
+            Some(_) => {
+                if let Some(at) = bound_at(&self.addresses, port) {
+                    locked(&self.kernel).leave_port(at, self.worker);
+                }
                 self.ports.set(port, None);
                 for (_, address, ports) in &mut self.addresses {
                     *ports -= usize::from(*address == port.address);
@@ -273,7 +285,8 @@ impl PacketIo for Steer {
     }
 
     fn send(&mut self, batch: &mut Batch) {
-        let Self { outward, routes, ports, by_socket, faults, .. } = self;
+        let Self { outward, routes, ports, addresses, by_socket, faults, .. } = self;
+        batch.packets().iter().for_each(|packet| ports.prefetch(packet.port));
         for at in 0..batch.packets().len() {
             let Some(packet) = batch.packets_mut().get_mut(at).filter(|packet| packet.send) else {
                 continue;
@@ -285,14 +298,18 @@ impl PacketIo for Steer {
                 }
                 continue;
             };
-            let (dscp, bound) = (port.dscp, port.at);
-            match port.way_to(packet.peer, routes) {
-                By::Frame { template, interface, room } if packet.slot().len() <= *room => {
+            let (dscp, id) = (port.dscp, packet.port);
+            let bound = || bound_at(addresses, id);
+            match port.way_to(&packet.peer, bound, routes) {
+                By::Frame { template, interface, room }
+                    if packet.slot().len() <= usize::from(*room) =>
+                {
                     let way = Way { interface: *interface, id: outward.next_id() };
                     outward.frames.push_frame(at, packet, template, way);
                 }
-                By::Packet { template, from } => {
-                    let (way, id) = ((*from, packet.peer), outward.next_id());
+                By::Packet { template } => {
+                    let from = template.source();
+                    let (way, id) = ((from, packet.peer), outward.next_id());
                     let lane = match from {
                         IpAddr::V4(_) => Some(&mut outward.v4),
                         IpAddr::V6(_) => outward.v6.as_mut(),
@@ -304,15 +321,15 @@ impl PacketIo for Steer {
                 }
                 By::Frame { .. } | By::Socket => {
                     // What is before it of the same stream is not to come behind it.
-                    outward.flush(batch.packets(), ports, faults);
-                    let sent =
-                        batch.packets().get(at).map(|packet| by_own_socket(packet, bound, dscp));
+                    outward.flush(batch.packets(), ports, addresses, faults);
+                    let sent = batch.packets().get(at).zip(bound());
+                    let sent = sent.map(|(packet, bound)| by_own_socket(packet, bound, dscp));
                     faults.send += u64::from(!matches!(sent, Some(Ok(()))));
                 }
                 By::Nowhere => faults.send += 1,
             }
         }
-        outward.flush(batch.packets(), ports, faults);
+        outward.flush(batch.packets(), ports, addresses, faults);
     }
 
     fn await_ring(&mut self) {
@@ -379,26 +396,32 @@ impl Drop for Steer {
     fn drop(&mut self) {
         // The maps outlive this worker; its ports go with it. The socket leaves its map by being closed.
         let mut kernel = locked(&self.kernel);
-        for Port { at, .. } in self.ports.values() {
-            kernel.leave_port(*at, self.worker);
+        for at in self.ports.ports().filter_map(|port| bound_at(&self.addresses, port)) {
+            kernel.leave_port(at, self.worker);
         }
     }
 }
 
 impl Port {
     /// The way to a far side, found anew where it may be another one by now.
-    fn way_to(&mut self, to: SocketAddr, routes: &mut Routes) -> &By {
+    fn way_to(
+        &mut self,
+        to: &SocketAddr,
+        bound: impl FnOnce() -> Option<SocketAddr>,
+        routes: &mut Routes,
+    ) -> &By {
         let generation = routes.generation();
         let known = self.outlet.as_ref();
-        if known.is_none_or(|known| known.to != to || known.generation != generation) {
-            let by = By::find(self.at, to, self.dscp, routes);
-            self.outlet = Some(Outlet { to, generation, by });
+        if known.is_none_or(|known| known.to != *to || known.generation != generation) {
+            let by = bound().map_or(By::Nowhere, |at| By::find(at, *to, self.dscp, routes));
+            self.outlet = Some(Outlet { to: *to, generation, by });
         }
         self.outlet.as_ref().map_or(&By::Nowhere, |outlet| &outlet.by)
     }
 }
 
 impl By {
+    #[cold]
     fn find(at: SocketAddr, to: SocketAddr, dscp: u8, routes: &mut Routes) -> Self {
         let hop = routes.hop(at.ip(), to.ip());
         match hop {
@@ -408,14 +431,14 @@ impl By {
                 let link = Link { vlan: None, interface: link.device, ..link };
                 let from = SocketAddr::new(link.from, at.port());
                 Template::new(Some(&link), from, to, dscp).map_or(Self::Nowhere, |template| {
-                    let room = usize::from(link.mtu).saturating_sub(template.ip_len());
+                    let room = link.mtu.saturating_sub(template.ip_len() as u16);
                     Self::Frame { template, interface: link.device, room }
                 })
             }
             Hop::Ready(_) | Hop::Asking(_) => {
                 let Some(from) = routes.source(at.ip(), to.ip()) else { return Self::Socket };
                 let template = Template::new(None, SocketAddr::new(from, at.port()), to, dscp);
-                template.map_or(Self::Nowhere, |template| Self::Packet { template, from })
+                template.map_or(Self::Nowhere, |template| Self::Packet { template })
             }
         }
     }
@@ -429,13 +452,19 @@ impl Outward {
 
     /// Sends what is to be sent. What turns out to be larger than its interface takes is sent as the
     /// kernel sends such packets.
-    fn flush(&mut self, packets: &[Packet], ports: &ByPort<Port>, faults: &mut Faults) {
+    fn flush(
+        &mut self,
+        packets: &[Packet],
+        ports: &ByPort<Port>,
+        addresses: &[(IpAddr, u16, usize)],
+        faults: &mut Faults,
+    ) {
         let mut refused = |at: usize, error: io::Error| {
             let too_large = error.raw_os_error() == Some(libc::EMSGSIZE);
             let sent = too_large
                 && packets.get(at).is_some_and(|packet| {
-                    let port = ports.get(packet.port);
-                    port.is_some_and(|port| by_own_socket(packet, port.at, port.dscp).is_ok())
+                    let port = ports.get(packet.port).zip(bound_at(addresses, packet.port));
+                    port.is_some_and(|(port, at)| by_own_socket(packet, at, port.dscp).is_ok())
                 });
             faults.send += u64::from(!sent);
         };

@@ -67,7 +67,7 @@ fn receive_until(steer: &mut Steer, batch: &mut Batch, done: impl Fn(&Steer, &Ba
 
 /// Follows until the way from the port is by frames.
 fn until_frames(steer: &mut Steer, to: SocketAddr) {
-    let at = steer.ports.get(PORT).unwrap().at;
+    let at = bound_at(&steer.addresses, PORT).unwrap();
     receive_until(steer, &mut Batch::new(), |_, _| {
         let mut routes = Routes::new().unwrap();
         matches!(By::find(at, to, 46, &mut routes), By::Frame { .. })

@@ -119,11 +119,25 @@ impl Attached {
         }
     }
 
-    /// The open port that a packet is for.
-    pub(super) fn port_of(&self, to: SocketAddr, ports: &ByPort<Port>) -> Option<PortId> {
+    /// The address with this index, which has ports.
+    pub(super) fn ip_of(&self, address: u16) -> Option<IpAddr> {
+        let mut bound = self.bound.iter().map(|(bound, _)| bound);
+        bound.find(|bound| bound.address == address).map(|bound| bound.ip)
+    }
+
+    /// The port that a packet is for. Where there is no choice it is not looked at: it is in no cache, and
+    /// whose it is others know.
+    pub(super) fn port_of(&self, to: &SocketAddr, ports: &ByPort<Port>) -> Option<PortId> {
         let of_ip = self.locals.iter().filter(|(ip, _)| *ip == to.ip());
         let mut of_port = of_ip.map(|(_, address)| PortId { address: *address, number: to.port() });
-        of_port.find(|port| ports.get(*port).is_some())
+        let first = of_port.next()?;
+        match of_port.next() {
+            None => Some(first),
+            Some(second) => {
+                let mut all = [first, second].into_iter().chain(of_port);
+                all.find(|port| ports.get(*port).is_some())
+            }
+        }
     }
 
     /// Where packets leave by an interface.

@@ -18,7 +18,7 @@ mod ring;
 mod socket;
 mod umem;
 
-use crate::batch::{Batch, PortId};
+use crate::batch::{Batch, Packet, PortId};
 use crate::by_port::ByPort;
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
@@ -28,7 +28,7 @@ use crate::routes::{Hop, Routes};
 use crate::sys::{Bell, Watch};
 use crate::wire::{self, Template};
 use attached::{Attached, Bound};
-use frames::Frames;
+use frames::{Arrived, Frames};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -59,15 +59,17 @@ pub(crate) struct Xdp {
     look_in: Option<u16>,
 }
 
-/// One of our ports, and where its packets last went.
+/// One of our ports, and where its packets last went: two lines of a cache, in which no other's are.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Port {
-    at: SocketAddr,
     dscp: u8,
     to: SocketAddr,
     epoch: u32,
     way: Way,
 }
+
+const _: () = assert!(size_of::<Option<Port>>() == 128);
 
 /// How packets leave.
 #[derive(Clone, Copy, Debug)]
@@ -183,57 +185,64 @@ impl Xdp {
             && let Some(arrived) = self.frames.next(place)
         {
             self.frames.prefetch(place, AHEAD);
-            let parsed = self.frames.octets(arrived).and_then(|frame| wire::parse(frame));
-            let found = parsed.and_then(|parsed| {
-                let port = self.attached.port_of(parsed.to, &self.ports)?;
-                Some((port, self.frames.slot(arrived, parsed.payload.start)?, parsed))
-            });
-            let Some((port, slot, parsed)) = found else {
+            if self.take_in(arrived, packet).is_some() {
+                batch.take();
+            } else {
                 self.frames.drop_frame(arrived.frame, arrived.mode);
                 self.faults.receive += 1;
-                continue;
-            };
-            // SAFETY: the frame is in hand: the kernel does not have it, and it goes back only when
-            // the packet has gone home (`send`).
-            unsafe { packet.lend(slot) };
-            packet.slot_mut().set_len(parsed.payload.len());
-            packet.cut = parsed.payload.len() > media::packet::PACKET_MAX;
-            packet.port = port;
-            packet.peer = parsed.from;
-            packet.send = false;
-            batch.take();
+            }
         }
+    }
+
+    /// Has a packet be the one that has arrived; `None` where that is not one for us.
+    #[inline]
+    fn take_in(&mut self, arrived: Arrived, packet: &mut Packet) -> Option<()> {
+        let parsed = wire::parse(self.frames.octets(arrived)?)?;
+        packet.port = self.attached.port_of(&parsed.to, &self.ports)?;
+        let slot = self.frames.slot(arrived, parsed.payload.start)?;
+        // SAFETY: the frame is in hand: the kernel does not have it, and it goes back only when
+        // the packet has gone home (`send`).
+        unsafe { packet.lend(slot) };
+        packet.slot_mut().set_len(parsed.payload.len());
+        packet.cut = parsed.payload.len() > media::packet::PACKET_MAX;
+        packet.peer = parsed.from;
+        packet.send = false;
+        Some(())
     }
 }
 
 impl Port {
     /// The way to a far side, found anew where it may have changed.
-    fn way_to(&mut self, to: SocketAddr, epoch: u32, find: impl FnOnce(&Self) -> Way) -> &Way {
-        if self.epoch != epoch || self.to != to {
-            let way = find(self);
-            (self.to, self.epoch, self.way) = (to, epoch, way);
+    #[inline]
+    fn way_to(&mut self, to: &SocketAddr, epoch: u32, find: impl FnOnce(u8) -> Way) -> &Way {
+        if self.epoch != epoch || self.to != *to {
+            let way = find(self.dscp);
+            (self.to, self.epoch, self.way) = (*to, epoch, way);
         }
         &self.way
     }
 }
 
 /// Slow: it asks the kernel where it was not asked before.
+#[cold]
 fn way_out(
     routes: &mut Routes,
     attached: &Attached,
     frames: &Frames,
-    port: &Port,
-    to: SocketAddr,
+    port: (PortId, u8),
+    to: &SocketAddr,
 ) -> Way {
-    match routes.hop(port.at.ip(), to.ip()) {
+    let (PortId { address, number }, dscp) = port;
+    let Some(ip) = attached.ip_of(address) else { return Way::Below(Why::Silent) };
+    match routes.hop(ip, to.ip()) {
         Hop::Ready(link) if link.loopback => Way::Below(Why::Local),
         Hop::Ready(link) => {
-            let from = SocketAddr::new(link.from, port.at.port());
-            let template = Template::new(Some(&link), from, to, port.dscp);
+            let from = SocketAddr::new(link.from, number);
+            let template = Template::new(Some(&link), from, *to, dscp);
             let place = attached.sender(link.interface, frames);
             match template.zip(place) {
                 Some((template, place)) => {
-                    let payload_max = link.mtu.saturating_sub(wire::overhead(to));
+                    let payload_max = link.mtu.saturating_sub(wire::overhead(*to));
                     Way::Ring { place, template, payload_max }
                 }
                 None => Way::Below(Why::NoSocket(link.interface)),
@@ -247,7 +256,7 @@ impl PacketIo for Xdp {
     fn open(&mut self, port: PortId, at: SocketAddr, dscp: u8) -> io::Result<()> {
         self.below.open(port, at, dscp)?;
         let way = Way::Below(Why::Silent);
-        self.ports.set(port, Some(Port { at, dscp, to: at, epoch: 0, way }));
+        self.ports.set(port, Some(Port { dscp, to: at, epoch: 0, way }));
         if self.attached.add(Bound { ip: at.ip(), address: port.address }) {
             self.routes.follow();
             self.attached.look(&mut self.frames, &self.routes, true);
@@ -294,6 +303,7 @@ impl PacketIo for Xdp {
     fn send(&mut self, batch: &mut Batch) {
         let Self { ports, frames, routes, attached, epoch, ip_id, .. } = self;
         let mut below = false;
+        batch.packets().iter().for_each(|packet| ports.prefetch(packet.port));
         for packet in batch.packets_mut() {
             if !packet.send {
                 if let Some(slot) = packet.take_home() {
@@ -301,9 +311,11 @@ impl PacketIo for Xdp {
                 }
                 continue;
             }
-            let (to, len) = (packet.peer, packet.slot().len());
-            let way = ports.get_mut(packet.port).map(|port| {
-                port.way_to(to, *epoch, |port| way_out(routes, attached, frames, port, to))
+            let (to, len) = (&packet.peer, packet.slot().len());
+            let id = packet.port;
+            let way = ports.get_mut(id).map(|port| {
+                let find = |dscp| way_out(routes, attached, frames, (id, dscp), to);
+                port.way_to(to, *epoch, find)
             });
             match way {
                 Some(Way::Ring { place, template, payload_max })
@@ -353,10 +365,12 @@ impl PacketIo for Xdp {
 
     fn carries(&self, port: PortId) -> Carried {
         let by = self.datapath(port);
-        let Some(Port { at, .. }) = self.ports.get(port) else { return self.below.carries(port) };
+        let Some(ip) = self.ports.get(port).and_then(|_| self.attached.ip_of(port.address)) else {
+            return self.below.carries(port);
+        };
         let why_not_faster = match self.way_of(port) {
             Way::Ring { place, .. } => self.attached.why_not_faster(*place).into(),
-            Way::Below(Why::Silent) => match self.attached.why_not(at.ip()) {
+            Way::Below(Why::Silent) => match self.attached.why_not(ip) {
                 None => "nothing has left from there yet".into(),
                 Some(why) => why.into(),
             },

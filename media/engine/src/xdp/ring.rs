@@ -161,6 +161,7 @@ impl<T: Copy> Producer<T> {
     }
 
     /// Writes an entry; `false` where the ring is full.
+    #[inline]
     pub(super) fn push(&mut self, value: T) -> bool {
         let size = self.shared.mask + 1;
         if self.written.wrapping_sub(self.read) >= size {
@@ -228,6 +229,7 @@ impl<T: Copy> Consumer<T> {
     }
 
     /// Takes the next entry, of those that were there at the last look.
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
         let entry = self.peek(0)?;
         self.read = self.read.wrapping_add(1);
