@@ -359,7 +359,7 @@ impl PacketIo for Xdp {
     fn look_around(&mut self) {
         self.below.look_around();
         self.follow();
-        self.thrown_away = self.frames.thrown_away();
+        self.thrown_away = self.frames.look_around();
         self.routes.confirm();
     }
 

@@ -1,6 +1,6 @@
 //! The engine by itself, on a cable between two network namespaces, without threads of its own.
 
-use super::socket::{Mode, RING};
+use super::socket::{Mode, RING, SEND_RING};
 use super::*;
 use crate::namespace::{Namespace, skipped};
 use crate::portable::Portable;

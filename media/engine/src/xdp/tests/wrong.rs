@@ -46,6 +46,43 @@ fn a_frame_is_not_accounted_for_after_100_000_packets() {
 }
 
 #[test]
+fn a_worker_that_was_held_up_is_as_short_of_frames_the_next_time_or_for_ever_keeps_too_many() {
+    let Some(lab) = Lab::new() else { return };
+    let raw = lab.raw();
+    let headers = lab.headers("10.7.0.2:9".parse().unwrap(), "10.7.0.1:20000".parse().unwrap());
+    let whole = frame(&headers, &[5; 172]);
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        plane.open(PORT, "10.7.0.1");
+        // So many come while nobody looks, and then they are taken.
+        let held_up = move |plane: &mut Plane, packets: u32| {
+            let mut awaited = packets.min(plane.account()[1] as u32);
+            (0..packets).for_each(|_| raw.send(&whole));
+            while awaited > 0 {
+                awaited -= plane.receive() as u32;
+                plane.xdp.send(&mut plane.batch);
+            }
+            plane.turn();
+            plane.account()[1] as u32
+        };
+        let first = frames::FILL_FIRST;
+        assert_eq!(held_up(&mut plane, 64), first, "as ever");
+        assert_eq!(held_up(&mut plane, first / 4 + 1), 2 * first, "a little late");
+        assert_eq!(held_up(&mut plane, first), 4 * first, "more");
+        held_up(&mut plane, 5 * first);
+        assert!(plane.xdp.frames.look_around() > 0, "more than there were");
+        assert_eq!(held_up(&mut plane, 64), RING);
+        for _ in 0..3 * frames::CALM {
+            plane.xdp.frames.look_around();
+        }
+        assert_eq!(held_up(&mut plane, 64), RING - 64, "what waits is not taken back");
+        let rest = RING - 64 - first;
+        (0..rest.div_ceil(64)).for_each(|_| _ = held_up(&mut plane, 64));
+        assert_eq!(held_up(&mut plane, 64), first);
+    });
+}
+
+#[test]
 fn a_full_ring_holds_frames_for_ever() {
     let Some(lab) = Lab::new() else { return };
     let far = lab.far("10.7.0.2");
@@ -57,7 +94,7 @@ fn a_full_ring_holds_frames_for_ever() {
         plane.settle();
         let place = plane.xdp.attached.sender(interface("o0"), &plane.xdp.frames).unwrap();
         // Nobody kicks: what does not fit is counted and nobody waits.
-        for _ in 0..RING + 5 {
+        for _ in 0..SEND_RING + 5 {
             plane.batch.clear();
             let packet = plane.batch.spare().unwrap();
             packet.slot_mut().set_len(172);
