@@ -15,6 +15,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const BUSY: u64 = 40;
 /// Fewer than this, and they are more; between both the pace stays as it is.
 const QUIET: u64 = 30;
+/// How long packets gather at least, after work that took longer than a tick: a worker with nothing but
+/// work drains until nothing is left, and so finds larger batches by itself.
+const REST_MIN: Duration = Duration::from_micros(100);
 
 /// The pace of one worker.
 #[derive(Debug)]
@@ -23,11 +26,13 @@ pub(crate) struct Pace {
     since: Instant,
     /// Packets that had been received by then.
     before: u64,
+    /// When the last tick was due.
+    tick: Instant,
 }
 
 impl Pace {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { ticks: false, since: now, before: 0 }
+        Self { ticks: false, since: now, before: 0, tick: now }
     }
 
     /// Whether to come back at the next tick; else with the next packet. `received` counts all packets
@@ -44,11 +49,29 @@ impl Pace {
         }
         self.ticks
     }
+
+    /// How long until the next tick. They come at a steady beat: a packet does not wait for a whole tick on
+    /// top of what work the last one brought.
+    pub(crate) fn rest(&mut self, now: Instant) -> Duration {
+        self.tick = (self.tick + TICK).clamp(now + REST_MIN, now + TICK);
+        self.tick.saturating_duration_since(now)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_waits_for_a_whole_tick_after_the_work_of_the_last_one_or_work_leaves_no_rest() {
+        let start = crate::clock::now().mono;
+        let mut pace = Pace::new(start);
+        let after = |worked: u64| start + Duration::from_micros(worked);
+        let rests = [(200, 300), (600, 400), (1_400, 100), (3_500, 100), (3_700, 400)];
+        for (at, rest) in rests {
+            assert_eq!(pace.rest(after(at)), Duration::from_micros(rest), "{at} us");
+        }
+    }
 
     /// Whether a worker that is woken `every` with `packets` each ends up with ticks.
     fn settles(

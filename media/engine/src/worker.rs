@@ -9,7 +9,7 @@ use crate::counters::{Published, Totals};
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
 use crate::offload::Offload;
-use crate::pace::{Pace, TICK};
+use crate::pace::Pace;
 use crate::portable::Portable;
 use crate::sys::Bell;
 use crate::transcoder::Exchange;
@@ -125,7 +125,7 @@ impl Worker {
             let received = self.totals.received - self.totals.offloaded;
             let ticks = self.shared.gather && self.pace.ticks(now, received);
             if ticks || self.calls.transcode() {
-                clock::pause(TICK);
+                clock::pause(self.pace.rest(now));
             } else if self.sleep(now) == Orders::Stop {
                 break;
             }
