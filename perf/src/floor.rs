@@ -14,35 +14,40 @@ use std::thread::{self, JoinHandle};
 /// The running floor; dropping it ends it.
 pub(crate) struct Floor {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// One leg: where it is bound, and where its packets go once they are at the other leg.
+#[derive(Clone, Debug)]
 pub(crate) struct Leg {
     pub(crate) bind: SocketAddrV4,
     pub(crate) far_side: SocketAddrV4,
 }
 
-/// The name of its thread.
+/// What the names of its threads begin with.
 pub(crate) const THREAD: &str = "floor";
 
 impl Floor {
-    /// Relays between the two legs of each call.
-    pub(crate) fn start(calls: &[[Leg; 2]]) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
-        let mut legs = Vec::with_capacity(2 * calls.len());
-        for leg in calls.iter().flatten() {
-            let socket = UdpSocket::bind(leg.bind)?;
-            socket.set_nonblocking(true)?;
-            epoll.add(socket.as_raw_fd(), legs.len() as u64)?;
-            legs.push((socket, sys::Name::new(leg.far_side)));
+    /// Relays between the two legs of each call, with a thread for each share of the calls. Threads have
+    /// nothing in common.
+    pub(crate) fn start(shares: &[Vec<[Leg; 2]>]) -> io::Result<Self> {
+        let mut floor = Self { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        for (index, calls) in shares.iter().enumerate() {
+            let epoll = Epoll::new()?;
+            let mut legs = Vec::with_capacity(2 * calls.len());
+            for leg in calls.iter().flatten() {
+                let socket = UdpSocket::bind(leg.bind)?;
+                socket.set_nonblocking(true)?;
+                epoll.add(socket.as_raw_fd(), legs.len() as u64)?;
+                legs.push((socket, sys::Name::new(leg.far_side)));
+            }
+            let stopped = Arc::clone(&floor.stop);
+            let thread = thread::Builder::new()
+                .name(format!("{THREAD}-{index}"))
+                .spawn(move || relay(&epoll, &legs, &stopped))?;
+            floor.threads.push(thread);
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name(THREAD.to_owned())
-            .spawn(move || relay(&epoll, &legs, &stopped))?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(floor)
     }
 }
 
@@ -63,7 +68,7 @@ fn relay(epoll: &Epoll, legs: &[(UdpSocket, sys::Name)], stop: &AtomicBool) {
 impl Drop for Floor {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // It wakes up within one wait; if it panicked, the run has shown only loss.
             let _ = thread.join();
         }

@@ -1,5 +1,6 @@
 //! libsrtp, where it is installed: what opens a packet here shares no line with us.
 
+use crate::media::order::Suite;
 use std::ffi::{CStr, c_int, c_uint, c_ulong, c_void};
 use std::mem;
 use std::ptr;
@@ -8,15 +9,15 @@ use std::sync::OnceLock;
 /// `srtp_crypto_policy_t`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Suite([u32; 6]);
+struct Words([u32; 6]);
 
 /// `srtp_policy_t` of libsrtp 2, with room behind it for what a later version may have added.
 #[repr(C)]
 struct Policy {
     ssrc_type: c_uint,
     ssrc: c_uint,
-    rtp: Suite,
-    rtcp: Suite,
+    rtp: Words,
+    rtcp: Words,
     key: *const u8,
     keys: *const c_void,
     keys_count: c_ulong,
@@ -32,7 +33,7 @@ struct Policy {
 type Create = unsafe extern "C" fn(*mut *mut c_void, *const Policy) -> c_int;
 type Unprotect = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_int) -> c_int;
 type Dealloc = unsafe extern "C" fn(*mut c_void) -> c_int;
-type Suited = unsafe extern "C" fn(*mut Suite);
+type Suited = unsafe extern "C" fn(*mut Words);
 
 /// The loaded library.
 #[derive(Clone, Copy)]
@@ -40,7 +41,9 @@ pub(crate) struct Libsrtp {
     create: Create,
     unprotect: Unprotect,
     dealloc: Dealloc,
-    suit: Suited,
+    aes_cm: Suited,
+    /// Only where it was built with a library for it.
+    aes_gcm: Option<Suited>,
 }
 
 impl Libsrtp {
@@ -69,9 +72,11 @@ impl Libsrtp {
                 create: mem::transmute::<*mut c_void, Create>(find(c"srtp_create")?),
                 unprotect: mem::transmute::<*mut c_void, Unprotect>(find(c"srtp_unprotect")?),
                 dealloc: mem::transmute::<*mut c_void, Dealloc>(find(c"srtp_dealloc")?),
-                suit: mem::transmute::<*mut c_void, Suited>(find(
+                aes_cm: mem::transmute::<*mut c_void, Suited>(find(
                     c"srtp_crypto_policy_set_rtp_default",
                 )?),
+                aes_gcm: find(c"srtp_crypto_policy_set_aes_gcm_128_16_auth")
+                    .map(|found| mem::transmute::<*mut c_void, Suited>(found)),
             };
             (init, loaded)
         };
@@ -79,12 +84,18 @@ impl Libsrtp {
         (unsafe { init() } == 0).then_some(loaded)
     }
 
-    /// Opens one packet under key and salt of AES_CM_128_HMAC_SHA1_80.
-    pub(crate) fn open(&self, key: &[u8; 30], packet: &[u8]) -> Option<Vec<u8>> {
+    /// Opens one packet under key and salt.
+    pub(crate) fn open(&self, of: Suite, key: &[u8], packet: &[u8]) -> Option<Vec<u8>> {
         const ANY_INBOUND: c_uint = 2;
-        let mut suite = Suite([0; 6]);
+        // It reads as many as the suite says.
+        (key.len() == of.of_sdp().key_salt_len()).then_some(())?;
+        let suited = match of {
+            Suite::AesCm => self.aes_cm,
+            Suite::AesGcm => self.aes_gcm?,
+        };
+        let mut suite = Words([0; 6]);
         // SAFETY: writes one suite, which outlives the call.
-        unsafe { (self.suit)(&mut suite) };
+        unsafe { suited(&mut suite) };
         let policy = Policy {
             ssrc_type: ANY_INBOUND,
             ssrc: 0,
@@ -127,7 +138,7 @@ impl Libsrtp {
 #[cfg(test)]
 mod tests {
     use super::Libsrtp;
-    use crate::media::order::{far_key, far_sender};
+    use crate::media::order::Suite;
     use media::PacketBuf;
 
     /// Where libsrtp is not installed there is nothing to compare with.
@@ -135,18 +146,21 @@ mod tests {
     fn what_the_far_sides_send_opens_in_libsrtp_and_under_no_other_key() {
         let Some(libsrtp) = Libsrtp::load() else { return };
         assert!(Libsrtp::load().is_some(), "a second time it is there, too");
-        let mut sender = far_sender(1);
-        for sequence in 0..300_u16 {
-            let mut packet = vec![0x80, 8];
-            packet.extend(sequence.to_be_bytes());
-            packet.extend([0, 0, 0, 1, 0, 0, 0, 2]);
-            packet.extend([sequence as u8; 160]);
-            let mut slot = PacketBuf::new();
-            slot.set_len(packet.len());
-            slot.packet_mut().copy_from_slice(&packet);
-            sender.protect(&mut slot).unwrap();
-            assert_eq!(libsrtp.open(&far_key(1), slot.packet()), Some(packet));
-            assert_eq!(libsrtp.open(&far_key(0), slot.packet()), None);
+        for suite in [Suite::AesCm, Suite::AesGcm] {
+            let (mut sender, right, wrong) =
+                (suite.far_sender(1), suite.far_key(1), suite.far_key(0));
+            for sequence in 0..300_u16 {
+                let mut packet = vec![0x80, 8];
+                packet.extend(sequence.to_be_bytes());
+                packet.extend([0, 0, 0, 1, 0, 0, 0, 2]);
+                packet.extend([sequence as u8; 160]);
+                let mut slot = PacketBuf::new();
+                slot.set_len(packet.len());
+                slot.packet_mut().copy_from_slice(&packet);
+                sender.protect(&mut slot).unwrap();
+                assert_eq!(libsrtp.open(suite, &right, slot.packet()), Some(packet));
+                assert_eq!(libsrtp.open(suite, &wrong, slot.packet()), None);
+            }
         }
     }
 }

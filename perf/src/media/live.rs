@@ -1,8 +1,8 @@
 //! The far sides as BPF programs (`perf/bpf/traffic.bpf.c`): they outrun every relay, as frames are made in
 //! the kernel and never see a socket.
 
-use super::order::{FAR_INTERFACE, Legs};
-use super::wire::{self, Payload, RTP_LEN, SRTP_LEN};
+use super::order::{FAR_INTERFACE, Order, Sink};
+use super::wire::{self, Payload};
 use crate::machine;
 use aya::maps::{Array, MapData, PerCpuArray};
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
@@ -16,7 +16,10 @@ type Failure = Box<dyn Error>;
 pub(super) struct Live {
     ebpf: Ebpf,
     generate: OwnedFd,
-    flows: u32,
+    /// Both directions of all calls in the order of sending: those of the first sender, then of the second.
+    flows: Vec<(usize, usize)>,
+    /// How many of them each sender has.
+    shares: Vec<u32>,
     counts: PerCpuArray<MapData, u64>,
     progress: Array<MapData, [u64; 5]>,
 }
@@ -24,7 +27,7 @@ pub(super) struct Live {
 /// How the far sides send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Packets at once.
+    /// Packets at once, of each sender.
     pub(super) batch: u32,
     /// From one batch to the next; none: as soon as all others have done.
     pub(super) slot_ns: u64,
@@ -35,7 +38,7 @@ pub(super) struct Pace {
 }
 
 /// Where it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     pub(super) batches: u64,
     pub(super) late: u64,
@@ -60,20 +63,19 @@ pub(super) struct Sample {
 }
 
 impl Live {
-    /// Far sides at `far_ports` of calls whose legs are at the relay's `ports`.
-    pub(super) fn new(
-        legs: Legs,
-        ports: &[[u16; 2]],
-        far_ports: &[[u16; 2]],
-        ticks: u32,
-    ) -> Result<Self, Failure> {
+    /// The far sides of a relay that is `at` these ports.
+    pub(super) fn new(order: &Order, at: &[[u16; 2]], ticks: u32) -> Result<Self, Failure> {
         let mut ebpf = Ebpf::load(OBJECT)?;
-        let flows = in_order(ports.len());
+        let (flows, shares) = shared_out(order);
         let mut heads: Array<_, [u64; 6]> = Array::try_from(take(&mut ebpf, "flows")?)?;
         let mut awaited: Array<_, u64> = Array::try_from(take(&mut ebpf, "far_ports")?)?;
+        let payloads = [0, 1].map(|side| wire::payloads(order, side, ticks as usize));
+        let [a, b] = payloads;
+        let payloads = [a?, b?];
         for (place, &(call, side)) in flows.iter().enumerate() {
-            let len = if legs.is_encrypted(side) { SRTP_LEN } else { RTP_LEN };
-            let (head, sum) = wire::head(far_ports[call][side], ports[call][side], len);
+            let far_ports = order.far_ports[call];
+            let len = payloads[side].first().map_or(wire::RTP_LEN, |payload| payload.octets.len());
+            let (head, sum) = wire::head(far_ports[side], at[call][side], len);
             let mut entry = [0; 48];
             entry[..40].copy_from_slice(&head[..40]);
             entry[42] = side as u8;
@@ -81,59 +83,83 @@ impl Live {
             heads.set(place as u32, words(&entry), 0)?;
             // It comes back at the other side, from the leg there.
             let other = 1 - side;
-            let from = u64::from(ports[call][other].to_be());
+            let from = u64::from(at[call][other].to_be());
             let entry = u64::from(place as u32 + 1) | from << 32;
-            awaited.set(u32::from(far_ports[call][other]), entry, 0)?;
+            awaited.set(u32::from(far_ports[other]), entry, 0)?;
         }
-        let mut table: Array<_, [u64; 24]> = Array::try_from(take(&mut ebpf, "payloads")?)?;
-        for side in [0, 1] {
-            for (tick, payload) in wire::payloads(legs, side, ticks as usize)?.iter().enumerate() {
+        let mut table: Array<_, [u64; 25]> = Array::try_from(take(&mut ebpf, "payloads")?)?;
+        for (side, payloads) in payloads.iter().enumerate() {
+            for (tick, payload) in payloads.iter().enumerate() {
                 table.set(side as u32 * TICKS_MAX + tick as u32, entry(payload), 0)?;
             }
         }
         let program: &mut Xdp = ebpf.program_mut("generate").ok_or(NO_PROGRAM)?.try_into()?;
         program.load()?;
         let generate = program.fd()?.as_fd().try_clone_to_owned()?;
-        let program: &mut SchedClassifier =
-            ebpf.program_mut("take").ok_or(NO_PROGRAM)?.try_into()?;
-        program.load()?;
-        program.attach(FAR_INTERFACE, TcAttachType::Ingress)?;
+        receive_at(&mut ebpf, order.sink)?;
         Ok(Self {
             generate,
-            flows: flows.len() as u32,
+            flows,
+            shares,
             counts: PerCpuArray::try_from(take(&mut ebpf, "counts")?)?,
             progress: Array::try_from(take(&mut ebpf, "progress")?)?,
             ebpf,
         })
     }
 
-    /// Prepares a run and gives back what makes it, to be called on the thread that is to send.
-    pub(super) fn sending(
-        &mut self,
-        pace: &Pace,
-    ) -> Result<impl FnOnce() -> std::io::Result<()> + Send + 'static, Failure> {
+    /// Prepares a run; gives back what makes it, for each sender: to be called on a thread that is on its
+    /// processor, and will not leave it.
+    pub(super) fn sending(&mut self, pace: &Pace, on: &[usize]) -> Result<Vec<Sending>, Failure> {
         let [from, to] = pace.window;
-        let plan = [
-            u64::from(self.flows) | u64::from(pace.batch) << 32,
-            pace.slot_ns,
-            u64::from(machine::interface_index(FAR_INTERFACE)?) | u64::from(from) << 32,
-            u64::from(to) | u64::from(to.saturating_sub(1)) << 32,
-        ];
+        let interface = u64::from(machine::interface_index(FAR_INTERFACE)?);
         let map = self.ebpf.map_mut("plan").ok_or(NO_MAP)?;
-        Array::<_, [u64; 4]>::try_from(map)?.set(0, plan, 0)?;
-        let program = self.generate.try_clone()?;
-        let packets = pace.ticks * self.flows;
-        let batch = pace.batch;
-        Ok(move || machine::send_frames(program.as_fd(), wire::HEAD_LEN + SRTP_LEN, packets, batch))
+        let mut plans = Array::<_, [u64; 5]>::try_from(map)?;
+        let mut first = 0;
+        let mut sendings = Vec::new();
+        for ((&flows, &cpu), stamps) in self.shares.iter().zip(on).zip(0_u64..) {
+            let plan = [
+                u64::from(flows) | u64::from(pace.batch) << 32,
+                pace.slot_ns,
+                interface | u64::from(from) << 32,
+                u64::from(to) | u64::from(to.saturating_sub(1)) << 32,
+                u64::from(first) | stamps << 32,
+            ];
+            if self.shares.len() == 1 {
+                // Wherever it is sent from.
+                (0..SENDERS).try_for_each(|sender| plans.set(sender, plan, 0))?;
+            } else {
+                plans.set(cpu as u32 % SENDERS, plan, 0)?;
+            }
+            sendings.push(Sending {
+                program: self.generate.try_clone()?,
+                packets: pace.ticks * flows,
+                batch: pace.batch,
+            });
+            first += flows;
+        }
+        Ok(sendings)
     }
 
     pub(super) fn flows(&self) -> u32 {
-        self.flows
+        self.flows.len() as u32
     }
 
+    /// Of all senders together; the tick is that of the last one.
     pub(super) fn progress(&self) -> Result<Progress, Failure> {
-        let [batches, _, late, place, _] = self.progress.get(&0, 0)?;
-        Ok(Progress { batches, late, tick: (place >> 32) as u32 })
+        let mut all = Progress { tick: u32::MAX, ..Progress::default() };
+        let mut senders = 0;
+        for sender in 0..SENDERS {
+            let [batches, _, late, place, _] = self.progress.get(&sender, 0)?;
+            if batches == 0 {
+                continue;
+            }
+            senders += 1;
+            all.batches += batches;
+            all.late += late;
+            all.tick = all.tick.min((place >> 32) as u32);
+        }
+        // Who has not begun is at the beginning.
+        Ok(if senders < self.shares.len() { Progress { tick: 0, ..all } } else { all })
     }
 
     pub(super) fn counts(&self) -> Result<Counts, Failure> {
@@ -153,12 +179,11 @@ impl Live {
     pub(super) fn samples(&self) -> Result<Vec<Sample>, Failure> {
         let map = self.ebpf.map("samples").ok_or(NO_MAP)?;
         let map = Array::<_, [u64; 25]>::try_from(map)?;
-        let flows = in_order(self.flows as usize / 2);
         let mut samples = Vec::new();
         for place in 0..map.len() {
             let sample = map.get(&place, 0)?;
             let (flow, len) = (sample[0] as u32 as usize, (sample[0] >> 32) as usize);
-            if let Some(&(call, side)) = flow.checked_sub(1).and_then(|flow| flows.get(flow)) {
+            if let Some(&(call, side)) = flow.checked_sub(1).and_then(|flow| self.flows.get(flow)) {
                 let octets: Vec<u8> =
                     sample[1..].iter().flat_map(|word| word.to_ne_bytes()).collect();
                 let octets = octets[..len.min(octets.len())].to_vec();
@@ -167,6 +192,39 @@ impl Live {
         }
         Ok(samples)
     }
+}
+
+/// What one sender is to send.
+pub(super) struct Sending {
+    program: OwnedFd,
+    packets: u32,
+    batch: u32,
+}
+
+impl Sending {
+    /// Sends it all; takes as long as the far sides talk.
+    pub(super) fn send(self) -> std::io::Result<()> {
+        let len = wire::HEAD_LEN + wire::PAYLOAD_MAX;
+        machine::send_frames(self.program.as_fd(), len, self.packets, self.batch)
+    }
+}
+
+/// Has what the relay sends end here.
+fn receive_at(ebpf: &mut Ebpf, sink: Sink) -> Result<(), Failure> {
+    match sink {
+        Sink::Xdp => {
+            let program: &mut Xdp = ebpf.program_mut("take").ok_or(NO_PROGRAM)?.try_into()?;
+            program.load()?;
+            program.attach(FAR_INTERFACE, XdpMode::Driver)?;
+        }
+        Sink::Tc => {
+            let program = ebpf.program_mut("take_at_tc").ok_or(NO_PROGRAM)?;
+            let program: &mut SchedClassifier = program.try_into()?;
+            program.load()?;
+            program.attach(FAR_INTERFACE, TcAttachType::Ingress)?;
+        }
+    }
+    Ok(())
 }
 
 /// A relay's interface at which all that is UDP ends.
@@ -196,6 +254,22 @@ pub(super) fn in_order(calls: usize) -> Vec<(usize, usize)> {
     (0..flows).map(|at| at * stride % flows).map(|flow| (flow / 2, flow % 2)).collect()
 }
 
+/// The flows of each sender, and how many they are: where several relay, each has a sender for its calls.
+fn shared_out(order: &Order) -> (Vec<(usize, usize)>, Vec<u32>) {
+    let (mut flows, mut shares, mut first) = (Vec::new(), Vec::new(), 0);
+    let senders = if order.threaded { 1 } else { order.workers.min(SENDERS as usize) };
+    for sender in 0..senders {
+        let calls = match senders {
+            1 => order.calls(),
+            _ => (0..order.calls()).filter(|&call| order.worker_of(call) == sender).count(),
+        };
+        flows.extend(in_order(calls).into_iter().map(|(call, side)| (first + call, side)));
+        shares.push(2 * calls as u32);
+        first += calls;
+    }
+    (flows, shares)
+}
+
 fn coprime(a: usize, b: usize) -> bool {
     let (mut a, mut b) = (a, b);
     while b != 0 {
@@ -204,11 +278,11 @@ fn coprime(a: usize, b: usize) -> bool {
     a == 1
 }
 
-fn entry(payload: &Payload) -> [u64; 24] {
-    let mut entry = [0; 192];
+fn entry(payload: &Payload) -> [u64; 25] {
+    let mut entry = [0; 200];
     entry[..payload.octets.len()].copy_from_slice(&payload.octets);
-    entry[184..188].copy_from_slice(&(payload.octets.len() as u32).to_ne_bytes());
-    entry[188..].copy_from_slice(&wire::sum(&payload.octets).to_ne_bytes());
+    entry[192..196].copy_from_slice(&(payload.octets.len() as u32).to_ne_bytes());
+    entry[196..].copy_from_slice(&wire::sum(&payload.octets).to_ne_bytes());
     words(&entry)
 }
 
@@ -233,6 +307,8 @@ const NO_PROGRAM: &str = "perf/bpf/traffic.bpf.o lacks a program";
 const NO_MAP: &str = "perf/bpf/traffic.bpf.o lacks a table";
 /// As in the program.
 pub(super) const TICKS_MAX: u32 = 16_384;
+/// The same: processors that make packets.
+const SENDERS: u32 = 2;
 const STEPS: u64 = 32;
 
 #[cfg(test)]

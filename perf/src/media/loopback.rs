@@ -1,7 +1,7 @@
 //! Rounds over the loopback: the far sides are sockets, as no privilege is needed for them.
 
-use super::measured::{Measured, Percentiles};
-use super::order::Order;
+use super::measured::{LostAt, Measured, Percentiles};
+use super::order::{Account, Order};
 use super::subject::Subject;
 use super::wire::{self, PAYLOAD_TYPE, Payload};
 use super::{live, verify};
@@ -43,9 +43,9 @@ pub(super) fn open_loop(
     order: &Order,
     seconds: u32,
 ) -> Result<Measured, Failure> {
-    let relay = Subject::start(order)?;
+    let mut relay = Subject::start(order)?;
     let ticks = WARM_UP_TICKS + seconds * TICKS_PER_SECOND;
-    let payloads = [0, 1].map(|side| wire::payloads(order.legs, side, ticks as usize));
+    let payloads = [0, 1].map(|side| wire::payloads(order, side, ticks as usize));
     let [a, b] = payloads;
     let mut generator = Generator::new(&far_sides.0, order, &relay, [a?, b?]);
     sys::sleep_precisely();
@@ -72,19 +72,23 @@ pub(super) fn open_loop(
         let tick = u32::from(u16::from_be_bytes([sample.octets[2], sample.octets[3]]));
         !verify::is_whole(&opener, order, &relay.ready, sample, tick)
     });
+    let damaged = damaged.count() as u64;
+    let resident = relay.resident()?;
+    let Account { carried, full, dropped, cable_out, .. } = relay.close(order)?;
     Ok(Measured {
         cpu_us_per_packet: cpu as f64 / 1e3 / forwarded as f64,
         relay_us_per_packet: cpu as f64 / 1e3 / forwarded as f64,
         cores: cpu as f64 / 1e9 / wall.as_secs_f64(),
         sent,
         lost: sent.saturating_sub(seen.latency_ns.len() as u64),
+        lost_at: LostAt { cable_in: 0, full, dropped: dropped.into_iter().collect(), cable_out },
         looked_at: seen.samples.len() as u64,
-        damaged: damaged.count() as u64,
-        opened_by: opener.name(),
+        damaged,
+        opened_by: opener.name().to_owned(),
         latency_us: Percentiles::of(seen.latency_ns),
         late_share: f64::from(late) / f64::from(slots),
-        carried: relay.ready.carried.clone(),
-        resident: relay.resident()?,
+        carried,
+        resident,
         resident_before: relay.ready.resident_before,
         ..Measured::default()
     })

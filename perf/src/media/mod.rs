@@ -6,6 +6,7 @@ mod live;
 mod loopback;
 mod measured;
 pub(crate) mod order;
+mod ours;
 mod plot;
 pub(crate) mod reach;
 pub(crate) mod relay;
@@ -20,9 +21,10 @@ use crate::machine;
 use clap::{Args, ValueEnum};
 use loopback::FarSides;
 use measured::Measured;
-use order::{Datapath, Legs, Net, Order, Relay};
+use order::{Datapath, Hook, Legs, NOTHING, Net, Order, Relay, Sink, Suite, Way};
 pub(crate) use report::Report;
 use report::Row;
+use serde::Serialize;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -37,18 +39,24 @@ pub(crate) struct Plan {
     /// What the two legs carry
     #[arg(long, value_enum, default_value = "rtp-srtp")]
     legs: Legs,
+    /// What encrypted legs are encrypted by
+    #[arg(long, value_enum, default_value = "aes-cm")]
+    suite: Suite,
     /// Which of our engines
-    #[arg(long, value_enum, default_value = "portable")]
-    engine: Datapath,
-    /// Streams that nothing has to be done to may be forwarded within the kernel
-    #[arg(long)]
-    offload: bool,
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "portable")]
+    engine: Vec<Datapath>,
+    /// Streams that nothing has to be done to are sent on by the kernel, in the driver or before the stack
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "xdp")]
+    offload: Option<Hook>,
     /// What ours is measured beside
     #[arg(long, value_enum, value_delimiter = ',', default_value = "floor")]
     against: Vec<Against>,
     /// Where packets cross
     #[arg(long, value_enum, default_value = "loopback")]
     net: Net,
+    /// What takes the packets of all relays over veth
+    #[arg(long, value_enum, default_value = "xdp")]
+    sink: Sink,
     /// Packets by the clock, or each batch once the one before is done with (only over veth)
     #[arg(long = "loop", value_enum, default_value = "open")]
     pace: Loop,
@@ -83,7 +91,7 @@ enum Against {
 }
 
 /// What sets the pace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Loop {
     /// 50 packets a second of each stream
@@ -98,17 +106,15 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
         return Err("the closed loop needs --net veth".into());
     }
     enter(plan)?;
-    let beside: Vec<Relay> = plan.against.iter().map(|&against| against.into()).collect();
-    let rows = plan.calls.iter().map(|&calls| measure(plan, &beside, calls));
+    let relays = plan.relays();
+    let rows = plan.calls.iter().map(|&calls| measure(plan, &relays, calls));
     let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
     Ok(Report::new(plan, rows))
 }
 
-/// Ours and the relays beside it at one number of calls, round by round.
-fn measure(plan: &Plan, beside: &[Relay], calls: u16) -> Result<Row, Failure> {
-    let mut relays = beside.to_vec();
-    relays.push(Relay::Ours);
-    relays.dedup();
+/// These relays at one number of calls, round by round.
+fn measure(plan: &Plan, relays: &[Relay], calls: u16) -> Result<Row, Failure> {
+    let mut relays = relays.to_vec();
     if plan.pace == Loop::Closed {
         relays.insert(0, Relay::Nothing);
     }
@@ -116,10 +122,7 @@ fn measure(plan: &Plan, beside: &[Relay], calls: u16) -> Result<Row, Failure> {
     for round in 1..=plan.rounds {
         let first = runs.len();
         for &relay in &relays {
-            let mut measured = one(plan, relay, calls)?;
-            measured.round = round;
-            measured.relay = name(plan, relay).to_owned();
-            runs.push(measured);
+            runs.push(Measured { round, ..one(plan, relay, calls)? });
         }
         if plan.pace == Loop::Closed {
             take_off_nothing(&mut runs[first..]);
@@ -142,16 +145,16 @@ fn enter(plan: &Plan) -> Result<(), Failure> {
 fn one(plan: &Plan, relay: Relay, calls: u16) -> Result<Measured, Failure> {
     let mut order = Order {
         relay,
-        engine: plan.engine,
-        offload: plan.offload,
         gather: plan.pace == Loop::Open,
         workers: plan.workers,
         net: plan.net,
+        sink: plan.sink,
         threaded: plan.pace == Loop::Open,
         legs: plan.legs,
+        suite: plan.suite,
         far_ports: (0..calls).map(|call| [FAR_PORT + 4 * call, FAR_PORT + 4 * call + 2]).collect(),
     };
-    match (plan.net, plan.pace) {
+    let measured = match (plan.net, plan.pace) {
         (Net::Loopback, _) => {
             let far_sides = FarSides::new()?;
             order.far_ports = (0..usize::from(calls))
@@ -161,24 +164,32 @@ fn one(plan: &Plan, relay: Relay, calls: u16) -> Result<Measured, Failure> {
         }
         (Net::Veth, Loop::Open) => veth::open_loop(&order, plan.seconds),
         (Net::Veth, Loop::Closed) => veth::closed_loop(&order, plan.batch, plan.packets),
-    }
+    };
+    Ok(Measured { relay: relay.name(), ..measured? })
 }
 
 /// In the closed loop everything on the processor was counted: the cost of making the traffic, which the relay
 /// that does nothing has shown in the same round, is none of a relay's.
 fn take_off_nothing(round: &mut [Measured]) {
     let Some((nothing, relays)) = round.split_first_mut() else { return };
+    debug_assert_eq!(nothing.relay, NOTHING);
     for measured in relays {
         measured.cpu_us_per_packet -= nothing.cpu_us_per_packet;
     }
 }
 
-fn name(plan: &Plan, relay: Relay) -> &'static str {
-    match relay {
-        Relay::Ours => plan.engine.name(),
-        Relay::Floor => "floor",
-        Relay::Rtpengine => "rtpengine",
-        Relay::Nothing => "nothing",
+impl Plan {
+    /// What takes turns: what ours is measured beside, then ours.
+    fn relays(&self) -> Vec<Relay> {
+        let beside = self.against.iter().map(|&against| against.into());
+        let ours = self.engine.iter().map(|&engine| Way { engine, offload: self.offload });
+        let mut relays: Vec<Relay> = Vec::new();
+        for relay in beside.chain(ours.map(Relay::Ours)) {
+            if !relays.contains(&relay) {
+                relays.push(relay);
+            }
+        }
+        relays
     }
 }
 
@@ -187,10 +198,12 @@ impl Default for Plan {
         Self {
             calls: Vec::new(),
             legs: Legs::RtpSrtp,
-            engine: Datapath::Portable,
-            offload: false,
+            suite: Suite::AesCm,
+            engine: Vec::new(),
+            offload: None,
             against: Vec::new(),
             net: Net::Veth,
+            sink: Sink::Xdp,
             pace: Loop::Open,
             batch: 64,
             packets: 400_000,

@@ -2,25 +2,19 @@
 
 use super::live;
 use super::order::{
-    FAR, FAR_HARDWARE, Net, Order, RELAY, RELAY_INTERFACE, Ready, Relay, Word, key, our_key,
+    Account, FAR, FAR_HARDWARE, Net, Order, RELAY, RELAY_HARDWARE, RELAY_INTERFACE, Ready, Relay,
+    Word,
 };
-use super::order::{RELAY_HARDWARE, far_key};
+use super::ours::Ours;
 use super::rtpengine::Rtpengine;
 use super::wire::hardware;
 use crate::floor::{self, Floor};
 use crate::machine;
-use ::media::{Carriage, Terms};
-use media_engine::{Config, Engine, Event, LegPorts, MediaId};
-use sdp::{Crypto, Direction, Stream};
-use std::any::Any;
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddrV4;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 type Failure = Box<dyn Error>;
 
@@ -29,13 +23,20 @@ pub(crate) fn run() -> Result<(), Failure> {
     let mut lines = io::stdin().lock().lines();
     let order = lines.next().ok_or("no order")??;
     let order: Order = serde_json::from_str(&order)?;
-    let mut standing: Option<Box<dyn Any>> = None;
-    let ready = stand(&order, &mut lines, &mut standing);
-    say(&ready.map_or_else(|error| Word::Failed(error.to_string()), Word::Ready))?;
+    let mut standing = None;
+    match stand(&order, &mut lines) {
+        Ok((ready, stands)) => {
+            standing = Some(stands);
+            say(&Word::Ready(ready))?;
+        }
+        Err(error) => say(&Word::Failed(error.to_string()))?,
+    }
+    // The one thing that it is told once it stands is to close its calls.
     for line in lines {
         line?;
+        let closed = standing.as_ref().ok_or("nothing stands")?.close(order.net);
+        say(&closed.map_or_else(|error| Word::Failed(error.to_string()), Word::Closed))?;
     }
-    drop(standing);
     Ok(())
 }
 
@@ -45,11 +46,35 @@ fn say(word: &Word) -> io::Result<()> {
     out.flush()
 }
 
+/// What relays, until it is dropped.
+enum Standing {
+    Floor { _floor: Floor },
+    Ours(Ours),
+    Rtpengine { _running: Rtpengine },
+    Nothing { _discarding: live::Discarding },
+}
+
+impl Standing {
+    fn close(&self, net: Net) -> Result<Account, Failure> {
+        let mut account = match self {
+            Self::Ours(ours) => ours.close()?,
+            Self::Floor { .. } | Self::Rtpengine { .. } | Self::Nothing { .. } => {
+                Account::default()
+            }
+        };
+        account.full += full_sockets()?;
+        if net == Net::Veth {
+            account.cable_in = interface_count("rx_dropped")?;
+            account.cable_out += interface_count("tx_dropped")?;
+        }
+        Ok(account)
+    }
+}
+
 fn stand(
     order: &Order,
     lines: &mut impl Iterator<Item = io::Result<String>>,
-    standing: &mut Option<Box<dyn Any>>,
-) -> Result<Ready, Failure> {
+) -> Result<(Ready, Standing), Failure> {
     machine::allow_descriptors(DESCRIPTORS);
     if order.net == Net::Veth {
         machine::enter_network()?;
@@ -58,37 +83,27 @@ fn stand(
         arrange(order)?;
     }
     let mut ready = Ready {
-        ports: (0..order.far_ports.len()).map(|call| [port(call, 0), port(call, 1)]).collect(),
-        keys: vec![[None, None]; order.far_ports.len()],
+        ports: (0..order.calls()).map(|call| [port(call, 0), port(call, 1)]).collect(),
+        keys: vec![[None, None]; order.calls()],
         processes: vec![std::process::id()],
-        carried: Vec::new(),
         resident_before: resident(std::process::id())?,
     };
-    *standing = Some(match order.relay {
-        Relay::Floor => Box::new(floor(order)?),
-        Relay::Ours => {
-            for (call, keys) in ready.keys.iter_mut().enumerate() {
-                *keys = [0, 1].map(|side| {
-                    order.legs.is_encrypted(side).then(|| our_key(call, side).to_vec())
-                });
-            }
-            let standing = engine(order)?;
-            ready.carried = standing.carried.iter().cloned().collect();
-            Box::new(standing)
-        }
+    let standing = match order.relay {
+        Relay::Floor => Standing::Floor { _floor: floor(order)? },
+        Relay::Ours(way) => Standing::Ours(Ours::start(order, way, &mut ready)?),
         Relay::Rtpengine => {
             let mut running = Rtpengine::start(order)?;
             ready.resident_before = resident(running.id())?;
-            for call in 0..order.far_ports.len() {
+            for call in 0..order.calls() {
                 let given = running.call(order, call)?;
                 (ready.ports[call], ready.keys[call]) = (given.ports, given.keys);
             }
             ready.processes = vec![running.id()];
-            Box::new(running)
+            Standing::Rtpengine { _running: running }
         }
-        Relay::Nothing => Box::new(live::Discarding::at(RELAY_INTERFACE)?),
-    });
-    Ok(ready)
+        Relay::Nothing => Standing::Nothing { _discarding: live::Discarding::at(RELAY_INTERFACE)? },
+    };
+    Ok((ready, standing))
 }
 
 /// Makes the network of our own ready; the interface is there already.
@@ -104,6 +119,12 @@ fn arrange(order: &Order) -> Result<(), Failure> {
         // Only an interface that is up has somebody who takes arrivals.
         fs::write(format!("/sys/class/net/{RELAY_INTERFACE}/threaded"), "1")
             .map_err(|error| format!("no thread of its own for arrivals: {error}"))?;
+    }
+    for queue in 0..order.workers.min(QUEUES) {
+        // As on a network card: what a processor sends goes by a queue of its own. A kernel that cannot say so
+        // has one for all.
+        let path = format!("/sys/class/net/{RELAY_INTERFACE}/queues/tx-{queue}/xps_cpus");
+        let _ = fs::write(path, format!("{:x}", 1 << queue));
     }
     let to = ["dev", RELAY_INTERFACE, "lladdr", &far_hardware, "nud", "permanent"];
     ip(&[&["neighbour", "replace", &far][..], &to].concat())
@@ -128,86 +149,26 @@ fn floor(order: &Order) -> Result<Floor, Failure> {
         bind: SocketAddrV4::new(relay, port(call, side)),
         far_side: SocketAddrV4::new(far, order.far_ports[call][side]),
     };
-    let calls: Vec<_> =
-        (0..order.far_ports.len()).map(|call| [leg(call, 0), leg(call, 1)]).collect();
+    let mut calls: Vec<Vec<[floor::Leg; 2]>> = vec![Vec::new(); order.workers];
+    for call in 0..order.calls() {
+        calls[order.worker_of(call)].push([leg(call, 0), leg(call, 1)]);
+    }
     Ok(Floor::start(&calls)?)
 }
 
-/// Our engine, with what must outlive it.
-struct Standing {
-    _engine: Engine,
-    _events: Receiver<Event>,
-    carried: BTreeSet<String>,
+/// Packets that found their socket full, of all sockets in this network.
+fn full_sockets() -> Result<u64, Failure> {
+    let text = fs::read_to_string("/proc/self/net/snmp")?;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp:"));
+    let (names, counts) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let mut pairs = names.split_whitespace().zip(counts.split_whitespace());
+    let count = pairs.find(|(name, _)| *name == "RcvbufErrors");
+    Ok(count.and_then(|(_, count)| count.parse().ok()).ok_or("/proc/net/snmp cannot be read")?)
 }
 
-fn engine(order: &Order) -> Result<Standing, Failure> {
-    let (tell, events) = channel();
-    let tell = move |event| {
-        // The other end is gone only when the run is over.
-        let _ = tell.send(event);
-    };
-    let engine = Engine::start(config(order), Box::new(tell))?;
-    let (relay, far) = order.addresses();
-    let mut carried = BTreeSet::new();
-    for (call, far_ports) in order.far_ports.iter().enumerate() {
-        let (id, worker) = (MediaId(call as u64), call % order.workers);
-        let [a, b] =
-            [0, 1].map(|side| LegPorts { bind: relay.into(), rtp: port(call, side), dscp: 46 });
-        engine.open(id, worker, a, b, [call as u8; 32])?;
-        let [a, b] = [0, 1].map(|side| {
-            let crypto = order.legs.is_encrypted(side).then(|| Crypto {
-                local: key(our_key(call, side)),
-                remote: vec![key(far_key(side))],
-            });
-            Some(carriage(SocketAddrV4::new(far, far_ports[side]), crypto))
-        });
-        engine.connect(id, worker, a, b)?;
-        engine.stats(id, worker)?;
-        carried.extend(is_open(&events)?);
-    }
-    Ok(Standing { _engine: engine, _events: events, carried })
-}
-
-fn config(order: &Order) -> Config {
-    Config {
-        workers: order.workers,
-        transcoders: 0,
-        engine: order.engine.kind(),
-        offload: order.offload,
-        outward: matches!(order.net, Net::Veth),
-        gather: order.gather,
-    }
-}
-
-/// Waits until the engine has read what it was told; says what carries the call.
-fn is_open(events: &Receiver<Event>) -> Result<[String; 2], Failure> {
-    loop {
-        match events.recv_timeout(Duration::from_secs(10))? {
-            Event::Stats { carried, .. } => {
-                return Ok(carried.map(|leg| match &*leg.why_not_faster {
-                    "" => leg.by.to_string(),
-                    why => format!("{}: {why}", leg.by),
-                }));
-            }
-            Event::Notice { .. } => {}
-            Event::OpenFailed { why, .. } | Event::FellBack { why, .. } => return Err(why.into()),
-            Event::Closed { .. } => return Err("a call was closed by nobody".into()),
-        }
-    }
-}
-
-fn carriage(far_side: SocketAddrV4, crypto: Option<Crypto>) -> Carriage {
-    let remote = Some(far_side.into());
-    let stream = Stream {
-        remote_rtp: remote,
-        remote_rtcp: remote,
-        rtcp_mux: true,
-        direction: Direction::SendRecv,
-        crypto,
-        ptime_ms: Some(20),
-        ..Stream::default()
-    };
-    Carriage { stream, terms: Terms::default() }
+fn interface_count(name: &str) -> Result<u64, Failure> {
+    let path = format!("/sys/class/net/{RELAY_INTERFACE}/statistics/{name}");
+    Ok(fs::read_to_string(path)?.trim().parse()?)
 }
 
 /// Octets of a process that are in memory.
@@ -219,12 +180,14 @@ pub(super) fn resident(process: u32) -> Result<u64, Failure> {
 }
 
 /// The port of a leg, where the relay lets us choose.
-fn port(call: usize, side: usize) -> u16 {
+pub(super) fn port(call: usize, side: usize) -> u16 {
     FIRST_PORT + PORTS_PER_CALL * call as u16 + 2 * side as u16
 }
 
 /// Below the range that systems give away by themselves, as in production, as long as it lasts.
 const FIRST_PORT: u16 = 10_000;
 const PORTS_PER_CALL: u16 = 4;
+/// Of each direction, as many as processors that relay at most.
+pub(super) const QUEUES: usize = 2;
 /// Four for each call, and some.
 const DESCRIPTORS: u64 = 65_536;

@@ -1,10 +1,10 @@
 //! The figures of `perf media`, for people and for programs.
 
 use super::measured::{Measured, Spread, median};
-use super::order::{Legs, Net};
+use super::order::{Legs, NOTHING, Net, Sink, Suite};
 use super::{Failure, Loop, Plan, plot};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 
@@ -12,19 +12,22 @@ use std::fs;
 #[derive(Serialize)]
 pub(crate) struct Report {
     legs: Legs,
+    /// Where a leg is encrypted.
+    suite: Suite,
     net: Net,
+    sink: Sink,
     #[serde(rename = "loop")]
     pace: Loop,
     /// Packets at once in the closed loop.
     batch: Option<u32>,
     seconds: u32,
     rounds: u32,
-    engine: &'static str,
-    pub(super) rows: Vec<Row>,
+    workers: usize,
+    rows: Vec<Row>,
 }
 
 /// One number of calls.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) calls: u16,
     packets_per_second: u32,
@@ -49,7 +52,7 @@ impl Row {
         };
         let rounds = runs.iter().map(|run| run.round).max().unwrap_or(0);
         let ratios = |to: &str| -> BTreeMap<String, Spread> {
-            let others = names.iter().filter(|&&name| name != to && name != "nothing");
+            let others = names.iter().filter(|&&name| name != to && name != NOTHING);
             let others = others.map(|&name| {
                 let ratios = (1..=rounds).map(|round| cost(name, round) / cost(to, round));
                 (name.to_owned(), median(ratios.collect()))
@@ -75,12 +78,14 @@ impl Report {
     pub(super) fn new(plan: &Plan, rows: Vec<Row>) -> Self {
         Self {
             legs: plan.legs,
+            suite: plan.suite,
             net: plan.net,
+            sink: plan.sink,
             pace: plan.pace,
             batch: (plan.pace == Loop::Closed).then_some(plan.batch),
             seconds: plan.seconds,
             rounds: plan.rounds,
-            engine: plan.engine.name(),
+            workers: plan.workers,
             rows,
         }
     }
@@ -88,7 +93,7 @@ impl Report {
     /// Writes what was asked for and gives back what is to be said.
     pub(crate) fn deliver(&self, plan: &Plan) -> Result<String, Failure> {
         if let Some(path) = &plan.plot {
-            fs::write(path, plot::draw(self))
+            fs::write(path, plot::draw(&self.title(), &self.rows))
                 .map_err(|error| format!("{}: {error}", path.display()))?;
         }
         let json = serde_json::to_string(self)?;
@@ -101,17 +106,25 @@ impl Report {
         }
         Ok(self.to_string())
     }
+
+    fn title(&self) -> String {
+        let net = if self.net == Net::Veth { "veth" } else { "the loopback" };
+        let suite = match (self.legs, self.suite) {
+            (Legs::RtpRtp, _) | (_, Suite::AesCm) => "",
+            (_, Suite::AesGcm) => " (AES-GCM)",
+        };
+        let loops = match self.batch {
+            Some(batch) => format!("closed loop, {batch} packets at once"),
+            None => format!("open loop, {} s per run", self.seconds),
+        };
+        format!("{}{suite} over {net}, {loops}", self.legs.name())
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let net = if self.net == Net::Veth { "veth" } else { "the loopback" };
-        write!(f, "{} over {net}, ", self.legs.name())?;
-        match self.batch {
-            Some(batch) => writeln!(f, "closed loop, {batch} packets at once")?,
-            None => writeln!(f, "open loop, {} s per run", self.seconds)?,
-        }
-        let opened_by = self.rows.iter().flat_map(|row| &row.runs).map(|run| run.opened_by).max();
+        writeln!(f, "{}", self.title())?;
+        let opened_by = self.rows.iter().flat_map(|row| &row.runs).map(|run| &*run.opened_by).max();
         writeln!(f, "samples opened by {}", opened_by.unwrap_or("nobody"))?;
         for row in &self.rows {
             write!(f, "\n{row}")?;
@@ -129,14 +142,14 @@ impl fmt::Display for Row {
         writeln!(f, "{} calls, {} packets/s", self.calls, self.packets_per_second)?;
         writeln!(
             f,
-            "round  relay      us/packet  of relay  arrivals  cores    p50 us   p99 us  p99.9 us      lost  late  \
+            "round  relay                 us/packet  of relay  arrivals  cores    p50 us   p99 us  p99.9 us      lost  late  \
              whole"
         )?;
         for run in &self.runs {
             let latency = run.latency_us;
             writeln!(
                 f,
-                "{:>5}  {:<9}  {:>9.2}  {:>8.2}  {:>8.2}  {:>5.2}  {:>8.0} {:>8.0}  {:>8.0}  {:>8}  {:>3.0}%  {}",
+                "{:>5}  {:<20}  {:>9.2}  {:>8.2}  {:>8.2}  {:>5.2}  {:>8.0} {:>8.0}  {:>8.0}  {:>8}  {:>3.0}%  {}",
                 run.round,
                 run.relay,
                 run.cpu_us_per_packet,
@@ -151,9 +164,16 @@ impl fmt::Display for Row {
                 whole(run),
             )?;
         }
-        let carried: BTreeSet<&String> = self.runs.iter().flat_map(|run| &run.carried).collect();
-        for carried in carried {
-            writeln!(f, "ours was carried by {carried}")?;
+        self.carried(f)?;
+        for run in self.runs.iter().filter(|run| run.lost > 0) {
+            let Measured { round, relay, lost, lost_at, held_up_ms, .. } = run;
+            writeln!(f, "round {round}, {relay}: {lost} lost; since it stands {lost_at}")?;
+            if *held_up_ms > HELD_UP_MS {
+                writeln!(
+                    f,
+                    "  the machine took its processor away for {held_up_ms:.0} ms at once"
+                )?;
+            }
         }
         for (to, ratios) in [("floor", &self.to_floor), ("rtpengine", &self.to_rtpengine)] {
             for (name, Spread { median, low, high }) in ratios {
@@ -164,8 +184,26 @@ impl fmt::Display for Row {
     }
 }
 
+impl Row {
+    /// What carried ours in the end, in all rounds together.
+    fn carried(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all: BTreeMap<(&str, &str), (usize, &str)> = BTreeMap::new();
+        for run in &self.runs {
+            for carried in &run.carried {
+                let key = (&*run.relay, &*carried.by);
+                all.entry(key).or_insert((0, &carried.why_not_faster)).0 += carried.legs;
+            }
+        }
+        for ((relay, by), (legs, why)) in all {
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            writeln!(f, "{relay}: {by} carried {legs} legs{why}")?;
+        }
+        Ok(())
+    }
+}
+
 fn whole(run: &Measured) -> String {
-    if run.relay == "nothing" {
+    if run.relay == NOTHING {
         return "-".to_owned();
     }
     let mut whole = format!("{} of {}", run.looked_at - run.damaged, run.looked_at);
@@ -175,6 +213,8 @@ fn whole(run: &Measured) -> String {
     whole
 }
 
+/// Who does not run for so long has more packets waiting than some rings and the cable have places.
+pub(super) const HELD_UP_MS: f64 = 3.0;
 /// A generator that misses more of its slots than this was not alone on its CPU.
 const LATE_TOO_OFTEN: f64 = 0.1;
 

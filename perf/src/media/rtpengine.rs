@@ -2,10 +2,10 @@
 //! there are.
 
 use super::bencode::{self, Value};
-use super::order::{Order, far_key};
+use super::order::{Order, Suite};
 use crate::{clock, machine};
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use std::error::Error;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
@@ -49,7 +49,7 @@ impl Rtpengine {
         control.set_read_timeout(Some(Duration::from_millis(500)))?;
         let mut running = Self { child, control, asked: 0 };
         let due = clock::monotonic() + PATIENCE;
-        while running.ask(&[("command", "ping")]).is_err() {
+        while running.ask(&[("command", "ping")], order.suite).is_err() {
             if running.child.try_wait()?.is_some() {
                 return Err("rtpengine has ended".into());
             }
@@ -70,8 +70,11 @@ impl Rtpengine {
         let [a, b] = order.far_ports[call];
         let profile = |side| if order.legs.is_encrypted(side) { "RTP/SAVP" } else { "RTP/AVP" };
         let (id, from, to) = (format!("call{call}"), format!("f{call}"), format!("t{call}"));
-        let key = |side| order.legs.is_encrypted(side).then(|| far_key(side));
-        let offer = description(far, a, profile(0), key(0).as_ref(), 1);
+        let key = |side| {
+            let key = order.legs.is_encrypted(side).then(|| order.suite.far_key(side));
+            key.map(|key| (order.suite.of_sdp().name(), key))
+        };
+        let offer = description(far, a, profile(0), key(0), 1);
         let mut words = vec![
             ("command", "offer"),
             ("call-id", &id),
@@ -82,35 +85,43 @@ impl Rtpengine {
             ("transport-protocol", profile(1)),
         ];
         words.retain(|&(name, _)| name != "transport-protocol" || order.legs.is_encrypted(1));
-        let offered = self.describe(&words)?;
-        let tag = tag_of(&offered);
-        let answer = description(far, b, profile(1), key(1).as_ref(), tag);
-        let answered = self.describe(&[
+        let offered = self.describe(&words, order.suite)?;
+        let tag = tag_of(&offered, order.suite);
+        let answer = description(far, b, profile(1), key(1), tag);
+        let answered = [
             ("command", "answer"),
             ("call-id", &id),
             ("from-tag", &from),
             ("to-tag", &to),
             ("sdp", &answer),
             ("ICE", "remove"),
-        ])?;
+        ];
+        let answered = self.describe(&answered, order.suite)?;
         let port = |sdp: &str| port_of(sdp).ok_or_else(|| format!("no port in {sdp}"));
         Ok(Given {
             ports: [port(&answered)?, port(&offered)?],
-            keys: [key_of(&answered), key_of(&offered)],
+            keys: [key_of(&answered, order.suite), key_of(&offered, order.suite)],
         })
     }
 
-    fn describe(&mut self, words: &[(&str, &str)]) -> Result<String, Failure> {
-        let answer = self.ask(words)?;
+    fn describe(&mut self, words: &[(&str, &str)], suite: Suite) -> Result<String, Failure> {
+        let answer = self.ask(words, suite)?;
         let sdp = answer.get("sdp").ok_or_else(|| format!("rtpengine says {answer:?}"))?;
         Ok(sdp.to_owned())
     }
 
-    fn ask(&mut self, words: &[(&str, &str)]) -> Result<Value, Failure> {
+    fn ask(&mut self, words: &[(&str, &str)], suite: Suite) -> Result<Value, Failure> {
         self.asked += 1;
         let cookie = format!("c{} ", self.asked);
         let mut message = cookie.clone().into_bytes();
-        message.extend(bencode::dictionary(words, &("SDES", SUITES_UNWANTED)));
+        // Debian's version knows no `only-`.
+        let unwanted: Vec<String> = SUITES
+            .iter()
+            .filter(|&&name| name != suite.of_sdp().name())
+            .map(|name| format!("no-{name}"))
+            .collect();
+        let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
+        message.extend(bencode::dictionary(words, &("SDES", &unwanted)));
         let mut answer = vec![0; 65_536];
         // The same cookie again: it answers from memory if it has answered.
         for _ in 0..3 {
@@ -137,16 +148,16 @@ fn description(
     address: Ipv4Addr,
     port: u16,
     profile: &str,
-    key: Option<&[u8; 30]>,
+    key: Option<(&str, Vec<u8>)>,
     tag: u32,
 ) -> String {
     let mut sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\nm=audio {port} {profile} 8\r\n\
          a=rtpmap:8 PCMA/8000\r\na=ptime:20\r\na=sendrecv\r\n"
     );
-    if let Some(key) = key {
+    if let Some((suite, key)) = key {
         let key = BASE64_STANDARD.encode(key);
-        sdp.push_str(&format!("a=crypto:{tag} {SUITE} inline:{key}\r\n"));
+        sdp.push_str(&format!("a=crypto:{tag} {suite} inline:{key}\r\n"));
     }
     sdp
 }
@@ -157,34 +168,35 @@ fn port_of(sdp: &str) -> Option<u16> {
 }
 
 /// The tag of the one suite, which the answer has to repeat.
-fn tag_of(sdp: &str) -> u32 {
-    crypto_of(sdp).and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or(1)
+fn tag_of(sdp: &str, suite: Suite) -> u32 {
+    crypto_of(sdp, suite).and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or(1)
 }
 
-fn key_of(sdp: &str) -> Option<Vec<u8>> {
-    let (_, rest) = crypto_of(sdp)?.split_once("inline:")?;
-    BASE64_STANDARD.decode(rest.split(['|', ' ']).next()?).ok()
+fn key_of(sdp: &str, suite: Suite) -> Option<Vec<u8>> {
+    let (_, rest) = crypto_of(sdp, suite)?.split_once("inline:")?;
+    let key = rest.split(['|', ' ']).next()?;
+    // It writes without padding what does not fill the last place.
+    BASE64_STANDARD_NO_PAD.decode(key.trim_end_matches('=')).ok()
 }
 
-fn crypto_of(sdp: &str) -> Option<&str> {
+fn crypto_of(sdp: &str, suite: Suite) -> Option<&str> {
     let mut lines = sdp.lines().filter_map(|line| line.strip_prefix("a=crypto:"));
-    lines.find(|line| line.split(' ').nth(1) == Some(SUITE))
+    lines.find(|line| line.split(' ').nth(1) == Some(suite.of_sdp().name()))
 }
 
-const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
-/// Debian's version knows no `only-`.
-const SUITES_UNWANTED: &[&str] = &[
-    "no-AEAD_AES_256_GCM",
-    "no-AEAD_AES_128_GCM",
-    "no-AES_256_CM_HMAC_SHA1_80",
-    "no-AES_256_CM_HMAC_SHA1_32",
-    "no-AES_192_CM_HMAC_SHA1_80",
-    "no-AES_192_CM_HMAC_SHA1_32",
-    "no-AES_CM_128_HMAC_SHA1_32",
-    "no-F8_128_HMAC_SHA1_80",
-    "no-F8_128_HMAC_SHA1_32",
-    "no-NULL_HMAC_SHA1_80",
-    "no-NULL_HMAC_SHA1_32",
+const SUITES: &[&str] = &[
+    "AEAD_AES_256_GCM",
+    "AEAD_AES_128_GCM",
+    "AES_256_CM_HMAC_SHA1_80",
+    "AES_256_CM_HMAC_SHA1_32",
+    "AES_192_CM_HMAC_SHA1_80",
+    "AES_192_CM_HMAC_SHA1_32",
+    "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32",
+    "F8_128_HMAC_SHA1_80",
+    "F8_128_HMAC_SHA1_32",
+    "NULL_HMAC_SHA1_80",
+    "NULL_HMAC_SHA1_32",
 ];
 const CONTROL: u16 = 2223;
 const FIRST_PORT: u16 = 30_000;
@@ -201,8 +213,9 @@ mod tests {
     #[test]
     fn the_suite_is_found_behind_another_and_its_key_without_its_lifetime() {
         assert_eq!(port_of(OFFERED), Some(30_002));
-        assert_eq!(tag_of(OFFERED), 3);
-        assert_eq!(key_of(OFFERED), Some(vec![1; 30]));
-        assert_eq!(key_of("m=audio 30000 RTP/AVP 8"), None);
+        assert_eq!(tag_of(OFFERED, Suite::AesCm), 3);
+        assert_eq!(key_of(OFFERED, Suite::AesCm), Some(vec![1; 30]));
+        assert_eq!(key_of(OFFERED, Suite::AesGcm), None, "another GCM");
+        assert_eq!(key_of("m=audio 30000 RTP/AVP 8", Suite::AesCm), None);
     }
 }

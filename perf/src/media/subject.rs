@@ -1,10 +1,10 @@
 //! A relay as a process beside us: started, placed on its processor, counted, ended.
 
 use super::order::{
-    FAR, FAR_HARDWARE, FAR_INTERFACE, Net, Order, RELAY, RELAY_HARDWARE, RELAY_INTERFACE, Ready,
-    Word,
+    Account, FAR, FAR_HARDWARE, FAR_INTERFACE, Hook, Net, Order, RELAY, RELAY_HARDWARE,
+    RELAY_INTERFACE, Ready, Relay, Word,
 };
-use super::relay::{self, ip};
+use super::relay::{self, QUEUES, ip};
 use super::wire::hardware;
 use crate::{machine, sys};
 use std::error::Error;
@@ -18,6 +18,7 @@ type Failure = Box<dyn Error>;
 pub(super) struct Subject {
     child: Child,
     input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
     pub(super) ready: Ready,
     net: Net,
     /// The kernel's threads that work for it.
@@ -31,31 +32,23 @@ impl Subject {
         command.arg("relay").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = machine::end_with_us(&mut command).spawn()?;
         let input = child.stdin.take();
-        let output = child.stdout.take().ok_or("no output")?;
-        let mut subject = Self {
-            child,
-            input,
-            ready: Ready {
-                ports: Vec::new(),
-                keys: Vec::new(),
-                processes: Vec::new(),
-                carried: Vec::new(),
-                resident_before: 0,
-            },
-            net: order.net,
-            kernel: Vec::new(),
-        };
+        let output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let (ready, net) = (Ready::default(), order.net);
+        let mut subject = Self { child, input, output, ready, net, kernel: Vec::new() };
         subject.tell(&serde_json::to_string(order)?)?;
-        let mut output = BufReader::new(output);
-        let mut word = hear(&mut output)?;
+        let mut word = subject.hear()?;
         if matches!(word, Word::Inside) {
-            subject.wire(order.threaded)?;
-            word = hear(&mut output)?;
+            subject.wire(order)?;
+            word = subject.hear()?;
         }
         match word {
-            Word::Ready(ready) => subject.ready = ready,
-            Word::Failed(why) => return Err(why.into()),
-            Word::Inside => return Err("the relay is out of step".into()),
+            Word::Ready(ready) => {
+                let (name, process) = (order.relay.name(), subject.child.id());
+                crate::complain(&format!("{name} stands as process {process}"));
+                subject.ready = ready;
+            }
+            Word::Failed(why) => return Err(format!("{}: {why}", order.relay.name()).into()),
+            Word::Inside | Word::Closed(_) => return Err(OUT_OF_STEP.into()),
         }
         if order.net == Net::Veth && order.threaded {
             subject.kernel = kernel_threads(&format!("napi/{RELAY_INTERFACE}"))?;
@@ -66,35 +59,65 @@ impl Subject {
         Ok(subject)
     }
 
+    /// Has it close its calls, and say what carried them and where packets were lost. Where others than what
+    /// was asked for carried them, its figures are of something else.
+    pub(super) fn close(&mut self, order: &Order) -> Result<Account, Failure> {
+        self.tell("close")?;
+        let account = match self.hear()? {
+            Word::Closed(account) => account,
+            Word::Failed(why) => return Err(format!("{}: {why}", order.relay.name()).into()),
+            Word::Inside | Word::Ready(_) => return Err(OUT_OF_STEP.into()),
+        };
+        was_carried_as_asked(order, &account)?;
+        Ok(account)
+    }
+
     fn tell(&mut self, line: &str) -> Result<(), Failure> {
         let input = self.input.as_mut().ok_or("no input")?;
         writeln!(input, "{line}")?;
         Ok(input.flush()?)
     }
 
+    fn hear(&mut self) -> Result<Word, Failure> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            return Err("the relay has ended".into());
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+
     /// Lays the cable from here into the relay's network.
-    fn wire(&mut self, threaded: bool) -> Result<(), Failure> {
+    fn wire(&mut self, order: &Order) -> Result<(), Failure> {
         let process = self.child.id().to_string();
         let (ours, theirs) = (hardware(&FAR_HARDWARE), hardware(&RELAY_HARDWARE));
+        let queues = if order.threaded { 1 } else { order.workers.min(QUEUES) }.to_string();
+        let queues = ["numtxqueues", &queues, "numrxqueues", &queues];
         let far = ["link", "add", FAR_INTERFACE, "address", &ours];
         let near = ["peer", "name", RELAY_INTERFACE, "address", &theirs, "netns", &process];
-        ip(&[&far[..], &ONE_QUEUE, &["type", "veth"], &near, &ONE_QUEUE].concat())?;
+        ip(&[&far[..], &queues, &["type", "veth"], &near, &queues].concat())?;
         ip(&["address", "add", &format!("{FAR}/24"), "dev", FAR_INTERFACE])?;
+        if order.relay.offload() == Some(Hook::Tc) {
+            ip(&["link", "set", FAR_INTERFACE, "mtu", TOO_LONG_FOR_XDP])?;
+        }
         ip(&["link", "set", FAR_INTERFACE, "up"])?;
         machine::gather_arrivals(FAR_INTERFACE)?;
         let to = ["dev", FAR_INTERFACE, "lladdr", &theirs, "nud", "permanent"];
         ip(&[&["neighbour", "replace", &RELAY.to_string()][..], &to].concat())?;
-        self.tell(if threaded { "wired, arrivals on a thread" } else { "wired" })
+        self.tell("wired")
     }
 
-    /// Puts all that works for the relay on one processor, before all else there.
-    pub(super) fn place(&self, cpu: usize) -> Result<(), Failure> {
+    /// Puts all that works for the relay on processors, before all else there: each worker on its own, if
+    /// there are several.
+    pub(super) fn place(&self, cpus: &[usize]) -> Result<(), Failure> {
         for thread in self.threads()? {
-            sys::pin(thread, cpu);
+            // Of workers the name ends in their number.
+            let name = fs::read_to_string(format!("/proc/{thread}/comm")).unwrap_or_default();
+            let number = name.trim().rsplit('-').next().and_then(|it| it.parse().ok()).unwrap_or(0);
+            sys::pin(thread, cpus[number % cpus.len()]);
             machine::go_first(thread, RELAY_PRIORITY)?;
         }
         for &thread in &self.kernel {
-            sys::pin(thread, cpu);
+            sys::pin(thread, cpus[0]);
             machine::go_first(thread, ARRIVALS_PRIORITY)?;
         }
         Ok(())
@@ -158,12 +181,21 @@ pub(super) fn kernel_threads(prefix: &str) -> Result<Vec<i32>, Failure> {
     Ok(found)
 }
 
-fn hear(output: &mut BufReader<ChildStdout>) -> Result<Word, Failure> {
-    let mut line = String::new();
-    if output.read_line(&mut line)? == 0 {
-        return Err("the relay has ended".into());
+fn was_carried_as_asked(order: &Order, account: &Account) -> Result<(), Failure> {
+    let Relay::Ours(way) = order.relay else { return Ok(()) };
+    let Some(awaited) = way.awaited(order.legs) else { return Ok(()) };
+    match account.carried.iter().find(|carried| carried.by != awaited.name()) {
+        None => Ok(()),
+        Some(other) => {
+            let (name, legs) = (order.relay.name(), 2 * order.calls());
+            let why = match other.why_not_faster.as_str() {
+                "" => String::new(),
+                why => format!(" ({why})"),
+            };
+            Err(format!("{name}: {} of {legs} legs were carried by {}{why}", other.legs, other.by)
+                .into())
+        }
     }
-    Ok(serde_json::from_str(&line)?)
 }
 
 impl Drop for Subject {
@@ -178,8 +210,42 @@ impl Drop for Subject {
     }
 }
 
-/// Of each direction, as many as processors that the relay may use.
-const ONE_QUEUE: [&str; 4] = ["numtxqueues", "1", "numrxqueues", "1"];
+const OUT_OF_STEP: &str = "the relay is out of step";
+/// A far end that takes such frames keeps XDP programs from this one, whose pages they do not fit into.
+const TOO_LONG_FOR_XDP: &str = "9000";
 /// Arrivals come before the relay, as interrupts do.
 const ARRIVALS_PRIORITY: i32 = 20;
 const RELAY_PRIORITY: i32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::order::{Carried, Datapath, Legs, Suite};
+    use super::*;
+
+    #[test]
+    fn a_run_that_another_way_has_carried_is_no_run() {
+        let order = |relay, legs| Order::small(relay, legs, Suite::AesCm);
+        let by = |ways: &[(&str, usize)]| Account {
+            carried: ways
+                .iter()
+                .map(|&(by, legs)| Carried {
+                    by: by.to_owned(),
+                    legs,
+                    why_not_faster: "it is down".to_owned(),
+                })
+                .collect(),
+            ..Account::default()
+        };
+        let xdp = order(Relay::ours(Datapath::Xdp), Legs::RtpSrtp);
+        assert!(was_carried_as_asked(&xdp, &by(&[("xdp", 4)])).is_ok());
+        let refused = was_carried_as_asked(&xdp, &by(&[("xdp", 3), ("steer", 1)])).unwrap_err();
+        assert_eq!(refused.to_string(), "xdp: 1 of 4 legs were carried by steer (it is down)");
+        let sent_on = Relay::offloaded(Datapath::Xdp, Hook::Xdp);
+        let plain = order(sent_on, Legs::RtpRtp);
+        assert!(was_carried_as_asked(&plain, &by(&[("xdp", 4)])).is_err(), "nothing has left");
+        assert!(was_carried_as_asked(&plain, &by(&[("xdp-offload", 4)])).is_ok());
+        assert!(was_carried_as_asked(&order(sent_on, Legs::RtpSrtp), &by(&[("xdp", 4)])).is_ok());
+        let auto = order(Relay::ours(Datapath::Auto), Legs::RtpSrtp);
+        assert!(was_carried_as_asked(&auto, &by(&[("steer", 4)])).is_ok());
+    }
+}

@@ -1,7 +1,7 @@
 //! Looks at a packet that came back: the right payload, and under the right key where there is one.
 
 use super::live::Sample;
-use super::order::{Order, Ready, Relay, far_key, key};
+use super::order::{Order, Ready, Relay, Suite};
 use super::wire::{RTP_LEN, plain};
 use crate::libsrtp::Libsrtp;
 use media::{PacketBuf, srtp};
@@ -18,14 +18,14 @@ impl Opener {
         if self.0.is_some() { "libsrtp" } else { "our own receiver" }
     }
 
-    fn open(&self, octets: &[u8; 30], packet: &[u8]) -> Option<Vec<u8>> {
+    fn open(&self, suite: Suite, octets: &[u8], packet: &[u8]) -> Option<Vec<u8>> {
         if let Some(libsrtp) = &self.0 {
-            return libsrtp.open(octets, packet);
+            return libsrtp.open(suite, octets, packet);
         }
         let mut slot = PacketBuf::new();
         slot.set_len(packet.len());
         slot.packet_mut().copy_from_slice(packet);
-        srtp::Receiver::new(&[key(*octets)]).unprotect(&mut slot).ok()?;
+        srtp::Receiver::new(&[suite.key(octets)]).unprotect(&mut slot).ok()?;
         Some(slot.packet().to_vec())
     }
 }
@@ -42,14 +42,15 @@ pub(super) fn is_whole(
     let wanted = plain(1 - side, tick as u16);
     // The floor passes on what it got, under the key it came with.
     let under = match order.relay {
-        Relay::Floor => order.legs.is_encrypted(1 - side).then(|| far_key(1 - side).to_vec()),
+        Relay::Floor => order.legs.is_encrypted(1 - side).then(|| order.suite.far_key(1 - side)),
         _ => ready.keys[call][side].clone(),
     };
     match under {
         None => same(&sample.octets, &wanted),
-        Some(octets) => <[u8; 30]>::try_from(octets).is_ok_and(|octets| {
-            opener.open(&octets, &sample.octets).is_some_and(|opened| same(&opened, &wanted))
-        }),
+        Some(octets) => {
+            let opened = opener.open(order.suite, &octets, &sample.octets);
+            opened.is_some_and(|opened| same(&opened, &wanted))
+        }
     }
 }
 

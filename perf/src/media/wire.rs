@@ -1,6 +1,6 @@
 //! Frames and packets as they are on the wire, made before the clock runs.
 
-use super::order::{FAR, FAR_HARDWARE, Legs, RELAY, RELAY_HARDWARE, far_sender};
+use super::order::{FAR, FAR_HARDWARE, Order, RELAY, RELAY_HARDWARE};
 use media::PacketBuf;
 
 /// One packet of a stream.
@@ -9,8 +9,8 @@ pub(super) struct Payload {
 }
 
 /// The packets that all far sides of one side send, one each 20 ms.
-pub(super) fn payloads(legs: Legs, side: usize, count: usize) -> Result<Vec<Payload>, String> {
-    let mut sender = legs.is_encrypted(side).then(|| far_sender(side));
+pub(super) fn payloads(order: &Order, side: usize, count: usize) -> Result<Vec<Payload>, String> {
+    let mut sender = order.legs.is_encrypted(side).then(|| order.suite.far_sender(side));
     let mut slot = PacketBuf::new();
     let made = (0..count).map(|tick| {
         let plain = plain(side, tick as u16);
@@ -84,12 +84,14 @@ pub(super) fn hardware(address: &[u8; 6]) -> String {
 
 pub(super) const PAYLOAD_TYPE: u8 = 8;
 pub(super) const RTP_LEN: usize = 172;
-pub(super) const SRTP_LEN: usize = 182;
+/// With the longest tag, that of AES-GCM.
+pub(super) const PAYLOAD_MAX: usize = 188;
 pub(super) const HEAD_LEN: usize = 42;
 const FIRST_SSRC: u32 = 0x1000_0000;
 
 #[cfg(test)]
 mod tests {
+    use super::super::order::{Legs, Relay, Suite};
     use super::*;
     use media::srtp;
 
@@ -107,17 +109,18 @@ mod tests {
 
     #[test]
     fn a_far_sides_packets_open_under_its_key_and_keep_their_numbers() {
-        let made = payloads(Legs::RtpSrtp, 1, 300).unwrap();
-        let mut receiver =
-            srtp::Receiver::new(&[super::super::order::key(super::super::order::far_key(1))]);
-        for (tick, payload) in made.iter().enumerate() {
-            assert_eq!(payload.octets.len(), SRTP_LEN);
-            let mut slot = PacketBuf::new();
-            slot.set_len(SRTP_LEN);
-            slot.packet_mut().copy_from_slice(&payload.octets);
-            receiver.unprotect(&mut slot).unwrap();
-            assert_eq!(slot.packet(), plain(1, tick as u16));
+        for (suite, len) in [(Suite::AesCm, RTP_LEN + 10), (Suite::AesGcm, PAYLOAD_MAX)] {
+            let order = Order::small(Relay::Floor, Legs::RtpSrtp, suite);
+            let mut receiver = srtp::Receiver::new(&[suite.key(&suite.far_key(1))]);
+            for (tick, payload) in payloads(&order, 1, 300).unwrap().iter().enumerate() {
+                assert_eq!(payload.octets.len(), len);
+                let mut slot = PacketBuf::new();
+                slot.set_len(len);
+                slot.packet_mut().copy_from_slice(&payload.octets);
+                receiver.unprotect(&mut slot).unwrap();
+                assert_eq!(slot.packet(), plain(1, tick as u16));
+            }
+            assert_eq!(payloads(&order, 0, 1).unwrap()[0].octets, plain(0, 0));
         }
-        assert_eq!(payloads(Legs::RtpSrtp, 0, 1).unwrap()[0].octets, plain(0, 0));
     }
 }

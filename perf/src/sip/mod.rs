@@ -106,6 +106,24 @@ impl Way {
 }
 
 impl Plan {
+    /// What stands beside the packets in `perf reach`.
+    pub(crate) fn beside_kamailio(rounds: u32) -> Self {
+        Self {
+            cps: 1000,
+            seconds: 8,
+            rounds,
+            hold_ms: 100,
+            legs: Legs::Both,
+            with: Players::Ours,
+            standing: 0,
+            rest: 0,
+            alone: false,
+            check: false,
+            tollgate: None,
+            json: false,
+        }
+    }
+
     fn ways(&self) -> &'static [Way] {
         match (self.legs, self.with) {
             (Legs::Udp, _) | (Legs::Both, Players::Sipp) => &[Way::UdpUdp],

@@ -102,6 +102,11 @@ impl Report {
         Self { cps, seconds, with, rows, ratios, standing }
     }
 
+    /// CPU per call of Tollgate divided by that of Kamailio.
+    pub(crate) fn ratio(&self, way: &str) -> Option<f64> {
+        self.ratios.get(way).copied()
+    }
+
     /// Whether Tollgate served every call and let go of everything. Speed is not judged.
     pub(super) fn check(&self) -> Result<(), Failure> {
         for row in self.rows.iter().filter(|row| row.is_ours()) {

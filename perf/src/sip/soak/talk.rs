@@ -301,7 +301,7 @@ impl Control {
             floor::Leg { bind: near, far_side: address(&from)? },
             floor::Leg { bind: far, far_side: address(&to)? },
         ];
-        let floor = Floor::start(&[legs])?;
+        let floor = Floor::start(&[vec![legs]])?;
         let sent = vec![Sent::default(); REMEMBERED];
         Ok(Self { _floor: floor, from, to, name: sys::Name::new(near), sent, index: 0 })
     }
