@@ -255,13 +255,14 @@ impl Worker {
     /// A call that was never open ends all the same, with nothing to show: who closes can count on
     /// being told.
     fn close(&mut self, call: MediaId) {
+        // What the kernel sent on comes back for the farewell.
+        let ports = self.calls.ports(call);
+        let carried = ports.map(|ports| self.carried(call, &ports));
         self.batch.clear();
         self.calls.farewell(clock::now(), call, &mut self.batch);
         if !self.batch.packets().is_empty() {
             self.io.send(&mut self.batch);
         }
-        let ports = self.calls.ports(call);
-        let carried = ports.map(|ports| self.carried(call, &ports));
         let stats = match self.calls.remove(clock::now(), call) {
             Some(Removed { ports, transcoded, stats }) => {
                 [Side::A, Side::B].into_iter().for_each(|side| self.release(ports.of(side)));

@@ -213,6 +213,20 @@ fn packets_cross_in_the_kernel_and_each_is_counted() {
 }
 
 #[test]
+fn the_end_of_a_call_says_that_the_kernel_carried_it() {
+    for mut lab in labs() {
+        lab.until_offloaded();
+        lab.rig.engine.close(id(0), 0).unwrap();
+        match lab.rig.event() {
+            Event::Closed { carried: Some(carried), .. } => {
+                assert!(carried.iter().all(|it| it.by == lab.way.datapath()), "{carried:?}");
+            }
+            other => panic!("{other:?} instead of the end of the call"),
+        }
+    }
+}
+
+#[test]
 fn loss_repetition_and_order_are_known_of_packets_that_nobody_here_has_seen() {
     for lab in labs() {
         let before = lab.rig.stats(0).a;
