@@ -3,7 +3,7 @@
 use crate::peer::Who;
 use crate::world::World;
 use b2bua::plan::Transport;
-use sip_core::{Message, Method, Name, NameAddr, Request, Response};
+use sip_core::{Headers, Message, Method, Name, NameAddr, Request, Response};
 
 /// One end of a call at a far side.
 #[derive(Clone, Debug)]
@@ -374,4 +374,40 @@ pub fn line<'a>(sdp: &'a str, start: &str) -> &'a str {
 pub fn uri_of(value: &[u8]) -> String {
     let address = NameAddr::parse(value).map(|address| address.uri.to_vec()).unwrap_or_default();
     String::from_utf8_lossy(&address).into_owned()
+}
+
+/// What has headers.
+pub trait Headed {
+    /// They.
+    fn headed(&self) -> &Headers;
+}
+
+impl Headed for Headers {
+    fn headed(&self) -> &Headers {
+        self
+    }
+}
+
+impl Headed for Request {
+    fn headed(&self) -> &Headers {
+        &self.headers
+    }
+}
+
+impl Headed for Response {
+    fn headed(&self) -> &Headers {
+        &self.headers
+    }
+}
+
+/// The first line of a header; empty where there is none.
+pub fn value(of: &impl Headed, name: Name) -> String {
+    String::from_utf8_lossy(of.headed().get(name).unwrap_or_default()).into_owned()
+}
+
+/// A request as it is written.
+pub fn whole(request: &Request) -> String {
+    let mut octets = Vec::new();
+    Message::from(request.clone()).write(&mut octets);
+    String::from_utf8_lossy(&octets).into_owned()
 }

@@ -149,7 +149,7 @@ impl Call {
             call_id,
             tag,
             negotiation,
-            dress: core.persona.new_dress(&mut core.rng),
+            dress: Dress::new(&mut core.rng),
             sound,
             flows: None,
             on_hold: false,

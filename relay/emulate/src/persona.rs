@@ -129,10 +129,6 @@ impl Persona {
         }
     }
 
-    pub(crate) fn new_dress(&self, rng: &mut ChaCha20Rng) -> Dress {
-        Dress::new(rng)
-    }
-
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self {
             Self::Carrier(_) => None,

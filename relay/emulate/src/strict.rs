@@ -79,9 +79,7 @@ impl Violation {
         let what = "no ACK for a 200 to INVITE".to_owned();
         Self { at, rule: "TDR-DLG-040", what, message: "ACK".to_owned() }
     }
-}
 
-impl Violation {
     pub(crate) fn nothing_heard(at: Instant) -> Self {
         let what = "no answer but 100 within the failover time".to_owned();
         Self { at, rule: "TDR-FO-012", what, message: "INVITE".to_owned() }

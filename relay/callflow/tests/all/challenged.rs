@@ -4,7 +4,7 @@ use b2bua::accounts::{Account, Secret};
 use b2bua::io::Event;
 use b2bua::plan::Plan;
 use callflow::plan::{BT, COLT, CONTOSO, PSTN};
-use callflow::script::{connect, hang_up};
+use callflow::script::{connect, hang_up, value};
 use callflow::{Party, Who, World, sdp_text, secs};
 use sip_core::auth::{Algorithm, Asker, Guard, User, Verdict};
 use sip_core::{Message, Method, Name, Request};
@@ -52,10 +52,6 @@ pub(crate) fn account(secret: &str) -> Arc<Account> {
 
 fn with_account(secret: &'static str) -> impl FnOnce(&mut Plan) {
     move |plan| plan.trunks[COLT].accounts.ours = Some(account(secret))
-}
-
-fn value(request: &Request, name: Name) -> String {
-    String::from_utf8_lossy(request.headers.get(name).unwrap_or_default()).into_owned()
 }
 
 /// Gets an INVITE, challenges it, and gets it again with credentials that are right.

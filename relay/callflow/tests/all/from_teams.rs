@@ -3,13 +3,9 @@
 use b2bua::io::Event;
 use b2bua::plan::{Patterns, TransferPolicy};
 use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN};
-use callflow::script::{body, connect, hang_up, teams_calls_carrier, uri_of, usual_sdp};
+use callflow::script::{body, connect, hang_up, teams_calls_carrier, uri_of, usual_sdp, value};
 use callflow::{Party, Who, World, ms, secs};
-use sip_core::{Headers, Message, Method, Name, Request};
-
-fn value(headers: &Headers, name: Name) -> String {
-    String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned()
-}
+use sip_core::{Message, Method, Name, Request};
 
 /// Teams calls this Request-URI; its INVITE is changed by `edit`.
 fn teams_calls(world: &mut World, uri: &str, edit: impl FnOnce(&mut Request)) -> Party {

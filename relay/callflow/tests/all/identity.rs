@@ -2,9 +2,9 @@
 
 use b2bua::plan::{PrivacyId, Trust};
 use callflow::plan::{ANNA, CONTOSO, PSTN, TEAMS};
-use callflow::script::{connect, hang_up, uri_of};
+use callflow::script::{connect, hang_up, uri_of, whole};
 use callflow::{Party, Who, World};
-use sip_core::{Headers, Message, Name, Request};
+use sip_core::{Headers, Name, Request};
 
 /// What Teams sends with ForwardPai (TDR-PRI-001).
 const ASSERTED: &str = "<tel:+493010001234>,<sip:anna@contoso.example>";
@@ -59,12 +59,6 @@ fn value(headers: &Headers, name: Name) -> String {
 
 fn from(party: &Party) -> String {
     uri_of(party.invite.headers.get(Name::From).unwrap_or_default())
-}
-
-fn whole(request: &Request) -> String {
-    let mut octets = Vec::new();
-    Message::from(request.clone()).write(&mut octets);
-    String::from_utf8_lossy(&octets).into_owned()
 }
 
 /// TDR-PRI-001, TDR-PRI-003.

@@ -6,9 +6,9 @@ use b2bua::plan::{
     Block, Change, Party as Which, Pattern, Patterns, Rewrite, Route, RouteFrom, Way,
 };
 use callflow::plan::{ANNA, BT, COLT, CONTOSO, OUTSIDE, PSTN};
-use callflow::script::{connect, hang_up, uri_of};
+use callflow::script::{connect, hang_up, uri_of, value};
 use callflow::{Party, Who, World};
-use sip_core::{Headers, Method, Name};
+use sip_core::{Method, Name};
 
 const OURS: &str = "203.0.113.10";
 
@@ -49,10 +49,6 @@ fn teams_calls(world: &mut World, to: &str, headers: &[(Name, &str)]) -> Party {
             invite.headers.push(*name, (*value).to_owned());
         }
     })
-}
-
-fn value(headers: &Headers, name: Name) -> String {
-    String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned()
 }
 
 fn uri(party: &Party, name: Name) -> String {

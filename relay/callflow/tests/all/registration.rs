@@ -5,7 +5,7 @@ use b2bua::accounts::Register;
 use b2bua::io::Event;
 use b2bua::plan::{Plan, TargetName};
 use callflow::plan::{COLT, CONTOSO, PSTN};
-use callflow::script::{connect, hang_up};
+use callflow::script::{connect, hang_up, value};
 use callflow::{Party, Who, World, ms, secs};
 use sip_core::auth::{Algorithm, Asker, Verdict};
 use sip_core::{Name, Request};
@@ -60,10 +60,6 @@ fn let_in(world: &mut World, gate: &mut Gate, who: Who, seconds: u32) -> Request
     assert_eq!(gate.judges(world, &signed.1), Verdict::Genuine(0));
     grant(world, &signed, seconds);
     signed.1
-}
-
-fn value(request: &Request, name: Name) -> String {
-    String::from_utf8_lossy(request.headers.get(name).unwrap_or_default()).into_owned()
 }
 
 /// What was told of the registration: up, down or removed, and why.

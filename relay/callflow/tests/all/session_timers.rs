@@ -2,14 +2,10 @@
 
 use crate::challenged::{Gate, account};
 use callflow::plan::{ANNA, COLT, CONTOSO, PSTN, TERMS};
-use callflow::script::{body, carrier_calls_teams, hang_up, teams_calls_carrier, usual_sdp};
+use callflow::script::{body, carrier_calls_teams, hang_up, teams_calls_carrier, usual_sdp, value};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::auth::{Algorithm, Asker};
 use sip_core::{Headers, Method, Name, Request, Response};
-
-fn value(headers: &Headers, name: Name) -> String {
-    String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned()
-}
 
 fn session(headers: &Headers) -> String {
     value(headers, Name::SessionExpires)

@@ -2,18 +2,12 @@
 
 use b2bua::plan::{HoldPolicy, Patterns, TransferPolicy};
 use callflow::plan::{ANNA, BORIS, BT, COLT, CONTOSO, FABRIKAM, PSTN};
-use callflow::script::{connect, hang_up, uri_of, usual_sdp};
+use callflow::script::{connect, hang_up, uri_of, usual_sdp, whole};
 use callflow::{Party, Who, World, ms, sdp_text};
-use sip_core::{Message, Method, Name, Request};
+use sip_core::{Method, Name};
 
 /// A second FQDN of contoso's.
 const BRANCH: &str = "branch.sbc.example.net";
-
-fn whole(request: &Request) -> String {
-    let mut octets = Vec::new();
-    Message::from(request.clone()).write(&mut octets);
-    String::from_utf8_lossy(&octets).into_owned()
-}
 
 /// TDR-MT-001, TDR-MT-002.
 #[test]

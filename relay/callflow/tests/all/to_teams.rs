@@ -2,20 +2,10 @@
 
 use b2bua::plan::{Change, Party as Which, Pattern, Rewrite, TransferPolicy, Way};
 use callflow::plan::{ANNA, BORIS, CONTOSO, FABRIKAM, PSTN, TEAMS};
-use callflow::script::{body, carrier_calls_teams, connect, hang_up, line, uri_of};
+use callflow::script::{body, carrier_calls_teams, connect, hang_up, line, uri_of, value, whole};
 use callflow::{Party, Who, World, ms, secs};
-use sip_core::{Headers, Message, Name, Request};
+use sip_core::{Name, Request};
 use std::collections::BTreeSet;
-
-fn value(headers: &Headers, name: Name) -> String {
-    String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned()
-}
-
-fn whole(request: &Request) -> String {
-    let mut octets = Vec::new();
-    Message::from(request.clone()).write(&mut octets);
-    String::from_utf8_lossy(&octets).into_owned()
-}
 
 /// A carrier's INVITE, changed by `edit`, and what Teams gets of it.
 fn carrier_calls(

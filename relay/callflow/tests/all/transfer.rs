@@ -3,7 +3,7 @@
 use b2bua::plan::{Pattern, TransferPolicy};
 use callflow::plan::{ANNA, BT, CONTOSO, FABRIKAM, PSTN};
 use callflow::script::{
-    body, carrier_calls_teams, hang_up, line, teams_calls_carrier, uri_of, usual_sdp,
+    body, carrier_calls_teams, hang_up, line, teams_calls_carrier, uri_of, usual_sdp, value,
 };
 use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Method, Name, Request, Response};
@@ -26,12 +26,8 @@ fn refers(world: &mut World, one: &mut Party, to: &str) -> Request {
 pub(crate) fn is_told(world: &mut World, one: &Party, status: &str, state: &str) {
     let notify = one.gets(world, "NOTIFY");
     assert_eq!(body(&notify), format!("SIP/2.0 {status}\r\n"));
-    assert_eq!(header(&notify, Name::SubscriptionState), state);
+    assert_eq!(value(&notify, Name::SubscriptionState), state);
     one.answer(world, &notify, 200, |_| {});
-}
-
-fn header(request: &Request, name: Name) -> String {
-    String::from_utf8_lossy(request.headers.get(name).unwrap_or_default()).into_owned()
 }
 
 /// REFER is accepted, and the first word of the new call comes; who is called.
@@ -84,7 +80,7 @@ fn a_blind_transfer_calls_the_target_as_microsoft_names_it() {
     let invite = clara.invite.clone();
     assert_eq!(String::from_utf8_lossy(&invite.uri), CLARA);
     assert_eq!(uri_of(invite.headers.get(Name::To).unwrap()), CLARA);
-    assert_eq!(header(&invite, Name::ReferredBy), BY);
+    assert_eq!(value(&invite, Name::ReferredBy), BY);
     let from = uri_of(invite.headers.get(Name::From).unwrap());
     assert_eq!(from, format!("sip:{PSTN}@{CONTOSO};user=phone"), "the one who stays calls");
     assert!(invite.headers.get(Name::Replaces).is_none(), "TDR-OUT-008");
@@ -380,7 +376,7 @@ fn transferor_hangs_up_first_and_the_target_is_busy() {
     anna.hangs_up(&mut world);
     clara.reply(&mut world, 486);
     let bye = caller.is_hung_up(&mut world);
-    assert_eq!(header(&bye, Name::Reason), "Q.850;cause=17");
+    assert_eq!(value(&bye, Name::Reason), "Q.850;cause=17");
     assert_eq!(outcomes(&mut world), [("refer", "b", "486".to_owned())]);
     assert_eq!(world.records[0].cause, "transfer_failed");
     assert_eq!(world.sent_to(Who::Sip, "BYE"), 0, "its own BYE ended that leg");
@@ -468,7 +464,7 @@ fn a_second_refer_after_a_failure_is_told_apart_from_the_first() {
     anna.hears(&mut world, "202 REFER");
     let notify = anna.gets(&mut world, "NOTIFY");
     let id = refer.headers.cseq().number;
-    assert_eq!(header(&notify, Name::Event), format!("refer;id={id}"), "RFC 3515, 2.4.6");
+    assert_eq!(value(&notify, Name::Event), format!("refer;id={id}"), "RFC 3515, 2.4.6");
     anna.answer(&mut world, &notify, 200, |_| {});
     let clara = Party::called(&mut world, Who::Sip);
     comes_off(&mut world, &mut anna, &mut caller, &clara);
@@ -757,7 +753,7 @@ fn four_kilobytes_of_referred_by_and_refer_to_reach_teams_octet_by_octet() {
     let clara = Party::called(&mut world, Who::Sip);
     assert_eq!(String::from_utf8_lossy(&clara.invite.uri), target);
     assert_eq!(uri_of(clara.invite.headers.get(Name::To).unwrap()), target);
-    assert_eq!(header(&clara.invite, Name::ReferredBy), by);
+    assert_eq!(value(&clara.invite, Name::ReferredBy), by);
     comes_off(&mut world, &mut anna, &mut caller, &clara);
 }
 

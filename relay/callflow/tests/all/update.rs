@@ -1,17 +1,15 @@
 //! UPDATE, INFO and OPTIONS within a call: what a carrier may send that Teams never sees.
 
 use callflow::plan::{ANNA, CONTOSO, PSTN};
-use callflow::script::{body, carrier_calls_teams, hang_up, line, teams_calls_carrier, usual_sdp};
+use callflow::script::{
+    body, carrier_calls_teams, hang_up, line, teams_calls_carrier, usual_sdp, value,
+};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
-use sip_core::{Method, Name, Response};
+use sip_core::{Method, Name};
 
 fn held(who: Who) -> String {
     let direction = if who.is_teams() { "inactive" } else { "sendonly" };
     sdp_text::turned(&usual_sdp(who), direction)
-}
-
-fn value(response: &Response, name: Name) -> String {
-    String::from_utf8_lossy(response.headers.get(name).unwrap_or_default()).into_owned()
 }
 
 /// TDR-DLG-001.
