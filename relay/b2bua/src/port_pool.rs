@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// How long a released pair rests before it is used again: late packets of the old call, and its
 /// peers' caches, must not meet the next one.
 const QUARANTINE: Duration = Duration::from_secs(10);
+/// A pair is drawn among so many at least, or twice as many as are taken: too many to guess, and few enough
+/// that what media keeps of them stands together in memory, and not a page of it for each.
+const SPREAD_MIN: usize = 4_096;
 /// An even port and the next one.
 const PAIRS: usize = 32_768;
 const WORDS: usize = PAIRS / 64;
@@ -167,9 +170,16 @@ impl PortPool {
     ) -> Option<u16> {
         let pairs = pairs_of(ports);
         let count = u32::try_from(pairs.len()).ok().filter(|count| *count > 0)?;
-        let start = pairs.start + (rng.next_u32() % count) as u16;
+        let start = pairs.start + (rng.next_u32() % count.min(self.spread(bind))) as u16;
         let from_start = (start..pairs.end).chain(pairs.start..start);
         from_start.map(|pair| pair * 2).find(|port| !self.is_taken(bind, *port))
+    }
+
+    /// Among how many pairs of a range one is drawn.
+    fn spread(&self, bind: IpAddr) -> u32 {
+        let of = self.addresses.iter().find(|pairs| pairs.bind == bind);
+        let taken = of.map_or(0, |pairs| pairs.in_use + pairs.resting.len());
+        SPREAD_MIN.max(taken * 2) as u32
     }
 
     /// Whether the kernel would refuse to bind `port`: it is bound there, or on all addresses.
@@ -365,5 +375,20 @@ mod tests {
         assert_eq!(all(&mut pool, &moved, 0), [0; 0]);
         moved.media = vec![on([127, 0, 0, 2])].into();
         assert_eq!(all(&mut pool, &moved, 0).len(), 2);
+    }
+
+    #[test]
+    fn few_calls_stay_together_in_a_large_range_and_many_get_all_of_it() {
+        let plan = plan(20_000..=36_383, &[None]);
+        let (mut pool, mut rng) = (PortPool::new(1), rng());
+        let mut take = |count: usize| -> Vec<u16> {
+            let taken = std::iter::from_fn(|| pool.take(zero(), &mut rng, &plan, (0, OUT)));
+            taken.take(count).map(|port| port.rtp).collect()
+        };
+        let few = take(500);
+        let apart = |ports: &[u16]| ports.iter().max().unwrap() - ports.iter().min().unwrap();
+        assert!(usize::from(apart(&few)) < SPREAD_MIN * 2 + 64);
+        assert!(apart(&few) > 6_000, "and are drawn by lot");
+        assert_eq!(take(usize::MAX).len(), 8_192 - 500);
     }
 }
