@@ -3,6 +3,7 @@
 
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A certificate, key or root file that cannot be used.
@@ -26,12 +27,21 @@ impl FileError {
     }
 }
 
+/// As operators know it; an "entity" is no file to them.
+fn in_words(why: ErrorKind) -> String {
+    match why {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "this user may not".to_owned(),
+        why => why.to_string(),
+    }
+}
+
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
     /// The file cannot be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(std::io::ErrorKind),
+    #[error("cannot be read: {}", in_words(*.0))]
+    Unreadable(ErrorKind),
     /// The file is far larger than any chain.
     #[error("is larger than {FILE_OCTETS_MAX} octets")]
     TooLarge,

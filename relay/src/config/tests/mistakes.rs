@@ -502,7 +502,7 @@ fn a_route_from_a_carrier_may_go_to_a_carrier() {
 fn certificates_that_cannot_be_used() {
     let directory = Directory::sample();
     std::fs::remove_file(directory.path.join("wild.pem")).unwrap();
-    let expected = "tollgate.toml:19: certificate \"wild\": wild.pem cannot be read: entity not found\n\
+    let expected = "tollgate.toml:19: certificate \"wild\": wild.pem cannot be read: there is no such file\n\
         hint: check that the file exists and that the service's user may read it";
     assert_eq!(directory.problems(), expected);
 
