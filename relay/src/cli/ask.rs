@@ -213,8 +213,12 @@ fn trunks_text(targets: &[TargetRow]) -> String {
         return "no trunks\n".into();
     }
     let head = ["TRUNK", "TARGET", "ADDRESS", "STATE", "ANSWERED", "LAST", "CALLS"];
+    let mut before = "";
     let rows = targets.iter().map(|target| {
         let answered = target.answered_seconds_ago;
+        // They are the trunk's: once is enough.
+        let calls = (target.trunk != before).then_some(target.calls);
+        before = &target.trunk;
         [
             target.trunk.clone(),
             target.target.clone(),
@@ -222,7 +226,7 @@ fn trunks_text(targets: &[TargetRow]) -> String {
             state(target),
             answered.map_or_else(|| "never".into(), |ago| format!("{ago} s ago")),
             target.last.clone(),
-            target.calls.to_string(),
+            calls.map(|calls| calls.to_string()).unwrap_or_default(),
         ]
     });
     table(&head, rows)

@@ -215,12 +215,11 @@ fn direction(
         n(&came["longest_gap_ms"]),
         n(&came["bursts"]["count"]),
     );
-    let _ = writeln!(
-        text,
-        "       MOS {}, round trip {} ms",
-        n(&came["mos"]),
-        n(&came["round_trip_ms"])
-    );
+    let round_trip = match came["round_trip_ms"].is_null() {
+        true => "not known yet".to_owned(),
+        false => format!("{} ms", n(&came["round_trip_ms"])),
+    };
+    let _ = writeln!(text, "       MOS {}, round trip {round_trip}", n(&came["mos"]));
     if came["silent_ms"].as_u64().is_some_and(|ms| ms > 0) {
         let cause = came["silence"].as_str().unwrap_or("-");
         let _ =

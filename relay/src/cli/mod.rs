@@ -15,6 +15,7 @@ mod route;
 mod run;
 mod schema;
 mod sip;
+mod status;
 mod teams;
 mod tenants;
 mod trace;
@@ -42,6 +43,7 @@ enum Verb {
     Demo(demo::Demo),
     Emulate(emulate::Emulate),
     Sip(sip::Sip),
+    Status(status::Status),
     Calls(ask::Calls),
     Call(call::Call),
     Trunks(ask::Trunks),
@@ -66,6 +68,7 @@ impl Verb {
             Self::Demo(demo) => demo.run(),
             Self::Emulate(emulate) => emulate.run(),
             Self::Sip(sip) => sip.run(),
+            Self::Status(status) => status.run(),
             Self::Calls(calls) => calls.run(),
             Self::Call(call) => call.run(),
             Self::Trunks(trunks) => trunks.run(),

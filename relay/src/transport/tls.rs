@@ -167,7 +167,8 @@ pub(super) async fn accept(
         Ok(Err((error, stream))) => {
             let refusal = peer_refusal(&error);
             let reason = refusal.map_or("tls", PeerRefusal::as_str);
-            tracing::warn!(listener, trunk, ?remote, reason, %error, "peer was refused");
+            let from = remote.map(tracing::field::display);
+            tracing::warn!(listener, trunk, remote = from, reason, %error, "peer was refused");
             refused(listener, reason);
             if let (Some(refusal), Some(remote)) = (refusal, remote) {
                 let who = remote.ip().to_string();
