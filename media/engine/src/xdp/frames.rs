@@ -16,8 +16,10 @@ pub(super) const FRAMES: usize = 8192;
 /// Frames that may wait at a queue at least, however many queues there are: a batch.
 const FILL_MIN: usize = 64;
 /// Frames that wait at a queue to begin with: those of 500 calls for 10 ms. Frames come round in turn, so
-/// that with more of them no packet finds its own in a cache: at 4,096 each cost a seventh more.
+/// that with many of them no packet finds its own in a cache.
 pub(super) const FILL_FIRST: u32 = 512;
+/// Frames that are fetched into a cache before the kernel puts packets there: those of two batches.
+const EXPECTED_MAX: u32 = 128;
 /// Times as many wait as were needed at once.
 const RESERVE: u32 = 4;
 /// Looks around, one a second, without need of more than a quarter of that, until half as many wait.
@@ -184,6 +186,7 @@ impl Frames {
     fn refill(&mut self, place: u8) {
         let Some(Some(held)) = self.sockets.get_mut(usize::from(place)) else { return };
         let Some(umem) = &mut self.pools[held.mode as usize] else { return };
+        let before = held.filled;
         while held.filled < held.wanted.min(self.fill)
             && let Some(frame) = umem.take()
         {
@@ -195,6 +198,9 @@ impl Frames {
             held.filled += 1;
         }
         held.socket.fill.publish();
+        // As many as came are likely to come next.
+        let came = (held.filled - before).min(EXPECTED_MAX);
+        held.socket.fill.next(came).for_each(|address| umem.expect(address));
         if held.socket.fill.needs_wakeup() {
             held.socket.wake_driver();
         }

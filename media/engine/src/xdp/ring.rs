@@ -181,6 +181,14 @@ impl<T: Copy> Producer<T> {
         self.shared.producer().store(self.written, Ordering::Release);
     }
 
+    /// The entries that the kernel reads next, so many at most.
+    pub(super) fn next(&mut self, most: u32) -> impl Iterator<Item = T> {
+        let waiting = self.pending().min(most);
+        let (first, shared) = (self.read, &self.shared);
+        // SAFETY: we wrote them, and do so again only once the kernel has read them.
+        (0..waiting).map(move |ahead| unsafe { shared.entry(first.wrapping_add(ahead)).read() })
+    }
+
     /// Entries that were written and that the kernel has not read.
     pub(super) fn pending(&mut self) -> u32 {
         self.read = self.shared.consumer().load(Ordering::Acquire);

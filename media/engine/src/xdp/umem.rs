@@ -163,18 +163,31 @@ impl Umem {
     /// Has a processor fetch what lies at the beginning of a packet: headers and a short payload.
     pub(super) fn prefetch(&self, address: u64) {
         #[cfg(target_arch = "x86_64")]
+        self.fetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
+
+    /// The same of a packet that the kernel will put into the frame at `address`; not into the nearest
+    /// cache, which is needed for others until then.
+    pub(super) fn expect(&self, address: u64) {
+        #[cfg(target_arch = "x86_64")]
+        self.fetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address + HEADROOM as u64);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn fetch<const HINT: i32>(&self, address: u64) {
         if address < self.memory.len() as u64 {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             for line in 0..PREFETCH_LINES {
                 // SAFETY: it only asks for a line to be fetched, whatever lies there.
                 unsafe {
                     let at = self.start().as_ptr().wrapping_add(address as usize + line * 64);
-                    _mm_prefetch::<_MM_HINT_T0>(at.cast());
+                    std::arch::x86_64::_mm_prefetch::<HINT>(at.cast());
                 }
             }
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = address;
     }
 
     /// How far into the memory this slot is.
