@@ -9,6 +9,7 @@ use crate::sys::{self, Bell, Epoll, Ready};
 use media::packet::PACKET_MAX;
 use std::borrow::Cow;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(crate) struct Portable {
     epoll: Epoll,
     bell: Arc<Bell>,
     ready: Box<[Ready]>,
+    /// Of these, so many were found by waiting, and their packets are still to be received.
+    found: usize,
     sockets: ByPort<OwnedFd>,
     faults: Faults,
     why_not_faster: Cow<'static, str>,
@@ -34,6 +37,7 @@ impl Portable {
             epoll,
             bell,
             ready: vec![Ready::NONE; RECEIVE_BATCH].into(),
+            found: 0,
             sockets: ByPort::new(),
             faults: Faults::default(),
             why_not_faster,
@@ -79,9 +83,13 @@ impl PacketIo for Portable {
 
     /// One packet per ready port and round: a flooded port gets no more of a batch than others.
     fn receive(&mut self, batch: &mut Batch) -> bool {
-        let Self { epoll, bell, ready, sockets, faults, .. } = self;
-        let ready = epoll.ready(ready, false);
-        for event in ready {
+        let Self { epoll, bell, ready, found, sockets, faults, .. } = self;
+        // Asking looks at each socket, which is in no cache.
+        let count = match mem::take(found) {
+            0 => epoll.ready(ready, false).len(),
+            found => found,
+        };
+        for event in &ready[..count] {
             let Some(port) = port_of(event.word()) else {
                 bell.silence();
                 continue;
@@ -106,7 +114,7 @@ impl PacketIo for Portable {
                 Err(_) => faults.receive += 1,
             }
         }
-        !ready.is_empty()
+        count > 0
     }
 
     fn send(&mut self, batch: &mut Batch) {
@@ -122,13 +130,12 @@ impl PacketIo for Portable {
     }
 
     fn wait(&mut self) {
-        // Level-triggered: what ends the wait is still there for `receive`.
-        self.epoll.ready(&mut self.ready, true);
+        self.found = self.epoll.ready(&mut self.ready, true).len();
         self.bell.is_awake();
     }
 
     fn wait_at_most(&mut self, longest: Duration) {
-        self.epoll.ready_within(&mut self.ready, longest);
+        self.found = self.epoll.ready_within(&mut self.ready, longest).len();
         self.bell.is_awake();
     }
 
