@@ -150,14 +150,19 @@ impl Xdp {
     fn wait_for(&mut self, longest: Option<Duration>) {
         self.watch.clear();
         self.watch.add(self.bell.fd());
-        self.below.ready_at().into_iter().for_each(|fd| self.watch.add(fd));
+        let below = self.below.ready_at();
+        below.into_iter().for_each(|fd| self.watch.add(fd));
+        let tells = below.is_some();
         self.frames.fds().for_each(|fd| self.watch.add(fd));
         self.watch.wait(longest);
         if self.watch.is_ready(0) {
             self.bell.silence();
         }
         self.bell.is_awake();
-        self.below_turns.ask_next();
+        // It is asked for what it has, or where it cannot say.
+        if !tells || self.watch.is_ready(1) {
+            self.below_turns.ask_next();
+        }
     }
 
     /// Packets that wait at our sockets; from each in turn, until the batch is full.
