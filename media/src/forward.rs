@@ -15,7 +15,7 @@ use crate::packet::PACKET_MAX;
 use crate::rtp::{self, Header};
 use crate::transcode;
 use crate::transform::{Opened, Path};
-use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side};
+use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side, Stretch};
 use sdp::{Carriage, Conversion, Notice, Rtcp};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -43,21 +43,25 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
-/// The media of one call.
+/// The media of one call. What an ordinary packet touches is told by [`Self::touched`].
 #[derive(Debug)]
+#[repr(C)]
 pub struct Forward {
-    legs: [LegMedia; 2],
-    /// The direction that starts at each side, once both legs have agreed.
-    paths: [Option<Path>; 2],
-    /// What becomes of the keys in it.
-    crossings: [keys::Crossing; 2],
-    notices: Notices,
-    /// RTCP of either leg ends here.
-    terminates: bool,
+    /// The packets that come in on each side are ordinary ones: with them is done what is done with every
+    /// packet, and nothing else has to be looked at.
+    usual: [bool; 2],
     /// What has happened since it was asked may have brought forward when something is due.
     sooner: bool,
+    /// RTCP of either leg ends here.
+    terminates: bool,
+    notices: Notices,
     /// When it was told last that neither side is heard.
     dead_told: Option<Instant>,
+    /// What becomes of the keys in the direction that starts at each side.
+    crossings: [keys::Crossing; 2],
+    /// Those directions, once both legs have agreed.
+    paths: [Option<Path>; 2],
+    legs: [LegMedia; 2],
 }
 
 impl Forward {
@@ -66,14 +70,42 @@ impl Forward {
     pub fn new(seed: [u8; 32]) -> Self {
         let (a, b) = seed.split_at(16);
         Self {
-            legs: [LegMedia::new(a), LegMedia::new(b)],
-            paths: [None, None],
-            crossings: Default::default(),
-            notices: Notices::default(),
-            terminates: false,
+            usual: [false; 2],
             sooner: true,
+            terminates: false,
+            notices: Notices::default(),
             dead_told: None,
+            crossings: Default::default(),
+            paths: [None, None],
+            legs: [LegMedia::new(a), LegMedia::new(b)],
         }
+    }
+
+    /// What a packet that comes in on `side`, or the notices after it, will touch of the call, but for
+    /// [`Self::keys_touched`]. Nothing of it is looked at.
+    pub fn touched(&self, side: Side) -> [Stretch; 6] {
+        let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
+        let ([a, b], [c, d]) = (from.touched_coming(), to.touched_going());
+        let path = Path::touched(&self.paths[side as usize]);
+        [Stretch::between(&self.usual, self.notices.touched_to()), path, a, b, c, d]
+    }
+
+    /// What it will touch of the keys. Where these are is looked up in what [`Self::touched`] names.
+    pub fn keys_touched(&self, side: Side) -> [Stretch; 4] {
+        let path = self.paths[side as usize].as_ref();
+        path.map_or_else(Default::default, |path| path.transform.touched())
+    }
+
+    /// Finds out which packets are ordinary ones: to be called after whatever is not one.
+    fn look_for_the_unusual(&mut self) {
+        self.usual = [Side::A, Side::B].map(|side| self.is_usual(side));
+    }
+
+    fn is_usual(&self, side: Side) -> bool {
+        let path = self.paths[side as usize].as_ref();
+        path.is_some_and(|path| !path.transform.passes() && !path.is_retiring())
+            && self.legs[side as usize].speaks_plainly()
+            && self.legs[side.other() as usize].is_told_plainly()
     }
 
     /// Takes what the legs have agreed, also anew after a re-INVITE. A leg whose keys did not
@@ -103,6 +135,7 @@ impl Forward {
                 path.leave_others(!leg.is_early() && !leg.terms.on_trial);
             }
         }
+        self.look_for_the_unusual();
     }
 
     /// Takes the keys and payload types of both legs for either direction.
@@ -154,6 +187,9 @@ impl Forward {
         slot: &mut PacketBuf,
     ) -> Verdict {
         let kind = Kind::of(slot.packet());
+        let usual = kind == Kind::Rtp && self.usual[side as usize];
+        #[cfg(debug_assertions)]
+        debug_assert!(!self.usual[side as usize] || self.is_usual(side));
         #[cfg(debug_assertions)]
         let due = self.next_due().filter(|_| !self.sooner);
         // Of RTP it is known what changes nothing.
@@ -161,7 +197,9 @@ impl Forward {
         let carried = match (kind, component) {
             _ if slot.len() > PACKET_MAX => Err(DropReason::TooBig),
             // The number that a datagram of a fax begins with may look like anything.
-            _ if self.legs[side as usize].is_fax() => self.fax(now, side, component, from, slot),
+            _ if !usual && self.legs[side as usize].is_fax() => {
+                self.fax(now, side, component, from, slot)
+            }
             (Kind::Rtp, Component::Rtp) => self.rtp(now, side, from, slot),
             (Kind::Rtcp, _) => self.rtcp(now, side, component, from, slot),
             (Kind::Stun, _) => self.stun(now, side, component, from, slot),
@@ -182,6 +220,9 @@ impl Forward {
             }
             Verdict::Drop(reason)
         });
+        if !usual || self.sooner {
+            self.look_for_the_unusual();
+        }
         #[cfg(debug_assertions)]
         debug_assert!(
             self.sooner || self.next_due().is_none_or(|at| due.is_some_and(|it| it <= at))
@@ -197,7 +238,9 @@ impl Forward {
         conversion: Conversion,
         slot: &mut PacketBuf,
     ) -> Verdict {
-        self.carry_transcoded(now, side, conversion, slot).unwrap_or_else(|reason| {
+        let verdict = self.carry_transcoded(now, side, conversion, slot);
+        self.look_for_the_unusual();
+        verdict.unwrap_or_else(|reason| {
             self.dropped(side, reason);
             Verdict::Drop(reason)
         })
@@ -252,6 +295,12 @@ impl Forward {
     /// intervals of RFC 3550, on a leg that wants them and whose other leg sends none, or none that
     /// may pass ([`sdp::Rtcp`]); also while the call is held (TDR-SRTP-005); and the datagrams of our handshakes.
     pub fn generate(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
+        let verdict = self.make(now, slot);
+        self.look_for_the_unusual();
+        verdict
+    }
+
+    fn make(&mut self, now: Now, slot: &mut PacketBuf) -> Option<Verdict> {
         self.watch(now.mono);
         self.end_lost_keys(now.mono);
         let sides = [Side::A, Side::B];
@@ -336,18 +385,27 @@ impl Forward {
         source: SocketAddr,
         slot: &mut PacketBuf,
     ) -> Result<Verdict, DropReason> {
+        let usual = self.usual[side as usize];
         let path = self.paths[side as usize].as_mut().ok_or(DropReason::NoFlow)?;
         let (from, to) = pair(&mut self.legs, side);
-        if from.agreed().is_none() {
+        if !usual && from.agreed().is_none() {
             return Err(DropReason::NoFlow);
         }
         let mut header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
         let octets_received = slot.len() as u64;
-        match path.open(now.mono, &header, slot)? {
+        let opened = match usual {
+            true => path.transform.open(&header, slot)?,
+            false => path.open(now.mono, &header, slot)?,
+        };
+        match opened {
             Opened::Authentic(authentic) if authentic.newest => from.rtp.follow(source),
             Opened::Authentic(_) => {}
             Opened::Unproven => {
-                if !from.admits(now.mono, source, &header) {
+                let believed = match usual {
+                    true => from.rtp.admits(now.mono, source, header.ssrc, header.sequence),
+                    false => from.admits(now.mono, source, &header),
+                };
+                if !believed {
                     return Err(DropReason::Unlatched);
                 }
             }
@@ -355,10 +413,13 @@ impl Forward {
 
         // From here on the packet is believed. What follows may have something due sooner where a side is
         // heard for the first time, has keys to be heard, or is found by ICE or among forks.
-        self.sooner |= from.watch.begins() || from.ice.is_some() || from.forks.is_some();
-        from.note_alive(now.mono);
-        if let Some(notice) = from.forks.as_deref_mut().and_then(|forks| forks.heard(now.mono)) {
-            self.notices.push(side, notice);
+        self.sooner |= from.watch.begins();
+        if !usual {
+            self.sooner |= from.ice.is_some() || from.forks.is_some();
+            from.note_alive(now.mono);
+            if let Some(notice) = from.forks.as_deref_mut().and_then(|it| it.heard(now.mono)) {
+                self.notices.push(side, notice);
+            }
         }
         let payload = path.payloads.of(header.payload_type);
         from.reception.count(now.mono, &header, payload.clock_hz);
@@ -370,40 +431,43 @@ impl Forward {
             }
             false => from.watch.has_no_payload_type(),
         }
-        self.sooner |= from.expect_reports(now.mono) | to.expect_reports(now.mono);
-        // Speech is nothing to a side that is in a fax.
-        if !from.hears() || to.is_fax() {
-            return Ok(Verdict::Consumed);
+        if !usual {
+            self.sooner |= from.expect_reports(now.mono) | to.expect_reports(now.mono);
+            // Speech is nothing to a side that is in a fax.
+            if !from.hears() || to.is_fax() {
+                return Ok(Verdict::Consumed);
+            }
         }
-        let passes = path.transform.passes();
+        let passes = !usual && path.transform.passes();
         // What stays encrypted tells nothing.
         let goes_on = passes || {
-            let passes = if payload.event || from.ear.is_some() {
+            let passes = if payload.event || !usual && from.ear.is_some() {
                 self.sooner = true;
                 let crossing = &self.crossings[side as usize];
                 let ears = (&mut self.notices, side);
                 ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?
             } else {
-                to.is_free()
+                usual || to.is_free()
             };
             passes && !payload.quiet
         };
-        if !to.speaks() {
+        if !usual && !to.speaks() {
             return Ok(Verdict::Consumed);
         }
         if !goes_on {
             to.outgoing.withhold(&header);
             return Ok(Verdict::Consumed);
         }
-        let Some(destination) = to.destination(Component::Rtp) else {
-            return Ok(Verdict::Consumed);
+        let destination = match usual {
+            true => to.rtp.destination(),
+            false => to.destination(Component::Rtp),
         };
+        let Some(destination) = destination else { return Ok(Verdict::Consumed) };
         if let Some(becomes) = payload.becomes {
             if !transcode::strip(slot, &header) {
                 return Ok(Verdict::Consumed);
             }
-            from.stats.received_packets += 1;
-            from.stats.received_octets += octets_received;
+            from.came.count(octets_received);
             return Ok(Verdict::Transcode(becomes.conversion));
         }
         let payload_type = match payload.number {
@@ -421,12 +485,13 @@ impl Forward {
                 return Ok(Verdict::Consumed);
             }
         }
-        self.sooner |= to.player.begins_to_wait();
-        to.player.carries(now.mono);
+        if !usual {
+            self.sooner |= to.player.begins_to_wait();
+            to.player.carries(now.mono);
+        }
         let speech = Speech { header, clock_hz: payload.clock_hz };
         depart(now.mono, (to, side.other()), path, slot, speech, &mut self.notices)?;
-        from.stats.received_packets += 1;
-        from.stats.received_octets += octets_received;
+        from.came.count(octets_received);
         Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
     }
 }
@@ -457,8 +522,7 @@ fn depart(
             notices.push(side, Notice::KeyWorn);
         }
     }
-    to.stats.sent_packets += 1;
-    to.stats.sent_octets += octets;
+    to.went.count(octets);
     to.count_sent(now, &header, payload_octets, clock_hz);
     Ok(())
 }

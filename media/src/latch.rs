@@ -16,7 +16,7 @@
 //!               └── negotiation, or relatch_after; and silent; and not on hold ──┘
 //! ```
 
-use crate::LatchPolicy;
+use crate::{LatchPolicy, Stretch};
 use sdp::{Cidr, Terms};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -42,23 +42,26 @@ const LEARN_SOURCES: usize = 4;
 /// The largest step between two sequence numbers of a source that is learned.
 const LEARN_STEP: u16 = 4;
 
-/// The latch of one leg's component.
+/// The latch of one leg's component. What a packet of the owner needs stands in front.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Latch {
+    /// Who owns the stream; `None`: nobody has been heard.
+    owner: Option<Owner>,
+    /// It has been told when the last negotiation was.
+    begun: bool,
     policy: LatchPolicy,
+    /// Something is to come: the stream is not on hold.
+    expects: bool,
+    /// It is one of RTCP, where nobody is tried.
+    of_reports: bool,
     relatch_after: Option<Duration>,
     /// Where an authentic source that was not signalled may be; `None`: anywhere.
     within: Option<Arc<[Cidr]>>,
     signaller: Option<IpAddr>,
     signalled: Option<SocketAddr>,
-    /// Something is to come: the stream is not on hold.
-    expects: bool,
     /// When it was last negotiated; `None` until it is told the time.
     agreed: Option<Instant>,
-    /// Who owns the stream; `None`: nobody has been heard.
-    owner: Option<Owner>,
-    /// It is one of RTCP, where nobody is tried.
-    of_reports: bool,
     /// Only where a source may be learned, and made before any packet comes.
     trials: Option<Box<Trials>>,
 }
@@ -103,6 +106,7 @@ impl Latch {
             signaller: terms.signaller,
             signalled,
             expects: true,
+            begun: false,
             agreed: None,
             owner: None,
             of_reports,
@@ -121,7 +125,7 @@ impl Latch {
         self.within.clone_from(&terms.learned_within);
         self.signaller = terms.signaller.or(self.signaller);
         self.expects = expects;
-        self.agreed = None;
+        (self.begun, self.agreed) = (false, None);
         match &mut self.trials {
             Some(trials) if terms.latch == LatchPolicy::Symmetric => **trials = Trials::default(),
             trials => *trials = Self::trials_under(terms.latch, self.of_reports),
@@ -134,6 +138,7 @@ impl Latch {
 
     /// Tells the time of the last negotiation, if it has not been told.
     pub fn begin(&mut self, now: Instant) -> Instant {
+        self.begun = true;
         *self.agreed.get_or_insert(now)
     }
 
@@ -173,6 +178,18 @@ impl Latch {
     /// Whether a plain RTP packet is believed; the one that is also locks.
     #[inline]
     pub fn admits(&mut self, now: Instant, from: SocketAddr, ssrc: u32, sequence: u16) -> bool {
+        match &mut self.owner {
+            Some(owner) if self.begun && owner.at == from => {
+                (owner.ssrc, owner.heard) = (Some(ssrc), Some(now));
+                true
+            }
+            _ => self.admits_any(now, from, ssrc, sequence),
+        }
+    }
+
+    /// The same, whoever it is of.
+    #[inline(never)]
+    fn admits_any(&mut self, now: Instant, from: SocketAddr, ssrc: u32, sequence: u16) -> bool {
         let agreed = self.begin(now);
         match &mut self.owner {
             Some(owner) if owner.at == from => {
@@ -181,6 +198,11 @@ impl Latch {
             }
             _ => self.admits_another(now, agreed, from, ssrc, sequence),
         }
+    }
+
+    /// What a packet touches of it, of those that come here and those that leave for here alike.
+    pub(crate) fn touched(&self) -> Stretch {
+        Stretch::between(&self.owner, &self.begun)
     }
 
     /// The same for a source that does not own the stream.

@@ -17,7 +17,7 @@ use crate::rtp::Header;
 use crate::sound::Player;
 use crate::transform::End;
 use crate::watch::Watch;
-use crate::{Component, DropReason, LegStats};
+use crate::{Component, DropReason, LegStats, Stretch};
 use reports::RoundTrips;
 use sdp::{Carriage, Crypto, Direction, IceOffered, Protocol, Terms, Told};
 use std::net::SocketAddr;
@@ -33,12 +33,18 @@ const FAX_SSRC: u32 = 0;
 
 /// The state of one leg.
 ///
-/// What a packet needs stands in front: between two of them of one call are those of thousands of others,
-/// and each line of memory has to be fetched anew.
+/// Between two packets of one call are those of thousands of others, and each line of memory has to be
+/// fetched anew. So what an ordinary packet touches stands together, in three stretches of whole lines:
+/// where the latch begins, from the end of the watch up to the losses, and from `went` up to what is heard
+/// of the stream that goes out.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct LegMedia {
-    pub(crate) stats: Counters,
+    pub(crate) rtp: Latch,
+    pub(crate) watch: Watch,
+    /// What was received and went on.
+    pub(crate) came: Carried,
+    pub(crate) reception: Reception,
     manner: Manner,
     /// RTCP of either leg ends with us.
     terminates: bool,
@@ -50,15 +56,15 @@ pub(crate) struct LegMedia {
     report_due: Option<Instant>,
     /// Its connectivity checks, once it was offered or has agreed any.
     pub(crate) ice: Option<Box<Agent>>,
+    /// What was sent, ours included.
+    pub(crate) went: Carried,
+    sent: Option<Sent>,
+    pub(crate) outgoing: Outgoing,
     /// Before the answer: which of the far side's forks is carried, and who else may send.
     pub(crate) forks: Option<Box<Forks>>,
     pub(crate) ear: Option<Box<Ear>>,
     agreed: Option<Box<Agreed>>,
-    pub(crate) rtp: Latch,
-    sent: Option<Sent>,
-    pub(crate) outgoing: Outgoing,
-    pub(crate) reception: Reception,
-    pub(crate) watch: Watch,
+    pub(crate) stats: Counters,
     /// What it hears of ours beside.
     pub(crate) player: Player,
     /// The keys that its far side is told.
@@ -78,18 +84,28 @@ pub(crate) struct LegMedia {
     told: Option<ToldBlock>,
     /// Where the next interval comes from.
     dice: u32,
-    first_ssrc: u32,
-    cname: Cname,
-    ice_seed: [u8; 16],
+    /// Our SSRC, CNAME and credentials are drawn from it.
+    seed: [u8; 16],
 }
 
-/// What is counted packet by packet; the rest of [`LegStats`] is worked out when somebody asks.
+/// Packets of one direction, and their octets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Carried {
+    packets: u64,
+    octets: u64,
+}
+
+impl Carried {
+    #[inline]
+    pub(crate) const fn count(&mut self, octets: u64) {
+        self.packets += 1;
+        self.octets += octets;
+    }
+}
+
+/// What else is counted packet by packet; the rest of [`LegStats`] is worked out when somebody asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) received_packets: u64,
-    pub(crate) received_octets: u64,
-    pub(crate) sent_packets: u64,
-    pub(crate) sent_octets: u64,
     pub(crate) made_packets: u64,
     pub(crate) rtcp_packets: u64,
     pub(crate) rtcp_generated: u64,
@@ -114,23 +130,24 @@ impl LegMedia {
     /// A leg that has agreed nothing; `seed` are 16 random octets.
     pub(crate) fn new(seed: &[u8]) -> Self {
         let octet = |at: usize| seed.get(at).copied().unwrap_or(0);
-        let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c as u8);
         Self {
-            stats: Counters::default(),
+            rtp: Latch::new(&Terms::default(), None),
+            watch: Watch::default(),
+            came: Carried::default(),
+            reception: Reception::default(),
             manner: Manner::NONE,
             terminates: false,
             reports_itself: false,
             moved: false,
             report_due: None,
             ice: None,
+            went: Carried::default(),
+            sent: None,
+            outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
             forks: None,
             ear: None,
             agreed: None,
-            rtp: Latch::new(&Terms::default(), None),
-            sent: None,
-            outgoing: Outgoing::new(u32::from_be_bytes(std::array::from_fn(octet))),
-            reception: Reception::default(),
-            watch: Watch::default(),
+            stats: Counters::default(),
             player: Player::default(),
             pressing: Pressing::default(),
             hearing: Hearing::default(),
@@ -144,12 +161,7 @@ impl LegMedia {
             told: None,
             // Never zero, from which nothing would come.
             dice: u32::from_be_bytes(std::array::from_fn(|at| octet(12 + at))) | 1,
-            first_ssrc: u32::from_be_bytes(std::array::from_fn(octet)),
-            cname: std::array::from_fn(|at| {
-                let octet = octet(4 + at / 2);
-                hex(if at % 2 == 0 { octet >> 4 } else { octet & 0x0f })
-            }),
-            ice_seed: std::array::from_fn(octet),
+            seed: std::array::from_fn(octet),
         }
     }
 
@@ -331,17 +343,54 @@ impl LegMedia {
         self.watch.takes_turns(self.is_fax());
     }
 
+    /// Whether nothing but what is done to every packet is to be done to those that come from here.
+    pub(crate) fn speaks_plainly(&self) -> bool {
+        self.ice.is_none()
+            && self.forks.is_none()
+            && self.ear.is_none()
+            && self.agreed.is_some()
+            && self.hears()
+            && !self.is_fax()
+            && !self.awaits_reports()
+    }
+
+    /// The same of those that go there.
+    pub(crate) fn is_told_plainly(&self) -> bool {
+        self.ice.is_none()
+            && self.speaks()
+            && !self.is_fax()
+            && self.is_free()
+            && self.player.is_idle()
+            && !self.awaits_reports()
+    }
+
+    /// What a packet that comes from here touches.
+    pub(crate) fn touched_coming(&self) -> [Stretch; 2] {
+        let rest = Stretch::between(self.watch.touched_from(), self.reception.touched_to());
+        [self.rtp.touched(), rest]
+    }
+
+    /// What a packet that goes there touches.
+    pub(crate) fn touched_going(&self) -> [Stretch; 2] {
+        let rest = Stretch::between(&self.went, self.outgoing.touched_to());
+        [self.rtp.touched(), rest]
+    }
+
     /// Whether nothing of ours takes the place of what is carried to it.
     pub(crate) const fn is_free(&self) -> bool {
         !self.pressing.is_busy() && !self.player.is_playing()
     }
 
-    pub(crate) const fn first_ssrc(&self) -> u32 {
-        self.first_ssrc
+    pub(crate) fn first_ssrc(&self) -> u32 {
+        u32::from_be_bytes(std::array::from_fn(|at| self.seed[at]))
     }
 
-    pub(crate) const fn cname(&self) -> &Cname {
-        &self.cname
+    pub(crate) fn cname(&self) -> Cname {
+        std::array::from_fn(|at| {
+            let octet = self.seed[4 + at / 2];
+            let nibble = if at % 2 == 0 { octet >> 4 } else { octet & 0x0f };
+            char::from_digit(nibble.into(), 16).map_or(b'0', |digit| digit as u8)
+        })
     }
 
     /// An authenticated compound that is the newest of its source came from here.
@@ -363,7 +412,7 @@ impl LegMedia {
     }
 
     fn agent(&mut self) -> &mut Agent {
-        let seed = self.ice_seed;
+        let seed = self.seed;
         self.ice.get_or_insert_with(|| Box::new(Agent::new(&seed)))
     }
 
@@ -497,10 +546,10 @@ impl LegMedia {
             keys: self.hearing.keys,
             keys_lost: self.pressing.lost,
             ice: self.ice.as_deref().and_then(Agent::report),
-            received_packets: self.stats.received_packets,
-            received_octets: self.stats.received_octets,
-            sent_packets: self.stats.sent_packets,
-            sent_octets: self.stats.sent_octets,
+            received_packets: self.came.packets,
+            received_octets: self.came.octets,
+            sent_packets: self.went.packets,
+            sent_octets: self.went.octets,
             made_packets: self.stats.made_packets,
             rtcp_packets: self.stats.rtcp_packets,
             rtcp_generated: self.stats.rtcp_generated,

@@ -25,6 +25,7 @@ mod rtcp;
 pub mod rtp;
 mod sound;
 pub mod srtp;
+mod stretch;
 #[cfg(test)]
 mod testing;
 mod transcode;
@@ -39,6 +40,7 @@ pub use sdp::{
     CallStats, Carriage, Codec, Conversion, DropReason, Dtmf, IceReport, Key, LatchPolicy,
     LegStats, Notice, Order, Terms,
 };
+pub use stretch::Stretch;
 
 use std::time::{Instant, SystemTime};
 

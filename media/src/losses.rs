@@ -8,7 +8,9 @@ const GMIN: u32 = 16;
 
 /// What is known of a stream's losses so far.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Losses {
+    packets: u64,
     /// Good packets since the last lost one.
     good: u32,
     /// The losses that may yet be of one burst, and the packets from the first to the last of them.
@@ -18,13 +20,17 @@ pub(crate) struct Losses {
     bursts: u64,
     burst_lost: u64,
     burst_packets: u64,
-    packets: u64,
     lost: u64,
     /// Times that a good packet was followed by a lost one.
     runs: u64,
 }
 
 impl Losses {
+    /// What a packet that came touches of it ends here.
+    pub(crate) const fn touched_to(&self) -> &u32 {
+        &self.good
+    }
+
     #[inline]
     pub(crate) fn came(&mut self) {
         self.packets += 1;

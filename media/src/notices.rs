@@ -8,26 +8,32 @@ const WAITING_MAX: usize = 8;
 
 /// A queue without allocation. Beyond its bound a notice is lost, and counted.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Notices {
-    waiting: [Option<(Side, Notice)>; WAITING_MAX],
-    first: usize,
-    len: usize,
+    len: u8,
+    first: u8,
     /// Notices that found no room.
-    pub(crate) lost: u64,
+    pub(crate) lost: u32,
+    waiting: [Option<(Side, Notice)>; WAITING_MAX],
 }
 
 impl Notices {
     pub(crate) fn push(&mut self, side: Side, notice: Notice) {
-        if self.len == WAITING_MAX {
-            self.lost += 1;
+        if !self.has_room() {
+            self.lost = self.lost.saturating_add(1);
             return;
         }
-        self.waiting[(self.first + self.len) % WAITING_MAX] = Some((side, notice));
+        self.waiting[usize::from(self.first + self.len) % WAITING_MAX] = Some((side, notice));
         self.len += 1;
     }
 
+    /// What is touched of it where nothing waits.
+    pub(crate) const fn touched_to(&self) -> &u8 {
+        &self.len
+    }
+
     pub(crate) const fn has_room(&self) -> bool {
-        self.len < WAITING_MAX
+        (self.len as usize) < WAITING_MAX
     }
 
     #[inline]
@@ -36,8 +42,8 @@ impl Notices {
     }
 
     fn take(&mut self) -> Option<(Side, Notice)> {
-        let next = self.waiting[self.first].take();
-        self.first = (self.first + 1) % WAITING_MAX;
+        let next = self.waiting[usize::from(self.first)].take();
+        self.first = (self.first + 1) % WAITING_MAX as u8;
         self.len -= 1;
         next
     }

@@ -17,13 +17,14 @@ use std::time::Instant;
 /// far, and a source that restarts has no old packets on their way.
 const STEP_MAX: i16 = 3000;
 
-/// The numbers under which one leg's far side hears its stream.
+/// The numbers under which one leg's far side hears its stream. What a packet needs stands in front.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Outgoing {
-    /// The SSRC of packets of ours where nothing is carried.
-    own_ssrc: u32,
     /// What is heard now; `None` before the first packet.
     heard: Option<Heard>,
+    /// The SSRC of packets of ours where nothing is carried.
+    own_ssrc: u32,
     /// What was heard before that: two sources may take turns (a conference, a fork), and one that
     /// comes back goes on after its last number.
     former: Option<Heard>,
@@ -96,6 +97,11 @@ impl Outgoing {
             rtp::set_marker(slot.packet_mut());
         }
         true
+    }
+
+    /// Where what a packet touches of it ends.
+    pub(crate) const fn touched_to(&self) -> &impl Sized {
+        &self.heard
     }
 
     /// The same for a packet that somebody else sends on, or will: its place in the stream, if it has

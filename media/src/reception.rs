@@ -28,15 +28,17 @@ const DISCONTINUITY_S: f64 = 1.0;
 /// The length of a packet, before two have come.
 const USUAL_PACKET_S: f64 = 0.02;
 
-/// What came in on one leg. A new SSRC, and a source that starts anew, count from there on.
+/// What came in on one leg. A new SSRC, and a source that starts anew, count from there on. What a packet
+/// needs stands in front.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Reception {
     source: Option<Source>,
-    /// Of the sources before this one.
-    before: Counts,
-    losses: Losses,
     last: Option<Instant>,
     longest_gap: Duration,
+    losses: Losses,
+    /// Of the sources before this one.
+    before: Counts,
 }
 
 /// What is counted over all sources.
@@ -50,8 +52,15 @@ pub(crate) struct Counts {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 struct Source {
+    duplicates: u64,
+    reordered: u64,
+    /// Expected and received when the last report was made.
+    reported: (u64, u64),
     ssrc: u32,
+    /// Where a packet far off would have to be followed up for the source to have restarted.
+    restart_at: Option<u16>,
     /// The first and the highest extended sequence number.
     base: u64,
     highest: u64,
@@ -59,27 +68,14 @@ struct Source {
     /// Bit `n` is set if the packet `n` before the highest has come.
     window: u64,
     late: u64,
-    duplicates: u64,
-    reordered: u64,
-    /// Where a packet far off would have to be followed up for the source to have restarted.
-    restart_at: Option<u16>,
-    /// Expected and received when the last report was made.
-    reported: (u64, u64),
     playout: Option<Playout>,
-    clock: Clock,
     /// In units of the clock.
     jitter: f64,
+    /// The clock of its payload; zero before the first that has one.
+    clock_hz: u32,
     /// The last step of two timestamps in a row: the length of a packet.
     packet_units: u32,
     payload_type: u8,
-}
-
-/// The clock of a payload.
-#[derive(Clone, Copy, Debug, Default)]
-struct Clock {
-    hz: u32,
-    units_per_s: f64,
-    units_per_ns: f64,
 }
 
 /// The last speech packet, for the next one's jitter.
@@ -140,6 +136,11 @@ impl Reception {
         }
     }
 
+    /// Where what a packet touches of it ends.
+    pub(crate) const fn touched_to(&self) -> &u32 {
+        self.losses.touched_to()
+    }
+
     /// Nothing is expected for a while: that is no gap.
     pub(crate) const fn pause(&mut self) {
         self.last = None;
@@ -157,8 +158,8 @@ impl Reception {
     /// Interarrival jitter in ms.
     pub(crate) fn jitter_ms(&self) -> f64 {
         match &self.source {
-            Some(source) if source.clock.hz > 0 => {
-                source.jitter * 1000.0 / source.clock.units_per_s
+            Some(source) if source.clock_hz > 0 => {
+                source.jitter * 1000.0 / f64::from(source.clock_hz)
             }
             _ => 0.0,
         }
@@ -173,8 +174,8 @@ impl Reception {
         let (mut losses, mut packet_s) = (self.losses, USUAL_PACKET_S);
         if let Some(source) = &self.source {
             source.flush(&mut losses);
-            if source.packet_units > 0 && source.clock.hz > 0 {
-                packet_s = f64::from(source.packet_units) / source.clock.units_per_s;
+            if source.packet_units > 0 && source.clock_hz > 0 {
+                packet_s = f64::from(source.packet_units) / f64::from(source.clock_hz);
             }
         }
         (losses.bursts(packet_s), losses.burst_ratio())
@@ -182,8 +183,8 @@ impl Reception {
 
     /// The payload type of the last speech, and its clock.
     pub(crate) fn speech(&self) -> Option<(u8, u32)> {
-        let source = self.source.as_ref().filter(|source| source.clock.hz > 0)?;
-        Some((source.payload_type, source.clock.hz))
+        let source = self.source.as_ref().filter(|source| source.clock_hz > 0)?;
+        Some((source.payload_type, source.clock_hz))
     }
 
     /// The source that is heard.
@@ -224,7 +225,7 @@ impl Source {
             restart_at: None,
             reported: (0, 0),
             playout: None,
-            clock: Clock::default(),
+            clock_hz: 0,
             jitter: 0.0,
             packet_units: 0,
             payload_type: header.payload_type,
@@ -313,9 +314,10 @@ impl Source {
         header: &Header,
         clock_hz: u32,
     ) -> bool {
-        if self.clock.hz != clock_hz {
-            (self.clock, self.jitter, self.playout) = (Clock::of(clock_hz), 0.0, None);
+        if self.clock_hz != clock_hz {
+            (self.clock_hz, self.jitter, self.playout) = (clock_hz, 0.0, None);
         }
+        let units_per_s = f64::from(clock_hz);
         let mut playout = Playout {
             at: now,
             timestamp: header.timestamp,
@@ -329,14 +331,14 @@ impl Source {
                 Some((before, gap)) if before == last.at => gap,
                 _ => now.saturating_duration_since(last.at),
             };
-            let arrived = self.clock.units(since);
+            let arrived = units(since, units_per_s);
             let step = header.timestamp.wrapping_sub(last.timestamp);
             let drift = arrived - f64::from(step as i32);
-            if drift.abs() < DISCONTINUITY_S * self.clock.units_per_s {
+            if drift.abs() < DISCONTINUITY_S * units_per_s {
                 self.jitter += (drift.abs() - self.jitter) * (1.0 / 16.0);
                 playout.behind = last.behind + drift;
                 let late_by = playout.behind - last.usual;
-                let late = late_by > LATE_S * self.clock.units_per_s;
+                let late = late_by > LATE_S * units_per_s;
                 self.late += u64::from(late);
                 let share = if late { LATE_GROWTH } else { LATE_SMOOTHING };
                 playout.usual = last.usual + late_by * share;
@@ -383,15 +385,9 @@ impl Source {
     }
 }
 
-impl Clock {
-    fn of(hz: u32) -> Self {
-        Self { hz, units_per_s: f64::from(hz), units_per_ns: f64::from(hz) / 1e9 }
-    }
-
-    fn units(self, time: Duration) -> f64 {
-        time.as_secs() as f64 * self.units_per_s
-            + f64::from(time.subsec_nanos()) * self.units_per_ns
-    }
+/// How many units of a clock a time has.
+fn units(time: Duration, units_per_s: f64) -> f64 {
+    (time.as_secs() as f64 + f64::from(time.subsec_nanos()) * 1e-9) * units_per_s
 }
 
 #[cfg(test)]

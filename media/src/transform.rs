@@ -5,7 +5,7 @@ use crate::agreed::Agreed;
 use crate::rtp::Header;
 use crate::srtp::{Authentic, Origin, Receiver, Sender};
 use crate::transcode::Clock;
-use crate::{Component, DropReason, PacketBuf};
+use crate::{Component, DropReason, PacketBuf, Stretch};
 use sdp::{Codec, Conversion, Crypto, Payload, SrtpKey, counterpart};
 use std::time::{Duration, Instant};
 
@@ -145,6 +145,20 @@ impl Transform {
         }
     }
 
+    /// What a packet touches of the keys, on its way in and on its way out.
+    pub(crate) fn touched(&self) -> [Stretch; 4] {
+        let (from, to) = match self {
+            Self::Plain | Self::Keyless(..) => (None, None),
+            Self::Protect(to) => (None, Some(to)),
+            Self::Unprotect(from) | Self::Pass(Some(from)) => (Some(from), None),
+            Self::Rekey(from, to) => (Some(from), Some(to)),
+            Self::Pass(None) => (None, None),
+        };
+        let [a, b] = from.map_or_else(Default::default, |from| from.touched());
+        let [c, d] = to.map_or_else(Default::default, |to| to.touched());
+        [a, b, c, d]
+    }
+
     /// What a source is sent as: itself, unless its SSRC had to change.
     pub fn outward(&self, source: u32) -> u32 {
         match self {
@@ -190,8 +204,9 @@ impl Transform {
     }
 }
 
-/// One direction of a call: from a leg to the other.
+/// One direction of a call: from a leg to the other. What a packet needs is in its first line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Path {
     pub(crate) transform: Transform,
     pub(crate) payloads: PayloadMap,
@@ -286,6 +301,16 @@ impl Path {
         if for_good && let Some(parked) = &mut self.parked {
             parked.receivers.clear();
         }
+    }
+
+    /// Whether what comes in may still be under the key before.
+    pub(crate) const fn is_retiring(&self) -> bool {
+        self.retiring.is_some()
+    }
+
+    /// What a packet touches of it, but for the keys.
+    pub(crate) fn touched(place: &Option<Self>) -> Stretch {
+        Stretch::first_line_of(place)
     }
 
     /// Whether our key is worn, and nobody has been told yet.
@@ -431,6 +456,7 @@ fn keep<T>(parked: &mut Vec<T>, context: Option<T>) {
 
 /// What becomes of each payload type of a leg on the other.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct PayloadMap {
     /// The last one that was asked for, as a stream seldom has two.
     last: (u8, Mapped),

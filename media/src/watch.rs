@@ -14,9 +14,22 @@ pub(crate) const RTCP_LIVES: Duration = Duration::from_millis(7_600);
 /// So many packets refused within [`SILENCE`] are the far side's, and no stray ones.
 const REFUSED_MIN: u32 = 10;
 
-/// What is known of one direction: from a leg's far side to us.
+/// What is known of one direction: from a leg's far side to us. What a packet needs stands at the end.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Watch {
+    /// The silence that was told, when it began, and when it is looked at again.
+    told: Option<Told>,
+    total: Duration,
+    rtcp: Option<Instant>,
+    refused: Refused,
+    first: Option<Silence>,
+    /// When something was heard last, else when it began to be waited for; `None` until the next look.
+    since: Option<Instant>,
+    /// The next packet changes nothing but `since`: no silence is told, and it is not the first.
+    steady: bool,
+    /// Something has come since the far side named its address.
+    ever: bool,
     /// Silence is told.
     on: bool,
     /// Both legs have agreed that something comes.
@@ -25,16 +38,6 @@ pub(crate) struct Watch {
     turns: bool,
     /// The far side's SDP names an address that cannot be reached from here.
     unroutable: bool,
-    /// When something was heard last, else when it began to be waited for; `None` until the next look.
-    since: Option<Instant>,
-    /// Something has come since the far side named its address.
-    ever: bool,
-    rtcp: Option<Instant>,
-    refused: Refused,
-    /// The silence that was told, when it began, and when it is looked at again.
-    told: Option<Told>,
-    first: Option<Silence>,
-    total: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +69,7 @@ impl Watch {
     /// What the legs have agreed. `moved`: the far side has named another address than before.
     pub(crate) const fn agreed(&mut self, expected: bool, unroutable: bool, moved: bool) {
         if moved {
-            self.ever = false;
+            (self.ever, self.steady) = (false, false);
         }
         if moved || expected && !self.expected {
             // It is given its time anew.
@@ -92,15 +95,17 @@ impl Watch {
     #[inline]
     pub(crate) fn heard(&mut self, now: Instant) -> Option<Notice> {
         self.since = Some(now);
-        if self.told.is_none() && self.ever { None } else { self.heard_again(now) }
+        if self.steady { None } else { self.heard_again(now) }
     }
 
     fn heard_again(&mut self, now: Instant) -> Option<Notice> {
         self.ever = true;
-        match self.expected {
+        let news = match self.expected {
             true => self.ends(now),
             false => None,
-        }
+        };
+        self.steady = self.told.is_none();
+        news
     }
 
     /// RTCP was taken.
@@ -161,6 +166,7 @@ impl Watch {
             Silence::Held => now,
             _ => since,
         };
+        self.steady = false;
         let told = self.told.get_or_insert(Told { cause, began, look_at: now, counted: began });
         told.cause = cause;
         told.look_at = now + SILENCE;
@@ -220,6 +226,11 @@ impl Watch {
             (true, Some(since)) => Some(self.rtcp.map_or(since, |rtcp| rtcp.max(since))),
             _ => None,
         }
+    }
+
+    /// Where what a packet touches of it begins.
+    pub(crate) const fn touched_from(&self) -> &Option<Instant> {
+        &self.since
     }
 
     pub(crate) fn silences(&self) -> Silences {

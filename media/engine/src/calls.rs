@@ -2,17 +2,17 @@
 
 mod flows;
 
-use crate::batch::{Batch, Packet, PortId};
+use crate::batch::{Batch, POOL_SLOTS, Packet, PortId};
 use crate::by_port::{Addresses, ByPort};
 use crate::counters::Totals;
 use crate::due::Due;
 use crate::offload::Offload;
-use crate::prefetch::prefetch;
+use crate::prefetch::prefetch_all;
 use crate::transcoder::Exchange;
 use crate::{LegPorts, MediaId};
 use flows::{Flows, InKernel};
 use media::{
-    CallStats, Carriage, Component, DropReason, Forward, Notice, Now, Order, Side, Verdict,
+    CallStats, Carriage, Component, DropReason, Forward, Notice, Now, Order, Side, Stretch, Verdict,
 };
 use std::collections::HashMap;
 use std::time::Instant;
@@ -34,13 +34,17 @@ pub(crate) struct Calls {
     flows: Flows,
 }
 
+/// A call; what a packet needs of it is in one line of memory.
 #[derive(Debug)]
+#[repr(C, align(64))]
 struct Call {
     id: MediaId,
     forward: Box<Forward>,
     ports: CallPorts,
     /// A transcoder knows it.
     transcoded: bool,
+    /// The kernel forwards what comes in on either side, or on both.
+    in_kernel: bool,
     /// What comes in on either side.
     flows: [InKernel; 2],
 }
@@ -140,8 +144,14 @@ impl Calls {
             self.owners
                 .set(ports.at(side, component), Some(Owner { call: place, side, component }));
         }
-        self.calls[place as usize] =
-            Some(Call { id, forward, ports, transcoded: false, flows: [InKernel::NOT_ASKED; 2] });
+        self.calls[place as usize] = Some(Call {
+            id,
+            forward,
+            ports,
+            transcoded: false,
+            in_kernel: false,
+            flows: [InKernel::NOT_ASKED; 2],
+        });
         self.by_id.insert(id, place);
         self.due.reserve(self.calls.len());
     }
@@ -268,10 +278,14 @@ impl Calls {
         exchange: &Exchange,
         totals: &mut Totals,
     ) {
-        self.foresee(batch.packets());
-        for packet in batch.packets_mut() {
+        let owners = self.owners(batch.packets());
+        (0..2 * AHEAD).for_each(|at| self.foresee(owners.get(at)));
+        (0..AHEAD).for_each(|at| self.foresee_keys(owners.get(at)));
+        for (at, packet) in batch.packets_mut().iter_mut().enumerate() {
+            self.foresee(owners.get(at + 2 * AHEAD));
+            self.foresee_keys(owners.get(at + AHEAD));
             totals.received += 1;
-            match self.packet(now, packet, exchange) {
+            match self.packet(now, owners[at], packet, exchange) {
                 Verdict::Forward { .. } => totals.forwarded += 1,
                 Verdict::Consumed | Verdict::Transcode(_) => {}
                 Verdict::Drop(reason) => totals.drop_packet(reason),
@@ -280,30 +294,52 @@ impl Calls {
         self.count_passed(totals);
     }
 
-    /// Has the calls of a batch fetched from memory side by side: thousands of calls are in no cache,
-    /// and one after the other each packet would wait for its own.
-    fn foresee(&self, packets: &[Packet]) {
-        if packets.len() < 2 {
-            return;
-        }
-        for packet in packets {
-            if let Some(owner) = self.owners.get(packet.port)
-                && let Some(Some(call)) = self.calls.get(owner.call as usize)
-            {
-                prefetch(&*call.forward);
+    /// Whose the packets of a batch are. Thousands of calls are in no cache, and one after the other each
+    /// packet would wait for its own: their entries are fetched from memory side by side.
+    fn owners(&self, packets: &[Packet]) -> [Option<Owner>; POOL_SLOTS] {
+        let mut owners = [None; POOL_SLOTS];
+        for (packet, place) in packets.iter().zip(&mut owners) {
+            *place = self.owners.get(packet.port).copied();
+            if let Some(call) = place.and_then(|owner| self.calls.get(owner.call as usize)) {
+                prefetch_all([Stretch::first_line_of(call)]);
             }
+        }
+        owners
+    }
+
+    /// Has what the packet of this owner will touch of its call fetched.
+    fn foresee(&self, owner: Option<&Option<Owner>>) {
+        if let Some(Some(owner)) = owner
+            && let Some(Some(call)) = self.calls.get(owner.call as usize)
+        {
+            prefetch_all(call.forward.touched(owner.side));
         }
     }
 
-    fn packet(&mut self, now: Now, packet: &mut Packet, exchange: &Exchange) -> Verdict {
+    /// The same of its keys, once that is there.
+    fn foresee_keys(&self, owner: Option<&Option<Owner>>) {
+        if let Some(Some(owner)) = owner
+            && let Some(Some(call)) = self.calls.get(owner.call as usize)
+        {
+            prefetch_all(call.forward.keys_touched(owner.side));
+        }
+    }
+
+    fn packet(
+        &mut self,
+        now: Now,
+        owner: Option<Owner>,
+        packet: &mut Packet,
+        exchange: &Exchange,
+    ) -> Verdict {
         const NO_FLOW: Verdict = Verdict::Drop(DropReason::NoFlow);
-        let Some(&owner) = self.owners.get(packet.port) else { return NO_FLOW };
+        let Some(owner) = owner else { return NO_FLOW };
         let Some(Some(call)) = self.calls.get_mut(owner.call as usize) else { return NO_FLOW };
         if packet.cut {
             call.forward.dropped(owner.side, DropReason::TooBig);
             return Verdict::Drop(DropReason::TooBig);
         }
-        let in_kernel = call.has_flows();
+        let in_kernel = call.in_kernel;
         if in_kernel {
             call.absorb(now, &mut self.flows);
             call.comes_up(now, (owner.side, owner.component), packet, &mut self.flows);
@@ -385,7 +421,7 @@ impl Calls {
                 self.due.disarm(place);
                 continue;
             };
-            let in_kernel = call.has_flows();
+            let in_kernel = call.in_kernel;
             if in_kernel {
                 call.absorb(now, &mut self.flows);
             }
@@ -436,6 +472,10 @@ impl Packet {
         self.send = true;
     }
 }
+
+/// How many packets before its own what a packet touches of its keys is fetched; what it touches of its
+/// call, twice as many. Enough for memory to answer meanwhile, and few enough for the nearest cache.
+const AHEAD: usize = 4;
 
 /// Whose a port is: an index into the calls, and which of the call's ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

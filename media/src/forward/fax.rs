@@ -32,10 +32,8 @@ impl Forward {
         }
         let Some(destination) = to.destination(component) else { return Ok(Verdict::Consumed) };
         let octets = slot.len() as u64;
-        from.stats.received_packets += 1;
-        from.stats.received_octets += octets;
-        to.stats.sent_packets += 1;
-        to.stats.sent_octets += octets;
+        from.came.count(octets);
+        to.went.count(octets);
         Ok(Verdict::Forward { side: side.other(), component, to: destination })
     }
 }

@@ -183,10 +183,8 @@ impl Forward {
                 // Its place is known: numbers are steady.
                 let _ = to.outgoing.follow(packet.at, &header, clock_hz.is_some());
             }
-            from.stats.received_packets += 1;
-            from.stats.received_octets += u64::from(packet.octets);
-            to.stats.sent_packets += 1;
-            to.stats.sent_octets += u64::from(packet.octets);
+            from.came.count(packet.octets.into());
+            to.went.count(packet.octets.into());
             header.payload_type = flow.payload_types[usize::from(header.payload_type)] & 0x7f;
             to.count_sent(packet.at, &header, packet.payload_octets.into(), clock_hz);
             last = Some(packet.at);
@@ -201,6 +199,7 @@ impl Forward {
         from.expect_reports(last);
         to.expect_reports(last);
         to.player.carries(last);
+        self.look_for_the_unusual();
     }
 }
 

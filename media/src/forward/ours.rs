@@ -29,6 +29,7 @@ impl Forward {
                 }
             }
         }
+        self.look_for_the_unusual();
     }
 
     /// Keys whose end was lost are over.

@@ -54,7 +54,7 @@ impl Forward {
             own_report: from.own_report(),
         };
         let said = rtcp::read(slot.packet(), from.sent_ssrc())?;
-        let sendable = !self.terminates && rtcp::relay(slot, &names, to.cname())?;
+        let sendable = !self.terminates && rtcp::relay(slot, &names, &to.cname())?;
         from.watch.heard_rtcp(now.mono);
         from.hear(now.mono, &said);
         from.expect_reports(now.mono);

@@ -39,11 +39,16 @@ impl LegMedia {
     /// Says whether it begins.
     #[inline]
     pub(crate) fn expect_reports(&mut self, now: Instant) -> bool {
-        let begins = self.report_due.is_none() && self.wants_reports();
+        let begins = self.awaits_reports();
         if begins {
             self.expect_first(now);
         }
         begins
+    }
+
+    /// Whether the next packet begins that wait.
+    pub(crate) const fn awaits_reports(&self) -> bool {
+        self.report_due.is_none() && self.wants_reports()
     }
 
     #[cold]
@@ -135,8 +140,8 @@ impl LegMedia {
             });
             OwnBlock { reported, last, since_last }
         });
-        let ssrc = self.sent.map_or(self.first_ssrc, |sent| sent.ssrc);
-        let written = rtcp::write(slot, &OwnReport { ssrc, sent, block }, &self.cname)?;
+        let ssrc = self.sent.map_or_else(|| self.first_ssrc(), |sent| sent.ssrc);
+        let written = rtcp::write(slot, &OwnReport { ssrc, sent, block }, &self.cname())?;
         self.own_report = written.or(self.own_report);
         if let Some(ntp_middle) = written {
             self.passed_report(now.mono, ntp_middle);
@@ -150,7 +155,7 @@ impl LegMedia {
             return None;
         }
         self.write_report(now, slot).ok()?;
-        rtcp::append_bye(slot, self.sent.map_or(self.first_ssrc, |sent| sent.ssrc)).ok()
+        rtcp::append_bye(slot, self.sent.map_or_else(|| self.first_ssrc(), |sent| sent.ssrc)).ok()
     }
 }
 

@@ -66,11 +66,16 @@ impl Player {
         let speech = |it: &Payload| Some((it.number, law_of(it)?));
         self.voice = stream.payloads.iter().find_map(speech);
         let described = stream.payloads.iter().find(|it| it.is_noise() && it.clock_hz == RATE_HZ);
+        let was_quiet = self.noise == Noise::No;
         self.noise = match (terms.comfort_noise, described, self.voice) {
             (false, ..) | (true, None, None) => Noise::No,
             (true, Some(described), _) => Noise::Described(described.number),
             (true, None, Some(_)) => Noise::Spoken,
         };
+        // Until now nobody had to say when something was carried.
+        if was_quiet && self.noise != Noise::No {
+            self.carried = None;
+        }
         if self.plays != terms.plays {
             self.plays.clone_from(&terms.plays);
             (self.at, self.due, self.follows) = (0, None, None);

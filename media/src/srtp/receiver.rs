@@ -6,7 +6,7 @@ use super::sources::Sources;
 use super::srtcp::{AuthenticRtcp, RTCP_CLEAR};
 use super::suite::{Context, Mki, Scratch, with_scratch};
 use crate::rtp::Header;
-use crate::{DropReason, PacketBuf};
+use crate::{DropReason, PacketBuf, Stretch};
 use sdp::SrtpKey;
 
 /// Keys of the far side that are tried; more crypto lines than this nobody answers.
@@ -108,6 +108,13 @@ impl Receiver {
             self.settled = None;
             self.keys = keys.into();
         }
+    }
+
+    /// What an RTP packet touches.
+    pub(crate) fn touched(&self) -> [Stretch; 2] {
+        let head = Stretch::between(&self.settled, self.rtp.touched_to());
+        let context = self.contexts.first.as_ref().map(|it| Stretch::between(&it.rtp, &it.rtp));
+        [head, context.unwrap_or_default()]
     }
 
     /// Turns an SRTP packet into RTP in place. A packet that is refused moves nothing, and the slot

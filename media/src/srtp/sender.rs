@@ -6,7 +6,7 @@ use super::replay::{Arrival, Window};
 use super::srtcp::RTCP_CLEAR;
 use super::suite::{Context, Mki};
 use crate::rtp::{self, Header};
-use crate::{DropReason, PacketBuf};
+use crate::{DropReason, PacketBuf, Stretch};
 use sdp::SrtpKey;
 
 /// Sources that are carried side by side; the one longest silent makes room for a further one, and
@@ -123,6 +123,12 @@ impl Sender {
         let known = before.streams.iter().filter(kept);
         let known = known.map(|stream| (stream.origin, stream.ssrc)).collect();
         Self { before: known, fresh: before.fresh, ..Self::new(key, first_ssrc) }
+    }
+
+    /// What an RTP packet touches.
+    pub(crate) fn touched(&self) -> [Stretch; 2] {
+        let head = Stretch::between(&self.left, &self.streams.all[0]);
+        [head, Stretch::between(&self.context.rtp, &self.context.rtp)]
     }
 
     /// Whether it protects under this key.

@@ -67,6 +67,11 @@ impl Sources {
         &self.heard[..usize::from(self.len)]
     }
 
+    /// Where what the packet of a source that goes on touches ends.
+    pub(super) const fn touched_to(&self) -> &impl Sized {
+        &self.heard[0]
+    }
+
     /// A source's window, `None` for a new source; refuses a new one at the bound.
     pub(super) fn find(&self, ssrc: u32) -> Result<Option<Window>, DropReason> {
         if let Some(heard) = self.heard().iter().find(|heard| heard.ssrc == ssrc) {

@@ -398,7 +398,7 @@ fn state(forward: &Forward) -> Vec<String> {
     let first_look = |at: usize| {
         let next = lines.get(at + 1).is_some_and(|next| next.trim_start().starts_with("Instant"));
         match lines[at].trim() {
-            "agreed: None," => true,
+            "agreed: None," | "begun: false," | "begun: true," => true,
             "agreed: Some(" => next,
             _ => false,
         }

@@ -73,8 +73,9 @@ impl InKernel {
 }
 
 impl Call {
-    pub(super) fn has_flows(&self) -> bool {
-        self.flows.iter().any(|flow| flow.slot().is_some())
+    fn set_flow(&mut self, side: Side, flow: InKernel) {
+        self.flows[side as usize] = flow;
+        self.in_kernel = self.flows.iter().any(|flow| flow.slot().is_some());
     }
 
     /// Takes down what went by.
@@ -115,7 +116,7 @@ impl Call {
         let Some(offload) = &mut flows.offload else { return };
         offload.stop(slot);
         self.absorb(now, flows);
-        self.flows[side as usize] = why;
+        self.set_flow(side, why);
         if let Some(offload) = &mut flows.offload {
             offload.let_go(slot, now.mono);
         }
@@ -162,13 +163,14 @@ impl Call {
                 let ends = Ends { comes: comes.into(), goes: goes.into(), dscp };
                 offload.take_in((place, self.id, side), flow, ends)
             });
-            self.flows[side as usize] = match taken {
+            let flow = match taken {
                 Ok(slot) => {
                     moves += 1;
                     InKernel::Slot(slot)
                 }
                 Err(why) => InKernel::Not(why),
             };
+            self.set_flow(side, flow);
         }
         moves
     }
