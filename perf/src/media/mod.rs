@@ -118,17 +118,31 @@ fn measure(plan: &Plan, relays: &[Relay], calls: u16) -> Result<Row, Failure> {
     if plan.pace == Loop::Closed {
         relays.insert(0, Relay::Nothing);
     }
-    let mut runs = Vec::new();
+    let (mut runs, mut left_out) = (Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
         let first = runs.len();
-        for &relay in &relays {
-            runs.push(Measured { round, ..one(plan, relay, calls)? });
+        let mut standing = Vec::new();
+        for relay in relays {
+            match one(plan, relay, calls) {
+                Ok(measured) => {
+                    runs.push(Measured { round, ..measured });
+                    standing.push(relay);
+                }
+                // What cannot be had here, or was carried by another way, is no reason to know nothing of the
+                // others.
+                Err(why) if matches!(relay, Relay::Ours(_)) => left_out.push(why.to_string()),
+                Err(why) => return Err(why),
+            }
         }
+        relays = standing;
         if plan.pace == Loop::Closed {
             take_off_nothing(&mut runs[first..]);
         }
     }
-    Ok(Row::new(calls, runs))
+    if !relays.iter().any(|relay| matches!(relay, Relay::Ours(_))) {
+        return Err(left_out.join("; ").into());
+    }
+    Ok(Row::new(calls, runs, left_out))
 }
 
 /// Makes room for the far sides.

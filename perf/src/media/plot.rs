@@ -268,7 +268,7 @@ mod tests {
                         .zip(1..)
                         .map(move |(drift, round)| run(relay, round, us * factor * drift))
                 });
-                Row::new(calls, runs.collect())
+                Row::new(calls, runs.collect(), Vec::new())
             })
             .collect()
     }
@@ -336,7 +336,8 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_not_drawn() {
-        let rows = vec![Row::new(100, vec![run("floor", 1, f64::NAN), run("xdp", 1, -0.1)])];
+        let rows =
+            vec![Row::new(100, vec![run("floor", 1, f64::NAN), run("xdp", 1, -0.1)], Vec::new())];
         assert!(lines(&[&rows[0]], |run| run.cpu_us_per_packet).is_empty());
         assert!(!draw("", &rows).contains("NaN"));
         assert!(!draw("", &[]).contains("NaN"));

@@ -32,6 +32,8 @@ pub(super) struct Row {
     pub(super) calls: u16,
     packets_per_second: u32,
     pub(super) runs: Vec<Measured>,
+    /// What could not be measured, and why.
+    pub(super) left_out: Vec<String>,
     /// CPU per packet of each relay.
     pub(super) cost_us: BTreeMap<String, Spread>,
     /// That of each divided by the floor's of the same round.
@@ -41,7 +43,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(calls: u16, runs: Vec<Measured>) -> Self {
+    pub(super) fn new(calls: u16, runs: Vec<Measured>, left_out: Vec<String>) -> Self {
         let mut names: Vec<&str> = runs.iter().map(|run| run.relay.as_str()).collect();
         names.sort_unstable();
         names.dedup();
@@ -70,6 +72,7 @@ impl Row {
             to_floor: ratios("floor"),
             to_rtpengine: ratios("rtpengine"),
             runs,
+            left_out,
         }
     }
 }
@@ -165,6 +168,9 @@ impl fmt::Display for Row {
             )?;
         }
         self.carried(f)?;
+        for why in &self.left_out {
+            writeln!(f, "left out: {why}")?;
+        }
         for run in self.runs.iter().filter(|run| run.lost > 0) {
             let Measured { round, relay, lost, lost_at, held_up_ms, .. } = run;
             writeln!(f, "round {round}, {relay}: {lost} lost; since it stands {lost_at}")?;
@@ -238,7 +244,7 @@ mod tests {
             run(3, "floor", 10.0),
             run(3, "portable", 10.0),
         ];
-        let row = Row::new(10, runs);
+        let row = Row::new(10, runs, Vec::new());
         let Spread { median, low, high } = row.to_floor["portable"];
         assert_eq!((low, median, high), (0.8, 0.9, 1.0));
         assert!(row.to_rtpengine.is_empty());

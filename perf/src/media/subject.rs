@@ -184,10 +184,14 @@ pub(super) fn kernel_threads(prefix: &str) -> Result<Vec<i32>, Failure> {
 fn was_carried_as_asked(order: &Order, account: &Account) -> Result<(), Failure> {
     let Relay::Ours(way) = order.relay else { return Ok(()) };
     let Some(awaited) = way.awaited(order.legs) else { return Ok(()) };
-    match account.carried.iter().find(|carried| carried.by != awaited.name()) {
-        None => Ok(()),
-        Some(other) => {
-            let (name, legs) = (order.relay.name(), 2 * order.calls());
+    let legs = 2 * order.calls();
+    // A flow that has come up for a moment is not what a run is about.
+    let spared = if way.offload.is_some() { legs / OFFLOADED_BUT_FOR } else { 0 };
+    let others = || account.carried.iter().filter(|carried| carried.by != awaited.name());
+    let elsewhere: usize = others().map(|other| other.legs).sum();
+    match others().next() {
+        Some(other) if elsewhere > spared => {
+            let name = order.relay.name();
             let why = match other.why_not_faster.as_str() {
                 "" => String::new(),
                 why => format!(" ({why})"),
@@ -195,6 +199,7 @@ fn was_carried_as_asked(order: &Order, account: &Account) -> Result<(), Failure>
             Err(format!("{name}: {} of {legs} legs were carried by {}{why}", other.legs, other.by)
                 .into())
         }
+        _ => Ok(()),
     }
 }
 
@@ -210,6 +215,8 @@ impl Drop for Subject {
     }
 }
 
+/// One leg in so many.
+const OFFLOADED_BUT_FOR: usize = 100;
 const OUT_OF_STEP: &str = "the relay is out of step";
 /// A far end that takes such frames keeps XDP programs from this one, whose pages they do not fit into.
 const TOO_LONG_FOR_XDP: &str = "9000";
@@ -245,6 +252,9 @@ mod tests {
         assert!(was_carried_as_asked(&plain, &by(&[("xdp", 4)])).is_err(), "nothing has left");
         assert!(was_carried_as_asked(&plain, &by(&[("xdp-offload", 4)])).is_ok());
         assert!(was_carried_as_asked(&order(sent_on, Legs::RtpSrtp), &by(&[("xdp", 4)])).is_ok());
+        let many = Order { far_ports: vec![[1, 2]; 100], ..plain };
+        assert!(was_carried_as_asked(&many, &by(&[("xdp-offload", 198), ("xdp", 2)])).is_ok());
+        assert!(was_carried_as_asked(&many, &by(&[("xdp-offload", 197), ("xdp", 3)])).is_err());
         let auto = order(Relay::ours(Datapath::Auto), Legs::RtpSrtp);
         assert!(was_carried_as_asked(&auto, &by(&[("steer", 4)])).is_ok());
     }

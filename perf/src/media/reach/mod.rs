@@ -91,6 +91,11 @@ pub(crate) fn run(wish: &Wish) -> Result<Reached, Failure> {
         .collect();
     let mut left: u32 = names.iter().map(|&name| rows::seconds(name, &plan)).sum();
     crate::complain(&format!("{} groups, about {} min", names.len(), left.div_ceil(60)));
+    if names.is_empty() {
+        // What is known already can be said and drawn again.
+        write(wish, &reached)?;
+        return Ok(reached);
+    }
     enter(&plan)?;
     for (place, &name) in names.iter().enumerate() {
         let seconds = rows::seconds(name, &plan);
@@ -111,12 +116,13 @@ pub(crate) fn run(wish: &Wish) -> Result<Reached, Failure> {
 fn judge(name: Name, plan: &Plan) -> Group {
     let begun = clock::monotonic();
     let mut judge = Judge::new(plan);
-    let open = judge.look(name).err().map(|error| error.to_string());
-    if let Some(why) = &open {
+    if let Err(error) = judge.look(name) {
+        judge.group.left_open = Some(error.to_string());
+    }
+    if let Some(why) = &judge.group.left_open {
         crate::complain(&format!("{name:?} is left open: {why}"));
     }
-    let took_seconds = (clock::monotonic() - begun).as_secs();
-    Group { left_open: open, took_seconds, ..judge.group }
+    Group { took_seconds: (clock::monotonic() - begun).as_secs(), ..judge.group }
 }
 
 fn read(path: &Path) -> Result<Reached, Failure> {

@@ -173,7 +173,7 @@ mod tests {
     fn what_was_written_down_is_known_again_and_what_was_left_open_is_not() {
         let mut reached = Reached::default();
         let goal = Goal::new("", Bound::AtMost(1.0), "", Spread::NONE);
-        let looked = Looked { what: String::new(), row: Row::new(500, Vec::new()) };
+        let looked = Looked { what: String::new(), row: Row::new(500, Vec::new(), Vec::new()) };
         let group = Group { goals: vec![goal], rows: vec![looked], ..Group::default() };
         reached.groups.insert(Name::Load, group);
         let open = Group { left_open: Some("no such engine".to_owned()), ..Group::default() };

@@ -124,6 +124,9 @@ impl<'p> Judge<'p> {
                 self.group.goals.push(Goal::new(&what, bound, unit, found).from(of));
             }
         }
+        if !row.left_out.is_empty() {
+            self.group.left_open = Some(row.left_out.join("; "));
+        }
         self.group.rows.push(Looked { what, row });
         Ok(())
     }
