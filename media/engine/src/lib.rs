@@ -380,6 +380,12 @@ pub fn raise_descriptor_limit() -> std::io::Result<u64> {
     sys::raise_descriptor_limit()
 }
 
+/// Has programs that this process starts get none of the capabilities that its engines need (systemd's
+/// `AmbientCapabilities` would go on to them). To be called before there is a second thread.
+pub fn keep_privileges_from_children() -> std::io::Result<()> {
+    sys::keep_privileges_from_children()
+}
+
 /// How far the system's clock may be off, as who keeps it says; `None`: nobody keeps it.
 pub fn clock_error() -> std::io::Result<Option<std::time::Duration>> {
     sys::clock_error()

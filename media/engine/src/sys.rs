@@ -359,6 +359,17 @@ pub(crate) fn set_timer_slack(slack: Duration) {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0) };
 }
 
+/// Has programs that this thread, or one it begins, starts get none of the privileges that it was started
+/// with. It keeps them itself.
+pub(crate) fn keep_privileges_from_children() -> io::Result<()> {
+    let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
+    // SAFETY: this option of `prctl` takes numbers and touches no memory of ours.
+    match unsafe { libc::prctl(libc::PR_CAP_AMBIENT, clear, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Raises this process's limit of open descriptors to the most it may have, and returns it.
 pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -17,7 +17,7 @@ pub(crate) struct Carrying {
     pub(crate) datapath: &'static str,
     /// Why nothing faster did.
     pub(crate) why_not_faster: Option<String>,
-    /// The most calls that were carried without loss and in time.
+    /// The most calls that were carried without loss and in time; 0 where not even the fewest tried were.
     pub(crate) seen: usize,
     /// CPU time of the media worker for one packet at that number.
     pub(crate) us_per_packet: f64,
@@ -59,10 +59,7 @@ pub(super) fn measure(engine: EngineKind, srtp: bool) -> Result<Carrying, Failur
             () if step.p50 > P50_MAX => Some("packets took long"),
             () => None,
         };
-        let first = best.is_none();
-        if verdict.is_none() || first {
-            best = Some((calls, step));
-        }
+        best = better(best, calls, step, verdict.is_none());
         if let Some(verdict) = verdict {
             ended = verdict;
             break;
@@ -80,6 +77,21 @@ pub(super) fn measure(engine: EngineKind, srtp: bool) -> Result<Carrying, Failur
         added_us_p99: step.p99.as_secs_f64() * 1e6,
         ended,
     })
+}
+
+/// The step to show after one of `calls`: the last that was carried without loss and in time. Where not even
+/// the first was, its cost is shown, of no calls that were carried.
+fn better(
+    best: Option<(usize, Step)>,
+    calls: usize,
+    step: Step,
+    carried: bool,
+) -> Option<(usize, Step)> {
+    match (best, carried) {
+        (_, true) => Some((calls, step)),
+        (None, false) => Some((0, step)),
+        (best, false) => best,
+    }
 }
 
 /// The engine, and who talks through it.
@@ -233,4 +245,21 @@ mod tests {
 
     /// Each flow has two packets.
     const SLOTS: Duration = Duration::from_millis(40);
+
+    #[test]
+    fn calls_that_lost_packets_are_not_shown_as_carried() {
+        let step = |us_per_packet| Step {
+            us_per_packet,
+            p50: Duration::ZERO,
+            p99: Duration::ZERO,
+            lost: 0.0,
+            late: 0.0,
+        };
+        let shown =
+            |best: Option<(usize, Step)>| best.map(|(calls, step)| (calls, step.us_per_packet));
+        assert_eq!(shown(better(None, 50, step(9.0), false)), Some((0, 9.0)));
+        let first = || better(None, 50, step(9.0), true);
+        assert_eq!(shown(better(first(), 100, step(8.0), true)), Some((100, 8.0)));
+        assert_eq!(shown(better(first(), 100, step(8.0), false)), Some((50, 9.0)));
+    }
 }

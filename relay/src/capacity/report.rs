@@ -31,8 +31,8 @@ impl Report {
         let kind = |carrying: &Carrying| {
             let mut said = serde_json::to_value(carrying).unwrap_or_default();
             said["calls_per_core"] = json!(whole(carrying.calls_per_core()));
-            said["calls_per_core_advised"] = json!(advised(carrying.calls_per_core()));
-            said["calls_advised"] = json!(self.cores() as u64 * advised(carrying.calls_per_core()));
+            said["calls_per_core_advised"] = json!(carrying.advised_per_core());
+            said["calls_advised"] = json!(self.cores() as u64 * carrying.advised_per_core());
             said
         };
         let mut signalling = serde_json::to_value(&self.calls).unwrap_or_default();
@@ -70,8 +70,8 @@ impl Report {
                 format!("{:.0}/{:.0} us", carrying.added_us_p50, carrying.added_us_p99),
                 carrying.seen.to_string(),
                 whole(core).to_string(),
-                advised(core).to_string(),
-                (self.cores() as u64 * advised(core)).to_string(),
+                carrying.advised_per_core().to_string(),
+                (self.cores() as u64 * carrying.advised_per_core()).to_string(),
             ]
         };
         let rows = [row("RTP to RTP", &self.rtp), row("RTP to SRTP", &self.srtp)];
@@ -98,8 +98,15 @@ impl Report {
              needs room.\n",
         );
         for (name, carrying) in [("RTP to RTP", &self.rtp), ("RTP to SRTP", &self.srtp)] {
-            let _ =
-                writeln!(text, "No more than {} calls {name}: {}.", carrying.seen, carrying.ended);
+            let _ = match carrying.seen {
+                0 => writeln!(
+                    text,
+                    "Not even the fewest calls {name} were carried: {}. None are advised: try again on a host\n\
+                     that does nothing else.",
+                    carrying.ended,
+                ),
+                seen => writeln!(text, "No more than {seen} calls {name}: {}.", carrying.ended),
+            };
         }
         if let Some(why) = &self.srtp.why_not_faster {
             let _ = writeln!(text, "Nothing faster than {}: {why}.", self.srtp.datapath);
@@ -116,6 +123,11 @@ impl Carrying {
     /// What the cost of a packet comes to: a call is a hundred forwarded packets a second.
     fn calls_per_core(&self) -> f64 {
         1e6 / (PACKETS_PER_CALL * self.us_per_packet.max(0.01))
+    }
+
+    /// A cost advises nothing where calls were not carried.
+    fn advised_per_core(&self) -> u64 {
+        if self.seen > 0 { advised(self.calls_per_core()) } else { 0 }
     }
 }
 
@@ -175,5 +187,17 @@ mod tests {
         let text = report().text();
         assert!(text.contains("4200") && text.contains("advised 1400"), "{text}");
         assert!(text.contains("network card"), "{text}");
+    }
+
+    #[test]
+    fn where_not_even_the_fewest_calls_were_carried_none_are_advised() {
+        let mut report = report();
+        (report.rtp.seen, report.rtp.ended) = (0, "packets were lost");
+        assert_eq!(report.json()["rtp"]["calls_advised"], 0);
+        let text = report.text();
+        assert!(
+            text.contains("Not even the fewest calls RTP to RTP were carried: packets were lost"),
+            "{text}"
+        );
     }
 }

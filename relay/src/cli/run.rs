@@ -25,6 +25,9 @@ impl Run {
             }
         };
         logging::install(started.loaded.log);
+        if let Err(error) = media_engine::keep_privileges_from_children() {
+            tracing::warn!(%error, "programs that are started get the capabilities of the media engine");
+        }
         for warning in &started.loaded.warnings {
             tracing::warn!("{}", warning.as_warning());
         }

@@ -68,9 +68,27 @@ impl Running {
     }
 
     pub(crate) fn restart(&mut self) {
+        self.restart_as(run);
+    }
+
+    /// The same by another program that starts it, given the command line.
+    pub(crate) fn restart_by(&mut self, starter: &[&str]) {
+        self.restart_as(|path| {
+            let mut command = Command::new(starter[0]);
+            command.args(&starter[1..]).arg(env!("CARGO_BIN_EXE_tollgate"));
+            spawn(path, command.args(["run", "--config"]).arg(path))
+        });
+    }
+
+    fn restart_as(&mut self, run: impl FnOnce(&Path) -> Child) {
         self.stop();
         self.child = run(&self.path);
         self.wait_for("readiness", || self.is_ready());
+    }
+
+    /// What the kernel says of the process.
+    pub(crate) fn status(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap()
     }
 
     /// How it ended, once it has by itself.
@@ -195,9 +213,12 @@ fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-fn run(path: &std::path::Path) -> Child {
+fn run(path: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.args(["run", "--config"]).arg(path);
+    spawn(path, command.args(["run", "--config"]).arg(path))
+}
+
+fn spawn(path: &Path, command: &mut Command) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(path.join("log")).unwrap();
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
