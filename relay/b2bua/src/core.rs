@@ -152,19 +152,24 @@ pub(crate) struct Farewell {
 }
 
 impl Core {
-    /// A pair of media ports for a leg on `trunk`.
-    pub(crate) fn take_ports(&mut self, plan: &Plan, trunk: usize) -> Option<MediaPort> {
-        self.take_ports_at(plan, trunk, MediaPlace::Inside)
+    /// A pair of media ports for a leg on `trunk` of a call that this media worker owns.
+    pub(crate) fn take_ports(
+        &mut self,
+        plan: &Plan,
+        trunk: usize,
+        worker: usize,
+    ) -> Option<MediaPort> {
+        self.take_ports_at(plan, (trunk, MediaPlace::Inside), worker)
     }
 
     /// The same for one whose far side is known to be there.
     pub(crate) fn take_ports_at(
         &mut self,
         plan: &Plan,
-        trunk: usize,
-        place: MediaPlace,
+        leg: (usize, MediaPlace),
+        worker: usize,
     ) -> Option<MediaPort> {
-        self.ports.take(self.now.mono, &mut self.rng, plan, (trunk, place))
+        self.ports.take(self.now.mono, &mut self.rng, plan, leg, worker)
     }
 
     /// Nobody has these ports any more.

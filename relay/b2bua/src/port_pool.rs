@@ -1,11 +1,14 @@
 //! Media ports, chosen here so that no step of call set-up waits for an answer from below.
 //!
 //! A port belongs to an address, not to a plan: after a reload calls keep theirs, and nobody is given
-//! one that is still in use.
+//! one that is still in use. It is of one media worker ([`PortBlocks`]) and both legs of a call are of the
+//! same, so that a card can bring both to the worker's own queue; where no such port is left another does
+//! as well, at the price of a detour within the kernel.
 
 use crate::io::MediaPort;
 use crate::plan::{MediaPlace, Plan};
 use rand_core::RngCore;
+use sdp::PortBlocks;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -26,6 +29,7 @@ const WORDS: usize = PAIRS / 64;
 pub(crate) struct PortPool {
     addresses: Vec<Pairs>,
     workers: usize,
+    blocks: PortBlocks,
     next_worker: usize,
     /// Trunks that wanted a pair there and got none since they last had one.
     wanting: BTreeSet<(String, MediaPlace)>,
@@ -49,36 +53,52 @@ impl PortPool {
         Self {
             addresses: Vec::new(),
             workers: workers.max(1),
+            blocks: PortBlocks::new(workers),
             next_worker: 0,
             wanting: BTreeSet::new(),
             given: None,
         }
     }
 
-    /// The worker that owns the next call.
-    pub(crate) fn worker(&mut self) -> usize {
+    /// The worker that owns the next call, whose legs are these: each in turn, of those that have ports for
+    /// both.
+    pub(crate) fn worker(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        legs: [(usize, MediaPlace); 2],
+    ) -> usize {
         // There the ports are closed before they are opened.
         if let Some((worker, _)) = &self.given {
             return *worker;
         }
-        let worker = self.next_worker;
+        self.rest(now);
+        let ranges = legs.map(|(trunk, place)| plan.media_at(trunk, place));
+        let has_ports = |worker: &usize| {
+            ranges.iter().flatten().all(|(home, ports)| {
+                self.free(home.bind, ports, 0).any(|port| self.blocks.worker_of(port) == *worker)
+            })
+        };
+        let mut in_turn = (0..self.workers).map(|step| (self.next_worker + step) % self.workers);
+        let worker = in_turn.find(has_ports).unwrap_or(self.next_worker);
         self.next_worker = (worker + 1) % self.workers;
         worker
     }
 
-    /// A free pair for a leg on `trunk`, drawn by lot: who knows one call's ports knows nothing of the
-    /// next one's. `None` where none is left.
+    /// A free pair for a leg on `trunk` of a call that `worker` owns, drawn by lot: who knows one call's ports
+    /// knows nothing of the next one's. `None` where none is left.
     pub(crate) fn take(
         &mut self,
         now: Instant,
         rng: &mut impl RngCore,
         plan: &Plan,
         (trunk, place): (usize, MediaPlace),
+        worker: usize,
     ) -> Option<MediaPort> {
         let (home, ports) = plan.media_at(trunk, place)?;
         let name = || plan.trunks.get(trunk).map(|trunk| (trunk.name.clone(), place));
         self.rest(now);
-        let Some(rtp) = self.draw(rng, home.bind, &ports) else {
+        let Some(rtp) = self.draw(rng, home.bind, &ports, worker) else {
             let fits = |port: &mut MediaPort| fits(plan, (trunk, place), port);
             let given =
                 self.given.as_mut().and_then(|(_, given)| given.extract_if(.., fits).next());
@@ -167,12 +187,28 @@ impl PortPool {
         rng: &mut impl RngCore,
         bind: IpAddr,
         ports: &RangeInclusive<u16>,
+        worker: usize,
     ) -> Option<u16> {
+        let count = u32::try_from(pairs_of(ports).len()).ok().filter(|count| *count > 0)?;
+        let start = (rng.next_u32() % count.min(self.spread(bind))) as u16;
+        let mut free = self.free(bind, ports, start);
+        // Most often one of the first few is the worker's.
+        let first = free.next()?;
+        let mut all = std::iter::once(first).chain(free);
+        all.find(|port| self.blocks.worker_of(*port) == worker).or(Some(first))
+    }
+
+    /// The RTP ports of the pairs of a range that are free, from the pair with this number on and round.
+    fn free(
+        &self,
+        bind: IpAddr,
+        ports: &RangeInclusive<u16>,
+        start: u16,
+    ) -> impl Iterator<Item = u16> {
         let pairs = pairs_of(ports);
-        let count = u32::try_from(pairs.len()).ok().filter(|count| *count > 0)?;
-        let start = pairs.start + (rng.next_u32() % count.min(self.spread(bind))) as u16;
+        let start = pairs.start + start;
         let from_start = (start..pairs.end).chain(pairs.start..start);
-        from_start.map(|pair| pair * 2).find(|port| !self.is_taken(bind, *port))
+        from_start.map(|pair| pair * 2).filter(move |port| !self.is_taken(bind, *port))
     }
 
     /// Among how many pairs of a range one is drawn.
@@ -284,7 +320,7 @@ mod tests {
 
     fn all(pool: &mut PortPool, plan: &Plan, trunk: usize) -> Vec<u16> {
         let (mut rng, now) = (rng(), zero());
-        let taken = std::iter::from_fn(|| pool.take(now, &mut rng, plan, (trunk, OUT)));
+        let taken = std::iter::from_fn(|| pool.take(now, &mut rng, plan, (trunk, OUT), 0));
         taken.map(|port| port.rtp).collect()
     }
 
@@ -298,7 +334,7 @@ mod tests {
         assert_eq!(ports, [20_002, 20_004], "20006 has no RTCP port beside it");
         assert_eq!(pool.in_use(), 4);
         assert_eq!(
-            pool.take(zero(), &mut rng(), &plan, (1, OUT)),
+            pool.take(zero(), &mut rng(), &plan, (1, OUT), 0),
             None,
             "there is no second trunk"
         );
@@ -311,13 +347,13 @@ mod tests {
         let now = zero();
         let plan = plan(20_000..=20_001, &[None]);
         let mut pool = PortPool::new(1);
-        let port = pool.take(now, &mut rng(), &plan, (0, OUT)).unwrap();
+        let port = pool.take(now, &mut rng(), &plan, (0, OUT), 0).unwrap();
         pool.release(now, port);
         assert_eq!(pool.in_use(), 0);
-        assert_eq!(pool.take(now + QUARANTINE / 2, &mut rng(), &plan, (0, OUT)), None);
+        assert_eq!(pool.take(now + QUARANTINE / 2, &mut rng(), &plan, (0, OUT), 0), None);
         assert_eq!(pool.wanting(now + QUARANTINE / 2, &plan), ["trunk0"]);
         assert_eq!(pool.wanting(now + QUARANTINE, &plan), [""; 0]);
-        assert_eq!(pool.take(now + QUARANTINE, &mut rng(), &plan, (0, OUT)), Some(port));
+        assert_eq!(pool.take(now + QUARANTINE, &mut rng(), &plan, (0, OUT), 0), Some(port));
     }
 
     #[test]
@@ -328,8 +364,8 @@ mod tests {
         plan.media = vec![plan.media[0].clone(), inside].into();
         plan.trunks = vec![Trunk { inside: Some(1), ..plan.trunks[0].clone() }].into();
         let mut pool = PortPool::new(1);
-        let port = pool.take(now, &mut rng(), &plan, (0, OUT)).unwrap();
-        assert_eq!(pool.take(now, &mut rng(), &plan, (0, OUT)), None);
+        let port = pool.take(now, &mut rng(), &plan, (0, OUT), 0).unwrap();
+        assert_eq!(pool.take(now, &mut rng(), &plan, (0, OUT), 0), None);
         assert!(!pool.has_pairs(now, &plan, (0, OUT), 1));
         assert!(pool.has_pairs(now, &plan, (0, MediaPlace::Inside), 1));
         assert_eq!(pool.wanting(now, &plan), ["trunk0"]);
@@ -341,13 +377,47 @@ mod tests {
     fn the_next_port_is_not_beside_the_last() {
         let plan = plan(20_000..=29_999, &[None]);
         let (mut pool, mut rng, now) = (PortPool::new(1), rng(), zero());
-        let mut take = || i32::from(pool.take(now, &mut rng, &plan, (0, OUT)).unwrap().rtp);
+        let mut take = || i32::from(pool.take(now, &mut rng, &plan, (0, OUT), 0).unwrap().rtp);
         let mut last = take();
         let near = (0..200).filter(|_| {
             let port = take();
             (std::mem::replace(&mut last, port) - port).abs() < 100
         });
         assert!(near.count() < 20, "chance alone has two in a hundred so near");
+    }
+
+    #[test]
+    fn the_legs_of_a_call_come_to_two_workers() {
+        let (mut rng, now) = (rng(), zero());
+        let plan = plan(20_000..=23_999, &[Some(20_000..=20_399), Some(21_000..=21_399)]);
+        for workers in [2, 3, 4] {
+            let mut pool = PortPool::new(workers);
+            let blocks = PortBlocks::new(workers);
+            let mut calls = vec![0; workers];
+            // All but the last: there is no longer a choice for these.
+            for _ in 0..150 {
+                let worker = pool.worker(now, &plan, [(0, OUT), (1, OUT)]);
+                calls[worker] += 1;
+                for trunk in [0, 1] {
+                    let port = pool.take(now, &mut rng, &plan, (trunk, OUT), worker).unwrap();
+                    assert_eq!(blocks.worker_of(port.rtp), worker, "{port:?} of {workers}");
+                }
+            }
+            assert!(calls.iter().all(|calls| *calls >= 150 / workers / 2), "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_another_worker_is_better_than_none() {
+        let plan = plan(20_000..=20_015, &[None]);
+        let mut pool = PortPool::new(2);
+        let block = PortBlocks::new(2).worker_of(20_000);
+        let worker = pool.worker(zero(), &plan, [(0, OUT); 2]);
+        assert_eq!(worker, block, "the other has none");
+        let mut rng = rng();
+        let other = (0..8).map(|_| pool.take(zero(), &mut rng, &plan, (0, OUT), 1 - block));
+        assert!(other.flatten().count() == 8);
+        assert_eq!(pool.take(zero(), &mut rng, &plan, (0, OUT), block), None);
     }
 
     /// TDR-MED-002
@@ -382,7 +452,7 @@ mod tests {
         let plan = plan(20_000..=36_383, &[None]);
         let (mut pool, mut rng) = (PortPool::new(1), rng());
         let mut take = |count: usize| -> Vec<u16> {
-            let taken = std::iter::from_fn(|| pool.take(zero(), &mut rng, &plan, (0, OUT)));
+            let taken = std::iter::from_fn(|| pool.take(zero(), &mut rng, &plan, (0, OUT), 0));
             taken.take(count).map(|port| port.rtp).collect()
         };
         let few = take(500);

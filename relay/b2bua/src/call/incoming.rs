@@ -222,23 +222,27 @@ impl Arrival {
         }
     }
 
-    /// The caller's ports. Who calls for help is better told the wrong address than none.
+    /// The caller's ports, and the worker of a call that leaves by `out`. Who calls for help is better told
+    /// the wrong address than none.
     fn ports(
         &self,
         core: &mut Core,
-        tenant: usize,
+        (tenant, out): (usize, usize),
         crossing: &Crossing,
         emergency: bool,
-    ) -> Option<MediaPort> {
+    ) -> Option<(MediaPort, usize)> {
         let (place, result) = self.place(tenant, crossing);
         if let (Some(result), Some(tenant)) = (result, self.plan.tenants.get(tenant)) {
             core.emit(Event::LocalMedia { tenant: tenant.name.clone(), result });
         }
-        let port = core.take_ports_at(&self.plan, self.trunk, place);
-        match port {
-            None if emergency => core.take_ports_at(&self.plan, self.trunk, place.other()),
+        let legs = [(self.trunk, place), (out, MediaPlace::Inside)];
+        let worker = core.ports.worker(core.now.mono, &self.plan, legs);
+        let mut take = |place| core.take_ports_at(&self.plan, (self.trunk, place), worker);
+        let port = match take(place) {
+            None if emergency => take(place.other()),
             port => port,
-        }
+        };
+        Some((port?, worker))
     }
 
     /// The trunks of both legs, and from where they are reached, if this calls for help and is a call
@@ -396,7 +400,8 @@ impl Arrival {
         let session = self.session().map_err(|small| refused(Reject::SessionTooShort, &small))?;
         // The ports come first: the offer cannot be read into a leg that has no address.
         let trunk_b = first.trunk;
-        let Some(port_a) = self.ports(core, tenant, &crossing, decision.emergency) else {
+        let ports = self.ports(core, (tenant, trunk_b), &crossing, decision.emergency);
+        let Some((port_a, worker)) = ports else {
             return Err(refused(Reject::NoMediaPort, "no media port is free"));
         };
         let undo = |core: &mut Core| core.release_ports(port_a);
@@ -427,7 +432,6 @@ impl Arrival {
         let parties = Parties { caller, called, crossing, max_forwards: self.max_forwards - 1 };
         let terms = RouteTerms::of(self.plan.tenants.get(tenant), decision.route);
         let setup = Setup::new(self.new.server, request.clone(), invitation, terms, candidates);
-        let worker = core.ports.worker();
         let mut call = Call {
             id: self.new.id,
             plan: Arc::clone(&self.plan),

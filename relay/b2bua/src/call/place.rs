@@ -47,10 +47,11 @@ impl Call {
     ) -> Option<MediaPort> {
         let plan = Arc::clone(&self.plan);
         let trunk = self.trunk_of(which);
-        if ports::is_at(&plan, trunk, place, self.media.ports?.of(which)) {
+        let has = self.media.ports?;
+        if ports::is_at(&plan, trunk, place, has.of(which)) {
             return None;
         }
-        let to = core.take_ports_at(&plan, trunk, place);
+        let to = core.take_ports_at(&plan, (trunk, place), has.worker);
         if to.is_none() {
             self.note_move(core, "no_media_port");
         }

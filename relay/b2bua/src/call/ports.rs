@@ -34,7 +34,7 @@ impl Call {
         if self.media.ports.is_some_and(|ports| is_at_home(&plan, trunk_b, ports.b)) {
             return true;
         }
-        let Some(b) = core.take_ports(&plan, trunk_b) else { return false };
+        let Some(b) = core.take_ports(&plan, trunk_b, worker) else { return false };
         if self.media.ports.is_some() {
             self.move_media(core, PeerLeg::B, b);
             return true;

@@ -231,7 +231,7 @@ impl Call {
         core: &mut Core,
         trunk: usize,
     ) -> Option<(Negotiation, MediaPort)> {
-        let port = core.take_ports(&self.plan, trunk)?;
+        let port = core.take_ports(&self.plan, trunk, self.media.ports?.worker)?;
         Some((self.fresh(core, trunk, port), port))
     }
 
