@@ -44,7 +44,7 @@ pub const WORDS: &[(&str, &str)] = &[
     (MEDIA_PORTS_GONE, "every media port that a trunk may use is in use, and calls are refused"),
     (
         MEDIA_ENGINE_LOST,
-        "a media worker has lost its engine, and its calls go on with sockets; the text says why",
+        "a media worker has lost its engine, or an interface of it, and its calls go on another way; the text says why",
     ),
     (
         MEDIA_SETUP,

@@ -482,7 +482,7 @@ fn start_engine(
         transcoders: loaded.plan.transcoders,
         engine: loaded.media_engine,
         offload: loaded.media_offload,
-        outward: loaded.plan.media.iter().any(|address| !address.bind.is_loopback()),
+        media: loaded.plan.media.iter().map(|address| address.bind).collect(),
         ..media_engine::Config::default()
     };
     let srtp = media::srtp::choose(|| clock::now().mono)?;
@@ -495,16 +495,16 @@ fn start_engine(
     );
     let engine = Engine::start(config, Box::new(move |event| tell(&events, event)))?;
     let media_engine::Chosen { by, why } = engine.chosen();
-    tracing::info!(engine = %by, why, workers = config.workers, "media engine");
+    tracing::info!(engine = %by, why, workers = engine.workers(), "media engine");
     Ok(engine)
 }
 
 /// Passes an event of the media engine on. What can be lost goes only where there is room beside what
 /// cannot.
 fn tell(events: &mpsc::Sender<media_engine::Event>, event: media_engine::Event) {
-    use media_engine::Event::{Closed, FellBack, Notice, OpenFailed, Stats};
+    use media_engine::Event::{Closed, FellBack, Notice, OpenFailed, Regained, Stats};
     let may_go = match &event {
-        Closed { .. } | OpenFailed { .. } | FellBack { .. } => true,
+        Closed { .. } | OpenFailed { .. } | FellBack { .. } | Regained { .. } => true,
         Notice { .. } | Stats { .. } => events.capacity() > MEDIA_ENDS_MAX,
     };
     if !may_go {

@@ -193,6 +193,10 @@ impl Shard {
                 self.telemetry.fell_back(worker, to, &why, lost);
                 return;
             }
+            media_engine::Event::Regained { worker, by } => {
+                self.telemetry.regained(worker, by);
+                return;
+            }
         };
         self.b2bua.handle_input(clock::now(), input);
     }

@@ -140,8 +140,9 @@ pub struct Telemetry {
     pub(crate) teams: teams::Shown,
     ratios: calls::Ratios,
     strangers: Strangers,
-    /// What each media worker runs with.
+    /// What each media worker runs with, and what all began with.
     engines: Vec<Datapath>,
+    engine: Option<Datapath>,
 }
 
 type OptionsKey = (String, String, &'static str);

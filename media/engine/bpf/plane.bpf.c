@@ -90,6 +90,14 @@ struct {
 	__type(value, __u32);
 } xsks SEC(".maps");
 
+// Worker -> packets to its ports that came in at a queue where it has no socket.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WORKERS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} astray SEC(".maps");
+
 static __always_inline void map_v4(struct address *to, __be32 ip)
 {
 	__builtin_memset(to, 0, 10);
@@ -213,8 +221,13 @@ int to_queue(struct xdp_md *frame)
 		return XDP_PASS;
 	struct queue queue = {frame->ingress_ifindex, frame->rx_queue_index};
 	const struct place *place = bpf_map_lookup_elem(&queues, &queue);
-	if (!place || place->worker != worker)
+	if (!place || place->worker != worker) {
+		worker -= 1;
+		__u64 *count = bpf_map_lookup_elem(&astray, &worker);
+		if (count)
+			*count += 1;
 		return XDP_PASS;
+	}
 	return bpf_redirect_map(&xsks, place->socket, XDP_PASS);
 }
 

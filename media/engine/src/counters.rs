@@ -29,6 +29,8 @@ pub struct Totals {
     pub receive_errors: u64,
     /// Packets that the kernel refused to send; `forwarded` and `generated` include them.
     pub send_errors: u64,
+    /// Packets that came in at a queue of AF_XDP that is another worker's, and took the stack's way to theirs.
+    pub astray: u64,
     /// Calls open now.
     pub calls: u64,
     /// Ports bound now.
@@ -50,6 +52,7 @@ impl Totals {
     pub(crate) fn set_faults(&mut self, faults: Faults) {
         self.receive_errors = faults.receive;
         self.send_errors = faults.send;
+        self.astray = faults.astray;
     }
 
     /// Adds the counters of another worker.
@@ -71,17 +74,18 @@ impl Totals {
             drops,
             receive_errors,
             send_errors,
+            astray,
             calls,
             ports,
             legs,
         } = self;
         let counts = [received, forwarded, generated, transcoded, offloaded];
-        let counts = counts.into_iter().chain([receive_errors, send_errors, calls, ports]);
+        let counts = counts.into_iter().chain([receive_errors, send_errors, astray, calls, ports]);
         counts.chain(drops).chain(legs)
     }
 }
 
-const WORDS: usize = 9 + REASONS + DATAPATHS;
+const WORDS: usize = 10 + REASONS + DATAPATHS;
 
 /// Where a worker publishes its counters. Each is right by itself; together they may be a batch
 /// apart, which no reader of counters can tell.
@@ -124,8 +128,8 @@ mod tests {
         assert_eq!(published.read(), totals);
         let mut sum = totals;
         sum.add(&totals);
-        assert_eq!((sum.received, sum.ports), (2, 18));
-        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (10 + DropReason::PoolEmpty as u64));
+        assert_eq!((sum.received, sum.ports), (2, 20));
+        assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (11 + DropReason::PoolEmpty as u64));
     }
 
     #[test]

@@ -62,20 +62,40 @@ pub(crate) trait PacketIo: Send {
         None
     }
 
+    /// What has become of a way that goes on, since this was last asked: once a second.
+    fn turned(&mut self) -> Option<Turn> {
+        None
+    }
+
     /// What went wrong so far.
     fn faults(&self) -> Faults;
 }
 
-/// Errors of the kernel that cost a packet at most.
+/// An engine over another loses what it stands on, or has it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// What it had goes by the engine below.
+    Lost { to: Datapath, why: String },
+    /// All is as it was.
+    Regained { by: Datapath },
+}
+
+/// Errors of the kernel that cost a packet at most, and detours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
     pub(crate) receive: u64,
     pub(crate) send: u64,
+    /// Packets that came in at the queue of another worker.
+    pub(crate) astray: u64,
 }
 
 impl Faults {
     /// Those of an engine and of the one before it.
     pub(crate) const fn and(self, other: Self) -> Self {
-        Self { receive: self.receive + other.receive, send: self.send + other.send }
+        Self {
+            receive: self.receive + other.receive,
+            send: self.send + other.send,
+            astray: self.astray + other.astray,
+        }
     }
 }

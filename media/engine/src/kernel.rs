@@ -7,7 +7,7 @@ mod flows;
 mod link;
 
 use crate::sys;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, SockMap, XskMap};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockMap, XskMap};
 use aya::programs::sk_lookup::SkLookupLink;
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
@@ -34,6 +34,8 @@ pub(crate) struct Kernel {
     sockets: SockMap<MapData>,
     queues: HashMap<MapData, Queue, Place>,
     xsks: XskMap<MapData>,
+    /// Packets that came in at a queue where their worker has no socket.
+    astray: PerCpuArray<MapData, u64>,
     /// Flows that come in at a port, four even ports in an element.
     slots: Array<MapData, [u16; 4]>,
     flows: MapData,
@@ -145,6 +147,7 @@ impl Kernel {
             sockets: SockMap::try_from(map("sockets")?)?,
             queues: HashMap::try_from(map("queues")?)?,
             xsks: XskMap::try_from(map("xsks")?)?,
+            astray: PerCpuArray::try_from(map("astray")?)?,
             slots: Array::try_from(map("slots")?)?,
             flows: match map("flows")? {
                 Map::Array(flows) => flows,
@@ -306,6 +309,22 @@ impl Kernel {
         self.attached[&interface].link.take_away();
     }
 
+    /// What an XDP program makes of a frame, and of it.
+    #[cfg(test)]
+    pub(crate) fn run_by_hand(&mut self, program: &str, frame: &[u8]) -> (u32, Vec<u8>) {
+        use aya::programs::{TestRun as _, TestRunOptions};
+        let program: &mut Xdp = self.programs.program_mut(program).unwrap().try_into().unwrap();
+        if program.fd().is_err() {
+            program.load().unwrap();
+        }
+        let mut goes = vec![0; 2048];
+        let (data_in, data_out) = (Some(frame), Some(&mut goes[..]));
+        let options = TestRunOptions { data_in, data_out, ..TestRunOptions::new() };
+        let ran = program.test_run(options).unwrap();
+        goes.truncate(ran.data_size_out as usize);
+        (ran.return_value, goes)
+    }
+
     /// Queues that a worker has.
     #[cfg(test)]
     pub(crate) fn queues_taken(&self) -> usize {
@@ -335,6 +354,13 @@ impl Kernel {
             let _ = self.queues.remove(&queue);
             let _ = self.xsks.unset(place);
         }
+    }
+
+    /// Packets to ports of a worker (from 0) that came in at a queue where it has no socket, so far.
+    pub(crate) fn astray(&self, worker: usize) -> u64 {
+        let number = number_of(worker).map(u32::from);
+        let counts = number.and_then(|number| Ok(self.astray.get(&number, 0)?));
+        counts.map_or(0, |counts| counts.iter().sum())
     }
 
     fn index_of(&mut self, ip: IpAddr) -> Result<u32, KernelError> {

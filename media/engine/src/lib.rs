@@ -45,6 +45,7 @@ mod xdp;
 #[path = "../tests/rig/namespace.rs"]
 mod namespace;
 
+pub use auto::would_take_xdp;
 pub use counters::Totals;
 pub use datapath::{Carried, Chosen, Datapath, EngineKind};
 pub use needs::{Lack, lacks};
@@ -65,7 +66,7 @@ use std::thread::{self, JoinHandle};
 pub struct MediaId(pub u64);
 
 /// What the engine runs with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Media cores.
     pub workers: usize,
@@ -75,9 +76,9 @@ pub struct Config {
     pub engine: EngineKind,
     /// Whether streams that nothing has to be done to may be forwarded within the kernel.
     pub offload: bool,
-    /// Whether media comes from other hosts: then `auto` may put a program on the interface that leads
-    /// there.
-    pub outward: bool,
+    /// The addresses that ports will be bound on, as far as they are known at the start: `auto` judges by
+    /// the interfaces that have them, and cards are told which ports are of which worker's queue.
+    pub media: Vec<IpAddr>,
     /// Whether packets gather for a tick where many come. Without it a worker comes with the first one,
     /// always: that is for measuring what a batch of a given size costs.
     pub gather: bool,
@@ -91,7 +92,7 @@ impl Default for Config {
             transcoders: 1,
             engine: EngineKind::Portable,
             offload: false,
-            outward: false,
+            media: Vec::new(),
             gather: true,
         }
     }
@@ -156,6 +157,13 @@ pub enum Event {
         why: String,
         /// Ports that could not be had there: their calls hear nothing any more.
         lost: usize,
+    },
+    /// What a worker had fallen back from is there again, and carries its calls.
+    Regained {
+        /// The worker.
+        worker: usize,
+        /// What carries its calls now.
+        by: Datapath,
     },
 }
 

@@ -12,6 +12,7 @@
 mod device;
 mod shared;
 
+pub(crate) use device::Drivers;
 pub(crate) use shared::{Clock, Hook, Region};
 
 use crate::datapath::Datapath;
@@ -19,7 +20,6 @@ use crate::kernel::{Kernel, KernelError};
 use crate::routes::{Hop, Link, Routes};
 use crate::wire::Template;
 use crate::{MediaId, sys};
-use device::Drivers;
 use media::{Flow, Now, Side};
 use shared::{Exit, FLOWS_MAX, LOG, Rules, Taken};
 use std::collections::{HashMap, HashSet, VecDeque};

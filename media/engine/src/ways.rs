@@ -8,9 +8,10 @@ use crate::offload::{Offload, Region};
 use crate::portable::Portable;
 use crate::steer::Steer;
 use crate::sys::Bell;
-use crate::xdp::Xdp;
+use crate::xdp::{Part, Xdp};
 use crate::{Config, EngineError};
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why an engine that is asked for by name is taken.
@@ -21,6 +22,9 @@ const CONFIGURED: &str = "configured";
 pub(crate) struct Ways {
     chosen: Chosen,
     workers: usize,
+    media: Arc<[IpAddr]>,
+    /// AF_XDP was asked for by name, so also where the stack has to run its program.
+    generic: bool,
     /// Loaded for those that need its programs.
     kernel: Option<Arc<Mutex<Kernel>>>,
     /// Flows that the kernel sends on; or why there are none, empty where nobody wants any.
@@ -31,24 +35,25 @@ impl Ways {
     /// Readies what the engine needs, an error where this host does not have it, and what it takes that the
     /// kernel sends on flows, without which calls go on as well.
     pub(crate) fn new(config: &Config) -> Result<Self, EngineError> {
-        let mut ways = Self::of(config.engine, config.workers, config.outward)?;
+        let mut ways = Self::of(config.engine, config.workers, &config.media)?;
         if config.offload {
             ways.flows = ways.flows().map_err(|error| error.to_string());
         }
         Ok(ways)
     }
 
-    fn of(engine: EngineKind, workers: usize, outward: bool) -> Result<Self, EngineError> {
+    fn of(engine: EngineKind, workers: usize, media: &[IpAddr]) -> Result<Self, EngineError> {
         let not_here = |why: String| EngineError::NotHere { engine, why };
         let by = |by, why: &str, kernel| {
             let chosen = Chosen { by, why: why.to_owned() };
-            Self { chosen, workers, kernel, flows: Err(String::new()) }
+            let media = media.into();
+            Self { chosen, workers, media, generic: true, kernel, flows: Err(String::new()) }
         };
         match engine {
             EngineKind::Portable => Ok(by(Datapath::Portable, CONFIGURED, None)),
             EngineKind::Auto => {
-                let (chosen, kernel) = auto::choose(outward);
-                Ok(Self { chosen, workers, kernel, flows: Err(String::new()) })
+                let (chosen, kernel) = auto::choose(media);
+                Ok(Self { generic: false, ..by(chosen.by, &chosen.why, kernel) })
             }
             // What does not come by AF_XDP is steered.
             EngineKind::Steer | EngineKind::Xdp => {
@@ -98,7 +103,12 @@ impl Ways {
         if self.chosen.by != Datapath::Xdp {
             return Ok(steer);
         }
-        let of = (worker, self.workers);
-        Ok(Box::new(Xdp::new(steer, bell, Arc::clone(kernel), of)?))
+        let part = Part {
+            worker,
+            workers: self.workers,
+            generic: self.generic,
+            media: Arc::clone(&self.media),
+        };
+        Ok(Box::new(Xdp::new(steer, bell, Arc::clone(kernel), part)?))
     }
 }

@@ -7,7 +7,7 @@ use crate::calls::{CallPorts, Calls, Removed, leg_ports};
 use crate::clock;
 use crate::counters::{Published, Totals};
 use crate::datapath::{Carried, Datapath};
-use crate::io::{Faults, PacketIo};
+use crate::io::{Faults, PacketIo, Turn};
 use crate::offload::Offload;
 use crate::pace::Pace;
 use crate::portable::Portable;
@@ -370,6 +370,14 @@ impl Worker {
             self.publish();
             if let Some(why) = self.io.lost() {
                 self.fall_back(why);
+            }
+            let worker = self.index;
+            match self.io.turned() {
+                None => {}
+                Some(Turn::Lost { to, why }) => {
+                    (self.events)(Event::FellBack { worker, to, why, lost: 0 });
+                }
+                Some(Turn::Regained { by }) => (self.events)(Event::Regained { worker, by }),
             }
         }
     }

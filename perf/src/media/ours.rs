@@ -1,6 +1,6 @@
 //! Our engine with its calls, in the process that relays.
 
-use super::order::{Account, Carried, Net, Order, Ready, Way};
+use super::order::{Account, Carried, Order, Ready, Way};
 use super::relay::port;
 use ::media::{Carriage, DropReason, Terms};
 use media_engine::{Config, Engine, Event, LegPorts, MediaId};
@@ -119,7 +119,7 @@ fn config(order: &Order, way: Way) -> Config {
         transcoders: 0,
         engine: way.engine.kind(),
         offload: way.offload.is_some(),
-        outward: matches!(order.net, Net::Veth),
+        media: vec![order.addresses().0.into()],
         gather: order.gather,
     }
 }

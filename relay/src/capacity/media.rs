@@ -150,7 +150,12 @@ impl Bench {
             match self.events.recv_timeout(PATIENCE) {
                 Ok(Event::Stats { .. }) => return Ok(true),
                 Ok(Event::OpenFailed { .. }) => return Ok(false),
-                Ok(Event::Notice { .. } | Event::Closed { .. } | Event::FellBack { .. }) => {}
+                Ok(
+                    Event::Notice { .. }
+                    | Event::Closed { .. }
+                    | Event::FellBack { .. }
+                    | Event::Regained { .. },
+                ) => {}
                 Err(_) => return Err(Failure::Media("the media engine does not answer")),
             }
         }

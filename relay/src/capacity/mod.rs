@@ -16,14 +16,17 @@ use media_engine::{EngineError, EngineKind};
 pub(crate) use report::Report;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 
 /// What is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Question {
     /// The engine, as configured.
     pub(crate) engine: EngineKind,
     /// Media cores, as configured.
     pub(crate) workers: usize,
+    /// Where media ports are, as configured: `auto` goes by their interfaces.
+    pub(crate) media: Vec<IpAddr>,
 }
 
 /// Why it cannot be measured.
@@ -45,10 +48,31 @@ pub(crate) enum Failure {
 pub(crate) fn measure(question: Question) -> Result<Report, Failure> {
     media_engine::raise_descriptor_limit()?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let rtp = media::measure(question.engine, false)?;
-    let srtp = media::measure(question.engine, true)?;
+    let (engine, instead) = on_loopback(&question);
+    let rtp = media::measure(engine, false)?;
+    let srtp = media::measure(engine, true)?;
     let calls = signalling::measure()?;
-    Ok(Report { cpus, workers: question.workers, rtp, srtp, calls })
+    Ok(Report { cpus, workers: question.workers, instead, rtp, srtp, calls })
+}
+
+/// The engine that stands for the configured one where only loopback is used, and why if it is another:
+/// there no driver takes packets, so that AF_XDP would show less than the daemon has of it.
+fn on_loopback(question: &Question) -> (EngineKind, Option<String>) {
+    let xdp = match question.engine {
+        EngineKind::Auto => media_engine::would_take_xdp(&question.media),
+        EngineKind::Xdp => Ok("configured".to_owned()),
+        EngineKind::Steer | EngineKind::Portable => Err(String::new()),
+    };
+    match xdp {
+        Ok(why) => {
+            let instead = format!(
+                "the daemon would take xdp ({why}), which no measure over loopback can show; what is \
+                 shown is steer, which carries fewer calls"
+            );
+            (EngineKind::Steer, Some(instead))
+        }
+        Err(_) => (question.engine, None),
+    }
 }
 
 fn say(text: &str) {

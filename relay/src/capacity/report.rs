@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 pub(crate) struct Report {
     pub(crate) cpus: usize,
     pub(crate) workers: usize,
+    /// Why another engine was measured than the daemon would have.
+    pub(crate) instead: Option<String>,
     pub(crate) rtp: Carrying,
     pub(crate) srtp: Carrying,
     pub(crate) calls: Calls,
@@ -42,6 +44,7 @@ impl Report {
             "cpus": self.cpus,
             "workers": self.workers,
             "media_cores": self.cores(),
+            "measured_instead": self.instead,
             "rtp": kind(&self.rtp),
             "srtp": kind(&self.srtp),
             "signalling_tls": signalling,
@@ -108,7 +111,9 @@ impl Report {
                 seen => writeln!(text, "No more than {seen} calls {name}: {}.", carrying.ended),
             };
         }
-        if let Some(why) = &self.srtp.why_not_faster {
+        if let Some(instead) = &self.instead {
+            let _ = writeln!(text, "Engine: {instead}.");
+        } else if let Some(why) = &self.srtp.why_not_faster {
             let _ = writeln!(text, "Nothing faster than {}: {why}.", self.srtp.datapath);
         }
         let _ = writeln!(text, "Not measured:");
@@ -146,7 +151,7 @@ const PACKETS_PER_CALL: f64 = 100.0;
 const HEADROOM: f64 = 0.7;
 const NOT_MEASURED: [&str; 4] = [
     "the network card and its driver: packets went over loopback, where the sender pays for delivery",
-    "AF_XDP, which has no driver on loopback: with engine = \"xdp\" this is the way beneath it",
+    "AF_XDP, which has no driver on loopback",
     "streams that are forwarded within the kernel, recordings, tones and speech that is transcoded",
     "whatever else this host does at the same time",
 ];
@@ -172,7 +177,14 @@ mod tests {
             us_per_call: 500.0,
             media_us_per_call: 60.0,
         };
-        Report { cpus: 4, workers: 8, rtp: carrying(5.0), srtp: carrying(8.0), calls }
+        Report {
+            cpus: 4,
+            workers: 8,
+            instead: None,
+            rtp: carrying(5.0),
+            srtp: carrying(8.0),
+            calls,
+        }
     }
 
     #[test]

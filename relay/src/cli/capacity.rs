@@ -19,12 +19,14 @@ impl Capacity {
     pub(crate) fn run(self) -> Exit {
         let path = self.config.path();
         let question = match config::load(&path) {
-            Ok(loaded) => {
-                Question { engine: loaded.media_engine, workers: loaded.plan.media_workers }
-            }
+            Ok(loaded) => Question {
+                engine: loaded.media_engine,
+                workers: loaded.plan.media_workers,
+                media: loaded.plan.media.iter().map(|address| address.bind).collect(),
+            },
             Err(_) => {
                 complain("no configuration that holds: measured with the defaults of [media]");
-                Question { engine: EngineKind::default(), workers: 1 }
+                Question { engine: EngineKind::default(), workers: 1, media: Vec::new() }
             }
         };
         match capacity::measure(question) {

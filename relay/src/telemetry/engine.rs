@@ -10,12 +10,16 @@ pub(super) fn describe() {
     describe_gauge!("tollgate_media_legs", "Legs of open calls, by what carries their packets");
     describe_counter!(
         "tollgate_media_engine_losses_total",
-        "Times that a media worker has lost its engine and gone on with sockets"
+        "Times that a media worker has lost its engine, or an interface of it, and gone on with another"
     );
     counter!("tollgate_media_engine_losses_total").absolute(0);
     describe_counter!(
         "tollgate_media_offloaded_packets_total",
         "RTP packets that the kernel has sent on by itself"
+    );
+    describe_counter!(
+        "tollgate_media_astray_packets_total",
+        "Packets that came in at a queue of AF_XDP that is another worker's than their port"
     );
     describe_counter!(
         "tollgate_media_engine_errors_total",
@@ -27,6 +31,7 @@ pub(super) fn describe() {
 /// carries them.
 pub(crate) fn counted(totals: &Totals) {
     counter!("tollgate_media_offloaded_packets_total").absolute(totals.offloaded);
+    counter!("tollgate_media_astray_packets_total").absolute(totals.astray);
     for (direction, count) in [("in", totals.receive_errors), ("out", totals.send_errors)] {
         counter!("tollgate_media_engine_errors_total", "direction" => direction).absolute(count);
     }
@@ -46,6 +51,7 @@ impl Telemetry {
     /// The workers have started, and this is the way of their packets.
     pub(crate) fn chosen(&mut self, chosen: &Chosen, workers: usize) {
         self.engines = vec![chosen.by; workers];
+        self.engine = Some(chosen.by);
         (0..workers).for_each(|worker| show(worker, chosen.by, true));
     }
 
@@ -53,19 +59,36 @@ impl Telemetry {
     pub(crate) fn fell_back(&mut self, worker: usize, to: Datapath, why: &str, lost: usize) {
         tracing::warn!(worker, %to, why, lost, "media goes on another way");
         counter!("tollgate_media_engine_losses_total").increment(1);
-        if let Some(engine) = self.engines.get_mut(worker) {
-            show(worker, std::mem::replace(engine, to), false);
-            show(worker, to, true);
-        }
+        self.runs_with(worker, to);
         let silent = match lost {
             0 => String::new(),
             ports => format!(", but {ports} ports could not be had there"),
         };
+        // Sockets are for good; an interface that is back is taken up again.
+        let until = match to {
+            Datapath::Portable => "a restart chooses anew",
+            _ => "until it is back",
+        };
         let text = format!(
-            "worker {worker} has lost its engine ({why}), and its calls go on with {to}{silent}; a \
-             restart chooses anew"
+            "worker {worker} has lost its engine ({why}), and its calls go on with {to}{silent}; {until}"
         );
         self.alarms.raise(MEDIA_ENGINE_LOST, Subject::Host, &text);
+    }
+
+    /// What a worker had lost is there again.
+    pub(crate) fn regained(&mut self, worker: usize, by: Datapath) {
+        tracing::info!(worker, %by, "media goes its usual way again");
+        self.runs_with(worker, by);
+        if self.engines.iter().all(|engine| Some(*engine) == self.engine) {
+            self.alarms.clear(MEDIA_ENGINE_LOST, &Subject::Host);
+        }
+    }
+
+    fn runs_with(&mut self, worker: usize, engine: Datapath) {
+        if let Some(known) = self.engines.get_mut(worker) {
+            show(worker, std::mem::replace(known, engine), false);
+            show(worker, engine, true);
+        }
     }
 }
 
@@ -85,5 +108,20 @@ mod tests {
         let [alarm] = &alarms.list()[..] else { panic!("one alarm") };
         assert!(alarm.text.starts_with("worker 0 has lost its engine (eth0 is gone)"));
         assert!(alarm.text.contains("4 ports could not be had"), "{}", alarm.text);
+    }
+
+    #[test]
+    fn the_alarm_stands_until_every_worker_has_its_engine_again() {
+        let alarms = Alarms::new();
+        let mut telemetry = Telemetry::new(alarms.clone());
+        telemetry.chosen(&Chosen { by: Datapath::Xdp, why: String::new() }, 2);
+        for worker in [0, 1] {
+            telemetry.fell_back(worker, Datapath::Steer, "eth0: it is down", 0);
+        }
+        telemetry.regained(0, Datapath::Xdp);
+        let [alarm] = &alarms.list()[..] else { panic!("one alarm") };
+        assert!(alarm.text.ends_with("until it is back"), "{}", alarm.text);
+        telemetry.regained(1, Datapath::Xdp);
+        assert!(alarms.list().is_empty());
     }
 }

@@ -7,17 +7,22 @@ use std::time::Duration;
 
 /// What may be done with an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Abilities(u64);
+pub(crate) struct Abilities(u64);
 
 impl Abilities {
     /// Programs run where the driver has the packet, and may send it on to another interface.
-    pub(super) fn forwards(self) -> bool {
+    pub(crate) fn forwards(self) -> bool {
         self.0 & (BASIC | REDIRECT) == BASIC | REDIRECT
+    }
+
+    /// Programs run where the driver has the packet.
+    pub(crate) fn runs(self) -> bool {
+        self.0 & BASIC != 0
     }
 
     /// It sends what a program has redirected to it. A veth does so only while its other end takes
     /// frames; else they are gone without a word.
-    pub(super) fn sends(self) -> bool {
+    pub(crate) fn sends(self) -> bool {
         self.0 & NDO_XMIT != 0
     }
 }
@@ -29,14 +34,14 @@ const NDO_XMIT: u64 = 4;
 
 /// Asks drivers.
 #[derive(Debug)]
-pub(super) struct Drivers {
+pub(crate) struct Drivers {
     socket: Socket,
     family: u16,
 }
 
 impl Drivers {
     /// An error where the kernel does not tell.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let protocol = Protocol::from(libc::NETLINK_GENERIC);
         let kind = Type::RAW.cloexec();
         let socket = Socket::new(Domain::from(libc::AF_NETLINK), kind, Some(protocol))?;
@@ -51,7 +56,7 @@ impl Drivers {
     }
 
     /// What an interface can do; nothing where there is none.
-    pub(super) fn of(&mut self, interface: u32) -> Abilities {
+    pub(crate) fn of(&mut self, interface: u32) -> Abilities {
         let index = (DEVICE_INDEX, &interface.to_ne_bytes()[..]);
         let answer = self.ask(self.family, GET_DEVICE, 1, index).unwrap_or_default();
         let features = attribute(&answer, DEVICE_FEATURES).and_then(|octets| octets.first_chunk());

@@ -1,11 +1,15 @@
 use super::*;
 use crate::batch::Batch;
+use crate::kernel::Kernel;
+use crate::namespace::{Namespace, skipped};
+use crate::steer::Steer;
 use crate::transcoder;
 use media::Terms;
 use sdp::{Key, Payload, Stream};
 use std::io;
+use std::net::UdpSocket;
 use std::sync::Mutex;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// How long a worker means to wait: `None` is for ever.
 type Waits = Arc<Mutex<Vec<Option<Duration>>>>;
@@ -120,4 +124,109 @@ fn a_worker_that_hears_nothing_says_in_time_what_is_its_own() {
     let waits = waits(pressing);
     let [Some(wait)] = waits[..] else { panic!("{waits:?}") };
     assert!(wait <= Duration::from_millis(20), "the next packet of a key is due: {wait:?}");
+}
+
+/// A worker that is steered, with a call between two far sides of this host, and these.
+fn steered(
+    index: usize,
+    kernel: &Arc<Mutex<Kernel>>,
+    events: &Events,
+) -> (Worker, [UdpSocket; 2], SyncSender<Command>) {
+    let bell = Arc::new(Bell::new().unwrap());
+    let io = Steer::new(index, Arc::clone(&bell), Arc::clone(kernel)).unwrap();
+    let (ring, ordered) = sync_channel(2);
+    let far_sides = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let first = 20_000 + 4 * index as u16;
+    let [a, b] = [0, 1].map(|side: usize| {
+        far_sides[side].set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let remote = Some(far_sides[side].local_addr().unwrap());
+        let pcma =
+            Payload { number: 8, encoding: "PCMA".into(), clock_hz: 8000, channels: 1, fmtp: None };
+        let payloads = vec![pcma];
+        let stream =
+            Stream { remote_rtp: remote, remote_rtcp: remote, payloads, ..Stream::default() };
+        Some(Carriage { stream, terms: Terms::default() })
+    });
+    let forward = Box::new(Forward::new([1; 32]));
+    let call = MediaId(index as u64);
+    ring.send(Command::Open { call, a: leg(first), b: leg(first + 2), forward }).unwrap();
+    ring.send(Command::Connect { call, legs: Box::new((a, b)) }).unwrap();
+    let shared = Arc::new(Shared {
+        published: Published::new(),
+        stop: AtomicBool::new(false),
+        gather: true,
+    });
+    let (_transcoders, mut exchanges) = transcoder::start(0, 1).unwrap();
+    let (io, events) = ((Box::new(io) as Box<dyn PacketIo>, bell), Arc::clone(events));
+    let exchange = exchanges.remove(0);
+    let mut worker = Worker::new(index, io, ordered, events, shared, exchange, Err(String::new()));
+    assert_eq!(worker.obey(), Orders::AllRead);
+    (worker, far_sides, ring)
+}
+
+/// A packet crosses the call of a worker; what carries it.
+#[expect(clippy::disallowed_methods, reason = "a test has to give up at some time")]
+fn crosses(worker: &mut Worker, [a, b]: &[UdpSocket; 2], sequence: u8) -> Datapath {
+    let mut packet = vec![0x80, 8, 0, sequence, 0, 0, 0, sequence, 0, 0, 0, 1];
+    packet.extend([sequence; 160]);
+    a.send_to(&packet, ("127.0.0.1", 20_000 + 4 * worker.index as u16)).unwrap();
+    let start = Instant::now();
+    let mut heard = [0; 256];
+    loop {
+        worker.drain();
+        if let Ok(len) = b.recv(&mut heard) {
+            assert_eq!(heard[..len], packet);
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "it does not come");
+    }
+    let ports = worker.calls.ports(MediaId(worker.index as u64)).unwrap();
+    worker.io.datapath(ports.of(Side::B)[0])
+}
+
+#[test]
+fn a_worker_that_falls_back_takes_the_ports_of_another_along() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let loaded = Kernel::load().and_then(|mut kernel| kernel.steer().map(|()| kernel));
+        let kernel = match loaded {
+            Ok(kernel) => Arc::new(Mutex::new(kernel)),
+            Err(error) => return skipped(&error.to_string()),
+        };
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let events: Events = Arc::new(move |event| tell.lock().unwrap().push(event));
+        let mut workers = [0, 1].map(|index| steered(index, &kernel, &events));
+        for (worker, far_sides, _ring) in &mut workers {
+            assert_eq!(crosses(worker, far_sides, 1), Datapath::Steer);
+        }
+        workers[0].0.fall_back("its socket is gone".to_owned());
+        let first = told.lock().unwrap().pop();
+        assert!(
+            matches!(
+                first,
+                Some(Event::FellBack { worker: 0, to: Datapath::Portable, lost: 0, .. })
+            ),
+            "{first:?}"
+        );
+        for (by, (worker, far_sides, _ring)) in
+            [Datapath::Portable, Datapath::Steer].into_iter().zip(&mut workers)
+        {
+            for sequence in 2..20 {
+                assert_eq!(crosses(worker, far_sides, sequence), by);
+            }
+        }
+
+        // The other loses it as well: the program is taken from all.
+        kernel.lock().unwrap().stop_steering();
+        let (worker, far_sides, _ring) = &mut workers[1];
+        worker.publish_in_time(clock::now().mono + PUBLISH_EVERY);
+        assert_eq!(crosses(worker, far_sides, 20), Datapath::Portable);
+        match told.lock().unwrap().pop() {
+            Some(Event::FellBack { worker: 1, lost: 0, why, .. }) => {
+                assert!(why.contains("taken away"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    });
 }

@@ -1,15 +1,18 @@
 //! Which interfaces have AF_XDP sockets: those that have an address with ports, as long as they are there.
 
-use super::Port;
+mod opening;
+
 use super::frames::Frames;
-use super::interface::{self, Interface};
+use super::interface::{self, Interface, interfaces_with, stands_for};
+use super::rules::Laid;
 use super::socket::Mode;
+use super::{Part, Port};
 use crate::batch::PortId;
 use crate::by_port::ByPort;
 use crate::kernel::{Kernel, Queue};
 use crate::routes::Routes;
+pub(crate) use opening::NOT_NATIVE;
 use std::fmt;
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(super) struct Attached {
     kernel: Arc<Mutex<Kernel>>,
-    worker: usize,
-    workers: usize,
+    part: Part,
     /// Addresses with ports, and how many.
     bound: Vec<(Bound, usize)>,
     /// Destinations of packets and the address that has them: each one's own, or for a wildcard all
@@ -27,6 +29,13 @@ pub(super) struct Attached {
     interfaces: Vec<Watched>,
     /// Queues that the kernel knows to be ours.
     queues: Vec<Queue>,
+    /// Interfaces that had sockets and have none, until they have again: by name, as one that comes back
+    /// may be another by number.
+    lost: Vec<String>,
+    /// What has become of them that nobody was told yet.
+    turned: Option<Result<(), String>>,
+    /// Somebody was told that one is lost, and not yet that all are there.
+    loss_told: bool,
 }
 
 /// An address that ports are bound on, and its index.
@@ -41,6 +50,8 @@ pub(super) struct Bound {
 struct Watched {
     index: u32,
     name: String,
+    /// Its queues when it was looked at.
+    queues: (u32, u32),
     /// Our sockets there, or why there are none.
     sockets: Result<Sockets, NoSockets>,
 }
@@ -75,20 +86,26 @@ struct Sockets {
     native: bool,
     mode: Mode,
     places: Vec<u8>,
+    /// Queues that somebody else has: the kernel gives one up a while after its socket is closed.
+    missing: Vec<Queue>,
     /// Transmit queues; a socket at one beyond them cannot send.
     senders: u32,
+    /// What brings our ports to our queue, where several workers have queues and the card can be told.
+    rules: Option<Laid>,
 }
 
 impl Attached {
-    pub(super) const fn new(kernel: Arc<Mutex<Kernel>>, worker: usize, workers: usize) -> Self {
+    pub(super) const fn new(kernel: Arc<Mutex<Kernel>>, part: Part) -> Self {
         Self {
             kernel,
-            worker,
-            workers,
+            part,
             bound: Vec::new(),
             locals: Vec::new(),
             interfaces: Vec::new(),
             queues: Vec::new(),
+            lost: Vec::new(),
+            turned: None,
+            loss_told: false,
         }
     }
 
@@ -165,6 +182,7 @@ impl Attached {
                 }
             }
         }
+        changed |= self.open_given_up(frames);
         if addresses {
             self.follow_addresses(routes);
         }
@@ -179,13 +197,18 @@ impl Attached {
     /// Why the sockets of an interface can be used no more.
     fn end_of(&self, watched: &Watched, frames: &Frames) -> Option<NoSockets> {
         let Ok(sockets) = &watched.sockets else { return None };
-        match interface::is_up(watched.index) {
+        match interface::look_at(watched.index) {
             Err(error) => return Some(NoSockets::new(format!("it is gone ({error})"))),
-            Ok(false) => return Some(NoSockets::new("it is down")),
-            Ok(true) => {}
+            Ok(Interface { up: false, .. }) => return Some(NoSockets::new("it is down")),
+            Ok(now) if now.queues != watched.queues => {
+                let ((before, _), (now, _)) = (watched.queues, now.queues);
+                let why = format!("it has {now} queues, and had {before}");
+                return Some(NoSockets { why, then: Then::Look });
+            }
+            Ok(_) => {}
         }
         if !self.kernel().has_program(watched.index) {
-            let why = "its XDP program was taken away".to_owned();
+            let why = "its XDP program was taken away, which takes a restart".to_owned();
             return Some(NoSockets { why, then: Then::Never });
         }
         let broken = sockets.places.iter().find_map(|place| frames.broken(*place))?;
@@ -213,17 +236,10 @@ impl Attached {
 
     /// Puts sockets where addresses with ports are and none were; says whether there are any more.
     fn open_all(&mut self, frames: &mut Frames, routes: &Routes) -> bool {
-        let mut wanted: Vec<u32> = Vec::new();
-        for (local, index) in routes.local() {
-            let has = |ip: IpAddr| ip == *local || stands_for(ip, *local);
-            if self.bound.iter().any(|(bound, _)| has(bound.ip)) {
-                // Tagged frames are the parent's.
-                let parent = interface::look_at(*index).ok().and_then(|found| found.parent);
-                wanted.push(parent.unwrap_or(*index));
-            }
-        }
-        wanted.sort_unstable();
-        wanted.dedup();
+        let wanted = interfaces_with(routes, |local| {
+            let has = |ip: IpAddr| ip == local || stands_for(ip, local);
+            self.bound.iter().any(|(bound, _)| has(bound.ip))
+        });
         let mut changed = false;
         for index in wanted {
             let known = self.interfaces.iter().position(|watched| watched.index == index);
@@ -235,12 +251,18 @@ impl Attached {
                 self.interfaces.extend(known);
                 continue;
             }
-            let watched = self.open_one(frames, index);
-            let (interface, worker) = (&watched.name, self.worker);
+            let watched = self.open_one(frames, routes, index);
+            let (interface, worker) = (&watched.name, self.part.worker);
             match (&watched.sockets, known.map(|known| known.sockets)) {
                 (Ok(sockets), _) => {
                     changed = true;
                     tracing::info!(interface, worker, "AF_XDP: {sockets}");
+                    let lost = self.lost.len();
+                    self.lost.retain(|lost| lost != interface);
+                    if lost > 0 && self.lost.is_empty() {
+                        // What was back before anybody was told never was away.
+                        self.turned = self.loss_told.then_some(Ok(()));
+                    }
                 }
                 (Err(no), Some(Err(before))) if *no == before => {}
                 (Err(NoSockets { why, .. }), _) => {
@@ -250,78 +272,6 @@ impl Attached {
             self.interfaces.push(watched);
         }
         changed
-    }
-
-    fn open_one(&mut self, frames: &mut Frames, index: u32) -> Watched {
-        let found = interface::look_at(index);
-        let name = found.as_ref().map_or_else(|_| index.to_string(), |found| found.name.clone());
-        let sockets = match found {
-            Err(error) => Err(NoSockets::new(error.to_string())),
-            Ok(Interface { up: false, .. }) => Err(NoSockets::new("it is down")),
-            Ok(found) => self.open_queues(frames, index, &found),
-        };
-        Watched { index, name, sockets }
-    }
-
-    /// Sockets at this worker's queues: of several workers each has every so-manieth.
-    fn open_queues(
-        &mut self,
-        frames: &mut Frames,
-        index: u32,
-        found: &Interface,
-    ) -> Result<Sockets, NoSockets> {
-        let (receivers, senders) = found.queues;
-        let ours = (self.worker as u32..receivers).step_by(self.workers.max(1));
-        if ours.len() == 0 {
-            let why = format!("it has {receivers} queues for {} workers", self.workers);
-            return Err(NoSockets::new(why));
-        }
-        let native = self.kernel().watch(index);
-        let native = native.map_err(|error| NoSockets::new(error.to_string()))?;
-        let mut sockets = Sockets { native, mode: Mode::Copy, places: Vec::new(), senders };
-        let mut modes = [Mode::ZeroCopy, Mode::Copy].as_slice();
-        if !native {
-            modes = &[Mode::Copy];
-        }
-        let mut no = NoSockets::new("");
-        for number in ours {
-            let queue = Queue { interface: index, number };
-            let opened = modes.iter().find_map(|mode| match frames.open(queue, *mode) {
-                Ok(place) => Some((place, *mode)),
-                Err(error) => {
-                    no.why = format!("queue {number}: {error}");
-                    if error.kind() == ErrorKind::ResourceBusy {
-                        no.then = Then::Look;
-                    }
-                    None
-                }
-            });
-            let Some((place, mode)) = opened else { continue };
-            // All queues of an interface alike: the first one has tried.
-            (sockets.mode, modes) = (mode, if mode == Mode::Copy { &[Mode::Copy] } else { modes });
-            let taken = frames.socket(place).map(|socket| {
-                let mut kernel = self.kernel();
-                kernel.set_queue(queue, self.worker, socket.fd())
-            });
-            match taken {
-                Some(Ok(())) => {
-                    self.queues.push(queue);
-                    sockets.places.push(place);
-                }
-                Some(Err(error)) => {
-                    no.why = format!("queue {number}: {error}");
-                    frames.close(place);
-                }
-                None => {}
-            }
-        }
-        if sockets.places.is_empty() {
-            return Err(no);
-        }
-        if !no.why.is_empty() {
-            tracing::warn!(interface = found.name, why = no.why, "a queue without AF_XDP");
-        }
-        Ok(sockets)
     }
 
     fn close(&mut self, watched: Watched, no: NoSockets, frames: &mut Frames) {
@@ -334,8 +284,12 @@ impl Attached {
                 }
             }
             drop(kernel);
-            let (interface, worker, why) = (&watched.name, self.worker, &no.why);
+            let (interface, worker, why) = (&watched.name, self.part.worker, &no.why);
             tracing::warn!(interface, worker, why, "AF_XDP has ended: {GO_BELOW}");
+            self.turned = Some(Err(format!("{interface}: {why}")));
+            if !self.lost.contains(interface) {
+                self.lost.push(interface.clone());
+            }
         }
         self.interfaces.push(Watched { sockets: Err(no), ..watched });
     }
@@ -355,6 +309,18 @@ impl Attached {
                 "the driver runs no XDP program: the stack does, and copies"
             }
         }
+    }
+
+    /// Interfaces that have lost their sockets since this was last asked, or that all have them again.
+    pub(super) fn turned(&mut self) -> Option<Result<(), String>> {
+        let turned = self.turned.take()?;
+        self.loss_told = turned.is_err();
+        Some(turned)
+    }
+
+    /// Packets that came in elsewhere than at a queue of ours.
+    pub(super) fn astray(&self) -> u64 {
+        self.kernel().astray(self.part.worker)
     }
 
     /// Whether any interface has sockets.
@@ -405,13 +371,3 @@ impl fmt::Display for Sockets {
 }
 
 const GO_BELOW: &str = "the packets of this interface go by the engine below";
-
-/// Whether a wildcard stands for this address of the host, too: not for the loopback, and not for
-/// addresses of one link, which say nothing without their interface.
-fn stands_for(wildcard: IpAddr, local: IpAddr) -> bool {
-    let of_link = matches!(local, IpAddr::V6(local) if local.is_unicast_link_local());
-    wildcard.is_unspecified()
-        && wildcard.is_ipv4() == local.is_ipv4()
-        && !local.is_loopback()
-        && !of_link
-}

@@ -1,8 +1,11 @@
 //! What the system says of an interface, in this thread's network namespace (netdevice(7), ethtool).
 
+use super::rules::Request;
+use crate::routes::Routes;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -11,18 +14,18 @@ const QUEUES_MAX: u32 = 256;
 
 /// An interface as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Interface {
-    pub(super) name: String,
-    pub(super) up: bool,
-    pub(super) loopback: bool,
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    pub(crate) up: bool,
+    pub(crate) loopback: bool,
     /// Receive queues, and transmit queues.
-    pub(super) queues: (u32, u32),
+    pub(crate) queues: (u32, u32),
     /// The one that this VLAN is on.
-    pub(super) parent: Option<u32>,
+    pub(crate) parent: Option<u32>,
 }
 
 /// Asks for an interface; an error where there is none of this index.
-pub(super) fn look_at(index: u32) -> io::Result<Interface> {
+pub(crate) fn look_at(index: u32) -> io::Result<Interface> {
     let (fd, name) = (socket()?, name_of(index)?);
     let flags = flags(&fd, name)?;
     let text = name.map(|octet| octet as u8);
@@ -34,11 +37,6 @@ pub(super) fn look_at(index: u32) -> io::Result<Interface> {
         queues: queues(&fd, name),
         parent: parent(&fd, name),
     })
-}
-
-/// The same, and only whether it is up.
-pub(super) fn is_up(index: u32) -> io::Result<bool> {
-    Ok(flags(&socket()?, name_of(index)?)? & libc::IFF_UP != 0)
 }
 
 /// Any socket is good to ask with.
@@ -98,6 +96,40 @@ fn queues(fd: &OwnedFd, name: Name) -> (u32, u32) {
     }
     let count = |own: u32| own.saturating_add(channels.combined).clamp(1, QUEUES_MAX);
     (count(channels.receive), count(channels.transmit))
+}
+
+/// The interfaces that have such addresses of the host; a VLAN's frames are its parent's.
+pub(crate) fn interfaces_with(routes: &Routes, has: impl Fn(IpAddr) -> bool) -> Vec<u32> {
+    let having = routes.local().iter().filter(|(local, _)| has(*local));
+    let mut found: Vec<u32> = having
+        .map(|(_, index)| {
+            let parent = look_at(*index).ok().and_then(|found| found.parent);
+            parent.unwrap_or(*index)
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Whether a wildcard stands for this address of the host, too: not for the loopback, and not for
+/// addresses of one link, which say nothing without their interface.
+pub(crate) fn stands_for(wildcard: IpAddr, local: IpAddr) -> bool {
+    let of_link = matches!(local, IpAddr::V6(local) if local.is_unicast_link_local());
+    wildcard.is_unspecified()
+        && wildcard.is_ipv4() == local.is_ipv4()
+        && !local.is_loopback()
+        && !of_link
+}
+
+/// Asks about the rules by which a card chooses queues, or changes them.
+pub(super) fn classify(index: u32, request: &mut Request) -> io::Result<()> {
+    let (fd, name) = (socket()?, name_of(index)?);
+    // SAFETY: zeroes are a request without a name.
+    let mut asked: libc::ifreq = unsafe { mem::zeroed() };
+    asked.ifr_name = name;
+    asked.ifr_ifru.ifru_data = (&raw mut *request).cast();
+    ask(&fd, libc::SIOCETHTOOL as libc::Ioctl, (&raw mut asked).cast())
 }
 
 /// `struct vlan_ioctl_args`.

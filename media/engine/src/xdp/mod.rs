@@ -13,24 +13,26 @@
 
 mod attached;
 mod frames;
-mod interface;
+pub(crate) mod interface;
 mod ring;
+mod rules;
 mod socket;
 mod umem;
 
 use crate::batch::{Batch, Packet, PortId};
 use crate::by_port::ByPort;
 use crate::datapath::{Carried, Datapath};
-use crate::io::{Faults, PacketIo};
+use crate::io::{Faults, PacketIo, Turn};
 use crate::kernel::Kernel;
 use crate::pace::TICK;
 use crate::routes::{Hop, Routes};
 use crate::sys::{Bell, Watch};
 use crate::wire::{self, Template};
 use attached::{Attached, Bound};
+pub(crate) use attached::NOT_NATIVE;
 use frames::{Arrived, Frames};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,8 +57,22 @@ pub(crate) struct Xdp {
     faults: Faults,
     /// Packets that the kernel had for us and threw away, as of the last look around.
     thrown_away: u64,
+    /// Packets that came in elsewhere than at a queue of ours, as of then.
+    astray: u64,
     /// Turns until interfaces are looked at, where something is wrong with one.
     look_in: Option<u16>,
+}
+
+/// A worker's part in the queues of interfaces.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Which worker, from 0, and of how many.
+    pub(crate) worker: usize,
+    pub(crate) workers: usize,
+    /// Interfaces whose driver does not run the program have the stack run it.
+    pub(crate) generic: bool,
+    /// Where ports will be bound: a card is told of these.
+    pub(crate) media: Arc<[IpAddr]>,
 }
 
 /// One of our ports, and where its packets last went: two lines of a cache, in which no other's are.
@@ -94,12 +110,12 @@ enum Why {
 }
 
 impl Xdp {
-    /// `worker` (from 0) of so many, over the engine that takes what does not come here.
+    /// A worker's, over the engine that takes what does not come here.
     pub(crate) fn new(
         below: Box<dyn PacketIo>,
         bell: Arc<Bell>,
         kernel: Arc<Mutex<Kernel>>,
-        (worker, workers): (usize, usize),
+        part: Part,
     ) -> io::Result<Self> {
         let routes = Routes::new()?;
         Ok(Self {
@@ -108,7 +124,7 @@ impl Xdp {
             watch: Watch::new(),
             generation: routes.generation(),
             routes,
-            attached: Attached::new(kernel, worker, workers),
+            attached: Attached::new(kernel, part),
             frames: Frames::new(),
             ports: ByPort::new(),
             epoch: 1,
@@ -117,6 +133,7 @@ impl Xdp {
             ip_id: 0,
             faults: Faults::default(),
             thrown_away: 0,
+            astray: 0,
             look_in: None,
         })
     }
@@ -365,6 +382,7 @@ impl PacketIo for Xdp {
         self.below.look_around();
         self.follow();
         self.thrown_away = self.frames.look_around();
+        self.astray = self.attached.astray();
         self.routes.confirm();
     }
 
@@ -398,9 +416,17 @@ impl PacketIo for Xdp {
         self.below.lost()
     }
 
+    fn turned(&mut self) -> Option<Turn> {
+        match self.attached.turned()? {
+            Ok(()) => Some(Turn::Regained { by: Datapath::Xdp }),
+            Err(why) => Some(Turn::Lost { to: Datapath::Steer, why }),
+        }
+    }
+
     fn faults(&self) -> Faults {
         let receive = self.faults.receive + self.thrown_away;
-        Faults { receive, send: self.frames.unsent }.and(self.below.faults())
+        let faults = Faults { receive, send: self.frames.unsent, astray: self.astray };
+        faults.and(self.below.faults())
     }
 }
 

@@ -81,7 +81,8 @@ impl Plane {
     fn of(kernel: &Arc<Mutex<Kernel>>, (worker, workers): (usize, usize)) -> Self {
         let below = Box::new(Below::new(kernel, worker));
         let bell = Arc::clone(&below.bell);
-        let xdp = Xdp::new(below, bell, Arc::clone(kernel), (worker, workers)).unwrap();
+        let part = Part { worker, workers, generic: true, media: Vec::new().into() };
+        let xdp = Xdp::new(below, bell, Arc::clone(kernel), part).unwrap();
         Self { xdp, batch: Batch::new() }
     }
 

@@ -274,6 +274,7 @@ fn an_interface_that_goes_takes_calls_along() {
         assert_eq!(plane.account(), [frames::FRAMES, 0, 0]);
         let carried = plane.xdp.carries(PORT);
         assert_eq!(carried.by, Datapath::Portable, "{carried:?}");
+        assert!(is_lost(&mut plane, "o0: it is gone"));
         plane.turn();
         plane.turn();
         plane
@@ -283,6 +284,7 @@ fn an_interface_that_goes_takes_calls_along() {
     lab.addresses();
     lab.ours.run(move || {
         plane.attach();
+        assert_eq!(plane.xdp.turned(), Some(Turn::Regained { by: Datapath::Xdp }));
         plane.greet(&far, at);
         assert_eq!(plane.by_ring(&far, at), (true, true));
         plane.settle();
@@ -315,6 +317,7 @@ fn an_interface_that_is_down_for_a_while_never_comes_back() {
         // It is looked at because it refuses, before its time.
         (0..=BROKEN_TURNS).for_each(|_| plane.turn());
         assert_eq!(plane.account(), [frames::FRAMES, 0, 0]);
+        assert!(is_lost(&mut plane, "o0: it is down"));
         plane
     });
     lab.ours.ip("link set o0 up");
@@ -341,7 +344,54 @@ fn a_program_that_is_taken_away_takes_calls_along() {
         assert_eq!(plane.by_ring(&far, at), (false, false));
         assert!(plane.xdp.carries(PORT).why_not_faster.contains("taken away"));
         assert_eq!(plane.account(), [frames::FRAMES, 0, 0]);
+        assert!(is_lost(&mut plane, "o0: its XDP program was taken away, which takes a restart"));
+        // Who takes it away does not want it there.
+        plane.xdp.look_around();
+        assert_eq!((plane.by_ring(&far, at), plane.xdp.turned()), ((false, false), None));
     });
+}
+
+#[test]
+fn a_queue_that_is_added_has_no_socket() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        plane.greet(&far, at);
+        assert_eq!(plane.xdp.frames.fds().count(), 1);
+        set_queues("o0", 2);
+        plane.xdp.look_around();
+        let lost = plane.xdp.turned();
+        plane.attach();
+        // Unless both were at once.
+        if let Some(Turn::Lost { why, .. }) = &lost {
+            assert_eq!(why, "o0: it has 2 queues, and had 1");
+        }
+        let regained = lost.map(|_| Turn::Regained { by: Datapath::Xdp });
+        assert_eq!(plane.xdp.turned(), regained);
+        assert_eq!(plane.xdp.frames.fds().count(), 2);
+        plane.greet(&far, at);
+        assert_eq!(plane.by_ring(&far, at), (true, true));
+        plane.settle();
+    });
+}
+
+/// `ethtool -L`.
+fn set_queues(device: &str, count: u32) {
+    const ETHTOOL_SCHANNELS: u32 = 0x3d;
+    let mut channels = [ETHTOOL_SCHANNELS, 0, 0, 0, 0, count, count, 0, 0];
+    // SAFETY: zeroes are a request without a name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, octet) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *place = octet as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = channels.as_mut_ptr().cast();
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let (fd, what) = (std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCETHTOOL as libc::Ioctl);
+    // SAFETY: the kernel reads the nine words of the channels, which outlive the call.
+    let done = unsafe { libc::ioctl(fd, what, &raw mut request) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 #[test]
@@ -365,6 +415,14 @@ fn ports_and_queues_of_an_engine_that_ends_stay_in_the_kernel() {
         }
         assert_eq!(kernel.lock().unwrap().queues_taken(), 0);
     });
+}
+
+/// It is told once.
+fn is_lost(plane: &mut Plane, wanted: &str) -> bool {
+    let told = plane.xdp.turned();
+    let is_so =
+        |turn| matches!(turn, Turn::Lost { to: Datapath::Steer, why } if why.starts_with(wanted));
+    told.is_some_and(is_so) && plane.xdp.turned().is_none()
 }
 
 fn interface(name: &str) -> u32 {
