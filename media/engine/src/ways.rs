@@ -109,6 +109,6 @@ impl Ways {
             generic: self.generic,
             media: Arc::clone(&self.media),
         };
-        Ok(Box::new(Xdp::new(steer, bell, Arc::clone(kernel), part)?))
+        Ok(Box::new(Xdp::new(steer, bell, Arc::clone(kernel), part)))
     }
 }

@@ -23,6 +23,7 @@ use crate::routes::{Hop, Link, Routes};
 use crate::socket;
 use crate::sys::{self, Bell, Epoll, Ready};
 use crate::wire::Template;
+use crate::xdp::Below;
 use lane::{Lane, Way};
 use mux::Mux;
 use std::io;
@@ -383,6 +384,12 @@ impl PacketIo for Steer {
     fn faults(&self) -> Faults {
         let by_socket = self.by_socket.as_ref().map(PacketIo::faults);
         self.faults.and(by_socket.unwrap_or_default())
+    }
+}
+
+impl Below for Steer {
+    fn routes(&mut self) -> &mut Routes {
+        &mut self.routes
     }
 }
 

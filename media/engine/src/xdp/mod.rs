@@ -28,20 +28,25 @@ use crate::pace::TICK;
 use crate::routes::{Hop, Routes};
 use crate::sys::{Bell, Watch};
 use crate::wire::{self, Template};
-use attached::{Attached, Bound};
 pub(crate) use attached::NOT_NATIVE;
+use attached::{Attached, Bound};
 use frames::{Arrived, Frames};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// An engine that follows routes, as the one over it wants to know them as well.
+pub(crate) trait Below: PacketIo {
+    /// What the kernel has told of them, as of the last look.
+    fn routes(&mut self) -> &mut Routes;
+}
+
 /// AF_XDP over another engine.
 pub(crate) struct Xdp {
-    below: Box<dyn PacketIo>,
+    below: Box<dyn Below>,
     bell: Arc<Bell>,
     watch: Watch,
-    routes: Routes,
     attached: Attached,
     frames: Frames,
     ports: ByPort<Port>,
@@ -112,18 +117,16 @@ enum Why {
 impl Xdp {
     /// A worker's, over the engine that takes what does not come here.
     pub(crate) fn new(
-        below: Box<dyn PacketIo>,
+        mut below: Box<dyn Below>,
         bell: Arc<Bell>,
         kernel: Arc<Mutex<Kernel>>,
         part: Part,
-    ) -> io::Result<Self> {
-        let routes = Routes::new()?;
-        Ok(Self {
+    ) -> Self {
+        Self {
+            generation: below.routes().generation(),
             below,
             bell,
             watch: Watch::new(),
-            generation: routes.generation(),
-            routes,
             attached: Attached::new(kernel, part),
             frames: Frames::new(),
             ports: ByPort::new(),
@@ -135,15 +138,16 @@ impl Xdp {
             thrown_away: 0,
             astray: 0,
             look_in: None,
-        })
+        }
     }
 
     /// Follows what has changed with addresses, interfaces and routes.
     fn follow(&mut self) {
-        self.routes.follow();
-        let changed = self.routes.generation() != self.generation;
-        self.generation = self.routes.generation();
-        if self.attached.look(&mut self.frames, &self.routes, changed) || changed {
+        let routes = self.below.routes();
+        routes.follow();
+        let changed = routes.generation() != self.generation;
+        self.generation = routes.generation();
+        if self.attached.look(&mut self.frames, routes, changed) || changed {
             self.epoch = self.epoch.wrapping_add(1);
         }
         self.look_in = None;
@@ -280,8 +284,9 @@ impl PacketIo for Xdp {
         let way = Way::Below(Why::Silent);
         self.ports.set(port, Some(Port { dscp, to: at, epoch: 0, way }));
         if self.attached.add(Bound { ip: at.ip(), address: port.address }) {
-            self.routes.follow();
-            self.attached.look(&mut self.frames, &self.routes, true);
+            let routes = self.below.routes();
+            routes.follow();
+            self.attached.look(&mut self.frames, routes, true);
             self.epoch = self.epoch.wrapping_add(1);
         }
         Ok(())
@@ -307,11 +312,10 @@ impl PacketIo for Xdp {
             }
         }
         if self.below_turns.due() {
-            self.routes.follow();
-            if self.routes.generation() != self.generation {
+            let heard = self.below.receive(batch);
+            if self.below.routes().generation() != self.generation {
                 self.follow();
             }
-            let heard = self.below.receive(batch);
             self.below_turns.asked(heard);
             if heard {
                 return true;
@@ -323,8 +327,9 @@ impl PacketIo for Xdp {
     }
 
     fn send(&mut self, batch: &mut Batch) {
-        let Self { ports, frames, routes, attached, epoch, ip_id, .. } = self;
-        let mut below = false;
+        let Self { below, ports, frames, attached, epoch, ip_id, .. } = self;
+        let routes = below.routes();
+        let mut some_below = false;
         batch.packets().iter().for_each(|packet| ports.prefetch(packet.port));
         for packet in batch.packets_mut() {
             if !packet.send {
@@ -347,11 +352,11 @@ impl PacketIo for Xdp {
                     frames.send(*place, template, *ip_id, packet);
                     packet.send = false;
                 }
-                _ => below = true,
+                _ => some_below = true,
             }
         }
         self.frames.kick();
-        if below {
+        if some_below {
             self.below.send(batch);
             for packet in batch.packets_mut() {
                 if let Some(slot) = packet.take_home() {
@@ -383,7 +388,6 @@ impl PacketIo for Xdp {
         self.follow();
         self.thrown_away = self.frames.look_around();
         self.astray = self.attached.astray();
-        self.routes.confirm();
     }
 
     fn carries(&self, port: PortId) -> Carried {

@@ -17,13 +17,21 @@ struct Below {
     kernel: Arc<Mutex<Kernel>>,
     worker: usize,
     ports: Vec<(PortId, SocketAddr)>,
+    routes: Routes,
+}
+
+impl super::Below for Below {
+    fn routes(&mut self) -> &mut Routes {
+        &mut self.routes
+    }
 }
 
 impl Below {
     fn new(kernel: &Arc<Mutex<Kernel>>, worker: usize) -> Self {
         let bell = Arc::new(Bell::new().unwrap());
         let sockets = Portable::new(Arc::clone(&bell), "".into()).unwrap();
-        Self { sockets, bell, kernel: Arc::clone(kernel), worker, ports: Vec::new() }
+        let (ports, routes) = (Vec::new(), Routes::new().unwrap());
+        Self { sockets, bell, kernel: Arc::clone(kernel), worker, ports, routes }
     }
 }
 
@@ -41,6 +49,7 @@ impl PacketIo for Below {
         }
     }
     fn receive(&mut self, batch: &mut Batch) -> bool {
+        self.routes.follow();
         self.sockets.receive(batch)
     }
     fn send(&mut self, batch: &mut Batch) {
@@ -82,7 +91,7 @@ impl Plane {
         let below = Box::new(Below::new(kernel, worker));
         let bell = Arc::clone(&below.bell);
         let part = Part { worker, workers, generic: true, media: Vec::new().into() };
-        let xdp = Xdp::new(below, bell, Arc::clone(kernel), part).unwrap();
+        let xdp = Xdp::new(below, bell, Arc::clone(kernel), part);
         Self { xdp, batch: Batch::new() }
     }
 
