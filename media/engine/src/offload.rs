@@ -392,3 +392,6 @@ impl Offload {
 fn clock(now: Now) -> Clock {
     Clock::new(now.mono, sys::monotonic())
 }
+
+#[cfg(test)]
+mod tests;

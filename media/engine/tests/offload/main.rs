@@ -1,187 +1,21 @@
 //! Flows that the kernel sends on, in namespaces of their own: what arrives, what is counted, and that it
 //! ends with whatever changes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panic")]
 #![expect(clippy::disallowed_methods, reason = "packets and the kernel have the time of a clock")]
 
+mod lab;
+#[path = "../rig/mod.rs"]
 mod rig;
+mod wires;
 
-use media::{Carriage, DropReason, Notice, Order, Side, Terms};
-use media_engine::{Config, Datapath, EngineKind, Event};
-use rig::namespace::{Namespace, command};
-use rig::{PATIENCE, Rig, far_side, id, nothing_for, receive, rtcp, rtp, stream};
+use lab::{Lab, Way, labs};
+use media::{DropReason, Notice, Order, Side};
+use media_engine::{Datapath, Event};
+use rig::namespace::command;
+use rig::{PATIENCE, far_side, id, nothing_for, rtcp, rtp, stream};
 use sdp::{Payload, Silence, Stream};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
-
-/// Where flows are looked for, and by which addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// On the loopback, where only tc can.
-    Loopback,
-    /// Over a cable whose other end takes no frames from drivers.
-    Tc,
-    /// Over a cable, in the driver.
-    Xdp,
-}
-
-impl Way {
-    const ALL: [Self; 3] = [Self::Loopback, Self::Tc, Self::Xdp];
-
-    const fn datapath(self) -> Datapath {
-        match self {
-            Self::Loopback | Self::Tc => Datapath::TcOffload,
-            Self::Xdp => Datapath::XdpOffload,
-        }
-    }
-}
-
-/// A call between two far sides in a namespace, and us in ours.
-struct Lab {
-    rig: Rig,
-    a: UdpSocket,
-    b: UdpSocket,
-    /// The next number of either side.
-    next: [u16; 2],
-    theirs: Option<Namespace>,
-    ours: Namespace,
-    way: Way,
-}
-
-/// Has an end of a cable take frames from the driver of the other end.
-fn takes_frames(end: &str) {
-    const ETHTOOL_SGRO: u32 = 0x2c;
-    let mut value: [u32; 2] = [ETHTOOL_SGRO, 1];
-    // SAFETY: zeroes are a request without a name.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (place, octet) in request.ifr_name.iter_mut().zip(end.bytes()) {
-        *place = octet as libc::c_char;
-    }
-    request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    let what = libc::SIOCETHTOOL as libc::Ioctl;
-    // SAFETY: the kernel reads the two words of the value, which outlives the call.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut request) };
-    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
-}
-
-const OURS: [&str; 2] = ["10.9.0.1", "fd09::1"];
-const THEIRS: [&str; 2] = ["10.9.0.2", "fd09::2"];
-
-impl Lab {
-    /// Over IPv4, or IPv6.
-    fn new(way: Way, v6: bool) -> Option<Self> {
-        Self::by(EngineKind::Portable, way, v6)
-    }
-
-    /// What comes up does so by this engine.
-    fn by(engine: EngineKind, way: Way, v6: bool) -> Option<Self> {
-        let ours = Namespace::new()?;
-        let loopback = if v6 { "::1" } else { "127.0.0.1" };
-        let (near, far, theirs) = match way {
-            Way::Loopback => (loopback, loopback, None),
-            Way::Tc | Way::Xdp => {
-                let theirs = Namespace::new()?;
-                ours.cable("near", &theirs, "far");
-                for (namespace, end, [v4, v6]) in [(&ours, "near", OURS), (&theirs, "far", THEIRS)]
-                {
-                    namespace.ip(&format!("addr add {v4}/24 dev {end}"));
-                    namespace.ip(&format!("addr add {v6}/64 dev {end} nodad"));
-                    namespace.ip(&format!("link set {end} up"));
-                }
-                if way == Way::Xdp {
-                    theirs.run(|| takes_frames("far"));
-                }
-                (OURS[usize::from(v6)], THEIRS[usize::from(v6)], Some(theirs))
-            }
-        };
-        let (near, far): (IpAddr, IpAddr) = (near.parse().unwrap(), far.parse().unwrap());
-        let config = Config { offload: true, engine, ..Config::default() };
-        let rig = ours.run(move || Rig::with(config, near, 2));
-        let there = theirs.as_ref().unwrap_or(&ours);
-        let [a, b] = [(); 2].map(|()| there.run(move || far_side(far)));
-        rig.open(0);
-        rig.connect(0, stream(&a, &a), stream(&b, &b));
-        Some(Self { rig, a, b, next: [1, 1], theirs, ours, way })
-    }
-
-    /// Both flows are in the kernel.
-    fn offloaded(way: Way, v6: bool) -> Option<Self> {
-        let mut lab = Self::new(way, v6)?;
-        lab.until_offloaded();
-        Some(lab)
-    }
-
-    fn until_offloaded(&mut self) {
-        let start = Instant::now();
-        loop {
-            self.speak(Side::A);
-            self.speak(Side::B);
-            let (_, carried) = self.rig.carried(0);
-            if carried.iter().all(|it| it.by == self.way.datapath()) {
-                assert!(carried.iter().all(|it| it.why_not_faster.is_empty()));
-                return;
-            }
-            assert!(start.elapsed() < PATIENCE, "{:?}: {carried:?}", self.way);
-            std::thread::yield_now();
-        }
-    }
-
-    fn far(&self, side: Side) -> &UdpSocket {
-        match side {
-            Side::A => &self.a,
-            Side::B => &self.b,
-        }
-    }
-
-    fn near(&self, side: Side) -> SocketAddr {
-        let ports = match side {
-            Side::A => self.rig.a(0),
-            Side::B => self.rig.b(0),
-        };
-        self.rig.address(ports.rtp)
-    }
-
-    fn says(&self, side: Side, packet: &[u8]) {
-        self.far(side).send_to(packet, self.near(side)).unwrap();
-    }
-
-    /// What a side hears, from where it must come.
-    fn hears(&self, side: Side) -> Vec<u8> {
-        let (packet, from) = receive(self.far(side));
-        assert_eq!(from, self.near(side));
-        packet
-    }
-
-    /// The next packet of a side crosses.
-    fn speak(&mut self, side: Side) {
-        let number = self.next[side as usize];
-        self.next[side as usize] = number.wrapping_add(1);
-        let packet = rtp(side as u32 + 1, number);
-        self.says(side, &packet);
-        assert_eq!(self.hears(side.other()), packet, "{:?}", self.way);
-    }
-
-    /// How many packets the kernel has sent on.
-    fn offloaded_packets(&self) -> u64 {
-        // What is published is a second old at most: a call that opens has it published.
-        self.rig.open(1);
-        self.rig.close(1);
-        self.rig.engine.totals().offloaded
-    }
-}
-
-/// A datapath's lab for each way and family, as far as this process may have one.
-fn labs() -> impl Iterator<Item = Lab> {
-    let each = Way::ALL.into_iter().flat_map(|way| [(way, false), (way, true)]);
-    let steered = Lab::by(EngineKind::Steer, Way::Loopback, false);
-    let labs = each.filter_map(|(way, v6)| Lab::new(way, v6)).chain(steered);
-    labs.map(|mut lab| {
-        lab.until_offloaded();
-        lab
-    })
-}
 
 #[test]
 fn packets_cross_in_the_kernel_and_each_is_counted() {
@@ -290,7 +124,7 @@ fn rtcp_keys_strangers_and_other_sources_come_up_and_speech_goes_on_beside() {
         let at = lab.a.local_addr().unwrap().ip();
         let stranger = there.run(move || far_side(at));
         for n in 0..20 {
-            stranger.send_to(&rtp(1, lab.next[0] + n), lab.near(Side::A)).unwrap();
+            stranger.send_to(&rtp(1, lab.next[0] + n), lab.near_of(Side::A)).unwrap();
         }
         lab.speak(Side::A);
         while lab.rig.stats(0).a.drops[DropReason::Unlatched as usize] < 20 {}
@@ -333,7 +167,8 @@ fn a_far_side_that_moves_is_followed_without_a_lost_packet() {
 
 #[test]
 fn silence_is_noticed_in_its_usual_time() {
-    let labs: Vec<Lab> = labs().collect();
+    // Each takes as long as silence does.
+    let labs: Vec<Lab> = labs().step_by(3).collect();
     let now = Instant::now();
     for mut lab in labs {
         lab.rig.engine.order(id(0), 0, Side::A, Order::Watch).unwrap();
@@ -450,13 +285,7 @@ fn the_end_of_a_call_frees_its_place_and_the_end_of_the_engine_the_interfaces() 
     let Some(mut lab) = Lab::offloaded(Way::Xdp, false) else { return };
     assert!(lab.ours.run(|| command("ip -d link show near")).contains("prog/xdp"));
     for round in 0..3 {
-        lab.rig.close(0);
-        lab.rig.open(0);
-        let terms = Terms::default();
-        let leg = |socket| Some(Carriage { stream: stream(socket, socket), terms: terms.clone() });
-        lab.rig.engine.connect(id(0), 0, leg(&lab.a), leg(&lab.b)).unwrap();
-        lab.rig.stats(0);
-        lab.next = [1000 * round + 1; 2];
+        lab.again(1000 * round + 1);
         lab.until_offloaded();
     }
     let Lab { rig, ours, .. } = lab;

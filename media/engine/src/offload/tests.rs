@@ -1,0 +1,138 @@
+//! Frames as a card might bring them, given to the programs by hand: there need be no card, and no device of
+//! a VLAN.
+
+use super::*;
+use crate::namespace::skipped;
+use crate::wire;
+use std::net::IpAddr;
+
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+/// A flow from a far side to another, whose packets leave where they came from.
+fn flow() -> Flow {
+    let mut payload_types = [Flow::COMES_HERE; 128];
+    payload_types[8] = 0;
+    let [from, to] = ["192.0.2.1:4000", "192.0.2.2:5000"].map(|at| at.parse().unwrap());
+    Flow { from, to, ssrc: 7, shift: 3, payload_types }
+}
+
+fn link(mac: u8, vlan: Option<u16>, from: &str) -> Link {
+    Link {
+        interface: 1,
+        device: 1,
+        vlan,
+        mtu: 1500,
+        source_mac: [2, 0, 0, 0, 0, 1],
+        mac: [2, 0, 0, 0, 0, mac],
+        from: from.parse::<IpAddr>().unwrap(),
+        loopback: false,
+    }
+}
+
+/// A frame with one packet of the flow, behind a tag if it is of a VLAN.
+fn frame(vlan: Option<u16>, payload: &[u8]) -> Vec<u8> {
+    let Flow { from, .. } = flow();
+    let link = link(2, vlan, "192.0.2.1");
+    let headers = Template::new(Some(&link), from, at(), 0).unwrap();
+    let mut frame = vec![0; headers.len() + payload.len()];
+    let (room, rest) = frame.split_at_mut(headers.len());
+    rest.copy_from_slice(payload);
+    headers.write(room, payload, 1);
+    frame
+}
+
+fn packet() -> Vec<u8> {
+    let mut packet = vec![0x80, 8, 0xff, 0xfe, 0, 0, 0, 160, 0, 0, 0, 7];
+    packet.extend(0..160);
+    packet
+}
+
+/// Where the flow comes in.
+fn at() -> SocketAddr {
+    "198.51.100.1:20000".parse().unwrap()
+}
+
+/// A kernel with the flow, and its memory; `None` where BPF cannot be had.
+fn with_flow() -> Option<(Kernel, Region)> {
+    let mut kernel = match Kernel::load() {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            skipped(&error.to_string());
+            return None;
+        }
+    };
+    let region = kernel.flows().unwrap();
+    let template =
+        Template::new(Some(&link(3, None, "198.51.100.1")), at(), flow().to, 46).unwrap();
+    let exit = Exit { hook: Hook::Xdp, interface: 1, mtu: 1500, back: true };
+    region.set(5, &Rules::new(&flow(), at(), &template, exit), Hook::Xdp);
+    kernel.take_flow(at(), 5).unwrap();
+    Some((kernel, region))
+}
+
+#[test]
+fn a_frame_of_a_flow_leaves_with_something_wrong() {
+    let Some((mut kernel, region)) = with_flow() else { return };
+    for program in ["to_queue", "forward_xdp"] {
+        let (verdict, goes) = kernel.run_by_hand(program, &frame(None, &packet()));
+        assert_eq!(verdict, XDP_TX, "{program}");
+        assert_eq!(goes[..12], [2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 1]);
+        assert_eq!((goes[15] >> 2, goes[22]), (46, 64), "DSCP and TTL");
+        // The checksums are right, or it would be none.
+        let parsed = wire::parse(&goes).unwrap();
+        assert_eq!((parsed.from, parsed.to), (at(), flow().to));
+        let mut expected = packet();
+        expected[1] = 0;
+        expected[2..4].copy_from_slice(&1_u16.to_be_bytes());
+        assert_eq!(goes[parsed.payload], expected);
+    }
+    let mut next = 0;
+    assert_eq!(region.take(5, &mut next, clock(crate::clock::now())).waiting(), 2);
+}
+
+#[test]
+fn a_frame_of_a_vlan_is_forwarded_without_its_tag_or_changed() {
+    let Some((mut kernel, region)) = with_flow() else { return };
+    let plain = frame(None, &packet());
+    let tagged = |tags: &[[u8; 4]]| {
+        let mut tagged = plain.clone();
+        tagged.splice(12..12, tags.concat());
+        tagged
+    };
+    assert_eq!(tagged(&[[0x81, 0, 0, 7]]), frame(Some(7), &packet()));
+    // Of VLAN 7, with a priority alone, and within a provider's.
+    for tags in [
+        &[[0x81, 0, 0, 7]][..],
+        &[[0x81, 0, 0xa0, 0]],
+        &[[0x88, 0xa8, 0, 8], [0x81, 0, 0, 7]],
+        &[[0x81, 0, 0, 8], [0x81, 0, 0, 7]],
+    ] {
+        let came = tagged(tags);
+        for program in ["to_queue", "forward_xdp"] {
+            assert_eq!(kernel.run_by_hand(program, &came), (XDP_PASS, came.clone()), "{tags:?}");
+        }
+    }
+    let mut next = 0;
+    let waiting = region.take(5, &mut next, clock(crate::clock::now())).waiting();
+    assert_eq!(waiting, 0, "written down");
+
+    // Behind one tag it is still known for what it is: a packet to a port of a worker.
+    kernel.take_port(at(), 1).unwrap();
+    for (tags, astray) in [(&[[0x81, 0, 0, 7]][..], 1), (&[[0x88, 0xa8, 0, 8]], 1), (&[], 1)] {
+        kernel.run_by_hand("to_queue", &tagged(tags));
+        assert_eq!(kernel.astray(1), astray, "{tags:?}");
+    }
+}
+
+#[test]
+fn what_is_cut_short_is_read_beyond_its_end() {
+    let Some((mut kernel, _region)) = with_flow() else { return };
+    kernel.take_port(at(), 1).unwrap();
+    let whole = frame(None, &packet());
+    // Shorter frames than Ethernet has are not taken by hand either.
+    for len in 14..whole.len() {
+        let (verdict, goes) = kernel.run_by_hand("to_queue", &whole[..len]);
+        assert_eq!((verdict, &goes[..]), (XDP_PASS, &whole[..len]));
+    }
+}
