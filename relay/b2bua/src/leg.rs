@@ -249,10 +249,11 @@ pub(crate) fn may_restart_ice(core: &mut Core, negotiation: &mut Negotiation) {
     }
 }
 
-/// Fresh keys for a leg on `trunk`: one for each suite that it may agree.
+/// Fresh keys for a leg on `trunk`: one for each suite that it may agree, none where it knows no SRTP.
 pub(crate) fn keys(core: &mut Core, plan: &Plan, trunk: usize) -> Vec<SrtpKey> {
-    let suites = ability(plan, trunk).suites;
-    suites.iter().map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect()
+    let Ability { security, suites, .. } = ability(plan, trunk);
+    let suites = suites.iter().filter(|_| security != Security::Off);
+    suites.map(|suite| SrtpKey::generate(suite, &mut core.rng)).collect()
 }
 
 /// What a leg on `trunk` may agree.

@@ -52,8 +52,10 @@ pub(crate) enum Timer {
 
 /// Deadlines for each that stands before stale ones are swept out: a call has a handful.
 const STALE_FACTOR: usize = 16;
-/// Below this many sweeping is not worth it.
+/// Below this many sweeping is not worth it, and neither is giving room back.
 const STALE_FLOOR: usize = 1024;
+/// Of its room, a heap uses one place in so many at least.
+const SLACK: usize = 8;
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -70,6 +72,14 @@ impl Timers {
     pub(crate) fn sweep(&mut self, live: usize, stands: impl Fn(Timer) -> bool) {
         if self.heap.len() > live.saturating_mul(STALE_FACTOR).saturating_add(STALE_FLOOR) {
             self.heap.retain(|Reverse((_, timer))| stands(*timer));
+        }
+        self.give_back();
+    }
+
+    /// A burst of calls leaves a heap that is nearly empty.
+    fn give_back(&mut self) {
+        if self.heap.capacity() > STALE_FLOOR && self.heap.len() < self.heap.capacity() / SLACK {
+            self.heap.shrink_to(self.heap.len() * 2);
         }
     }
 

@@ -13,10 +13,15 @@ const SLACK: usize = 8;
 /// Removes an entry, and gives room back where nearly all of it is empty.
 pub(super) fn remove<K: Eq + Hash, V>(table: &mut HashMap<K, V>, key: &K) -> Option<V> {
     let removed = table.remove(key);
-    if table.capacity() > FLOOR && table.len() < table.capacity() / SLACK {
+    if is_slack(table.capacity(), table.len()) {
         table.shrink_to(table.len() * 2);
     }
     removed
+}
+
+/// Whether what has room for so many is to give some back.
+pub(super) const fn is_slack(capacity: usize, len: usize) -> bool {
+    capacity > FLOOR && len < capacity / SLACK
 }
 
 #[cfg(test)]

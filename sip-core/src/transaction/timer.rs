@@ -1,5 +1,6 @@
 //! Timer values and the deadlines of all transactions (RFC 3261, 17 and table 4).
 
+use super::table::is_slack;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
@@ -142,6 +143,10 @@ impl<K: Ord + Copy> Deadlines<K> {
         }
         if self.heap.len() > live.saturating_mul(STALE_FACTOR).saturating_add(STALE_FLOOR) {
             self.heap.retain(|Reverse((at, key))| stands(*at, *key));
+        }
+        // A burst leaves a heap that is nearly empty.
+        if is_slack(self.heap.capacity(), self.heap.len()) {
+            self.heap.shrink_to(self.heap.len() * 2);
         }
     }
 
