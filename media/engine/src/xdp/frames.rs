@@ -13,8 +13,10 @@ use std::ptr::NonNull;
 /// Frames of a worker for each way that packets come, 16 MB of memory. Up to half of them wait for
 /// packets at its queues; the others are in hand or on their way out.
 pub(super) const FRAMES: usize = 8192;
-/// Frames that may wait at a queue at least, however many queues there are: a batch.
+/// Frames that may wait at a queue at least, even where earlier ones have most of them: a batch.
 const FILL_MIN: usize = 64;
+/// Frames that are kept for what leaves, whatever queues could take.
+const KEPT: usize = FRAMES / 4;
 /// Frames that wait at a queue to begin with: those of 500 calls for 10 ms. Frames come round in turn, so
 /// that with many of them no packet finds its own in a cache.
 pub(super) const FILL_FIRST: u32 = 512;
@@ -31,8 +33,9 @@ pub(super) const CALM: u8 = 60;
 pub(super) struct Frames {
     sockets: Vec<Option<Held>>,
     pools: [Option<Umem>; 2],
-    /// Frames that may wait at each queue.
+    /// Frames that may wait at each queue, and those that do so whatever else wants them.
     fill: u32,
+    fill_min: u32,
     /// Packets that could not be sent.
     pub(super) unsent: u64,
     /// What the kernel threw away at sockets that are closed.
@@ -72,6 +75,10 @@ pub(super) struct Arrived {
 
 impl Held {
     fn look_around(&mut self) -> u64 {
+        // A driver that fell asleep for want of frames, in case that was not seen.
+        if self.socket.fill.needs_wakeup() {
+            self.socket.wake_driver();
+        }
         let before = std::mem::replace(&mut self.thrown_away, self.socket.thrown_away());
         let most = std::mem::take(&mut self.most);
         if self.thrown_away > before {
@@ -91,7 +98,14 @@ impl Held {
 
 impl Frames {
     pub(super) const fn new() -> Self {
-        Self { sockets: Vec::new(), pools: [None, None], fill: RING, unsent: 0, thrown_away: 0 }
+        Self {
+            sockets: Vec::new(),
+            pools: [None, None],
+            fill: RING,
+            fill_min: 0,
+            unsent: 0,
+            thrown_away: 0,
+        }
     }
 
     /// Places of sockets, of which some may be empty.
@@ -112,7 +126,8 @@ impl Frames {
         self.sockets.iter().flatten().map(|held| held.socket.fd())
     }
 
-    /// A socket at a queue, with frames; its place.
+    /// A socket at a queue; its place. It has its frames with the next [`Self::turn`], when it is known among
+    /// how many they are to be shared.
     pub(super) fn open(&mut self, queue: Queue, mode: Mode) -> io::Result<u8> {
         let free = self.sockets.iter().position(Option::is_none).unwrap_or(self.sockets.len());
         let place = u8::try_from(free).ok().filter(|place| usize::from(*place) < SOCKETS_MAX);
@@ -141,7 +156,6 @@ impl Frames {
         }
         self.sockets[free] = Some(held);
         self.share();
-        self.refill(place);
         Ok(place)
     }
 
@@ -163,7 +177,9 @@ impl Frames {
     fn share(&mut self) {
         let count = |mode| self.sockets.iter().flatten().filter(|held| held.mode == mode).count();
         let most = count(Mode::Copy).max(count(Mode::ZeroCopy)).max(1);
-        self.fill = (FRAMES / 2 / most).clamp(FILL_MIN, RING as usize) as u32;
+        let share = FRAMES / 2 / most;
+        self.fill = share.min(RING as usize) as u32;
+        self.fill_min = share.min(FILL_MIN) as u32;
     }
 
     /// Takes back what was sent, and has frames wait for packets again.
@@ -187,7 +203,9 @@ impl Frames {
         let Some(Some(held)) = self.sockets.get_mut(usize::from(place)) else { return };
         let Some(umem) = &mut self.pools[held.mode as usize] else { return };
         let before = held.filled;
+        // Those that wait at other queues come back by packets alone.
         while held.filled < held.wanted.min(self.fill)
+            && (held.filled < self.fill_min || umem.free() > KEPT)
             && let Some(frame) = umem.take()
         {
             if !held.socket.fill.push(Umem::address(frame)) {
@@ -356,6 +374,12 @@ impl Frames {
     pub(super) fn look_around(&mut self) -> u64 {
         let open = self.sockets.iter_mut().flatten().map(Held::look_around);
         self.thrown_away + open.sum::<u64>()
+    }
+
+    /// Frames that wait at each queue.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> Vec<u32> {
+        self.sockets.iter().flatten().map(|held| held.filled).collect()
     }
 
     /// Takes a free frame away, if there is one.

@@ -188,10 +188,10 @@ impl Xdp {
 
     /// Packets that wait at our sockets; from each in turn, until the batch is full.
     fn receive_here(&mut self, batch: &mut Batch) -> bool {
-        let places = self.frames.places() as u8;
+        let places = self.frames.places() as u16;
         let mut any = false;
         for step in 0..places {
-            let place = (self.first + step) % places;
+            let place = ((u16::from(self.first) + step) % places) as u8;
             let waiting = self.frames.look(place);
             if waiting > 0 {
                 any = true;
@@ -200,7 +200,7 @@ impl Xdp {
             }
         }
         if any {
-            self.first = (self.first + 1) % places.max(1);
+            self.first = ((u16::from(self.first) + 1) % places.max(1)) as u8;
         }
         any
     }
@@ -287,6 +287,7 @@ impl PacketIo for Xdp {
             let routes = self.below.routes();
             routes.follow();
             self.attached.look(&mut self.frames, routes, true);
+            self.frames.turn();
             self.epoch = self.epoch.wrapping_add(1);
         }
         Ok(())

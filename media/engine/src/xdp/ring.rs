@@ -12,7 +12,7 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// Memory that the kernel has given us, or shares with us.
 #[derive(Debug)]
@@ -195,8 +195,10 @@ impl<T: Copy> Producer<T> {
         self.written.wrapping_sub(self.read)
     }
 
-    /// Whether the kernel looks at the ring only if it is told to.
+    /// Whether the kernel looks at the ring only if it is told to. A driver falls asleep and then looks once
+    /// more: what was published has to be there before it is seen whether it sleeps.
     pub(super) fn needs_wakeup(&self) -> bool {
+        fence(Ordering::SeqCst);
         self.shared.flags().load(Ordering::Relaxed) & libc::XDP_RING_NEED_WAKEUP != 0
     }
 }

@@ -66,7 +66,6 @@ impl Umem {
     }
 
     /// Frames that nobody has.
-    #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.free.len()
     }

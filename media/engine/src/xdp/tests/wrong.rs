@@ -251,7 +251,21 @@ fn what_is_larger_than_the_way_out_takes_is_lost() {
 
 #[test]
 fn an_interface_that_goes_takes_calls_along() {
+    goes_and_comes_back("");
+}
+
+#[test]
+fn an_interface_that_comes_back_under_its_number_is_believed_to_have_its_program() {
+    goes_and_comes_back("index 77");
+}
+
+fn goes_and_comes_back(number: &str) {
     let Some(lab) = Lab::new() else { return };
+    lab.ours.ip("link del o0");
+    let cable = format!("link add o0 {number} type veth peer name t0");
+    lab.ours.ip(&cable);
+    lab.ours.give("t0", &lab.theirs);
+    lab.addresses();
     let far = lab.far("10.7.0.2");
     let (mut plane, at) = lab.ours.run({
         let far = far.try_clone().unwrap();
@@ -280,7 +294,8 @@ fn an_interface_that_goes_takes_calls_along() {
         plane
     });
     // Another cable in its place is as good.
-    lab.ours.cable("o0", &lab.theirs, "t0");
+    lab.ours.ip(&cable);
+    lab.ours.give("t0", &lab.theirs);
     lab.addresses();
     lab.ours.run(move || {
         plane.attach();
@@ -370,7 +385,12 @@ fn a_queue_that_is_added_has_no_socket() {
         }
         let regained = lost.map(|_| Turn::Regained { by: Datapath::Xdp });
         assert_eq!(plane.xdp.turned(), regained);
-        assert_eq!(plane.xdp.frames.fds().count(), 2);
+        // The one that there was is given up a while after its socket is closed.
+        let end = now() + PATIENCE;
+        while plane.xdp.frames.fds().count() < 2 {
+            assert!(now() < end, "{:?}", plane.xdp.attached);
+            plane.xdp.look_around();
+        }
         plane.greet(&far, at);
         assert_eq!(plane.by_ring(&far, at), (true, true));
         plane.settle();
@@ -429,4 +449,51 @@ fn interface(name: &str) -> u32 {
     let name = std::ffi::CString::new(name).unwrap();
     // SAFETY: a string that ends.
     unsafe { libc::if_nametoindex(name.as_ptr()) }
+}
+
+#[test]
+fn later_ones_of_many_queues_are_deaf() {
+    let Some(lab) = Lab::new() else { return };
+    lab.ours.ip("link del o0");
+    let queues = "numrxqueues 32 numtxqueues 32";
+    lab.ours.ip(&format!("link add o0 {queues} type veth peer name t0 {queues}"));
+    lab.ours.give("t0", &lab.theirs);
+    lab.addresses();
+    lab.ours.ip("link add o1 numrxqueues 4 numtxqueues 4 type veth peer name o2");
+    lab.ours.ip("addr add 10.8.0.1/24 dev o1");
+    lab.ours.ip("link set o1 up");
+    let far: Vec<UdpSocket> = (0..64).map(|_| lab.far("10.7.0.2")).collect();
+    lab.ours.run(move || {
+        let mut plane = Plane::new();
+        let at = plane.open(PORT, "10.7.0.1");
+        assert_eq!(plane.xdp.frames.waiting(), [frames::FRAMES as u32 / 64; 32]);
+        plane.greet(&far[0], at);
+        // By its far sides they come in at all of them, of which each can take a batch without a pause.
+        for round in 0..64 {
+            for far in &far {
+                far.send_to(&[round; 172], at).unwrap();
+            }
+            let mut heard = 0;
+            while heard < far.len() {
+                heard += plane.receive();
+                assert_eq!(plane.echo(), plane.batch.packets().len());
+            }
+            far.iter().for_each(|far| hears(far, &[round; 172], at));
+        }
+        // One of ours finds a frame to leave in.
+        plane.batch.clear();
+        let ours = plane.batch.spare().unwrap();
+        ours.slot_mut().set_len(5);
+        ours.slot_mut().packet_mut().copy_from_slice(b"music");
+        (ours.port, ours.peer, ours.send) = (PORT, far[7].local_addr().unwrap(), true);
+        plane.batch.take();
+        plane.xdp.send(&mut plane.batch);
+        hears(&far[7], b"music", at);
+        assert_eq!(plane.xdp.faults(), Faults::default());
+        // An interface that comes when others have their frames.
+        plane.open(PortId { address: 1, number: 20_002 }, "10.8.0.1");
+        let waiting = plane.xdp.frames.waiting();
+        assert!(waiting.len() == 36 && waiting.iter().all(|frames| *frames >= 64), "{waiting:?}");
+        plane.settle();
+    });
 }
