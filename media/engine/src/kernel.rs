@@ -41,7 +41,7 @@ pub(crate) struct Kernel {
     flows: MapData,
     /// The index of each local address, and how many ports are taken on it.
     indices: Table<IpAddr, (u32, usize)>,
-    /// What else a wildcard's index stands for.
+    /// What else a wildcard's index stands for, as long as it has none of its own.
     aliases: Vec<(u32, IpAddr)>,
     /// Interfaces that have the program of AF_XDP.
     attached: Table<u32, Attached>,
@@ -258,10 +258,12 @@ impl Kernel {
     pub(crate) fn alias(&mut self, wildcard: IpAddr, local: IpAddr) -> Result<(), KernelError> {
         let Some((index, _)) = self.indices.get(&wildcard) else { return Ok(()) };
         let index = *index;
-        if self.indices.contains_key(&local) || self.aliases.contains(&(index, local)) {
+        if self.aliases.contains(&(index, local)) {
             return Ok(());
         }
-        self.addresses.insert(octets_of(local), index, 0)?;
+        if !self.indices.contains_key(&local) {
+            self.addresses.insert(octets_of(local), index, 0)?;
+        }
         self.aliases.push((index, local));
         Ok(())
     }
@@ -371,19 +373,23 @@ impl Kernel {
         let free = (0..ADDRESSES_MAX).find(|index| !taken(*index));
         let index = free.ok_or(KernelError::AddressesFull)?;
         self.addresses.insert(octets_of(ip), index, 0)?;
-        // It stands for itself now.
-        self.aliases.retain(|(_, local)| *local != ip);
         self.indices.insert(ip, (index, 0));
         Ok(index)
     }
 
     fn forget_if_unused(&mut self, ip: IpAddr) {
         if let Some(&(index, 0)) = self.indices.get(&ip) {
-            // It has no ports, so that nothing is found there even if it stays.
-            let _ = self.addresses.remove(&octets_of(ip));
             self.indices.remove(&ip);
-            for (_, local) in self.aliases.extract_if(.., |(of, _)| *of == index) {
-                let _ = self.addresses.remove(&octets_of(local));
+            // It has no ports, so that nothing is found there even if it stays.
+            let _ = match self.aliases.iter().find(|(_, local)| *local == ip) {
+                Some((of, _)) => self.addresses.insert(octets_of(ip), of, 0),
+                None => self.addresses.remove(&octets_of(ip)),
+            };
+            let Self { aliases, indices, addresses, .. } = self;
+            for (_, local) in aliases.extract_if(.., |(of, _)| *of == index) {
+                if !indices.contains_key(&local) {
+                    let _ = addresses.remove(&octets_of(local));
+                }
             }
         }
     }

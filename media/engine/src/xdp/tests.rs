@@ -428,6 +428,12 @@ fn what_comes_to_a_wildcard_comes_by_the_stack() {
             assert_eq!(plane.echo(), 1, "{at}");
             hears(far, b"hello", from.parse().unwrap());
         }
+        // Then it is one of all again.
+        plane.xdp.close(third);
+        four.send_to(b"hello", "10.7.0.8:20000").unwrap();
+        assert_eq!(plane.receive(), 1);
+        assert_eq!(plane.echo(), 1);
+        hears(&four, b"hello", "10.7.0.1:20000".parse().unwrap());
         (plane, four)
     });
     later(&lab);
