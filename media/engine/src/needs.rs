@@ -30,7 +30,8 @@ fn lacks_of(engine: EngineKind, offload: bool, status: &str, release: &str) -> V
         let what = format!("{for_what} needs {}, which this process has not", missing.join(", "));
         lacks.push(Lack { what, mend: GIVE });
     }
-    let oldest = if engine == EngineKind::Xdp { OLDEST_WITH_XDP } else { OLDEST };
+    let by_xdp = engine == EngineKind::Xdp || offload;
+    let oldest = if by_xdp { OLDEST_WITH_XDP } else { OLDEST };
     if version(release).is_some_and(|version| version < oldest) {
         let (major, minor) = oldest;
         let what =
@@ -101,5 +102,7 @@ mod tests {
         assert_eq!(said, "engine = \"steer\" needs Linux 5.9, and this is 5.4.0-150-generic; ");
         let said = words(EngineKind::Xdp, false, "000001ffffffffff", "5.10.0\n");
         assert_eq!(said, "engine = \"xdp\" needs Linux 5.18, and this is 5.10.0; ");
+        let said = words(EngineKind::Auto, true, "000001ffffffffff", "5.10.0\n");
+        assert_eq!(said, "offload = true needs Linux 5.18, and this is 5.10.0; ");
     }
 }
