@@ -20,8 +20,11 @@ pub(crate) struct Routes {
     /// Asks.
     questions: Socket,
     generation: u32,
+    layout: u32,
     interfaces: HashMap<u32, Interface>,
     neighbours: HashMap<(u32, IpAddr), Neighbour>,
+    /// Neighbours that were asked for in this generation and are not known.
+    wanted: HashSet<(u32, IpAddr)>,
     /// The answers so far, until something changes that they rest on.
     ways: HashMap<(IpAddr, IpAddr), Option<Way>>,
     local: Vec<(IpAddr, u32)>,
@@ -81,6 +84,8 @@ enum Kind {
 const WAYS_MAX: usize = 4096;
 /// Neighbours that are kept; of those beyond, the kernel sends. Its own bound is 1024 by default.
 const NEIGHBOURS_MAX: usize = 16 * 1024;
+/// Neighbours that are waited for by name; with more, any that comes may be one.
+const WANTED_MAX: usize = WAYS_MAX;
 /// Datagrams of changes that are read in one go, so that a storm of routes does not hold up packets.
 const LOOKS: usize = 16;
 
@@ -103,8 +108,10 @@ impl Routes {
             changes: Socket::new(&GROUPS)?,
             questions: Socket::new(&[])?,
             generation: 1,
+            layout: 1,
             interfaces: HashMap::new(),
             neighbours: HashMap::new(),
+            wanted: HashSet::new(),
             ways: HashMap::new(),
             local: Vec::new(),
         };
@@ -112,27 +119,32 @@ impl Routes {
         Ok(routes)
     }
 
-    /// Reads what the kernel has told meanwhile, without waiting. Any change raises the generation.
+    /// Reads what the kernel has told meanwhile, without waiting. Any change to what was answered raises the
+    /// generation.
     pub(crate) fn follow(&mut self) {
-        let mut changed = false;
+        let (mut changed, mut laid_out_anew) = (false, false);
         for _ in 0..LOOKS {
-            let Self { changes, interfaces, neighbours, ways, local, .. } = self;
+            let Self { changes, interfaces, neighbours, wanted, ways, local, .. } = self;
             match changes.told() {
                 Ok(Some(messages)) => {
-                    let mut tables = tables::Tables { interfaces, neighbours, local };
+                    let mut tables = tables::Tables { interfaces, neighbours, wanted, local };
                     for message in messages {
                         let change = tables.take(&message);
                         changed |= forget(ways, change);
+                        laid_out_anew |= change == tables::Change::Anything;
                     }
                 }
                 Ok(None) => break,
                 // It told more than it could keep for us.
                 Err(_) => {
                     // Without an answer the next look tries again: the socket says so again.
-                    changed |= self.read_all().is_ok();
+                    let read = self.read_all().is_ok();
+                    changed |= read;
+                    laid_out_anew |= read;
                 }
             }
         }
+        self.layout = self.layout.wrapping_add(laid_out_anew.into());
         if changed {
             self.doubt_neighbours();
         }
@@ -143,6 +155,12 @@ impl Routes {
         self.generation
     }
 
+    /// Which state interfaces and addresses are in: it takes the kernel some time to say more of these, and
+    /// neighbours and routes come and go without them.
+    pub(crate) fn layout(&self) -> u32 {
+        self.layout
+    }
+
     /// Forgets what it was told of routes: an ICMP error says that one of them is not so.
     pub(crate) fn doubt(&mut self) {
         self.ways.clear();
@@ -151,6 +169,7 @@ impl Routes {
 
     fn doubt_neighbours(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.wanted.clear();
     }
 
     /// Has the kernel see whether the neighbours that were given out are still there, where it has not
@@ -231,7 +250,12 @@ impl Routes {
                 link.mac = neighbour.mac;
                 Hop::Ready(link)
             }
-            None => Hop::Asking(device),
+            None => {
+                if self.wanted.len() < WANTED_MAX {
+                    self.wanted.insert((device, next));
+                }
+                Hop::Asking(device)
+            }
         }
     }
 
@@ -262,8 +286,8 @@ impl Routes {
         self.neighbours.clear();
         self.local.clear();
         self.ways.clear();
-        let Self { questions, interfaces, neighbours, local, .. } = self;
-        let mut tables = tables::Tables { interfaces, neighbours, local };
+        let Self { questions, interfaces, neighbours, wanted, local, .. } = self;
+        let mut tables = tables::Tables { interfaces, neighbours, wanted, local };
         for mut request in tables::everything() {
             questions.ask(&mut request, |message| {
                 tables.take(&message);

@@ -1,8 +1,8 @@
 //! What single messages say: interfaces, addresses, neighbours, routes.
 
 use super::netlink::{Attributes, DUMP_ALL, Message, Request, address, half_at, word_at};
-use super::{Kind, NEIGHBOURS_MAX, Way};
-use std::collections::HashMap;
+use super::{Kind, NEIGHBOURS_MAX, WANTED_MAX, Way};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// An interface of the host.
@@ -30,6 +30,8 @@ pub(super) struct Neighbour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
+    /// What was said of one, or that it is not known: hosts come and go beside us all the time, and any of
+    /// them can have all of its neighbours ask for it.
     Neighbour,
     /// A route to these addresses, of which so many bits count.
     Prefix(IpAddr, u8),
@@ -39,6 +41,8 @@ pub(super) enum Change {
 pub(super) struct Tables<'a> {
     pub(super) interfaces: &'a mut HashMap<u32, Interface>,
     pub(super) neighbours: &'a mut HashMap<(u32, IpAddr), Neighbour>,
+    /// Those that somebody was told are not known.
+    pub(super) wanted: &'a HashSet<(u32, IpAddr)>,
     pub(super) local: &'a mut Vec<(IpAddr, u32)>,
 }
 
@@ -122,18 +126,20 @@ impl Tables<'_> {
         let state = half_at(message.body, 8)?;
         let usable = message.kind == libc::RTM_NEWNEIGH && state & NUD_VALID != 0;
         let Some(mac) = mac.filter(|_| usable) else {
-            return self.neighbours.remove(&key).map(|_| Change::Neighbour);
+            let gone = self.neighbours.remove(&key)?;
+            return gone.given.then_some(Change::Neighbour);
         };
         let stale = state & libc::NUD_STALE != 0;
         if let Some(known) = self.neighbours.get_mut(&key) {
             known.stale = stale;
             let before = std::mem::replace(&mut known.mac, mac);
-            return (before != mac).then_some(Change::Neighbour);
+            return (known.given && before != mac).then_some(Change::Neighbour);
         }
         if self.neighbours.len() < NEIGHBOURS_MAX {
             self.neighbours.insert(key, Neighbour { mac, stale, given: false });
         }
-        Some(Change::Neighbour)
+        let wanted = self.wanted.len() >= WANTED_MAX || self.wanted.contains(&key);
+        wanted.then_some(Change::Neighbour)
     }
 }
 

@@ -110,10 +110,12 @@ fn an_address_that_is_not_ours_has_a_way() {
     let Some((near, _far)) = wired() else { return };
     let mut routes = near.run(Routes::new).unwrap();
     assert_eq!(routes.hop(ip("10.9.9.9"), ip("10.1.0.2")), Hop::Unreachable);
+    assert!(matches!(routes.hop(ip("0.0.0.0"), ip("10.1.0.2")), Hop::Asking(_)));
     near.ip("neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 dev near nud permanent");
     changed(&mut routes);
     // All of ours: what the route prefers.
     assert_eq!(ready(routes.hop(ip("0.0.0.0"), ip("10.1.0.2"))).from, ip("10.1.0.1"));
+    assert!(matches!(routes.hop(ip("::"), ip("fd00::2")), Hop::Asking(_)));
     near.ip("neigh replace fd00::2 lladdr 02:00:00:00:00:02 dev near nud permanent");
     changed(&mut routes);
     assert_eq!(ready(routes.hop(ip("::"), ip("fd00::2"))).from, ip("fd00::1"));
@@ -135,9 +137,10 @@ fn what_stays_here_is_asked_for() {
 fn a_neighbour_that_is_gone_is_sent_to_for_ever() {
     let Some((near, _far)) = wired() else { return };
     let mut routes = near.run(Routes::new).unwrap();
+    let hop = |routes: &mut Routes| routes.hop(ip("10.1.0.1"), ip("10.1.0.2"));
+    assert!(matches!(hop(&mut routes), Hop::Asking(_)));
     near.ip("neigh replace 10.1.0.2 lladdr 02:00:00:00:00:09 dev near nud stale");
     changed(&mut routes);
-    let hop = |routes: &mut Routes| routes.hop(ip("10.1.0.1"), ip("10.1.0.2"));
     assert_eq!(ready(hop(&mut routes)).mac[5], 9);
     near.run(|| {
         for (name, value) in [("delay_first_probe_time", "0"), ("retrans_time_ms", "20")] {
@@ -153,6 +156,31 @@ fn a_neighbour_that_is_gone_is_sent_to_for_ever() {
     assert_eq!(ready(hop(&mut routes)).mac, FAR);
 }
 
+#[test]
+fn a_host_that_nobody_asked_for_has_all_ways_looked_for_anew() {
+    let Some((near, _far)) = wired() else { return };
+    let mut routes = near.run(Routes::new).unwrap();
+    let (from, asked_for) = (ip("10.1.0.1"), ip("10.1.0.9"));
+    assert!(matches!(routes.hop(from, asked_for), Hop::Asking(_)));
+    let before = (routes.generation(), routes.layout());
+    // A sweep over the network, and a host that gives it up.
+    for host in 20..28 {
+        near.ip(&format!("neigh add 10.1.0.{host} lladdr 02:00:00:00:00:{host} dev near"));
+    }
+    near.ip("neigh replace 10.1.0.20 lladdr 02:00:00:00:00:77 dev near");
+    near.ip("neigh del 10.1.0.21 dev near");
+    routes.follow();
+    assert_eq!((routes.generation(), routes.layout()), before);
+    assert_eq!(ready(routes.hop(from, ip("10.1.0.20"))).mac[5], 0x77);
+    near.ip("neigh replace 10.1.0.9 lladdr 02:00:00:00:00:02 dev near");
+    changed(&mut routes);
+    assert_eq!(ready(routes.hop(from, asked_for)).mac, FAR);
+    assert_eq!(routes.layout(), before.1, "nothing is with interfaces");
+    near.ip("addr add 10.1.0.77/24 dev near");
+    changed(&mut routes);
+    assert_ne!(routes.layout(), before.1);
+}
+
 /// What is kept after some messages.
 #[derive(Default)]
 struct Kept {
@@ -164,7 +192,8 @@ struct Kept {
 impl Kept {
     fn take(&mut self, octets: &[u8]) -> Vec<tables::Change> {
         let Self { interfaces, neighbours, local } = self;
-        let mut tables = tables::Tables { interfaces, neighbours, local };
+        let wanted = &HashSet::new();
+        let mut tables = tables::Tables { interfaces, neighbours, wanted, local };
         Messages(octets).map(|message| tables.take(&message)).collect()
     }
 }

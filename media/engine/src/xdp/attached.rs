@@ -66,7 +66,7 @@ struct NoSockets {
 /// When an interface without sockets is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// When something about interfaces, addresses or routes has changed.
+    /// When something about interfaces or addresses has changed.
     Change,
     /// At the next look: the kernel gives a queue up a while after its socket is closed.
     Look,

@@ -52,8 +52,9 @@ pub(crate) struct Xdp {
     ports: ByPort<Port>,
     /// Raised whenever ways out may have changed.
     epoch: u32,
-    /// The generation of the routes that `epoch` goes with.
+    /// The generation of the routes that `epoch` goes with, and the layout that interfaces were looked at in.
     generation: u32,
+    layout: u32,
     /// The socket that is asked first next time.
     first: u8,
     below_turns: BelowTurns,
@@ -124,6 +125,7 @@ impl Xdp {
     ) -> Self {
         Self {
             generation: below.routes().generation(),
+            layout: below.routes().layout(),
             below,
             bell,
             watch: Watch::new(),
@@ -147,9 +149,12 @@ impl Xdp {
         routes.follow();
         let changed = routes.generation() != self.generation;
         self.generation = routes.generation();
-        if self.attached.look(&mut self.frames, routes, changed) || changed {
+        let addresses = routes.layout() != self.layout;
+        self.layout = routes.layout();
+        if self.attached.look(&mut self.frames, routes, addresses) || changed {
             self.epoch = self.epoch.wrapping_add(1);
         }
+        self.frames.turn();
         self.look_in = None;
     }
 
