@@ -37,6 +37,7 @@ struct flow {
 	__u8 from[16];	// IPv4 as ::ffff:a.b.c.d
 	__be16 from_port;
 	__u16 is_v6;
+	__u32 came_by;	// the interface that leads back to where they come from
 	// Where they go.
 	__u32 interface;
 	__u16 mtu;	// longest IP packet
@@ -108,8 +109,9 @@ static __always_inline __u16 folded(__u32 sum)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
-// The flow that comes in at a port, if there is one for this program.
-static __always_inline struct flow *flow_of(const struct datagram *at, __u32 hook)
+// The flow that comes in at a port and by an interface, if there is one for this program. What comes by
+// another interface is for the stack to judge, which may be told to let no such packet in.
+static __always_inline struct flow *flow_of(const struct datagram *at, __u32 hook, __u32 came_by)
 {
 	__u32 place = (*at->index << 16 | at->port) >> 3;
 	const struct slots *of = bpf_map_lookup_elem(&slots, &place);
@@ -119,7 +121,7 @@ static __always_inline struct flow *flow_of(const struct datagram *at, __u32 hoo
 	if (!slot--)
 		return 0;
 	struct flow *flow = bpf_map_lookup_elem(&flows, &slot);
-	return flow && flow->on == hook ? flow : 0;
+	return flow && flow->on == hook && flow->came_by == came_by ? flow : 0;
 }
 
 // Where UDP begins. What is not known beforehand may be added to a pointer with CAP_PERFMON only, so that
@@ -246,7 +248,7 @@ static __always_inline int forward_frame(struct xdp_md *frame, const struct data
 {
 	void *end = (void *)(long)frame->data_end;
 	struct ethhdr *eth = (void *)(long)frame->data;
-	struct flow *flow = flow_of(at, HOOK_XDP);
+	struct flow *flow = flow_of(at, HOOK_XDP, frame->ingress_ifindex);
 	struct change change;
 	// Behind a tag of a VLAN there is no room for what is written here.
 	if (!flow || at->is_tagged)

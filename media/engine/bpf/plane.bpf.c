@@ -146,7 +146,8 @@ int to_worker(struct bpf_sk_lookup *lookup)
 	struct bpf_sock *socket = bpf_map_lookup_elem(&sockets, &worker);
 	if (!socket)
 		return SK_PASS;
-	bpf_sk_assign(lookup, socket, BPF_SK_LOOKUP_F_REPLACE);
+	// A socket that a program before this one has chosen stays: who had the port first keeps it.
+	bpf_sk_assign(lookup, socket, 0);
 	bpf_sk_release(socket);
 	return SK_PASS;
 }
@@ -256,7 +257,7 @@ int forward_tc(struct __sk_buff *packet)
 	struct ethhdr *eth = (void *)(long)packet->data;
 	struct datagram at;
 	addressed_to(eth, end, &at);
-	struct flow *flow = at.index ? flow_of(&at, HOOK_TC) : 0;
+	struct flow *flow = at.index ? flow_of(&at, HOOK_TC, packet->ifindex) : 0;
 	if (!flow || (void *)(at.udp + 1) > end || at.is_tagged)
 		return TC_ACT_UNSPEC;
 	__u32 headers = at.is_v6 ? ETH_HLEN + 40 : ETH_HLEN + 20;

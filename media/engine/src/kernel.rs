@@ -48,7 +48,8 @@ pub(crate) struct Kernel {
     /// Queues with a socket, and its place among these.
     places: Table<Queue, u32>,
     /// Interfaces on which flows are looked for by a program that does nothing else.
-    forwards: HashSet<(u32, u32)>,
+    forwards: Table<u32, XdpLink>,
+    forwards_by_tc: HashSet<u32>,
 }
 
 /// The program of AF_XDP on an interface.
@@ -159,7 +160,8 @@ impl Kernel {
             aliases: Vec::new(),
             attached: Table::new(),
             places: Table::new(),
-            forwards: HashSet::new(),
+            forwards: Table::new(),
+            forwards_by_tc: HashSet::new(),
         })
     }
 
@@ -170,6 +172,14 @@ impl Kernel {
         let program: &mut SkLookup = program.ok_or(KernelError::NoSuch("to_worker"))?.try_into()?;
         program.load()?;
         let namespace = File::open("/proc/thread-self/ns/net")?;
+        let mut others = [0; LOOKUPS_MAX];
+        let others = sys::attached_programs(namespace.as_fd(), BPF_SK_LOOKUP, &mut others);
+        if let Ok(others @ 1..) = others {
+            tracing::warn!(
+                others,
+                "another process has its sockets by a program (sk_lookup): a port that both have stays its own"
+            );
+        }
         let link = program.attach(&namespace)?;
         self.steered = Some((namespace, Some(program.take_link(link)?)));
         Ok(())
@@ -271,7 +281,10 @@ impl Kernel {
     /// Puts the program of AF_XDP on an interface, unless it is there; says whether its driver runs it
     /// (else the stack does, on a packet that is a buffer of its own by then).
     pub(crate) fn watch(&mut self, interface: u32) -> Result<bool, KernelError> {
-        if let Some(Attached { native, .. }) = self.attached.get(&interface) {
+        // One that has gone may be back under its number, without a program.
+        if self.has_program(interface)
+            && let Some(Attached { native, .. }) = self.attached.get(&interface)
+        {
             return Ok(*native);
         }
         let program = self.programs.program_mut("to_queue");
@@ -303,6 +316,11 @@ impl Kernel {
             self.attached.remove(&interface);
         }
         has
+    }
+
+    /// Whether AF_XDP takes the packets of an interface, before a program of tc would see them.
+    pub(crate) fn takes_all(&self, interface: u32) -> bool {
+        self.attached.contains_key(&interface)
     }
 
     /// Takes the program off an interface, as somebody else would.
@@ -490,6 +508,35 @@ mod tests {
             v4.send_to(&[10], at("127.0.0.1:20003")).unwrap();
             assert_eq!(heard(&bound), 10);
             assert!(silent(one) && silent(other));
+        });
+    }
+
+    #[test]
+    fn a_second_process_takes_the_packets_of_the_first() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(|| {
+            let workers = [mux(), mux()];
+            let mut kernels = Vec::new();
+            for socket in &workers {
+                let mut kernel = match Kernel::load() {
+                    Ok(kernel) => kernel,
+                    Err(error) => return skipped(&error.to_string()),
+                };
+                kernel.steer().unwrap();
+                kernel.set_socket(0, socket.as_fd()).unwrap();
+                kernels.push(kernel);
+            }
+            let [first, second] = &workers;
+            kernels[1].take_port(at("127.0.0.1:20000"), 0).unwrap();
+            kernels[0].take_port(at("0.0.0.0:20000"), 0).unwrap();
+            let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+            far.send_to(&[1], at("127.0.0.1:20000")).unwrap();
+            assert_eq!(heard(first), 1);
+            // What the first one has not, the second one has.
+            kernels[0].leave_port(at("0.0.0.0:20000"), 0);
+            far.send_to(&[2], at("127.0.0.1:20000")).unwrap();
+            assert_eq!(heard(second), 2);
+            assert!(silent(first));
         });
     }
 

@@ -27,8 +27,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a slot is let be after its flow was turned off: whatever program is at it has long ended.
-const GRACE: Duration = Duration::from_millis(20);
+/// How long a slot is let be after its flow was turned off: whatever program is at it has long ended, even
+/// on a virtual machine whose processor was taken away in the middle of it.
+const GRACE: Duration = Duration::from_secs(1);
 /// How often each flow is read, where packets come every 20 ms: before its log is half full.
 const READ_EVERY: Duration = Duration::from_millis(500);
 /// The same where they come as fast as can be.
@@ -41,8 +42,13 @@ const READS_AT_ONCE: u32 = 64;
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Flows whose way is asked for in one turn, after routes have changed.
 const WAYS_PER_TURN: usize = 256;
+/// Looks around, one a second, for which it holds what a driver can do.
+const EXITS_FOR: u8 = 10;
 /// The driver of virtual cables.
 const VETH: &str = "veth";
+/// The driver of several interfaces as one: a program on it is told of that one of them which a packet came
+/// in by.
+const BONDING: &str = "bonding";
 /// Packets of a flow that come up one after the other while none goes by: it is not where it was looked
 /// for.
 const ASTRAY: u32 = 32;
@@ -91,29 +97,36 @@ pub(crate) struct Offload {
     drivers: Option<Drivers>,
     /// Drivers do not take packets from the one to the other: that is not tried twice.
     unfit: HashSet<(u32, u32)>,
-    /// How flows leave that come in by one device and go by another, as it was found out last: for a
-    /// second at most.
-    exits: HashMap<(u32, u32), Result<Exit, Why>>,
+    /// How flows leave that come in by one device and go by another, as it was found out last.
+    exits: HashMap<(u32, u32), Known>,
+    /// The layout of interfaces that `exits` go with, and looks around for which they still do.
+    layout: u32,
+    looks: u8,
     installed: Vec<Installed>,
     /// The place of each slot's flow among those that are installed.
     places: Box<[u32]>,
     first: u32,
-    free: Vec<u32>,
+    /// The one that was let go first is taken first: a packet that a program still had in hand would leave
+    /// as another call's.
+    free: VecDeque<u32>,
     /// Turned off, with what they may yet have written down.
     leaving: VecDeque<(Instant, Installed)>,
-    /// Which flow is read next, and which is asked for its way.
-    reads: Turns,
-    ways: Turns,
+    /// The place of the flow that is read next.
+    next_read: usize,
+    /// Flows that are still to be asked for their way: the last of them first, as a flow that is let go has
+    /// the very last one take its place.
+    ways_left: usize,
     read_every: Duration,
     /// The most that was in a log since the last round began.
     fullest: u32,
 }
 
-/// Goes round all flows, so many a second.
-#[derive(Clone, Copy, Debug, Default)]
-struct Turns {
-    at: usize,
-    left: usize,
+/// How flows leave between two devices, or why they do not.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    exit: Result<Exit, Why>,
+    /// It is up to the other end of a cable as well, which may change its mind without a word.
+    by_cable: bool,
 }
 
 /// Why a flow cannot go to the kernel now.
@@ -128,20 +141,23 @@ impl Offload {
     ) -> Result<Self, KernelError> {
         let share = FLOWS_MAX / u32::try_from(workers.max(1)).unwrap_or(FLOWS_MAX);
         let first = share * u32::try_from(worker).unwrap_or(0);
+        let routes = Routes::new()?;
         Ok(Self {
             kernel,
             region,
-            routes: Routes::new()?,
+            layout: routes.layout(),
+            looks: 0,
+            routes,
             drivers: Drivers::new().ok(),
             unfit: HashSet::new(),
             exits: HashMap::new(),
             installed: Vec::new(),
             places: vec![0; share as usize].into(),
             first,
-            free: (first..first + share).rev().collect(),
+            free: (first..first + share).collect(),
             leaving: VecDeque::new(),
-            reads: Turns::default(),
-            ways: Turns::default(),
+            next_read: 0,
+            ways_left: 0,
             read_every: READ_EVERY,
             fullest: 0,
         })
@@ -164,14 +180,15 @@ impl Offload {
         if at.is_ipv4() != flow.from.is_ipv4() || flow.from.is_ipv4() != flow.to.is_ipv4() {
             return Err("one leg is IPv4 and the other IPv6");
         }
-        let slot = *self.free.last().ok_or("the kernel has as many flows as it may")?;
+        let slot = *self.free.front().ok_or("the kernel has as many flows as it may")?;
         let exit = self.exit(&ways)?;
-        let next = self.region.set(slot, &Rules::new(&flow, at, &template, exit), exit.hook);
+        let rules = Rules::new(&flow, (at, ways.comes.device), &template, exit);
+        let next = self.region.set(slot, &rules, exit.hook);
         if self.kernel().take_flow(at, slot).is_err() {
             self.region.clear(slot);
             return Err("the kernel has no room for another address");
         }
-        self.free.pop();
+        self.free.pop_front();
         self.places[(slot - self.first) as usize] = self.installed.len() as u32;
         self.installed.push(Installed {
             call,
@@ -215,7 +232,7 @@ impl Offload {
         let mut next = gone.next;
         read(&gone, self.region.take(gone.slot, &mut next, clock(now)));
         gone.next = next;
-        self.free.push(gone.slot);
+        self.free.push_back(gone.slot);
         true
     }
 
@@ -257,9 +274,9 @@ impl Offload {
     /// Slots of flows that are to be read now, since so much time has passed.
     pub(crate) fn due_reads(&mut self, passed: Duration, slots: &mut Vec<u32>) {
         let flows = self.installed.len();
-        if self.reads.at >= flows && flows > 0 {
+        if self.next_read >= flows && flows > 0 {
             // A round is over: so fast do packets come.
-            self.reads.at = 0;
+            self.next_read = 0;
             self.read_every = match self.fullest {
                 full if full > LOG / 2 => (self.read_every / 2).max(READ_EVERY_MIN),
                 full if full < LOG / 4 => (self.read_every * 2).min(READ_EVERY),
@@ -268,11 +285,11 @@ impl Offload {
             self.fullest = 0;
         }
         let share = flows as f64 * passed.as_secs_f64() / self.read_every.as_secs_f64();
-        let count = (share as usize + 1).min(READS_PER_TURN).min(flows - self.reads.at.min(flows));
+        let count = (share as usize + 1).min(READS_PER_TURN).min(flows - self.next_read.min(flows));
         slots.clear();
-        let next = self.installed.iter().skip(self.reads.at).take(count);
+        let next = self.installed.iter().skip(self.next_read).take(count);
         slots.extend(next.map(|installed| installed.slot));
-        self.reads.at += count;
+        self.next_read += count;
     }
 
     /// How long a worker with nothing else to do may sleep; `None`: as long as it likes.
@@ -289,15 +306,17 @@ impl Offload {
         let before = self.routes.generation();
         self.routes.follow();
         let generation = self.routes.generation();
-        if generation != before {
+        if self.routes.layout() != self.layout {
+            self.layout = self.routes.layout();
             self.exits.clear();
-            self.ways = Turns { at: 0, left: self.installed.len() };
         }
-        for _ in 0..self.ways.left.min(WAYS_PER_TURN) {
-            self.ways.left -= 1;
-            let at = self.ways.at;
-            self.ways.at += 1;
-            let Some(installed) = self.installed.get(at) else { break };
+        if generation != before {
+            self.ways_left = self.installed.len();
+        }
+        let left = self.ways_left.min(self.installed.len());
+        self.ways_left = left.saturating_sub(WAYS_PER_TURN);
+        for at in (self.ways_left..left).rev() {
+            let installed = &self.installed[at];
             let (flow, ends) = (installed.flow.clone(), installed.ends);
             let ways = self.ways_of(&flow, ends);
             let exit = ways.and_then(|ways| self.exit(&ways));
@@ -312,10 +331,12 @@ impl Offload {
     /// To be called about once a second: the kernel does not notice what flows need of it.
     pub(crate) fn look_around(&mut self) {
         self.routes.confirm();
-        // What a driver does may change without a word, as with the other end of a veth.
-        self.exits.clear();
-        if self.ways.left == 0 {
-            self.ways = Turns { at: 0, left: self.installed.len() };
+        // Drivers are asked seldom: whoever does waits for all that is being done to any interface.
+        self.looks = (self.looks + 1) % EXITS_FOR;
+        let all = self.looks == 0;
+        self.exits.retain(|_, known| !all && !known.by_cable);
+        if self.ways_left == 0 {
+            self.ways_left = self.installed.len();
         }
     }
 
@@ -333,15 +354,20 @@ impl Offload {
     /// How a flow that goes these ways can leave.
     fn exit(&mut self, ways: &Ways) -> Result<Exit, Why> {
         let Ways { comes, goes } = ways;
-        if let Some(exit) = self.exits.get(&(comes.device, goes.device)) {
+        if let Some(Known { exit, .. }) = self.exits.get(&(comes.device, goes.device)) {
             return exit.map(|exit| Exit { mtu: goes.mtu, ..exit });
         }
         let exit = self.find_exit(ways);
-        self.exits.insert((comes.device, goes.device), exit);
+        let by_cable = [comes, goes].iter().any(|link| sys::driver_of(link.interface) == VETH);
+        self.exits.insert((comes.device, goes.device), Known { exit, by_cable });
         exit
     }
 
     fn find_exit(&mut self, Ways { comes, goes }: &Ways) -> Result<Exit, Why> {
+        // The kernel takes what a program puts on the loopback for a lie, if it says that it is from here.
+        if goes.loopback && !comes.loopback {
+            return Err("its far side is on this host, and the other one is not");
+        }
         let plain = [comes, goes].iter().all(|link| link.vlan.is_none() && !link.loopback);
         if plain && self.drives(comes.interface, goes.interface) {
             // One end of a veth sends back only what the other end has a program for, and redirects more.
@@ -349,7 +375,12 @@ impl Offload {
             return Ok(Exit { hook: Hook::Xdp, interface: goes.interface, mtu: goes.mtu, back });
         }
         let exit = Exit { hook: Hook::Tc, interface: goes.device, mtu: goes.mtu, back: false };
-        let attached = self.kernel().forward_on(comes.device, Hook::Tc);
+        // Of a VLAN it is the parent that has AF_XDP.
+        let mut kernel = self.kernel();
+        if kernel.takes_all(comes.interface) {
+            return Err("AF_XDP takes the packets of the interface before tc would");
+        }
+        let attached = kernel.forward_on(comes.device, Hook::Tc);
         attached.map(|()| exit).map_err(|error| {
             tracing::debug!(%error, interface = comes.device, "no program of tc");
             "no program can be put on the interface (tc: Linux 6.6, CAP_NET_ADMIN)"
@@ -360,6 +391,9 @@ impl Offload {
     fn drives(&mut self, from: u32, to: u32) -> bool {
         let Some(drivers) = &mut self.drivers else { return false };
         if !drivers.of(from).forwards() || self.unfit.contains(&(from, to)) {
+            return false;
+        }
+        if sys::driver_of(from) == BONDING {
             return false;
         }
         let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);

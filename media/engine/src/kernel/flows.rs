@@ -1,9 +1,10 @@
 //! Flows that the kernel forwards: which port has which, and the programs that look.
 
+use super::link::{Mode, XdpLink};
 use super::{Kernel, KernelError};
 use crate::offload::{Hook, Region};
 use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
-use aya::programs::{LinkOrder, Xdp, XdpMode};
+use aya::programs::{LinkOrder, Xdp};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
@@ -45,22 +46,26 @@ impl Kernel {
 
     /// Has flows looked for on an interface, unless they are already.
     pub(crate) fn forward_on(&mut self, interface: u32, hook: Hook) -> Result<(), KernelError> {
-        if hook == Hook::Xdp && self.attached.get(&interface).is_some_and(|it| it.native)
-            || self.forwards.contains(&(interface, hook as u32))
-        {
-            return Ok(());
-        }
         match hook {
             Hook::Xdp => {
+                if self.attached.get(&interface).is_some_and(|it| it.native)
+                    || self.forwards.get(&interface).is_some_and(XdpLink::is_attached)
+                {
+                    return Ok(());
+                }
                 let program = self.programs.program_mut("forward_xdp");
                 let program: &mut Xdp =
                     program.ok_or(KernelError::NoSuch("forward_xdp"))?.try_into()?;
                 if program.fd().is_err() {
                     program.load()?;
                 }
-                program.attach_to_if_index(interface, XdpMode::Driver)?;
+                let link = XdpLink::new(program.fd()?.as_fd(), interface, Mode::Driver)?;
+                self.forwards.insert(interface, link);
             }
             Hook::Tc => {
+                if self.forwards_by_tc.contains(&interface) {
+                    return Ok(());
+                }
                 let program = self.programs.program_mut("forward_tc");
                 let program: &mut SchedClassifier =
                     program.ok_or(KernelError::NoSuch("forward_tc"))?.try_into()?;
@@ -71,9 +76,9 @@ impl Kernel {
                 let order = TcAttachOptions::TcxOrder(LinkOrder::default());
                 let name = crate::sys::interface_name(interface)?;
                 program.attach_with_options(&name, TcAttachType::Ingress, order)?;
+                self.forwards_by_tc.insert(interface);
             }
         }
-        self.forwards.insert((interface, hook as u32));
         Ok(())
     }
 }

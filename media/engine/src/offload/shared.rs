@@ -54,6 +54,7 @@ pub(crate) struct Rules {
     from: [u8; 16],
     from_port: [u8; 2],
     is_v6: u16,
+    came_by: u32,
     interface: u32,
     mtu: u16,
     shift: u16,
@@ -69,8 +70,13 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Of a flow whose packets come in at `at` and leave with the headers of `template`.
-    pub(crate) fn new(flow: &Flow, at: SocketAddr, template: &Template, exit: Exit) -> Self {
+    /// Of a flow whose packets come in at `at` by an interface, and leave with the headers of `template`.
+    pub(crate) fn new(
+        flow: &Flow,
+        (at, came_by): (SocketAddr, u32),
+        template: &Template,
+        exit: Exit,
+    ) -> Self {
         let Exit { hook: _, interface, mtu, back } = exit;
         let mut headers = [0; HEADERS];
         let goes = template.octets();
@@ -93,6 +99,7 @@ impl Rules {
             from: mapped(flow.from.ip()),
             from_port: flow.from.port().to_be_bytes(),
             is_v6: flow.from.is_ipv6().into(),
+            came_by,
             interface,
             mtu,
             shift: flow.shift,

@@ -2,12 +2,14 @@
 //! a VLAN.
 
 use super::*;
-use crate::namespace::skipped;
+use crate::namespace::{Namespace, command, skipped};
 use crate::wire;
 use std::net::IpAddr;
 
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
+/// Where frames come in that are given to a program by hand.
+const LOOPBACK: u32 = 1;
 
 /// A flow from a far side to another, whose packets leave where they came from.
 fn flow() -> Flow {
@@ -66,7 +68,7 @@ fn with_flow() -> Option<(Kernel, Region)> {
     let template =
         Template::new(Some(&link(3, None, "198.51.100.1")), at(), flow().to, 46).unwrap();
     let exit = Exit { hook: Hook::Xdp, interface: 1, mtu: 1500, back: true };
-    region.set(5, &Rules::new(&flow(), at(), &template, exit), Hook::Xdp);
+    region.set(5, &Rules::new(&flow(), (at(), LOOPBACK), &template, exit), Hook::Xdp);
     kernel.take_flow(at(), 5).unwrap();
     Some((kernel, region))
 }
@@ -89,6 +91,22 @@ fn a_frame_of_a_flow_leaves_with_something_wrong() {
     }
     let mut next = 0;
     assert_eq!(region.take(5, &mut next, clock(crate::clock::now())).waiting(), 2);
+}
+
+#[test]
+fn a_packet_of_a_flow_is_taken_from_an_interface_that_its_far_side_is_not_behind() {
+    let Some((mut kernel, region)) = with_flow() else { return };
+    let came = frame(None, &packet());
+    assert_eq!(kernel.run_by_hand("to_queue", &came).0, XDP_TX);
+    region.clear(5);
+    let template =
+        Template::new(Some(&link(3, None, "198.51.100.1")), at(), flow().to, 46).unwrap();
+    let exit = Exit { hook: Hook::Xdp, interface: LOOPBACK, mtu: 1500, back: true };
+    let rules = Rules::new(&flow(), (at(), LOOPBACK + 1), &template, exit);
+    region.set(5, &rules, Hook::Xdp);
+    for program in ["to_queue", "forward_xdp"] {
+        assert_eq!(kernel.run_by_hand(program, &came), (XDP_PASS, came.clone()), "{program}");
+    }
 }
 
 #[test]
@@ -135,4 +153,76 @@ fn what_is_cut_short_is_read_beyond_its_end() {
         let (verdict, goes) = kernel.run_by_hand("to_queue", &whole[..len]);
         assert_eq!((verdict, &goes[..]), (XDP_PASS, &whole[..len]));
     }
+}
+
+/// Does something with the flows of one worker out of so many, whose far sides are on a cable.
+fn on_a_cable(workers: usize, deed: impl FnOnce(&mut Offload) + Send + 'static) {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.ip("link add near type veth peer name far");
+    namespace.ip("addr add 10.7.0.1/24 dev near");
+    namespace.ip("link set far up");
+    namespace.ip("link set near up");
+    for far in 2..=4 {
+        namespace.ip(&format!("neigh add 10.7.0.{far} lladdr 02:00:00:00:00:0{far} dev near"));
+    }
+    namespace.run(move || {
+        let kernel = match Kernel::load() {
+            Ok(kernel) => kernel,
+            Err(error) => return skipped(&error.to_string()),
+        };
+        let region = Arc::new(kernel.flows().unwrap());
+        let kernel = Arc::new(Mutex::new(kernel));
+        deed(&mut Offload::new(kernel, region, (0, workers)).unwrap());
+    });
+}
+
+/// Has a flow to this far side go in; its slot.
+fn goes_in(offload: &mut Offload, call: u16, to: &str) -> u32 {
+    let flow = Flow {
+        from: "10.7.0.2:4000".parse().unwrap(),
+        to: SocketAddr::new(to.parse().unwrap(), 5000),
+        ..flow()
+    };
+    let at = |port| SocketAddr::from(([10, 7, 0, 1], port));
+    let ends = Ends { comes: at(20_000 + 4 * call), goes: at(20_002 + 4 * call), dscp: 46 };
+    let of = (u32::from(call), MediaId(call.into()), Side::A);
+    offload.take_in(of, flow, ends).unwrap()
+}
+
+#[test]
+fn a_program_that_was_held_up_sends_a_packet_as_another_calls() {
+    // Of so many workers each has four slots.
+    on_a_cable(FLOWS_MAX as usize / 4, |offload| {
+        let now = crate::clock::now();
+        let slot = goes_in(offload, 1, "10.7.0.3");
+        offload.stop(slot);
+        offload.let_go(slot, now.mono);
+        let at = |later| Now { mono: now.mono + later, ..now };
+        assert!(!offload.left(at(Duration::from_millis(900)), |_, _| ()));
+        assert!(offload.left(at(GRACE), |_, _| ()));
+        let others = [2, 3, 4].map(|call| goes_in(offload, call, "10.7.0.3"));
+        assert!(!others.contains(&slot), "{slot} of {others:?}");
+        assert_eq!(goes_in(offload, 5, "10.7.0.3"), slot);
+    });
+}
+
+#[test]
+fn a_flow_is_passed_over_when_another_goes_while_they_are_asked_for_their_ways() {
+    on_a_cable(1, |offload| {
+        let last = WAYS_PER_TURN as u16 + 40;
+        let far = |call| if call == 0 || call == last { "10.7.0.4" } else { "10.7.0.3" };
+        let slots: Vec<u32> = (0..=last).map(|call| goes_in(offload, call, far(call))).collect();
+        command("ip neigh replace 10.7.0.4 lladdr 02:00:00:00:00:99 dev near");
+        let (mut astray, mut some) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            offload.led_astray(&mut some);
+            for slot in &some {
+                offload.stop(*slot);
+                offload.let_go(*slot, crate::clock::now().mono);
+            }
+            astray.append(&mut some);
+        }
+        astray.sort_unstable();
+        assert_eq!(astray, [slots[0], slots[usize::from(last)]]);
+    });
 }
