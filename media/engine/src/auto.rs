@@ -13,34 +13,40 @@ use crate::kernel::Kernel;
 use crate::needs;
 use crate::offload::Drivers;
 use crate::portable::Portable;
-use crate::routes::Routes;
+use crate::routes::{Routes, output_policies};
 use crate::steer::Steer;
 use crate::sys::Bell;
+use crate::ways::try_steer;
 use crate::xdp::NOT_NATIVE;
 use crate::xdp::interface::{self, Interface, interfaces_with, stands_for};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What to take, and why; with the kernel's programs where these are for. `media`: where ports will be
-/// bound.
-pub(crate) fn choose(media: &[IpAddr]) -> (Chosen, Option<Arc<Mutex<Kernel>>>) {
+/// bound, by so many workers.
+pub(crate) fn choose(media: &[IpAddr], workers: usize) -> (Chosen, Option<Arc<Mutex<Kernel>>>) {
     let sockets = |why: String| (Chosen { by: Datapath::Portable, why }, None);
     let steering = Kernel::load().and_then(|mut kernel| kernel.steer().map(|()| kernel));
-    let mut kernel = match steering {
+    let steering = steering.map_err(|why| why.to_string()).and_then(|kernel| {
+        let kernel = Arc::new(Mutex::new(kernel));
+        try_steer(&kernel, workers).map(|()| kernel)
+    });
+    let kernel = match steering {
         Ok(kernel) => kernel,
         Err(why) => return sockets(format!("nothing faster can be had: {why}")),
     };
-    let found = Candidates::find(media).and_then(|found| found.watched(&mut kernel));
+    if let Some(why) = passes_policies() {
+        return sockets(format!("nothing faster is taken: {why}"));
+    }
+    let found = Candidates::find(media).and_then(|found| {
+        found.watched(&mut kernel.lock().unwrap_or_else(PoisonError::into_inner))
+    });
     let no_xdp = match found {
-        Ok(why) => {
-            let kernel = Some(Arc::new(Mutex::new(kernel)));
-            return (Chosen { by: Datapath::Xdp, why }, kernel);
-        }
+        Ok(why) => return (Chosen { by: Datapath::Xdp, why }, Some(kernel)),
         Err(why) => why,
     };
-    let kernel = Arc::new(Mutex::new(kernel));
     let turns = match calibrate(&kernel) {
         Ok(turns) => turns,
         Err(error) => {
@@ -61,6 +67,18 @@ pub(crate) fn choose(media: &[IpAddr]) -> (Chosen, Option<Arc<Mutex<Kernel>>>) {
     }
 }
 
+/// Why packets with headers of our own may go where an administrator does not want them to: by what has them
+/// encrypted, or keeps them here. `None` where there is nothing of the kind.
+pub(crate) fn passes_policies() -> Option<String> {
+    match output_policies() {
+        Ok(0) => None,
+        Ok(count) => {
+            Some(format!("past IPsec policies of this host ({count}) go all ways but sockets"))
+        }
+        Err(error) => Some(format!("the IPsec policies of this host cannot be read: {error}")),
+    }
+}
+
 /// Whether `auto` would take AF_XDP for media on these addresses, and why or why not. Nothing is put
 /// anywhere.
 pub fn would_take_xdp(media: &[IpAddr]) -> Result<String, String> {
@@ -68,6 +86,9 @@ pub fn would_take_xdp(media: &[IpAddr]) -> Result<String, String> {
         return Err(lack.what);
     }
     Kernel::load().map_err(|why| why.to_string())?;
+    if let Some(why) = passes_policies() {
+        return Err(why);
+    }
     let found = Candidates::find(media)?;
     match found.native.is_empty() {
         false => Ok(found.why()),
@@ -275,7 +296,8 @@ const TRIES: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::{Namespace, skipped};
+    use crate::namespace::{BPF, NET_ADMIN, Namespace, keep_capabilities, skipped};
+    use crate::{Config, Engine, EngineError};
 
     #[test]
     fn a_bench_tells_what_a_packet_takes_by_sockets() {
@@ -337,7 +359,7 @@ mod tests {
         lay_out(&namespace);
         let (foreseen, chosen) = namespace.run(|| {
             let media: Vec<IpAddr> = media.iter().map(|ip| ip.parse().unwrap()).collect();
-            (would_take_xdp(&media), choose(&media).0)
+            (would_take_xdp(&media), choose(&media, 1).0)
         });
         assert_eq!(foreseen.is_ok(), chosen.by == Datapath::Xdp, "{foreseen:?}, {chosen:?}");
         Some(chosen)
@@ -392,5 +414,52 @@ mod tests {
             assert_ne!(by, Datapath::Xdp);
             assert!(why.contains(" us ") && why.ends_with("media stays on this host"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_host_without_raw_sockets_ends_the_start() {
+        for engine in [EngineKind::Auto, EngineKind::Steer, EngineKind::Xdp] {
+            let Some(namespace) = Namespace::new() else { return };
+            cable(&namespace);
+            namespace.run(move || {
+                if let Err(error) = Kernel::load() {
+                    return skipped(&format!("BPF: {error}"));
+                }
+                let media = vec!["198.51.100.1".parse().unwrap()];
+                let config =
+                    |workers| Config { engine, workers, media: media.clone(), ..Config::default() };
+                let start = |workers| Engine::start(config(workers), Box::new(|_| ()));
+                let by_many = start(crate::kernel::WORKERS_MAX + 1);
+                keep_capabilities(&[NET_ADMIN, BPF]);
+                match (engine, start(1), by_many) {
+                    (EngineKind::Auto, Ok(engine), Ok(many)) => {
+                        let Chosen { by, why } = engine.chosen();
+                        assert_eq!(
+                            (*by, many.chosen().by),
+                            (Datapath::Portable, Datapath::Portable)
+                        );
+                        assert!(why.starts_with("nothing faster can be had: "), "{why}");
+                        assert!(why.contains("CAP_NET_RAW"), "{why}");
+                    }
+                    (
+                        EngineKind::Steer | EngineKind::Xdp,
+                        Err(EngineError::NotHere { why, .. }),
+                        Err(EngineError::NotHere { .. }),
+                    ) => assert!(why.contains("CAP_NET_RAW"), "{why}"),
+                    (engine, one, many) => panic!("{engine}: {one:?}, {many:?}"),
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn media_that_is_to_be_encrypted_by_the_host_leaves_as_it_is() {
+        let chosen = chosen_for(&["198.51.100.1"], |namespace| {
+            cable(namespace);
+            namespace.ip("xfrm policy add dir out dst 198.51.100.2 action block");
+        });
+        let Some(Chosen { by, why }) = chosen else { return };
+        assert_eq!(by, Datapath::Portable);
+        assert!(why.contains("IPsec policies of this host (1)"), "{why}");
     }
 }

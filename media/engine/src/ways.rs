@@ -17,6 +17,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Why an engine that is asked for by name is taken.
 const CONFIGURED: &str = "configured";
 
+/// Whether so many workers can have what steer takes beside its programs, which AF_XDP stands on as well; or
+/// why not.
+pub(crate) fn try_steer(kernel: &Arc<Mutex<Kernel>>, workers: usize) -> Result<(), String> {
+    let last = workers.saturating_sub(1);
+    let bell = Bell::new().map_err(KernelError::Io);
+    match bell.and_then(|bell| Steer::new(last, Arc::new(bell), Arc::clone(kernel))) {
+        Ok(_) => Ok(()),
+        Err(KernelError::Io(why)) => {
+            Err(format!("its sockets cannot be had (CAP_NET_RAW, AF_PACKET): {why}"))
+        }
+        Err(why) => Err(why.to_string()),
+    }
+}
+
 /// What the workers of one engine share of it.
 #[derive(Debug)]
 pub(crate) struct Ways {
@@ -37,7 +51,12 @@ impl Ways {
     pub(crate) fn new(config: &Config) -> Result<Self, EngineError> {
         let mut ways = Self::of(config.engine, config.workers, &config.media)?;
         if config.offload {
-            ways.flows = ways.flows().map_err(|error| error.to_string());
+            let flows = ways.flows().map_err(|error| error.to_string());
+            // Without it calls go on as well, so that it is not worth a doubt.
+            ways.flows = flows.and_then(|flows| match auto::passes_policies() {
+                None => Ok(flows),
+                Some(why) => Err(why),
+            });
         }
         Ok(ways)
     }
@@ -52,19 +71,23 @@ impl Ways {
         match engine {
             EngineKind::Portable => Ok(by(Datapath::Portable, CONFIGURED, None)),
             EngineKind::Auto => {
-                let (chosen, kernel) = auto::choose(media);
+                let (chosen, kernel) = auto::choose(media, workers);
                 Ok(Self { generic: false, ..by(chosen.by, &chosen.why, kernel) })
             }
             // What does not come by AF_XDP is steered.
             EngineKind::Steer | EngineKind::Xdp => {
                 let mut kernel = Kernel::load().map_err(|why| not_here(why.to_string()))?;
                 kernel.steer().map_err(|why| not_here(why.to_string()))?;
-                let kernel = Some(Arc::new(Mutex::new(kernel)));
+                let kernel = Arc::new(Mutex::new(kernel));
+                try_steer(&kernel, workers).map_err(not_here)?;
+                if let Some(why) = auto::passes_policies() {
+                    tracing::warn!(%engine, why, "what this host is to encrypt may leave as it is");
+                }
                 let datapath = match engine {
                     EngineKind::Xdp => Datapath::Xdp,
                     _ => Datapath::Steer,
                 };
-                Ok(by(datapath, CONFIGURED, kernel))
+                Ok(by(datapath, CONFIGURED, Some(kernel)))
             }
         }
     }

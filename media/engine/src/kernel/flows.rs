@@ -86,23 +86,13 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::{Namespace, skipped};
-
-    /// Leaves this thread the capabilities that the unit gives, and no others.
-    fn keep_few_capabilities() {
-        const KEPT: u64 = 1 << 12 /* NET_ADMIN */ | 1 << 13 /* NET_RAW */ | 1 << 39 /* BPF */;
-        let header: [u32; 2] = [0x2008_0522, 0];
-        let halves = [KEPT as u32, (KEPT >> 32) as u32].map(|half| [half, half, 0]);
-        // SAFETY: the kernel reads a header of version 3 and two sets of three words each.
-        let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), halves.as_ptr()) };
-        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
-    }
+    use crate::namespace::{BPF, NET_ADMIN, NET_RAW, Namespace, keep_capabilities, skipped};
 
     #[test]
     fn each_program_loads_with_the_capabilities_that_the_unit_gives() {
         let Some(namespace) = Namespace::new() else { return };
         namespace.run(|| {
-            keep_few_capabilities();
+            keep_capabilities(&[NET_ADMIN, NET_RAW, BPF]);
             let mut kernel = match Kernel::load() {
                 Ok(kernel) => kernel,
                 Err(error) => return skipped(&error.to_string()),

@@ -4,10 +4,12 @@
 //! [`Routes::generation`] it was told in, and asks again in the next.
 
 mod netlink;
+mod policies;
 mod tables;
 
 use netlink::Socket;
-use std::collections::HashMap;
+pub(crate) use policies::output_policies;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use tables::{Interface, Neighbour};

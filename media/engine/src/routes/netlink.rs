@@ -18,8 +18,13 @@ pub(super) struct Socket {
 impl Socket {
     /// One that hears of changes to what the groups (RTNLGRP_*) stand for.
     pub(super) fn new(groups: &[u32]) -> io::Result<Self> {
+        Self::of(libc::NETLINK_ROUTE, groups)
+    }
+
+    /// The same of another part of the kernel.
+    pub(super) fn of(protocol: i32, groups: &[u32]) -> io::Result<Self> {
         let kind = Type::RAW.nonblocking().cloexec();
-        let protocol = Protocol::from(libc::NETLINK_ROUTE);
+        let protocol = Protocol::from(protocol);
         let socket = socket2::Socket::new(Domain::from(libc::AF_NETLINK), kind, Some(protocol))?;
         // Without an address of its own, it is taken for the kernel and told nothing.
         let bits = groups.iter().fold(0, |bits, group| bits | 1 << (group - 1));

@@ -86,6 +86,20 @@ fn loopback_up() {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
+pub(crate) const NET_ADMIN: u8 = 12;
+pub(crate) const NET_RAW: u8 = 13;
+pub(crate) const BPF: u8 = 39;
+
+/// Leaves this thread these capabilities, and no others.
+pub(crate) fn keep_capabilities(kept: &[u8]) {
+    let kept = kept.iter().fold(0_u64, |kept, bit| kept | 1 << bit);
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let halves = [kept as u32, (kept >> 32) as u32].map(|half| [half, half, 0]);
+    // SAFETY: the kernel reads a header of version 3 and two sets of three words each.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), halves.as_ptr()) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// Runs a command, which must succeed, and returns what it prints.
 pub(crate) fn command(words: &str) -> String {
     let mut words_of = words.split_whitespace();
