@@ -45,6 +45,8 @@ const ORDER_MAX: Duration = Duration::from_secs(600);
 /// Orders that are under way together: an authority counts requests by their source, and takes hundreds in
 /// a minute.
 const ORDERS_MAX: usize = 8;
+/// Of those, at one authority: one that is slow is not to have all the places.
+const ORDERS_AT_ONE_MAX: usize = ORDERS_MAX / 2;
 /// How long the authority may look for a proof, or make a certificate.
 const PATIENCE: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
@@ -128,10 +130,8 @@ pub(crate) async fn keep(mut wanted: watch::Receiver<Arc<[AcmeOrder]>>, alarms: 
         let now = clock::now().mono;
         for order in orders.iter() {
             let before = tried.get(&order.certificate).map(|(_, tried)| *tried).unwrap_or_default();
-            let waits = before.again.is_some_and(|again| again > now)
-                || under_way.len() >= ORDERS_MAX
-                || under_way.values().any(|other| disturbs(order, other));
-            if !waits {
+            let waits = before.again.is_some_and(|again| again > now);
+            if !waits && has_place(order, &under_way) {
                 let (order, wanted, alarms) = (order.clone(), wanted.clone(), alarms.clone());
                 let (own, doors) = (order.clone(), doors.clone());
                 let asks = async move { attend(&own, before, &wanted, &alarms, &doors).await };
@@ -162,6 +162,14 @@ pub(crate) async fn keep(mut wanted: watch::Receiver<Arc<[AcmeOrder]>>, alarms: 
             () = tokio::time::sleep(rest.min(GLANCE)) => {}
         }
     }
+}
+
+/// Whether an order may be under way beside these.
+fn has_place(order: &AcmeOrder, under_way: &HashMap<task::Id, AcmeOrder>) -> bool {
+    let same = |other: &&AcmeOrder| other.server == order.server;
+    under_way.len() < ORDERS_MAX
+        && under_way.values().filter(same).count() < ORDERS_AT_ONE_MAX
+        && !under_way.values().any(|other| disturbs(order, other))
 }
 
 /// Whether two orders must not be under way together: they want the same certificate, prove the same name

@@ -333,6 +333,34 @@ async fn an_authority_that_says_nothing_keeps_back_no_order_at_another() {
     std::net::TcpListener::bind(at).expect("the port of proofs is free again");
 }
 
+#[tokio::test]
+async fn an_authority_that_says_nothing_to_many_orders_leaves_room_for_one_at_another() {
+    let dir = dir("room");
+    let [silent, other] = [(), ()].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    std::fs::write(dir.join("key"), "AAAA").unwrap();
+    let order = |n: usize, listener: &std::net::TcpListener| AcmeOrder {
+        certificate: format!("c{n}"),
+        server: format!("https://{}/directory", listener.local_addr().unwrap()),
+        names: vec![format!("sbc{n}.example.net")],
+        challenge: Challenge::Http(at),
+        // Each has an account of its own to make.
+        external: Some((format!("customer-{n}"), dir.join("key"))),
+        ..order(&dir)
+    };
+    let mut orders: Vec<AcmeOrder> = (0..ORDERS_MAX + 2).map(|n| order(n, &silent)).collect();
+    orders.push(order(orders.len(), &other));
+    let (wanted, watched) = watch::channel(orders.into());
+    let keeping = tokio::spawn(keep(watched, Alarms::new()));
+    other.set_nonblocking(true).unwrap();
+    let other = tokio::net::TcpListener::from_std(other).unwrap();
+    let asked = tokio::time::timeout(Duration::from_secs(10), other.accept()).await;
+    let _held = asked.expect("it is not asked").unwrap();
+    drop(wanted);
+    let ended = tokio::time::timeout(Duration::from_secs(10), keeping).await;
+    ended.expect("it does not end").unwrap();
+}
+
 #[test]
 fn orders_that_prove_one_name_or_would_make_one_account_come_one_after_the_other() {
     let dir = dir("disturbs");
