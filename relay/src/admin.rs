@@ -9,6 +9,7 @@ use crate::replay::Replayed;
 use crate::trace::Traced;
 use b2bua::io::{CallView, DrainView, FqdnView, RegionView, TargetView};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -22,6 +23,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
+    /// Which way media goes.
+    Media,
     /// The calls that are up.
     Calls,
     /// One of them, with what its media does.
@@ -93,6 +96,8 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
+    /// To [`Request::Media`].
+    Media(MediaRow),
     /// To [`Request::Calls`].
     Calls {
         /// One row a call.
@@ -200,6 +205,9 @@ pub struct CallRow {
     /// the answer.
     #[serde(default)]
     pub audio: Option<(String, String)>,
+    /// What carries the media of each leg (A, B); nothing where no media is open.
+    #[serde(default)]
+    pub datapath: Option<(String, String)>,
 }
 
 /// The word for both legs of a fax by T.38, which neither flows nor is silent.
@@ -229,8 +237,35 @@ impl From<CallView> for CallRow {
                 };
                 (word(a), word(b))
             }),
+            datapath: None,
         }
     }
+}
+
+/// Which way media goes, as `tollgate status --json` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaRow {
+    /// What each media worker runs with.
+    pub engines: Vec<EngineRow>,
+    /// Legs of calls, by what carries them.
+    pub legs: BTreeMap<String, u64>,
+    /// Whether the kernel may send on what nothing has to be done to.
+    pub offload: bool,
+    /// Packets that it has sent on.
+    pub offloaded_packets: u64,
+    /// Receives that brought an error, and packets that could not be sent.
+    pub errors: (u64, u64),
+}
+
+/// The engine of a media worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineRow {
+    /// What carries its packets, as far as it can.
+    pub engine: String,
+    /// Why this one.
+    pub why: String,
+    /// It is not the one that it began with.
+    pub fell_back: bool,
 }
 
 /// A trunk's target as `tollgate trunks --json` shows it.

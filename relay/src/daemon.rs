@@ -2,7 +2,7 @@
 
 use crate::admin::{self, AlarmRow, Answer, Asked, Request};
 use crate::alarms::Alarms;
-use crate::config::{Loaded, Records, Started};
+use crate::config::{Loaded, Problem, Records, Started};
 use crate::hook::Hooks;
 use crate::http::{self, Shown};
 use crate::in_force::InForce;
@@ -60,6 +60,10 @@ pub enum DaemonError {
     /// The media engine.
     #[error(transparent)]
     Media(#[from] media_engine::EngineError),
+    /// The media engine that the configuration names cannot be had here, and trying again would not
+    /// change it.
+    #[error("{0}")]
+    NoSuchEngine(Problem),
     /// SRTP.
     #[error(transparent)]
     Srtp(#[from] media::srtp::WrongAnswer),
@@ -103,9 +107,8 @@ impl DaemonError {
             Self::Transport(_) => {
                 "is the address on this host, and is nobody else on the port (ss -lnp)?"
             }
-            Self::Media(media_engine::EngineError::NotHere { .. }) => {
-                "give the daemon what is missing (docs/operations/media-engine.md), or set [media] \
-                 engine = \"portable\""
+            Self::NoSuchEngine(_) => {
+                "or set [media] engine = \"auto\", which goes on with what there is"
             }
             Self::Media(_) => "is the limit of threads or open files reached (ulimit -a)?",
             Self::Srtp(_) => {
@@ -227,6 +230,7 @@ impl Daemon {
             b2bua,
             transports: transports.clone(),
             engine,
+            offload: loaded.media_offload,
             hooks: Hooks::new(hook_answers, Handle::current()),
             records,
             lent,
@@ -493,7 +497,13 @@ fn start_engine(
         counter_mode_took = ?srtp.counter_mode_took,
         "SRTP is protected by these"
     );
-    let engine = Engine::start(config, Box::new(move |event| tell(&events, event)))?;
+    let engine = Engine::start(config, Box::new(move |event| tell(&events, event)));
+    let engine = engine.map_err(|error| match error {
+        media_engine::EngineError::NotHere { why, .. } => {
+            DaemonError::NoSuchEngine(loaded.engine_is_not_here(&why))
+        }
+        other => other.into(),
+    })?;
     let media_engine::Chosen { by, why } = engine.chosen();
     tracing::info!(engine = %by, why, workers = engine.workers(), "media engine");
     Ok(engine)
@@ -502,10 +512,10 @@ fn start_engine(
 /// Passes an event of the media engine on. What can be lost goes only where there is room beside what
 /// cannot.
 fn tell(events: &mpsc::Sender<media_engine::Event>, event: media_engine::Event) {
-    use media_engine::Event::{Closed, FellBack, Notice, OpenFailed, Regained, Stats};
+    use media_engine::Event::{Closed, FellBack, Listed, Notice, OpenFailed, Regained, Stats};
     let may_go = match &event {
         Closed { .. } | OpenFailed { .. } | FellBack { .. } | Regained { .. } => true,
-        Notice { .. } | Stats { .. } => events.capacity() > MEDIA_ENDS_MAX,
+        Notice { .. } | Stats { .. } | Listed { .. } => events.capacity() > MEDIA_ENDS_MAX,
     };
     if !may_go {
         metrics::counter!("tollgate_media_notices_lost_total").increment(1);

@@ -60,6 +60,8 @@ pub(crate) struct Shard {
     pub(crate) transports: Transports,
     /// Where media commands go.
     pub(crate) engine: Engine,
+    /// Whether the kernel may send on packets by itself.
+    pub(crate) offload: bool,
     /// Where calls are asked about.
     pub(crate) hooks: Hooks,
     /// Where records go; `None` keeps none.
@@ -187,6 +189,10 @@ impl Shard {
             }
             media_engine::Event::Stats { call, stats, carried } => {
                 self.looks.answer(call, Some((&stats, Some(&carried.map(told)))));
+                return;
+            }
+            media_engine::Event::Listed { worker, calls } => {
+                self.looks.listed(worker, &calls);
                 return;
             }
             media_engine::Event::FellBack { worker, to, why, lost } => {

@@ -11,6 +11,7 @@ mod trunks;
 
 pub(crate) use engine::counted;
 
+use crate::admin::EngineRow;
 use crate::alarms::{
     Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,
 };
@@ -21,7 +22,6 @@ use b2bua::fraud::Stage;
 use b2bua::io::Event;
 use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
-use media_engine::Datapath;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::{Duration, Instant};
@@ -141,8 +141,8 @@ pub struct Telemetry {
     ratios: calls::Ratios,
     strangers: Strangers,
     /// What each media worker runs with, and what all began with.
-    engines: Vec<Datapath>,
-    engine: Option<Datapath>,
+    engines: Vec<EngineRow>,
+    engine: Option<EngineRow>,
 }
 
 type OptionsKey = (String, String, &'static str);

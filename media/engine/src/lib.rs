@@ -147,6 +147,13 @@ pub enum Event {
         /// What carried its legs in the end; `None` where it was not open.
         carried: Option<[Carried; 2]>,
     },
+    /// What carries the legs of each call of a worker, as [`Engine::list`] asked.
+    Listed {
+        /// The worker.
+        worker: usize,
+        /// Its calls.
+        calls: Vec<(MediaId, [Datapath; 2])>,
+    },
     /// The way that a worker's packets took is closed; its calls go on another.
     FellBack {
         /// The worker.
@@ -300,6 +307,11 @@ impl Engine {
     /// not open brings nothing.
     pub fn stats(&self, call: MediaId, worker: usize) -> Result<(), EngineError> {
         self.command(worker, Command::Query { call })
+    }
+
+    /// Asks what carries the calls of a worker: [`Event::Listed`] tells.
+    pub fn list(&self, worker: usize) -> Result<(), EngineError> {
+        self.command(worker, Command::List)
     }
 
     /// Releases a call's ports; [`Event::Closed`] brings its counters, exactly once per close, zeros

@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Order { call: MediaId, side: Side, order: Order },
     Move { call: MediaId, side: Side, to: LegPorts },
     Query { call: MediaId },
+    List,
     Close { call: MediaId },
 }
 
@@ -173,6 +174,10 @@ impl Worker {
                         let carried = self.carried(call, &ports);
                         (self.events)(Event::Stats { call, stats, carried });
                     }
+                }
+                Ok(Command::List) => {
+                    let (worker, calls) = (self.index, self.list());
+                    (self.events)(Event::Listed { worker, calls });
                 }
                 Ok(Command::Close { call }) => self.close(call),
                 Err(TryRecvError::Empty) => return Orders::AllRead,
@@ -334,6 +339,14 @@ impl Worker {
         })
     }
 
+    /// What carries the legs of each call: a few thousand take a millisecond, for somebody who looks.
+    fn list(&self) -> Vec<(MediaId, [Datapath; 2])> {
+        let legs = self.calls.carried_legs().map(|(call, legs)| {
+            (call, legs.map(|(rtp, by_kernel)| by_kernel.unwrap_or_else(|| self.io.datapath(rtp))))
+        });
+        legs.collect()
+    }
+
     /// The way that packets took is closed: all ports go on with sockets of their own. A port that
     /// cannot be had so is counted as a fault of each packet that would leave from it.
     fn fall_back(&mut self, why: String) {
@@ -384,7 +397,7 @@ impl Worker {
 
     fn count_legs(&mut self) {
         self.totals.legs = Default::default();
-        for (rtp, by_kernel) in self.calls.legs() {
+        for (rtp, by_kernel) in self.calls.carried_legs().flat_map(|(_, legs)| legs) {
             let by = by_kernel.unwrap_or_else(|| self.io.datapath(rtp));
             self.totals.legs[by as usize] += 1;
         }

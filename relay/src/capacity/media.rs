@@ -154,7 +154,8 @@ impl Bench {
                     Event::Notice { .. }
                     | Event::Closed { .. }
                     | Event::FellBack { .. }
-                    | Event::Regained { .. },
+                    | Event::Regained { .. }
+                    | Event::Listed { .. },
                 ) => {}
                 Err(_) => return Err(Failure::Media("the media engine does not answer")),
             }

@@ -110,6 +110,7 @@ impl Flags {
             (
                 false,
                 Answer::Call { .. }
+                | Answer::Media(_)
                 | Answer::Route(_)
                 | Answer::Teams { .. }
                 | Answer::Drains { .. }
@@ -150,6 +151,7 @@ pub(super) fn answer(config: ConfigFlag, request: Request) -> Result<Answer, Exi
 /// The answer without its envelope.
 pub(super) fn as_json(answer: Answer) -> serde_json::Value {
     match answer {
+        Answer::Media(media) => json!(media),
         Answer::Calls { calls } => json!({ "calls": calls }),
         Answer::Call { call, media } => json!({ "call": call, "media": media }),
         Answer::Trunks { targets, fqdns } => json!({ "targets": targets, "fqdns": fqdns }),
@@ -175,7 +177,18 @@ fn calls_text(calls: &[CallRow]) -> String {
     if calls.is_empty() {
         return "no calls\n".into();
     }
-    let head = ["CALL", "TENANT", "DIRECTION", "FROM", "TO", "STATE", "AGE", "TRUNKS", "AUDIO"];
+    let head = [
+        "CALL",
+        "TENANT",
+        "DIRECTION",
+        "FROM",
+        "TO",
+        "STATE",
+        "AGE",
+        "TRUNKS",
+        "AUDIO",
+        "DATAPATH",
+    ];
     let rows = calls.iter().map(|call| {
         let out = call.trunk_out.as_deref().unwrap_or("-");
         [
@@ -188,9 +201,19 @@ fn calls_text(calls: &[CallRow]) -> String {
             format!("{} s", call.age_seconds),
             format!("{} -> {out}", call.trunk_in),
             audio(call),
+            datapath(call),
         ]
     });
     table(&head, rows)
+}
+
+/// What carries the legs, in the order of the trunks.
+fn datapath(call: &CallRow) -> String {
+    match &call.datapath {
+        None => "-".into(),
+        Some((a, b)) if a == b => a.clone(),
+        Some((a, b)) => format!("{a}, {b}"),
+    }
 }
 
 /// Whether both legs are heard; who is not, and why.

@@ -294,6 +294,7 @@ mod tests {
             call_id_out: None,
             media_ports: None,
             audio: None,
+            datapath: None,
         };
         let mut stats = CallStats::default();
         stats.a.received_packets = 123_456;

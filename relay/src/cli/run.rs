@@ -3,7 +3,6 @@
 use super::{ConfigFlag, Exit, complain};
 use crate::daemon::DaemonError;
 use crate::{config, daemon, logging};
-use media_engine::EngineError;
 
 /// Run the SBC in the foreground until it is told to stop
 #[derive(Debug, clap::Args)]
@@ -36,8 +35,7 @@ impl Run {
             Err(error) => {
                 complain(&format!("{error}\nhint: {}", error.hint()));
                 match error {
-                    // Trying again would not change it.
-                    DaemonError::Media(EngineError::NotHere { .. }) => Exit::Config,
+                    DaemonError::NoSuchEngine(_) => Exit::Config,
                     _ => Exit::No,
                 }
             }

@@ -2,7 +2,9 @@
 
 use super::ask::{FLOWS, answer};
 use super::{ConfigFlag, Exit, complain, print, print_json};
-use crate::admin::{AlarmRow, Answer, CallRow, DrainRow, FAX, FqdnRow, Request, TargetRow};
+use crate::admin::{
+    AlarmRow, Answer, CallRow, DrainRow, FAX, FqdnRow, MediaRow, Request, TargetRow,
+};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -27,6 +29,7 @@ struct Facts {
     calls: Vec<CallRow>,
     targets: Vec<TargetRow>,
     fqdns: Vec<FqdnRow>,
+    media: Option<MediaRow>,
     drains: Vec<DrainRow>,
     alarms: Vec<AlarmRow>,
 }
@@ -38,6 +41,7 @@ impl Status {
             Request::Generations,
             Request::Calls,
             Request::Trunks,
+            Request::Media,
             Request::Drains,
             Request::Alarms,
         ] {
@@ -63,6 +67,7 @@ impl Facts {
             }
             Answer::Calls { calls } => self.calls = calls,
             Answer::Trunks { targets, fqdns } => (self.targets, self.fqdns) = (targets, fqdns),
+            Answer::Media(media) => self.media = Some(media),
             Answer::Drains { drains } => self.drains = drains,
             Answer::Alarms { alarms } => self.alarms = alarms,
             // No configurations are kept, and an alarm or the log says why.
@@ -130,6 +135,10 @@ impl Facts {
             let head = heads.next().unwrap_or_default();
             line(head, &format!("{trunk}: {up} of {of} targets up{more}"));
         }
+        let mut heads = std::iter::once("media").chain(std::iter::repeat(""));
+        for said in self.media.iter().flat_map(media) {
+            line(heads.next().unwrap_or_default(), &said);
+        }
         let mut heads = std::iter::once("microsoft").chain(std::iter::repeat(""));
         for row in self.unseen() {
             let head = heads.next().unwrap_or_default();
@@ -165,6 +174,7 @@ impl Facts {
             "calls": self.calls.len(),
             "calls_not_heard": self.unheard(),
             "trunks": trunks,
+            "media": self.media,
             "unseen_fqdns": unseen,
             "drains": self.drains,
             "alarms": self.alarms,
@@ -172,9 +182,63 @@ impl Facts {
     }
 }
 
+/// What each worker runs with and why, then what carries the legs and what went wrong.
+fn media(media: &MediaRow) -> Vec<String> {
+    let MediaRow { engines, legs, offload, offloaded_packets, errors: (receive, send) } = media;
+    let mut lines = Vec::new();
+    for (worker, row) in engines.iter().enumerate() {
+        let why = match (row.fell_back, row.engine.as_str()) {
+            (false, _) => row.why.clone(),
+            (true, "portable") => {
+                format!("its engine is lost: {}; a restart chooses anew", row.why)
+            }
+            (true, _) => format!("its engine is lost: {}; until it is back", row.why),
+        };
+        lines.push(format!("worker {worker}: {} ({why})", row.engine));
+    }
+    if !legs.is_empty() {
+        let legs: Vec<String> = legs.iter().map(|(by, count)| format!("{count} by {by}")).collect();
+        lines.push(format!("legs: {} (tollgate calls)", legs.join(", ")));
+    }
+    if *offload {
+        lines.push(format!("{offloaded_packets} packets were sent on by the kernel"));
+    }
+    if *receive + *send > 0 {
+        lines.push(format!("errors: {receive} of receiving, {send} of sending"));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::EngineRow;
+
+    #[test]
+    fn a_worker_that_has_lost_its_engine_says_so_and_what_brings_it_back() {
+        let row = |engine: &str, why: &str, fell_back| EngineRow {
+            engine: engine.into(),
+            why: why.into(),
+            fell_back,
+        };
+        let media = MediaRow {
+            engines: vec![row("xdp", "configured", false), row("portable", "taken away", true)],
+            legs: [("portable".to_owned(), 1), ("xdp".to_owned(), 3)].into(),
+            offload: true,
+            offloaded_packets: 17,
+            errors: (0, 2),
+        };
+        let text = Facts { media: Some(media), ..Facts::default() }.text();
+        for line in [
+            "media          worker 0: xdp (configured)",
+            "               worker 1: portable (its engine is lost: taken away; a restart chooses anew)",
+            "               legs: 1 by portable, 3 by xdp (tollgate calls)",
+            "               17 packets were sent on by the kernel",
+            "               errors: 0 of receiving, 2 of sending",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+        }
+    }
 
     fn target(trunk: &str, up: bool) -> TargetRow {
         TargetRow {

@@ -76,6 +76,8 @@ pub(crate) struct Sections {
     pub(crate) admin: Place,
     pub(crate) metrics: Place,
     pub(crate) media: Place,
+    /// The key `engine`, or the table where it is not there.
+    pub(crate) engine: Place,
     pub(crate) records: Place,
     pub(crate) log: Place,
     pub(crate) state: Place,
@@ -140,6 +142,7 @@ fn host(top: &mut Reader<'_>) -> HostDraft {
             admin: top.place(),
             metrics: top.place(),
             media: top.place(),
+            engine: top.place(),
             records: top.place(),
             log: top.place(),
             state: top.place(),
@@ -235,7 +238,9 @@ fn media(table: &mut Reader<'_>, host: &mut HostDraft) {
     host.lines.media = table.place();
     host.workers = table.optional_or("workers", value::whole(1..=WORKERS_MAX), 1);
     host.transcoders = table.optional_or("transcoders", value::whole(0..=WORKERS_MAX), 1);
-    host.engine = table.optional_or("engine", value::one_of(ENGINES), EngineKind::default());
+    let engine = table.optional("engine", value::one_of(ENGINES));
+    host.lines.engine = engine.as_ref().map_or(host.lines.media, |engine| engine.place);
+    host.engine = engine.map_or_else(EngineKind::default, |engine| engine.value);
     host.offload = table.optional_or("offload", value::flag, false);
     host.media = table.each("address", "media address", "name", media_address);
 }

@@ -120,6 +120,7 @@ impl HostSide {
                 admin: host.lines.admin.line,
                 metrics: host.lines.metrics.line,
                 media: host.lines.media.line,
+                engine: host.lines.engine.line,
                 log: host.lines.log.line,
                 state: host.lines.state.line,
             },

@@ -121,6 +121,25 @@ pub struct Loaded {
     lines: Lines,
 }
 
+impl Loaded {
+    /// That this host cannot have the engine that the file asks for.
+    pub(crate) fn engine_is_not_here(&self, why: &str) -> Problem {
+        let lacks = media_engine::lacks(self.media_engine, self.media_offload);
+        let hint = match lacks.first() {
+            Some(lack) => format!("{}; {}", lack.what, lack.mend),
+            None => "engine = \"auto\" takes the fastest that can be had \
+                     (docs/operations/media-engine.md)"
+                .to_owned(),
+        };
+        Problem {
+            file: self.lines.file.clone(),
+            line: self.lines.engine,
+            message: format!("`engine = \"{}\"` cannot be had here: {why}", self.media_engine),
+            hint: Some(hint),
+        }
+    }
+}
+
 /// A tenant whose file does not hold.
 #[derive(Clone, Debug)]
 pub struct Broken {
@@ -201,6 +220,7 @@ struct Lines {
     admin: u32,
     metrics: u32,
     media: u32,
+    engine: u32,
     log: u32,
     state: u32,
 }

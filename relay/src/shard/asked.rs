@@ -1,14 +1,15 @@
 //! What the shard is told from outside of calls: another plan, and what operators ask.
 
 use super::{Order, Shard, deadline};
-use crate::admin::{Answer, CallRow, DrainRow, FqdnRow, Request, TargetRow};
+use crate::admin::{Answer, CallRow, DrainRow, FqdnRow, MediaRow, Request, TargetRow};
 use crate::clock;
 use crate::daemon;
 use crate::explained::{RouteAnswer, RouteQuestion};
 use crate::telemetry::{self, Telemetry};
 use b2bua::Input;
 use b2bua::io::CallView;
-use media_engine::MediaId;
+use media_engine::{Datapath, MediaId};
+use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 impl Shard {
@@ -24,10 +25,8 @@ impl Shard {
             Order::Shutdown => self.b2bua.handle_input(now, Input::Shutdown),
             Order::Ask(request, answer) => {
                 let said = match request {
-                    Request::Calls => {
-                        let calls = self.b2bua.calls(now.mono);
-                        Answer::Calls { calls: calls.into_iter().map(CallRow::from).collect() }
-                    }
+                    Request::Calls => return self.list_calls(now.mono, answer),
+                    Request::Media => Answer::Media(self.media_row()),
                     Request::Call { call } => {
                         let found = self.b2bua.calls(now.mono).into_iter();
                         match found.into_iter().find(|view| view.call.0 == call) {
@@ -96,6 +95,28 @@ impl Shard {
         let asked = worker.map(|worker| self.engine.stats(call, worker));
         if !matches!(asked, Some(Ok(()))) {
             self.looks.answer(call, None);
+        }
+    }
+
+    /// Asks the media engine what carries the calls; its answers complete the client's.
+    fn list_calls(&mut self, now: std::time::Instant, answer: oneshot::Sender<Answer>) {
+        let calls = self.b2bua.calls(now);
+        let workers: BTreeSet<usize> = calls.iter().filter_map(|call| call.worker).collect();
+        let rows = calls.into_iter().map(CallRow::from).collect();
+        let asked = workers.into_iter().filter(|worker| self.engine.list(*worker).is_ok());
+        let asked = asked.collect();
+        self.looks.begin_list(now, rows, asked, answer);
+    }
+
+    fn media_row(&self) -> MediaRow {
+        let totals = self.engine.totals();
+        let legs = Datapath::ALL.iter().zip(&totals.legs).filter(|(_, count)| **count > 0);
+        MediaRow {
+            engines: self.telemetry.engines().to_vec(),
+            legs: legs.map(|(by, count)| (by.name().to_owned(), *count)).collect(),
+            offload: self.offload,
+            offloaded_packets: totals.offloaded,
+            errors: (totals.receive_errors, totals.send_errors),
         }
     }
 

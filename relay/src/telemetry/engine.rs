@@ -1,12 +1,17 @@
 //! Metrics, log lines and the alarm of the ways that media takes through the host.
 
 use super::Telemetry;
+use crate::admin::EngineRow;
 use crate::alarms::{MEDIA_ENGINE_LOST, Subject};
 use media_engine::{Chosen, Datapath, Totals};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 pub(super) fn describe() {
     describe_gauge!("tollgate_media_engine", "1 for the engine that a media worker runs with");
+    describe_gauge!(
+        "tollgate_media_engine_info",
+        "1 for the engine that the media workers began with, and why it was that one"
+    );
     describe_gauge!("tollgate_media_legs", "Legs of open calls, by what carries their packets");
     describe_counter!(
         "tollgate_media_engine_losses_total",
@@ -41,25 +46,34 @@ pub(crate) fn counted(totals: &Totals) {
     }
 }
 
-fn show(worker: usize, engine: Datapath, runs: bool) {
+fn show(worker: usize, engine: &str, runs: bool) {
     let worker = worker.to_string();
-    gauge!("tollgate_media_engine", "worker" => worker, "engine" => engine.name())
+    gauge!("tollgate_media_engine", "worker" => worker, "engine" => engine.to_owned())
         .set(f64::from(u8::from(runs)));
 }
 
 impl Telemetry {
     /// The workers have started, and this is the way of their packets.
     pub(crate) fn chosen(&mut self, chosen: &Chosen, workers: usize) {
-        self.engines = vec![chosen.by; workers];
-        self.engine = Some(chosen.by);
-        (0..workers).for_each(|worker| show(worker, chosen.by, true));
+        let Chosen { by, why } = chosen;
+        let row = EngineRow { engine: by.name().to_owned(), why: why.clone(), fell_back: false };
+        self.engines = vec![row.clone(); workers];
+        self.engine = Some(row);
+        gauge!("tollgate_media_engine_info", "engine" => by.name(), "why" => why.clone()).set(1.0);
+        (0..workers).for_each(|worker| show(worker, by.name(), true));
+    }
+
+    /// What each worker runs with.
+    pub(crate) fn engines(&self) -> &[EngineRow] {
+        &self.engines
     }
 
     /// A worker goes on another way, as its own is closed; so many ports could not be had there.
     pub(crate) fn fell_back(&mut self, worker: usize, to: Datapath, why: &str, lost: usize) {
         tracing::warn!(worker, %to, why, lost, "media goes on another way");
         counter!("tollgate_media_engine_losses_total").increment(1);
-        self.runs_with(worker, to);
+        let row = EngineRow { engine: to.name().into(), why: why.into(), fell_back: true };
+        self.runs_with(worker, row);
         let silent = match lost {
             0 => String::new(),
             ports => format!(", but {ports} ports could not be had there"),
@@ -78,16 +92,20 @@ impl Telemetry {
     /// What a worker had lost is there again.
     pub(crate) fn regained(&mut self, worker: usize, by: Datapath) {
         tracing::info!(worker, %by, "media goes its usual way again");
-        self.runs_with(worker, by);
-        if self.engines.iter().all(|engine| Some(*engine) == self.engine) {
+        let usual = self.engine.clone().filter(|usual| usual.engine == by.name());
+        let why = "it is back".to_owned();
+        let back = || EngineRow { engine: by.name().to_owned(), why, fell_back: false };
+        self.runs_with(worker, usual.unwrap_or_else(back));
+        if self.engines.iter().all(|row| !row.fell_back) {
             self.alarms.clear(MEDIA_ENGINE_LOST, &Subject::Host);
         }
     }
 
-    fn runs_with(&mut self, worker: usize, engine: Datapath) {
+    fn runs_with(&mut self, worker: usize, row: EngineRow) {
         if let Some(known) = self.engines.get_mut(worker) {
-            show(worker, std::mem::replace(known, engine), false);
-            show(worker, engine, true);
+            show(worker, &known.engine, false);
+            show(worker, &row.engine, true);
+            *known = row;
         }
     }
 }
@@ -101,9 +119,11 @@ mod tests {
     fn an_engine_that_is_lost_raises_an_alarm_that_says_what_became_of_its_calls() {
         let alarms = Alarms::new();
         let mut telemetry = Telemetry::new(alarms.clone());
-        telemetry.chosen(&Chosen { by: Datapath::Steer, why: String::new() }, 2);
+        telemetry.chosen(&Chosen { by: Datapath::Steer, why: "configured".into() }, 2);
         telemetry.fell_back(1, Datapath::Portable, "eth0 is gone", 0);
-        assert_eq!(telemetry.engines, [Datapath::Steer, Datapath::Portable]);
+        let engines: Vec<_> =
+            telemetry.engines().iter().map(|it| (it.engine.as_str(), it.why.as_str())).collect();
+        assert_eq!(engines, [("steer", "configured"), ("portable", "eth0 is gone")]);
         telemetry.fell_back(0, Datapath::Portable, "eth0 is gone", 4);
         let [alarm] = &alarms.list()[..] else { panic!("one alarm") };
         assert!(alarm.text.starts_with("worker 0 has lost its engine (eth0 is gone)"));

@@ -5,6 +5,7 @@
 //! as if every packet had come here.
 
 use super::{Call, Calls};
+use crate::MediaId;
 use crate::batch::{Packet, PortId};
 use crate::by_port::Addresses;
 use crate::counters::Totals;
@@ -71,6 +72,9 @@ impl InKernel {
         }
     }
 }
+
+/// The RTP port of a leg, and which program sends on what comes in there, if one does.
+pub(crate) type CarriedLeg = (PortId, Option<Datapath>);
 
 impl Call {
     fn set_flow(&mut self, side: Side, flow: InKernel) {
@@ -260,7 +264,7 @@ impl Calls {
     /// none does; `None` where nobody has asked for it.
     pub(crate) fn in_kernel(
         &self,
-        id: crate::MediaId,
+        id: MediaId,
         side: Side,
     ) -> Option<Result<Datapath, Cow<'static, str>>> {
         let Some(offload) = &self.flows.offload else {
@@ -275,15 +279,16 @@ impl Calls {
         })
     }
 
-    /// The RTP port of each leg, and which program sends on what comes in there, if one does.
-    pub(crate) fn legs(&self) -> impl Iterator<Item = (PortId, Option<Datapath>)> {
+    /// The legs of each call.
+    pub(crate) fn carried_legs(&self) -> impl Iterator<Item = (MediaId, [CarriedLeg; 2])> {
         let offload = self.flows.offload.as_ref();
-        self.calls.iter().flatten().flat_map(move |call| {
-            [Side::A, Side::B].map(|side| {
+        self.calls.iter().flatten().map(move |call| {
+            let legs = [Side::A, Side::B].map(|side| {
                 let slot = call.flows[side as usize].slot();
                 let by = slot.and_then(|slot| offload?.carries(slot));
                 (call.ports.at(side, Component::Rtp), by)
-            })
+            });
+            (call.id, legs)
         })
     }
 

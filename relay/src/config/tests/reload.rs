@@ -74,3 +74,15 @@ fn everything_else_may_change() {
     let directory = directory.with("tenants.d/fabrikam.toml", &fabrikam);
     assert_eq!(refusals(&before, &directory.load()), []);
 }
+
+#[test]
+fn an_engine_that_cannot_be_had_is_not_told_with_its_line() {
+    let directory = Directory::sample().edit("tollgate.toml", "\"auto\"", "\"steer\"");
+    let text = std::fs::read_to_string(directory.path.join("tollgate.toml")).unwrap();
+    let line = text.lines().position(|line| line.starts_with("engine")).unwrap() + 1;
+    let problem = directory.load().engine_is_not_here("no programs here");
+    let told = directory.told(&[problem]);
+    let wanted =
+        format!("tollgate.toml:{line}: `engine = \"steer\"` cannot be had here: no programs");
+    assert!(told.starts_with(&wanted) && told.contains("media-engine.md"), "{told}");
+}
