@@ -13,6 +13,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+/// Which way media goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Media<'a> {
+    /// What stands in `engine`.
+    pub(super) engine: &'a str,
+    pub(super) offload: bool,
+}
+
+impl Media<'_> {
+    /// As where nothing is said.
+    pub(super) const DEFAULT: Self = Self { engine: "auto", offload: false };
+}
+
 /// The folder, the certificates and the programs.
 pub(super) struct Lab {
     folder: PathBuf,
@@ -56,14 +69,17 @@ impl Lab {
             .find(|path| path.is_file())
     }
 
-    pub(super) fn start_tollgate(&self, way: Way) -> Result<Subject, Failure> {
+    pub(super) fn start_tollgate(&self, way: Way, media: Media<'_>) -> Result<Subject, Failure> {
         let wire = self.wire(way)?;
         let sip = datagram(SUBJECT)?;
         let metrics = stream(SUBJECT)?;
         let config = self.folder.join("config");
         fs::create_dir_all(config.join("tenants.d"))?;
         let tls = stream(SUBJECT)?;
-        fs::write(config.join("tollgate.toml"), self.host_file(way, &wire, sip, tls, metrics))?;
+        let host = self.host_file(way, &wire, sip, tls, metrics);
+        let Media { engine, offload } = media;
+        let media = format!("\n[media]\nengine = \"{engine}\"\noffload = {offload}\n");
+        fs::write(config.join("tollgate.toml"), host + &media)?;
         fs::write(config.join("tenants.d/load.toml"), tenant_file())?;
         let mut command = Command::new(&self.tollgate);
         command.arg("run").arg("--config").arg(&config);

@@ -14,7 +14,7 @@ mod subject;
 mod wire;
 
 use clap::{Args, ValueEnum};
-use lab::Lab;
+use lab::{Lab, Media};
 use load::Outcome;
 use report::{Report, Row};
 use serde::Serialize;
@@ -158,7 +158,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
             rows.push(measure(plan, round, Way::UdpUdp, |way| lab.start_kamailio(way))?);
         }
         for &way in plan.ways() {
-            rows.push(measure(plan, round, way, |way| lab.start_tollgate(way))?);
+            rows.push(measure(plan, round, way, |way| lab.start_tollgate(way, Media::DEFAULT))?);
         }
     }
     let mut standing = Vec::new();

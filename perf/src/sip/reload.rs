@@ -1,7 +1,7 @@
 //! `perf reload`: what a configuration of ten thousand tenants costs to load, how soon one tenant's change
 //! is in force, and what calls notice of a reload of everything, or of a storm of small ones.
 
-use super::lab::Lab;
+use super::lab::{Lab, Media};
 use super::load::{Load, Outcome};
 use super::subject::{Subject, get};
 use super::{Failure, Way};
@@ -79,7 +79,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
         .map(|it| it.len())
         .sum();
     let began = clock::monotonic();
-    let mut subject = lab.start_tollgate(Way::UdpUdp)?;
+    let mut subject = lab.start_tollgate(Way::UdpUdp, Media::DEFAULT)?;
     let start_ms = ms(clock::monotonic() - began);
     let resident_octets = subject.usage()?.resident;
     crate::complain(&format!("started in {start_ms:.0} ms"));

@@ -1,6 +1,6 @@
 //! What a call costs in memory while it stands.
 
-use super::lab::Lab;
+use super::lab::{Lab, Media};
 use super::load::Play;
 use super::subject::Subject;
 use super::{Failure, Way};
@@ -43,7 +43,7 @@ impl Standing {
 
 /// Sets up `calls` in a fresh Tollgate, looks, and hangs them up.
 pub(super) fn measure(lab: &Lab, way: Way, calls: u32) -> Result<Standing, Failure> {
-    let mut subject = lab.start_tollgate(way)?;
+    let mut subject = lab.start_tollgate(way, Media::DEFAULT)?;
     crate::complain(&format!("{calls} standing calls, {}", way.name()));
     // The first call brings code and tables into memory that all others share.
     let mut play = Play::new(&subject, None);

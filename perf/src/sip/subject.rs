@@ -99,6 +99,21 @@ impl Subject {
         Ok(Duration::from_millis(ticks * MS_PER_TICK))
     }
 
+    /// The time for which its threads have run whose names begin so, to the nanosecond.
+    pub(super) fn ran(&self, name: &str) -> Result<Duration, Failure> {
+        let mut sum = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.id()))?.flatten() {
+            // A thread that has ended meanwhile is none of those that run all the time.
+            let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            if read("comm").starts_with(name) {
+                let schedstat = read("schedstat");
+                let ran = schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
+                sum += ran.unwrap_or(0);
+            }
+        }
+        Ok(Duration::from_nanos(sum))
+    }
+
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
         let mut usage = Usage::default();
         for id in self.processes() {

@@ -5,7 +5,7 @@ mod key;
 mod sides;
 mod talk;
 
-use super::lab::Lab;
+use super::lab::{Lab, Media};
 use super::subject::{Subject, Usage};
 use super::{Failure, Way};
 use crate::{clock, sys};
@@ -36,6 +36,15 @@ pub(crate) struct Plan {
     /// Between two re-INVITEs of a call, which come from either side in turn
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(5..=3600))]
     reinvite_seconds: u32,
+    /// Which way media goes: what stands in `[media] engine`
+    #[arg(long, default_value = "auto")]
+    engine: String,
+    /// Has the kernel send on what nothing has to be done to, as far as there is such a thing
+    #[arg(long)]
+    offload: bool,
+    /// Seconds for which it is watched before the first call, to see what it takes when nothing is to be done
+    #[arg(long, default_value_t = 0)]
+    idle_seconds: u32,
     /// The program under test; without it the one built beside this one
     #[arg(long)]
     tollgate: Option<PathBuf>,
@@ -71,6 +80,10 @@ pub(crate) struct Report {
     reinvites_passed_on: u64,
     failed: BTreeMap<String, u64>,
     cores_of_tollgate: f64,
+    /// Of that, what its threads that move packets have taken.
+    cores_of_media: f64,
+    /// Before the first call; `None` where that was not asked for.
+    cores_idle: Option<f64>,
     before: Usage,
     standing: Usage,
     after: Usage,
@@ -100,7 +113,9 @@ impl Report {
 pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
     media_engine::raise_descriptor_limit()?;
     let lab = Lab::new(plan.tollgate.as_deref())?;
-    let mut subject = lab.start_tollgate(Way::UdpTls)?;
+    let media = Media { engine: &plan.engine, offload: plan.offload };
+    let mut subject = lab.start_tollgate(Way::UdpTls, media)?;
+    let cores_idle = idle(&subject, plan.idle_seconds)?;
     let before = subject.usage()?;
     let calls = usize::from(plan.calls);
     let (orders, taken) = channel();
@@ -118,11 +133,12 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
         progress,
     };
     soak.set_up(&mut subject, calls)?;
-    let cpu = subject.cpu()?;
+    let (cpu, media) = (subject.cpu()?, subject.ran(MEDIA_THREADS)?);
     let began = clock::monotonic();
     soak.stand(&mut subject, plan, calls)?;
     let took = clock::monotonic() - began;
     let cpu = subject.cpu()?.saturating_sub(cpu);
+    let media = subject.ran(MEDIA_THREADS)?.saturating_sub(media);
     let standing = subject.usage()?;
     let seen = soak.fall_silent();
     talking.join().map_err(|_| "the talking thread panicked")??;
@@ -157,11 +173,30 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
         reinvites_passed_on: near.tally.was_asked + far.tally.was_asked,
         failed,
         cores_of_tollgate: cpu.as_secs_f64() / took.as_secs_f64(),
+        cores_of_media: media.as_secs_f64() / took.as_secs_f64(),
+        cores_idle,
         before,
         standing,
         after,
     })
 }
+
+/// What it takes while nothing is to be done.
+fn idle(subject: &Subject, seconds: u32) -> Result<Option<f64>, Failure> {
+    if seconds == 0 {
+        return Ok(None);
+    }
+    clock::sleep_until(clock::monotonic() + STARTS);
+    let (began, ran) = (clock::monotonic(), subject.ran("")?);
+    clock::sleep_until(began + Duration::from_secs(seconds.into()));
+    let ran = subject.ran("")?.saturating_sub(ran);
+    Ok(Some(ran.as_secs_f64() / (clock::monotonic() - began).as_secs_f64()))
+}
+
+/// After this what a start brings with it is over.
+const STARTS: Duration = Duration::from_secs(2);
+/// How the names of the threads begin that move packets.
+const MEDIA_THREADS: &str = "media-";
 
 fn v4(address: IpAddr) -> Ipv4Addr {
     match address {
@@ -386,8 +421,10 @@ impl fmt::Display for Report {
         let mb = |usage: &Usage| usage.resident as f64 / 1e6;
         writeln!(
             f,
-            "Tollgate: {:.2} cores; resident {:.1} MB before, {:.1} standing, {:.1} after; descriptors {} before, {} after; left: {:?} calls, {:?} ports",
+            "Tollgate: {:.3} cores ({:.3} of them move packets), {} before the first call; resident {:.1} MB before, {:.1} standing, {:.1} after; descriptors {} before, {} after; left: {:?} calls, {:?} ports",
             self.cores_of_tollgate,
+            self.cores_of_media,
+            self.cores_idle.map_or_else(|| "-".to_owned(), |cores| format!("{cores:.4}")),
             mb(&self.before),
             mb(&self.standing),
             mb(&self.after),
