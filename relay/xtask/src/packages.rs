@@ -27,6 +27,8 @@ pub(crate) const INTEROP: &[Tool] = &[
     tool("tshark", "tshark", "judges loss and listens to both legs"),
     tool("python3", "python3", "plays fax terminals with spandsp, which baresip brings"),
     tool("ip", "iproute2", "sets up the private network"),
+    tool("ethtool", "ethtool", "has the private network's wires take frames as a card does"),
+    tool("bpftool", "bpftool", "takes BPF programs away under calls"),
     tool("pebble", "pebble", "issues certificates by ACME"),
     OPENSSL,
     tool("unshare", "util-linux", "opens the private network"),

@@ -64,8 +64,13 @@ pub(super) struct SenderReport {
 impl Capture {
     /// Begins to record all UDP of Teams and of the carriers.
     pub(super) fn start(folder: &Path) -> Outcome<Self> {
+        Self::of([lab::TEAMS, lab::CARRIERS], folder)
+    }
+
+    /// The same of these sides.
+    pub(super) fn of(sides: [lab::Side; 2], folder: &Path) -> Outcome<Self> {
         let mut wires = Vec::new();
-        for side in [lab::TEAMS, lab::CARRIERS] {
+        for side in sides {
             let file = folder.join(format!("{}.pcapng", side.name));
             let mut command = on(&side, "tshark");
             // On any interface: between the front and the user there is no wire, only lo.
@@ -75,9 +80,9 @@ impl Capture {
         }
         // tshark says that it captures before it does: only a packet in the file is proof.
         let probe = std::net::UdpSocket::bind((lab::BORDER, 0)).while_("probe")?;
-        for ((process, file), host) in wires.iter_mut().zip([lab::USER, lab::CARRIER]) {
+        for ((process, file), side) in wires.iter_mut().zip(sides) {
             process.until("first captured packet", START, |_| {
-                let _ = probe.send_to(b"probe", (host, DISCARD));
+                let _ = probe.send_to(b"probe", (side.hosts[0], DISCARD));
                 std::fs::metadata(&*file).is_ok_and(|file| file.len() > HEADERS)
             })?;
         }

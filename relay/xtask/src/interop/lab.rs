@@ -36,7 +36,15 @@ pub(super) const ELSEWHERE: Side = Side {
     gateway: Ipv4Addr::new(198, 18, 0, 254),
 };
 
-pub(super) const SIDES: [Side; 3] = [TEAMS, CARRIERS, ELSEWHERE];
+/// Carriers on another wire, so that a call of plain RTP comes in by one and leaves by the other.
+pub(super) const PARTNERS: Side = Side {
+    name: "partners",
+    network: "198.18.1.0/24",
+    hosts: &[PARTNER],
+    gateway: Ipv4Addr::new(198, 18, 1, 254),
+};
+
+pub(super) const SIDES: [Side; 4] = [TEAMS, CARRIERS, PARTNERS, ELSEWHERE];
 
 /// Teams' front: sip, sip2 and sip3 are .1, .2 and .3.
 pub(super) const FRONT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -112,12 +120,17 @@ pub(super) const SECURE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 pub(super) const SECURE_NAME: &str = "secure.carrier.example";
 pub(super) const SECURE_NUMBER: &str = "+4969555";
 
+/// A carrier on the other wire.
+pub(super) const PARTNER: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 1);
+pub(super) const PARTNER_NUMBER: &str = "+4955512";
+
 /// Where SIP over UDP is spoken by everyone but the Teams user.
 pub(super) const SIP_PORT: u16 = 5060;
 
 /// RTP ports of the peers.
 pub(super) const USER_MEDIA: &str = "11000-11998";
 pub(super) const CARRIER_MEDIA: &str = "12000-12998";
+pub(super) const PARTNER_MEDIA: &str = "14000-14998";
 pub(super) const SIPP_MEDIA: u16 = 13000;
 pub(super) const SIPP_USER_MEDIA: u16 = 11100;
 /// Where SIPp's fax terminals are.
@@ -130,3 +143,4 @@ pub(super) const MEDIA_PORTS: std::ops::RangeInclusive<u16> = 11000..=20999;
 pub(super) const CARRIER_TONE: u16 = 440;
 pub(super) const USER_TONE: u16 = 1000;
 pub(super) const SIPP_TONE: u16 = 700;
+pub(super) const PARTNER_TONE: u16 = 620;

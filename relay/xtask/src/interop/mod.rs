@@ -10,6 +10,7 @@ mod baresip;
 mod bypass;
 mod capture;
 mod certificates;
+mod engines;
 mod fax;
 mod keys;
 mod lab;
@@ -22,6 +23,7 @@ mod pki;
 mod reloads;
 mod ringing;
 mod scenarios;
+mod setting;
 mod sipp;
 mod srtp;
 mod strangers;
@@ -38,7 +40,8 @@ use crate::fail::{Fail, Outcome, While};
 use crate::packages;
 use crate::process::{self, Process};
 use crate::tally::Tally;
-use scenarios::scenarios;
+use scenarios::{Scenario, scenarios};
+use setting::Setting;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -108,7 +111,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    fn open(folder: &Path, binary: &Path) -> Outcome<Self> {
+    fn open(folder: &Path, binary: &Path, setting: &Setting) -> Outcome<Self> {
         std::fs::create_dir_all(folder).while_(folder.display())?;
         let authority = Authority::new(folder, "public", "Interop Root")?;
         let rogue_authority = Authority::new(folder, "rogue", "Interop Root")?;
@@ -121,7 +124,7 @@ impl Lab {
         let secure = format!("DNS:{}", lab::SECURE_NAME);
         let secure = authority.leaf("secure", &secure, "serverAuth,clientAuth")?;
         let front = peers::front(folder, &teams, &authority.root)?;
-        let mut tollgate = Tollgate::start(binary, folder, &authority, &own)?;
+        let mut tollgate = Tollgate::start(binary, folder, &authority, &own, setting)?;
         tollgate.sees_teams()?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -158,15 +161,23 @@ pub(crate) fn inside(folder: &Path, binary: &Path, only: &str) -> ExitCode {
     }
 }
 
+/// What is to be played, with the daemon that it is for: one that is as usual, then those whose media goes
+/// another way.
+fn all(only: &str) -> impl Iterator<Item = (String, Setting, Scenario)> {
+    let usual = scenarios().into_iter().map(|(name, play)| (name, Setting::USUAL, play));
+    usual.chain(engines::scenarios()).filter(move |(name, ..)| name.contains(only))
+}
+
 fn play(folder: &Path, binary: &Path, only: &str) -> Outcome {
     let mut results = String::new();
-    let mut lab = None;
-    let wanted = scenarios().into_iter().filter(|(name, _)| name.contains(only));
-    for (number, (name, scenario)) in wanted.enumerate() {
+    let mut lab: Option<(Lab, Setting)> = None;
+    for (number, (name, setting, scenario)) in all(only).enumerate() {
         let began = Instant::now();
-        let mut opened = match lab.take() {
-            Some(lab) => lab,
-            None => Lab::open(&folder.join(format!("lab-{number}")), binary)?,
+        // Another daemon can only run once this one has ended.
+        let kept = lab.take().filter(|(_, with)| *with == setting);
+        let mut opened = match kept {
+            Some((lab, _)) => lab,
+            None => Lab::open(&folder.join(format!("lab-{number}")), binary, &setting)?,
         };
         let outcome = scenario(&mut opened);
         let seconds = began.elapsed().as_secs_f64();
@@ -174,7 +185,7 @@ fn play(folder: &Path, binary: &Path, only: &str) -> Outcome {
             Ok(()) => {
                 println!("    {seconds:>5.1} s  {name} ok");
                 results.push_str(&format!("ok {name}\n"));
-                lab = Some(opened);
+                lab = Some((opened, setting));
             }
             // What a failure left behind, such as a call, must not fail the next one too.
             Err(fail) => {

@@ -44,7 +44,6 @@ pub(super) fn prepare(folder: &Path) -> Outcome {
     // The names of namespaces lie below /run; the host is not to see ours.
     run("mount -t tmpfs tmpfs /run")?;
     run("ip link set lo up")?;
-    run(&format!("ip address add {}/32 dev lo", lab::BORDER))?;
     SIDES.iter().try_for_each(wire)
 }
 
@@ -72,6 +71,8 @@ fn wire(side: &Side) -> Outcome {
     run(&format!("ip netns add {name}"))?;
     run(&format!("ip link add {name} type veth peer name wire netns {name}"))?;
     run(&format!("ip address add {gateway}/24 dev {name}"))?;
+    // On the wires themselves, so that engines find it there.
+    run(&format!("ip address add {}/32 dev {name}", lab::BORDER))?;
     run(&format!("ip link set {name} up"))?;
     // Tollgate has one address, whichever wire it speaks on.
     run(&format!("ip route replace {network} dev {name} src {}", lab::BORDER))?;

@@ -100,7 +100,25 @@ pub(super) fn carrier(folder: &Path) -> Outcome<Agent> {
     Agent::start(&subscriber(&account, folder))
 }
 
-/// The same who speaks one codec alone, of a module of baresip's.
+/// A carrier on the other wire, as plain.
+pub(super) fn partner(folder: &Path) -> Outcome<Agent> {
+    let account = format!(
+        "<sip:{}@{}:{};transport=udp>;regint=0;answermode=auto;audio_codecs=PCMU",
+        lab::PARTNER_NUMBER,
+        lab::PARTNER,
+        lab::SIP_PORT
+    );
+    Agent::start(&Setup {
+        name: "partner",
+        namespace: lab::PARTNERS.name,
+        address: lab::PARTNER,
+        tone_hz: lab::PARTNER_TONE,
+        rtp: lab::PARTNER_MEDIA,
+        ..subscriber(&account, folder)
+    })
+}
+
+/// Someone on the carrier's side who speaks one codec alone, of a module of baresip's.
 pub(super) fn carrier_of(folder: &Path, codec: &str, module: &str) -> Outcome<Agent> {
     let account = format!(
         "<sip:{}@{}:{};transport=udp>;regint=0;answermode=auto;audio_codecs={codec}",

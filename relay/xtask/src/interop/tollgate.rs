@@ -3,6 +3,7 @@
 use super::lab;
 use super::pki::{Authority, Leaf};
 use super::process::{PATH, Process, filled, until};
+use super::setting::{self, Setting};
 use super::sipp;
 use crate::fail::{Fail, Outcome, While, ensure};
 use serde_json::Value;
@@ -30,10 +31,11 @@ impl Tollgate {
         folder: &Path,
         teams: &Authority,
         own: &Leaf,
+        setting: &Setting,
     ) -> Outcome<Self> {
         let folder = folder.join("tollgate");
         std::fs::create_dir_all(folder.join("tenants.d")).while_(folder.display())?;
-        let text = host(&folder, teams, own);
+        let text = host(&folder, teams, own) + &setting.host();
         std::fs::write(folder.join("tollgate.toml"), &text).while_("tollgate.toml")?;
         super::keys::music(&folder)?;
         let secret = folder.join("sipp.secret");
@@ -41,12 +43,19 @@ impl Tollgate {
         std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))
             .while_(secret.display())?;
         std::fs::write(folder.join("tenants.d/contoso.toml"), tenant()).while_("contoso.toml")?;
-        let mut command = Command::new(binary);
+        std::fs::write(folder.join("tenants.d/partner.toml"), setting::tenant())
+            .while_("partner.toml")?;
+        let mut command = setting.command(binary, &folder)?;
         command.args(["run", "--config"]).arg(&folder);
         let process = Process::start("tollgate", &mut command, &folder.join("log"))?;
         let mut tollgate = Self { process, binary: binary.to_owned(), folder, host: text };
         tollgate.process.until("200 on /readyz", START, |_| ready())?;
         Ok(tollgate)
+    }
+
+    /// The program.
+    pub(super) fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Where its configuration is.
@@ -63,6 +72,14 @@ impl Tollgate {
             let said = String::from_utf8_lossy(&output.stderr);
             format!("tollgate {}: {}: {said}", words.join(" "), output.status)
         })?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The same of a verb that may end with another exit code than 0, as something wants seeing to.
+    pub(super) fn shows(&self, words: &[&str]) -> Outcome<String> {
+        let mut command = Command::new(&self.binary);
+        command.args(words).arg("--config").arg(&self.folder).env("PATH", PATH);
+        let output = command.output().while_("tollgate")?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
