@@ -46,6 +46,9 @@ pub(crate) trait PacketIo: Send {
         None
     }
 
+    /// Sees whether what it stands on is still there: some times a second as long as packets come.
+    fn check(&mut self) {}
+
     /// Looks about once a second at what changes by itself: routes, addresses, interfaces.
     fn look_around(&mut self) {}
 

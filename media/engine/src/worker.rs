@@ -73,6 +73,9 @@ pub(crate) struct Worker {
     batch: Batch,
     totals: Totals,
     publish_at: Instant,
+    /// When the engine is looked at, and what had been received by the last time.
+    check_at: Instant,
+    checked: u64,
     pace: Pace,
 }
 
@@ -101,6 +104,8 @@ impl Worker {
             batch: Batch::new(),
             totals: Totals::default(),
             publish_at: now,
+            check_at: now,
+            checked: 0,
             pace: Pace::new(now),
         }
     }
@@ -120,6 +125,7 @@ impl Worker {
             self.calls.turn_flows(now, &self.addresses, &mut self.totals);
             let now = now.mono;
             self.publish_in_time(now);
+            self.check_in_time(now);
             if orders == Orders::Waiting || !drained {
                 continue;
             }
@@ -145,7 +151,10 @@ impl Worker {
             if self.calls.len() == 0 {
                 self.io.wait();
             } else {
-                let dues = [self.calls.next_due(), self.calls.flows_due(), Some(self.publish_at)];
+                // Once more after the last packet, in case that it is the engine which brings no more.
+                let check = (self.totals.received != self.checked).then_some(self.check_at);
+                let dues =
+                    [self.calls.next_due(), self.calls.flows_due(), Some(self.publish_at), check];
                 let due = dues.into_iter().flatten().min().unwrap_or(now);
                 self.io.wait_at_most(due.saturating_duration_since(now));
             }
@@ -381,17 +390,30 @@ impl Worker {
             self.calls.look_around();
             self.count_legs();
             self.publish();
-            if let Some(why) = self.io.lost() {
-                self.fall_back(why);
+            self.follow_loss();
+        }
+    }
+
+    /// Callers hear nothing as long as it is not seen that the engine has lost what it stands on.
+    fn check_in_time(&mut self, now: Instant) {
+        if now >= self.check_at {
+            (self.check_at, self.checked) = (now + CHECK_EVERY, self.totals.received);
+            self.io.check();
+            self.follow_loss();
+        }
+    }
+
+    fn follow_loss(&mut self) {
+        if let Some(why) = self.io.lost() {
+            self.fall_back(why);
+        }
+        let worker = self.index;
+        match self.io.turned() {
+            None => {}
+            Some(Turn::Lost { to, why }) => {
+                (self.events)(Event::FellBack { worker, to, why, lost: 0 });
             }
-            let worker = self.index;
-            match self.io.turned() {
-                None => {}
-                Some(Turn::Lost { to, why }) => {
-                    (self.events)(Event::FellBack { worker, to, why, lost: 0 });
-                }
-                Some(Turn::Regained { by }) => (self.events)(Event::Regained { worker, by }),
-            }
+            Some(Turn::Regained { by }) => (self.events)(Event::Regained { worker, by }),
         }
     }
 
@@ -421,6 +443,8 @@ const COMMANDS_PER_TURN: usize = 32;
 const BATCHES_PER_TURN: usize = 64;
 /// Counters are read by people and by scrapes, neither of which looks more often.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// A look is a dozen system calls, and a gap of twice that between two words is hardly heard.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// RTP and RTCP on either leg.
 const PORTS_PER_CALL: u64 = 4;
 

@@ -361,6 +361,10 @@ impl PacketIo for Steer {
         self.routes.follow();
         self.routes.confirm();
         self.doubts = DOUBTS_PER_SECOND;
+        self.check();
+    }
+
+    fn check(&mut self) {
         if !locked(&self.kernel).steers() {
             self.lost = Some("the program that hands ports to workers was taken away".to_owned());
         }

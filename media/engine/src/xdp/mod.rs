@@ -389,6 +389,11 @@ impl PacketIo for Xdp {
         self.wait_for(Some(longest));
     }
 
+    fn check(&mut self) {
+        self.below.check();
+        self.follow();
+    }
+
     fn look_around(&mut self) {
         self.below.look_around();
         self.follow();

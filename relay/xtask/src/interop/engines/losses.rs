@@ -34,8 +34,8 @@ pub(super) const ALL: &[Played] = &[
     ),
 ];
 
-/// A worker looks about once a second, and needs a few milliseconds on top on a busy machine.
-const SILENT_MAX_MS: f64 = 1_300.0;
+/// A worker looks ten times a second; the rest is for a machine busy with everyone's tools.
+const SILENT_MAX_MS: f64 = 400.0;
 /// What is lost is seen within this.
 const SEEN: Duration = Duration::from_secs(4);
 
