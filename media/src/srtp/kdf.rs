@@ -1,6 +1,7 @@
 //! Key derivation: from master key and salt to session keys (RFC 3711, 4.3), key derivation rate 0.
 
-use super::counter::apply_once;
+use super::counter::Counter;
+use super::primitives::Library;
 use sdp::{SrtpKey, Suite};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -34,10 +35,11 @@ impl SessionKeys {
             Protocol::Srtcp => 3,
         };
         let (key, salt) = master.key_salt().split_at(suite.key_len());
+        let key = Counter::new(Library::RustCrypto, key);
         let mut keys = Self { suite, encryption: [0; 32], authentication: [0; 20], salt: [0; 14] };
-        derive(key, salt, first, &mut keys.encryption[..suite.key_len()]);
-        derive(key, salt, first + 1, &mut keys.authentication);
-        derive(key, salt, first + 2, &mut keys.salt[..suite.salt_len()]);
+        derive(&key, salt, first, &mut keys.encryption[..suite.key_len()]);
+        derive(&key, salt, first + 1, &mut keys.authentication);
+        derive(&key, salt, first + 2, &mut keys.salt[..suite.salt_len()]);
         keys
     }
 
@@ -49,17 +51,18 @@ impl SessionKeys {
 
 /// AES-CM keystream under the master key, counted from `salt XOR (label || r)`, with r = 0. A salt of
 /// 96 bits has zeros behind it (RFC 7714, 11).
-fn derive(key: &[u8], salt: &[u8], label: u8, out: &mut [u8]) {
+fn derive(key: &Counter, salt: &[u8], label: u8, out: &mut [u8]) {
     let mut counter = [0; 16];
     counter[..salt.len()].copy_from_slice(salt);
     counter[7] ^= label;
     out.fill(0);
-    apply_once(key, counter, out);
+    key.apply(counter, out);
     counter.zeroize();
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::counter::apply_once;
     use super::*;
 
     fn octets(hex: &str) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! SRTCP under one key (RFC 3711, 3.4; RFC 7714, 9). A far side sends some every few seconds: keys are
 //! expanded when a packet comes, and take no room in between.
 
-use super::counter::{apply_once, expanded};
+use super::counter::apply_once;
 use super::kdf::{Protocol, SessionKeys};
 use super::mac::Mac;
 use super::suite::{
@@ -9,6 +9,7 @@ use super::suite::{
 };
 use crate::packet::{PACKET_MAX, TAILROOM};
 use crate::{DropReason, PacketBuf};
+use aes::cipher::KeyInit;
 use aes::{Aes128Enc, Aes256Enc};
 use aes_gcm::AesGcm;
 use aes_gcm::aead::AeadInOut;
@@ -222,10 +223,11 @@ impl Srtcp {
     }
 }
 
+#[expect(clippy::expect_used, reason = "AES refuses no 16 or 32 octets, and suites have no others")]
 fn galois<K>(key: &[u8]) -> AesGcm<K, U12>
 where
-    K: aes::cipher::KeyInit,
+    K: KeyInit,
     AesGcm<K, U12>: From<K>,
 {
-    expanded::<K>(key).into()
+    K::new_from_slice(key).expect("an AES key").into()
 }

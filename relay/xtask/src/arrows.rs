@@ -16,6 +16,7 @@ const OURS: &[(&str, &[&str])] = &[
         &["media", "b2bua", "emulate", "tollgate", "callflow", "perf", "media-engine", "codec"],
     ),
     ("codec", &["media-engine", "callflow", "perf"]),
+    ("keystream", &["media"]),
     ("media", &["media-engine", "codec", "emulate", "callflow", "perf", "tollgate"]),
     ("media-engine", &["tollgate", "perf"]),
     ("certs", &["tollgate", "callflow", "perf"]),
