@@ -91,7 +91,7 @@ impl Forward {
     }
 
     /// What it will touch of the keys. Where these are is looked up in what [`Self::touched`] names.
-    pub fn keys_touched(&self, side: Side) -> [Stretch; 4] {
+    pub fn keys_touched(&self, side: Side) -> [Stretch; 2] {
         let path = self.paths[side as usize].as_ref();
         path.map_or_else(Default::default, |path| path.transform.touched())
     }

@@ -146,7 +146,7 @@ impl Transform {
     }
 
     /// What a packet touches of the keys, on its way in and on its way out.
-    pub(crate) fn touched(&self) -> [Stretch; 4] {
+    pub(crate) fn touched(&self) -> [Stretch; 2] {
         let (from, to) = match self {
             Self::Plain | Self::Keyless(..) => (None, None),
             Self::Protect(to) => (None, Some(to)),
@@ -154,9 +154,9 @@ impl Transform {
             Self::Rekey(from, to) => (Some(from), Some(to)),
             Self::Pass(None) => (None, None),
         };
-        let [a, b] = from.map_or_else(Default::default, |from| from.touched());
-        let [c, d] = to.map_or_else(Default::default, |to| to.touched());
-        [a, b, c, d]
+        let from = from.map(|from| from.touched()).unwrap_or_default();
+        let to = to.map(|to| to.touched()).unwrap_or_default();
+        [from, to]
     }
 
     /// What a source is sent as: itself, unless its SSRC had to change.

@@ -2,7 +2,7 @@
 #![deny(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use media::srtp::Sender;
+use media::srtp::{MAX_SOURCES, Receiver, Sender};
 use media::{
     Carriage, Component, DropReason, Dtmf, Forward, LatchPolicy, Now, Order, PacketBuf, Side,
     Terms, Verdict,
@@ -243,6 +243,37 @@ fn a_fax_crosses_without_allocation() {
     }
     assert_eq!(counting::allocations() - before, 0);
     assert_eq!(forwarded, 200);
+}
+
+/// Under one key, more than are kept: those that make room and the one that is refused, their RTCP, and back.
+#[test]
+fn a_far_side_of_many_sources_takes_no_memory() {
+    let ours = key(1);
+    let mut receiver = Receiver::new(std::slice::from_ref(&ours));
+    let mut packets = Vec::new();
+    for round in 0..3u16 {
+        for n in 0..=MAX_SOURCES as u32 {
+            // Of a sender of its own each, as one keeps fewer SSRCs.
+            let mut speech = rtp(1000 * (round + 1));
+            speech.packet_mut()[8..12].copy_from_slice(&(100 + n).to_be_bytes());
+            Sender::new(&ours, 1).protect(&mut speech).unwrap();
+            let mut report = rtcp();
+            report.packet_mut()[4..8].copy_from_slice(&(100 + n).to_be_bytes());
+            let mut sender = Sender::new(&ours, 1);
+            (0..round).for_each(|_| sender.protect_rtcp(&mut rtcp()).unwrap());
+            sender.protect_rtcp(&mut report).unwrap();
+            packets.push((speech, report));
+        }
+    }
+    let (mut heard, mut reported) = (0, 0);
+
+    let before = counting::allocations();
+    for (speech, report) in &mut packets {
+        heard += usize::from(receiver.unprotect(speech).is_ok());
+        reported += usize::from(receiver.unprotect_rtcp(report).is_ok());
+    }
+    assert_eq!(counting::allocations() - before, 0);
+    assert_eq!((heard, reported), (3 * MAX_SOURCES, 3 * MAX_SOURCES));
 }
 
 #[test]

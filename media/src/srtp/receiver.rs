@@ -2,9 +2,9 @@
 
 use super::PacketIndex;
 use super::replay::{Arrival, Window};
-use super::sources::Sources;
-use super::srtcp::{AuthenticRtcp, RTCP_CLEAR};
-use super::suite::{Context, Mki, Scratch, with_scratch};
+use super::sources::{Known, RtcpSources, RtpSources};
+use super::srtcp::{self, AuthenticRtcp, RTCP_CLEAR, Srtcp};
+use super::suite::{Mki, Scratch, Session, with_scratch};
 use crate::rtp::Header;
 use crate::{DropReason, PacketBuf, Stretch};
 use sdp::SrtpKey;
@@ -31,40 +31,22 @@ pub struct Authentic {
 
 /// The contexts of one agreed set of remote keys.
 ///
-/// What an RTP packet needs stands together and in front: between two of them of one call are those of
-/// thousands of others, and each line of memory has to be fetched anew.
-#[repr(C)]
+/// What an RTP packet needs stands together and in front, in lines of memory of its own: between two of
+/// them of one call are those of thousands of others, and each line has to be fetched anew.
+#[repr(C, align(64))]
 pub struct Receiver {
+    /// Of the first key, nearly always the only one.
+    first: Option<Session>,
     /// The form that authenticated the first packet; from then on the only one.
     settled: Option<Form>,
     failures: u32,
     /// A packet is opened to be checked, under any of the keys.
     is_aead: bool,
-    rtp: Sources,
-    contexts: Contexts,
-    rtcp: Sources,
-    forms: Box<[Form]>,
+    rtp: RtpSources,
+    rtcp: RtcpSources,
+    known: Known,
+    others: Box<[Session]>,
     keys: Box<[SrtpKey]>,
-}
-
-/// One for each key that is tried, nearly always one alone.
-struct Contexts {
-    first: Option<Context>,
-    others: Box<[Context]>,
-}
-
-impl Contexts {
-    fn new(keys: &[SrtpKey]) -> Self {
-        let mut all = keys.iter().map(Context::new);
-        Self { first: all.next(), others: all.collect() }
-    }
-
-    fn of(&self, form: Form) -> Option<&Context> {
-        match form.key {
-            0 => self.first.as_ref(),
-            key => self.others.get(usize::from(key) - 1),
-        }
-    }
 }
 
 /// One way in which packets may be protected. A key that declares an MKI counts twice: its packets
@@ -83,14 +65,16 @@ impl Receiver {
     /// only that; at most [`MAX_KEYS`] are tried.
     pub fn new(keys: &[SrtpKey]) -> Self {
         let tried = &keys[..keys.len().min(MAX_KEYS)];
+        let mut sessions = tried.iter().map(Session::new);
         Self {
+            first: sessions.next(),
+            others: sessions.collect(),
             settled: None,
             failures: 0,
             is_aead: tried.iter().any(|key| key.suite().is_aead()),
-            rtp: Sources::new(),
-            contexts: Contexts::new(tried),
-            rtcp: Sources::new(),
-            forms: forms(tried),
+            rtp: RtpSources::new(),
+            rtcp: RtcpSources::new(),
+            known: Known::new(),
             keys: keys.into(),
         }
     }
@@ -104,17 +88,14 @@ impl Receiver {
     /// Takes what is declared beside its keys now: whether packets carry an MKI, and which.
     pub fn redeclare(&mut self, keys: &[SrtpKey]) {
         if *self.keys != *keys {
-            self.forms = forms(&keys[..keys.len().min(MAX_KEYS)]);
             self.settled = None;
             self.keys = keys.into();
         }
     }
 
     /// What an RTP packet touches.
-    pub(crate) fn touched(&self) -> [Stretch; 2] {
-        let head = Stretch::between(&self.settled, self.rtp.touched_to());
-        let context = self.contexts.first.as_ref().map(|it| Stretch::between(&it.rtp, &it.rtp));
-        [head, context.unwrap_or_default()]
+    pub(crate) fn touched(&self) -> Stretch {
+        Stretch::between(&self.first, self.rtp.touched_to())
     }
 
     /// Turns an SRTP packet into RTP in place. A packet that is refused moves nothing, and the slot
@@ -132,12 +113,12 @@ impl Receiver {
     ) -> Result<Authentic, DropReason> {
         with_scratch(self.is_aead, slot.len(), |scratch| {
             let (index, (form, end)) = self.believe(slot.packet(), header, scratch)?;
-            let context = self.contexts.of(form).ok_or(DropReason::NoKeys)?;
+            let session = self.session(form).ok_or(DropReason::NoKeys)?;
             let of = (header.ssrc, index);
-            context.rtp.open(slot, (header.payload_at, end), of, scratch);
+            session.open(slot, (header.payload_at, end), of, scratch);
             // Only now: a forged packet must leave no trace.
             self.settled = Some(form);
-            Ok(self.rtp.remember(header.ssrc, index.get()))
+            Ok(self.rtp.remember(&mut self.known, header.ssrc, index.get()))
         })
     }
 
@@ -146,23 +127,29 @@ impl Receiver {
         let header = Header::read(packet).ok_or(DropReason::Malformed)?;
         let (index, (form, _)) = self.believe(packet, &header, &mut [])?;
         self.settled = Some(form);
-        Ok(self.rtp.remember(header.ssrc, index.get()))
+        Ok(self.rtp.remember(&mut self.known, header.ssrc, index.get()))
     }
 
     /// Turns an SRTCP packet into RTCP in place. A packet that is refused moves nothing.
     pub fn unprotect_rtcp(&mut self, slot: &mut PacketBuf) -> Result<Authentic, DropReason> {
-        let (ssrc, form, authentic) = self.believe_rtcp(slot.packet())?;
-        let context = self.contexts.of(form).ok_or(DropReason::NoKeys)?;
-        context.rtcp.open(slot, ssrc, &authentic)?;
+        let (ssrc, form, session, authentic) = self.believe_rtcp(slot.packet())?;
+        session.open(slot, ssrc, &authentic)?;
         self.settled = Some(form);
-        Ok(self.rtcp.remember(ssrc, u64::from(authentic.index())))
+        Ok(self.rtcp.remember(&mut self.known, ssrc, u64::from(authentic.index())))
     }
 
     /// The same for a packet that stays as it is.
     pub fn verify_rtcp(&mut self, packet: &[u8]) -> Result<Authentic, DropReason> {
-        let (ssrc, form, authentic) = self.believe_rtcp(packet)?;
+        let (ssrc, form, _, authentic) = self.believe_rtcp(packet)?;
         self.settled = Some(form);
-        Ok(self.rtcp.remember(ssrc, u64::from(authentic.index())))
+        Ok(self.rtcp.remember(&mut self.known, ssrc, u64::from(authentic.index())))
+    }
+
+    fn session(&self, form: Form) -> Option<&Session> {
+        match form.key {
+            0 => self.first.as_ref(),
+            key => self.others.get(usize::from(key) - 1),
+        }
     }
 
     /// The index and form under which a packet is authentic and new, and where its payload ends.
@@ -172,7 +159,7 @@ impl Receiver {
         header: &Header,
         scratch: Scratch<'_>,
     ) -> Result<(PacketIndex, Found), DropReason> {
-        let source = self.rtp.find(header.ssrc)?;
+        let source = self.rtp.find(&self.known, header.ssrc)?;
         let highest = source.map(|window| PacketIndex::of_window(&window));
         let estimate = match highest {
             Some(highest) => highest.nearest(header.sequence),
@@ -188,20 +175,21 @@ impl Receiver {
         self.search(packet, header, highest, scratch).ok_or(refused)
     }
 
-    fn believe_rtcp(&mut self, packet: &[u8]) -> Result<(u32, Form, AuthenticRtcp), DropReason> {
+    fn believe_rtcp(
+        &mut self,
+        packet: &[u8],
+    ) -> Result<(u32, Form, Srtcp, AuthenticRtcp), DropReason> {
         let ssrc = packet.get(4..RTCP_CLEAR).and_then(|ssrc| ssrc.first_chunk::<4>());
         let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
-        let source = self.rtcp.find(ssrc)?;
-        let (form, authentic) = self.authenticate_rtcp(packet, ssrc, source)?;
-        Ok((ssrc, form, authentic))
+        let source = self.rtcp.find(&self.known, ssrc)?;
+        let (form, session, authentic) = self.authenticate_rtcp(packet, ssrc, source)?;
+        Ok((ssrc, form, session, authentic))
     }
 
     /// The forms that a packet may have: all until one has been believed.
-    fn candidates(&self) -> &[Form] {
-        match &self.settled {
-            Some(form) => std::slice::from_ref(form),
-            None => &self.forms,
-        }
+    fn candidates(&self) -> impl Iterator<Item = Form> {
+        let tried = if self.settled.is_some() { 0 } else { self.keys.len().min(MAX_KEYS) };
+        self.settled.into_iter().chain(forms(&self.keys[..tried]))
     }
 
     /// The form under which the packet authenticates at `index`, and where its payload ends.
@@ -213,10 +201,10 @@ impl Receiver {
         scratch: Scratch<'_>,
     ) -> Option<Found> {
         let of = (header.ssrc, index);
-        self.candidates().iter().find_map(|form| {
-            let session = &self.contexts.of(*form)?.rtp;
-            let end = session.check(packet, header.payload_at, of, form.mki, scratch)?;
-            Some((*form, end))
+        self.candidates().find_map(|form| {
+            let end =
+                self.session(form)?.check(packet, header.payload_at, of, form.mki, scratch)?;
+            Some((form, end))
         })
     }
 
@@ -226,15 +214,17 @@ impl Receiver {
         packet: &[u8],
         ssrc: u32,
         source: Option<Window>,
-    ) -> Result<(Form, AuthenticRtcp), DropReason> {
+    ) -> Result<(Form, Srtcp, AuthenticRtcp), DropReason> {
         let mut reason = DropReason::BadTag;
-        let found = self.candidates().iter().find_map(|form| {
-            let session = &self.contexts.of(*form)?.rtcp;
-            if !is_new(source, u64::from(session.index(packet, form.mki)?)) {
+        let found = self.candidates().find_map(|form| {
+            let key = self.keys.get(usize::from(form.key))?;
+            if !is_new(source, u64::from(srtcp::index(key.suite(), packet, form.mki)?)) {
                 reason = DropReason::Replay;
                 return None;
             }
-            Some((*form, session.check(packet, ssrc, form.mki)?))
+            let session = Srtcp::new(key);
+            let authentic = session.check(packet, ssrc, form.mki)?;
+            Some((form, session, authentic))
         });
         found.ok_or(reason)
     }
@@ -277,6 +267,7 @@ impl std::fmt::Debug for Receiver {
             .field("settled", &self.settled)
             .field("rtp", &self.rtp)
             .field("rtcp", &self.rtcp)
+            .field("known", &self.known)
             .finish_non_exhaustive()
     }
 }
@@ -288,15 +279,29 @@ impl PacketIndex {
     }
 }
 
-fn forms(keys: &[SrtpKey]) -> Box<[Form]> {
+fn forms(keys: &[SrtpKey]) -> impl Iterator<Item = Form> {
     let of = |(key, declared): (u8, &SrtpKey)| {
         let with_mki = Mki::of(declared).map(|mki| Form { key, mki: Some(mki) });
         with_mki.into_iter().chain([Form { key, mki: None }])
     };
-    (0..).zip(keys).flat_map(of).collect()
+    (0..).zip(keys).flat_map(of)
 }
 
 /// Whether an index may come: the source is new, or its window has not had it.
 fn is_new(source: Option<Window>, index: u64) -> bool {
     source.is_none_or(|window| window.look(index) == Arrival::New)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sdp::Suite;
+
+    #[test]
+    fn what_a_packet_touches_fills_no_more_than_five_lines_of_memory() {
+        for suite in Suite::ALL {
+            let key = SrtpKey::from_octets(suite, &vec![7; suite.key_salt_len()]).unwrap();
+            assert!(Receiver::new(&[key]).touched().lines().count() <= 5, "{suite:?}");
+        }
+    }
 }

@@ -3,8 +3,8 @@
 
 use super::PacketIndex;
 use super::replay::{Arrival, Window};
-use super::srtcp::RTCP_CLEAR;
-use super::suite::{Context, Mki};
+use super::srtcp::{RTCP_CLEAR, Srtcp, trailer_len};
+use super::suite::{Mki, Session};
 use crate::rtp::{self, Header};
 use crate::{DropReason, PacketBuf, Stretch};
 use sdp::SrtpKey;
@@ -44,15 +44,13 @@ pub struct Origin {
 /// The context of one key of ours.
 ///
 /// What an RTP packet needs stands together and in front, as in a receiver.
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Sender {
+    session: Session,
     /// How many more SRTP packets may go out, of all SSRCs.
     left: u64,
-    /// Counts packets, to know which stream was silent longest.
-    turn: u64,
     mki: Option<Mki>,
     streams: Streams,
-    context: Context,
     /// One count for all SSRCs: every SRTCP packet of this key has its own index.
     rtcp_next: u32,
     /// SRTCP indices end here.
@@ -64,36 +62,55 @@ pub struct Sender {
     key: SrtpKey,
 }
 
-/// The sources that are carried: those in use stand in front.
+/// The sources that are carried: those in use stand in front, the one heard last first.
 #[repr(C)]
 struct Streams {
-    len: usize,
+    len: u8,
     all: [Stream; MAX_STREAMS],
 }
 
 impl std::ops::Deref for Streams {
     type Target = [Stream];
     fn deref(&self) -> &[Stream] {
-        &self.all[..self.len]
+        &self.all[..usize::from(self.len)]
     }
 }
 
 impl std::ops::DerefMut for Streams {
     fn deref_mut(&mut self) -> &mut [Stream] {
-        &mut self.all[..self.len]
+        &mut self.all[..usize::from(self.len)]
+    }
+}
+
+impl Streams {
+    /// Moves a stream before all others.
+    fn bring_forward(&mut self, at: usize) -> &mut Stream {
+        if at > 0 {
+            self.all[..=at].rotate_right(1);
+        }
+        &mut self.all[0]
+    }
+
+    /// A place for one more: behind the others, or that of the one longest silent.
+    fn make_room(&mut self) -> usize {
+        if usize::from(self.len) < MAX_STREAMS {
+            self.len += 1;
+        }
+        usize::from(self.len) - 1
     }
 }
 
 /// One source and what it is sent as.
 #[derive(Clone, Copy, Debug)]
 struct Stream {
-    origin: Origin,
     ssrc: u32,
-    /// Indices that have been used.
-    used: Window,
+    /// The source's own, and what to add to our sequence numbers to have its: [`Origin`] without gaps.
+    origin_ssrc: u32,
+    sequence_shift: u16,
     /// The last refused sequence number and how many came so in a row.
     refused: Option<(u16, u8)>,
-    turn: u64,
+    /// Indices that have been used.
+    used: Window,
 }
 
 impl Sender {
@@ -106,29 +123,27 @@ impl Sender {
             left: lifetime,
             rtcp_end: lifetime.min(RTCP_INDEX_END.into()) as u32,
             before: Vec::new(),
-            context: Context::new(key),
+            session: Session::new(key),
             mki: Mki::of(key),
             streams: Streams { len: 0, all: [Stream::NONE; MAX_STREAMS] },
             kept: Vec::with_capacity(MAX_KEPT),
             fresh: FreshSsrcs { first: first_ssrc, issued: 0 },
             rtcp_next: 0,
-            turn: 0,
         }
     }
 
     /// A sender under a key that takes the place of another's: what was sent goes on under its SSRC
     /// and sequence numbers, at ROC 0.
     pub fn after(before: &Self, key: &SrtpKey, first_ssrc: u32) -> Self {
-        let kept = |stream: &&Stream| !key.is_passed() || stream.ssrc != stream.origin.ssrc;
+        let kept = |stream: &&Stream| !key.is_passed() || stream.ssrc != stream.origin_ssrc;
         let known = before.streams.iter().filter(kept);
-        let known = known.map(|stream| (stream.origin, stream.ssrc)).collect();
+        let known = known.map(|stream| (stream.origin(), stream.ssrc)).collect();
         Self { before: known, fresh: before.fresh, ..Self::new(key, first_ssrc) }
     }
 
     /// What an RTP packet touches.
-    pub(crate) fn touched(&self) -> [Stretch; 2] {
-        let head = Stretch::between(&self.left, &self.streams.all[0]);
-        [head, Stretch::between(&self.context.rtp, &self.context.rtp)]
+    pub(crate) fn touched(&self) -> Stretch {
+        Stretch::between(&self.session, &self.streams.all[0])
     }
 
     /// Whether it protects under this key.
@@ -152,7 +167,7 @@ impl Sender {
 
     /// The same with its header, which has been read.
     pub(crate) fn seal(&mut self, header: &Header, slot: &mut PacketBuf) -> Result<(), DropReason> {
-        let trailer = self.context.rtp.tag_len() + self.mki.map_or(0, Mki::len);
+        let trailer = self.session.tag_len() + self.mki.map_or(0, Mki::len);
         has_room(slot, trailer)?;
         let left = self.left.checked_sub(1).ok_or(DropReason::KeySpent)?;
         let (ssrc, index) = self.next(header)?;
@@ -160,18 +175,16 @@ impl Sender {
 
         // From here on the index is used up, even if the packet is not sent.
         rtp::set_source(slot.packet_mut(), index.sequence(), ssrc);
-        self.context.rtp.seal(slot, header.payload_at, (ssrc, index), self.mki)
+        self.session.seal(slot, header.payload_at, (ssrc, index), self.mki)
     }
 
     /// Turns an RTCP packet into SRTCP in place, under its next index. Its SSRCs are the caller's to
     /// map before ([`Self::ssrc_of`], [`Self::origin_of`]).
     pub fn protect_rtcp(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
-        let session = &self.context.rtcp;
         let packet = slot.packet();
         let ssrc = packet.get(4..RTCP_CLEAR).and_then(|ssrc| ssrc.first_chunk::<4>());
         let ssrc = u32::from_be_bytes(*ssrc.ok_or(DropReason::Malformed)?);
-        let trailer = 4 + session.tag_len() + self.mki.map_or(0, Mki::len);
-        has_room(slot, trailer)?;
+        has_room(slot, trailer_len(self.key.suite(), self.mki))?;
         if self.key.is_passed() && !self.fresh.is_ours(ssrc) {
             return Err(DropReason::NoFlow);
         }
@@ -180,56 +193,40 @@ impl Sender {
             return Err(DropReason::KeySpent);
         }
         self.rtcp_next += 1;
-        session.seal(slot, ssrc, index, self.mki)
+        Srtcp::new(&self.key).seal(slot, ssrc, index, self.mki)
     }
 
     /// What a source is sent as, if it has sent anything.
     pub fn ssrc_of(&self, source: u32) -> Option<u32> {
-        self.streams.iter().find(|stream| stream.origin.ssrc == source).map(|stream| stream.ssrc)
+        self.streams.iter().find(|stream| stream.origin_ssrc == source).map(|stream| stream.ssrc)
     }
 
     /// Which source is sent as `ssrc`; `None` if none is, or no longer.
     pub fn origin_of(&self, ssrc: u32) -> Option<Origin> {
-        self.streams.iter().find(|stream| stream.ssrc == ssrc).map(|stream| stream.origin)
+        self.streams.iter().find(|stream| stream.ssrc == ssrc).map(Stream::origin)
     }
 
     /// The SSRC and index a packet goes out under; its stream is opened if need be.
     fn next(&mut self, header: &Header) -> Result<(u32, PacketIndex), DropReason> {
-        self.turn += 1;
-        let known = self.streams.iter().position(|stream| stream.origin.ssrc == header.ssrc);
+        let known = self.streams.iter().position(|stream| stream.origin_ssrc == header.ssrc);
         if let Some(at) = known
             && !self.streams[at].restarts_with(header.sequence)
         {
-            self.streams[at].turn = self.turn;
-            return self.streams[at].advance(header.sequence);
+            return self.streams.bring_forward(at).advance(header.sequence);
         }
         let (stream, index) = match self.going_on(header) {
-            Some((origin, ssrc)) => Stream::open(header, origin, ssrc, self.turn),
+            Some((origin, ssrc)) => Stream::open(header, origin, ssrc),
             None => {
                 let ssrc = self.new_ssrc(header.ssrc)?;
                 let sequence_shift = header.sequence & HALF_ROUND;
                 let origin = Origin { ssrc: header.ssrc, sequence_shift };
-                Stream::open(header, origin, ssrc, self.turn)
+                Stream::open(header, origin, ssrc)
             }
         };
         let ssrc = stream.ssrc;
-        self.place(known, stream);
+        let at = known.unwrap_or_else(|| self.streams.make_room());
+        *self.streams.bring_forward(at) = stream;
         Ok((ssrc, index))
-    }
-
-    /// Puts a new stream in the place of the same source's old one, or of the one longest silent.
-    fn place(&mut self, known: Option<usize>, stream: Stream) {
-        let streams = &self.streams;
-        let longest_silent = || {
-            let full = streams.len == MAX_STREAMS;
-            (0..streams.len).min_by_key(|&at| streams[at].turn).filter(|_| full)
-        };
-        let at = known.or_else(longest_silent);
-        let at = at.unwrap_or_else(|| {
-            self.streams.len += 1;
-            self.streams.len - 1
-        });
-        self.streams[at] = stream;
     }
 
     /// What a source was sent as under the key before, if it can go on so: once.
@@ -275,18 +272,24 @@ impl std::fmt::Debug for Sender {
 impl Stream {
     /// The place of one.
     const NONE: Self = Self {
-        origin: Origin { ssrc: 0, sequence_shift: 0 },
         ssrc: 0,
-        used: Window::starting(0),
+        origin_ssrc: 0,
+        sequence_shift: 0,
         refused: None,
-        turn: 0,
+        used: Window::starting(0),
     };
 
+    /// Where it comes from.
+    const fn origin(&self) -> Origin {
+        Origin { ssrc: self.origin_ssrc, sequence_shift: self.sequence_shift }
+    }
+
     /// A stream from its first packet on, with that packet's index.
-    fn open(header: &Header, origin: Origin, ssrc: u32, turn: u64) -> (Self, PacketIndex) {
-        let index = PacketIndex::new(0, header.sequence.wrapping_sub(origin.sequence_shift));
+    const fn open(header: &Header, origin: Origin, ssrc: u32) -> (Self, PacketIndex) {
+        let Origin { ssrc: origin_ssrc, sequence_shift } = origin;
+        let index = PacketIndex::new(0, header.sequence.wrapping_sub(sequence_shift));
         let used = Window::starting(index.get());
-        (Self { origin, ssrc, used, refused: None, turn }, index)
+        (Self { ssrc, origin_ssrc, sequence_shift, refused: None, used }, index)
     }
 
     /// Uses up the index of a packet, or refuses it.
@@ -318,7 +321,7 @@ impl Stream {
 
     /// The index of a packet, if it was not used: late packets still go out.
     fn unused(&self, sequence: u16) -> Option<PacketIndex> {
-        let ours = sequence.wrapping_sub(self.origin.sequence_shift);
+        let ours = sequence.wrapping_sub(self.sequence_shift);
         let highest = self.used.highest();
         let index = PacketIndex::new((highest >> 16) as u32, highest as u16).nearest(ours)?;
         (self.used.look(index.get()) == Arrival::New).then_some(index)
@@ -358,4 +361,18 @@ impl FreshSsrcs {
 fn has_room(slot: &mut PacketBuf, trailer: usize) -> Result<(), DropReason> {
     let fits = slot.len() + trailer <= slot.octets_mut().len();
     fits.then_some(()).ok_or(DropReason::TooBig)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sdp::Suite;
+
+    #[test]
+    fn what_a_packet_touches_fills_no_more_than_five_lines_of_memory() {
+        for suite in Suite::ALL {
+            let key = SrtpKey::from_octets(suite, &vec![7; suite.key_salt_len()]).unwrap();
+            assert!(Sender::new(&key, 1).touched().lines().count() <= 5, "{suite:?}");
+        }
+    }
 }

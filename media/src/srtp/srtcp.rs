@@ -1,5 +1,5 @@
-//! SRTCP under one key (RFC 3711, 3.4; RFC 7714, 9). A far side sends some every few seconds: keys are
-//! expanded when a packet comes, and take no room in between.
+//! SRTCP under one key (RFC 3711, 3.4; RFC 7714, 9). A far side sends some every few seconds: session keys are
+//! derived when a packet comes, and take no room in between.
 
 use super::counter::apply_once;
 use super::kdf::{Protocol, SessionKeys};
@@ -14,18 +14,18 @@ use aes::{Aes128Enc, Aes256Enc};
 use aes_gcm::AesGcm;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::consts::U12;
-use sdp::SrtpKey;
+use sdp::{SrtpKey, Suite};
 
 /// SRTCP's E flag, in the word with the index.
 const ENCRYPTED: u32 = 1 << 31;
 /// The part of an RTCP packet that stays readable: header and sender SSRC.
 pub(super) const RTCP_CLEAR: usize = 8;
 
-/// The session keys of SRTCP.
+/// The session keys of SRTCP, for one packet.
 pub(super) struct Srtcp {
     keys: SessionKeys,
     /// Octets of HMAC tag; `None` with AES-GCM.
-    tag_len: Option<u8>,
+    tag_len: Option<usize>,
 }
 
 /// An SRTCP packet that is authentic.
@@ -67,13 +67,8 @@ impl Covered {
 
 impl Srtcp {
     pub(super) fn new(key: &SrtpKey) -> Self {
-        let tag_len = tag_len(key.suite(), Protocol::Srtcp).map(|len| len as u8);
+        let tag_len = tag_len(key.suite(), Protocol::Srtcp);
         Self { keys: SessionKeys::derive(key, Protocol::Srtcp), tag_len }
-    }
-
-    /// Octets of tag of a packet.
-    pub(super) fn tag_len(&self) -> usize {
-        self.tag_len.map_or(GCM_TAG, usize::from)
     }
 
     /// Turns the RTCP packet in the slot into SRTCP under `index`. The slot has room for it.
@@ -90,7 +85,7 @@ impl Srtcp {
         match self.tag_len {
             Some(tag_len) => {
                 self.crypt(ssrc, index, &mut slot.packet_mut()[RTCP_CLEAR..]);
-                slot.set_len(end + 4 + mki_len + usize::from(tag_len));
+                slot.set_len(end + 4 + mki_len + tag_len);
                 slot.packet_mut()[end..end + 4].copy_from_slice(&word.to_be_bytes());
                 let (sent, trailer) = slot.packet_mut().split_at_mut(end + 4);
                 let (carried, tag) = trailer.split_at_mut(mki_len);
@@ -126,12 +121,6 @@ impl Srtcp {
         Ok(())
     }
 
-    /// The index of an SRTCP packet, before anything is known to be true of it.
-    pub(super) fn index(&self, packet: &[u8], mki: Option<Mki>) -> Option<u32> {
-        let (_, word) = self.split(packet, mki)?;
-        Some(word & !ENCRYPTED)
-    }
-
     /// Whether an SRTCP packet of `ssrc` is authentic.
     pub(super) fn check(
         &self,
@@ -139,10 +128,10 @@ impl Srtcp {
         ssrc: u32,
         mki: Option<Mki>,
     ) -> Option<AuthenticRtcp> {
-        let (sent, word) = self.split(packet, mki)?;
+        let (sent, word) = split(packet, self.tag_len, mki)?;
         match self.tag_len {
             Some(tag_len) => {
-                let (_, tag) = split_end(packet, tag_len.into())?;
+                let (_, tag) = split_end(packet, tag_len)?;
                 let covered = packet.get(..sent.len() + 4)?;
                 let whole = Mac::new(&self.keys.authentication).tag(covered, &[]);
                 let authentic = AuthenticRtcp { end: sent.len(), tag: [0; GCM_TAG], word };
@@ -211,16 +200,27 @@ impl Srtcp {
         let iv = counter(&self.keys.salt, ssrc, index.into());
         apply_once(self.keys.encryption(), iv, octets);
     }
+}
 
-    /// An SRTCP packet up to the word with E flag and index, and that word.
-    fn split<'p>(&self, packet: &'p [u8], mki: Option<Mki>) -> Option<(&'p [u8], u32)> {
-        let behind = match self.tag_len {
-            Some(tag_len) => split_end(packet, tag_len.into())?.0,
-            None => packet,
-        };
-        let (sent, word) = without_mki(behind, mki)?.split_last_chunk::<4>()?;
-        (sent.len() >= RTCP_CLEAR).then_some((sent, u32::from_be_bytes(*word)))
-    }
+/// What stands behind an RTCP packet: word, MKI and tag.
+pub(super) fn trailer_len(suite: Suite, mki: Option<Mki>) -> usize {
+    4 + mki.map_or(0, Mki::len) + tag_len(suite, Protocol::Srtcp).unwrap_or(GCM_TAG)
+}
+
+/// The index of an SRTCP packet, before anything is known to be true of it.
+pub(super) fn index(suite: Suite, packet: &[u8], mki: Option<Mki>) -> Option<u32> {
+    let (_, word) = split(packet, tag_len(suite, Protocol::Srtcp), mki)?;
+    Some(word & !ENCRYPTED)
+}
+
+/// An SRTCP packet up to the word with E flag and index, and that word.
+fn split(packet: &[u8], tag_len: Option<usize>, mki: Option<Mki>) -> Option<(&[u8], u32)> {
+    let behind = match tag_len {
+        Some(tag_len) => split_end(packet, tag_len)?.0,
+        None => packet,
+    };
+    let (sent, word) = without_mki(behind, mki)?.split_last_chunk::<4>()?;
+    (sent.len() >= RTCP_CLEAR).then_some((sent, u32::from_be_bytes(*word)))
 }
 
 #[expect(clippy::expect_used, reason = "AES refuses no 16 or 32 octets, and suites have no others")]

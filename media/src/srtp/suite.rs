@@ -13,27 +13,15 @@ use super::counter::Counter;
 use super::kdf::{Protocol, SessionKeys};
 use super::mac::{DIGEST, Mac};
 use super::primitives;
-use super::srtcp::Srtcp;
 use crate::packet::{PACKET_MAX, TAILROOM};
 use crate::{DropReason, PacketBuf};
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use sdp::{SrtpKey, Suite};
+use std::num::NonZeroU8;
 use subtle::ConstantTimeEq;
 
 /// The tag of AES-GCM, which is never shortened (RFC 7714, 13.2).
 pub(super) const GCM_TAG: usize = 16;
-
-/// One master key with what was derived from it, ready for packets.
-pub(super) struct Context {
-    pub(super) rtp: Session,
-    pub(super) rtcp: Srtcp,
-}
-
-impl Context {
-    pub(super) fn new(key: &SrtpKey) -> Self {
-        Self { rtp: Session::new(key), rtcp: Srtcp::new(key) }
-    }
-}
 
 /// The session keys of SRTP, expanded and pre-keyed.
 pub(super) struct Session {
@@ -46,11 +34,8 @@ enum Cipher {
     Galois(LessSafeKey),
 }
 
-/// Where a packet is opened before it is known to be authentic, or what it will be opened with is made.
-///
-/// A cipher that authenticates by opening spoils what it refuses, and that packet may be due another trial.
-/// And SHA-1 leaves most of a core idle, one step waiting for the other: meanwhile the keystream of speech
-/// costs nearly nothing.
+/// Where a packet is opened before it is known to be authentic: a cipher that authenticates by opening
+/// spoils what it refuses, and that packet may be due another trial.
 pub(super) type Scratch<'s> = &'s mut [u8];
 
 /// Speech of a packet is no longer, in any of the usual codecs.
@@ -63,13 +48,15 @@ pub(super) fn with_scratch<T>(
     call: impl FnOnce(Scratch<'_>) -> T,
 ) -> T {
     match is_aead {
+        false => call(&mut []),
         true if packet_len > SPEECH_MAX => call(&mut [0; PACKET_MAX + TAILROOM]),
-        _ => call(&mut [0; SPEECH_MAX]),
+        true => call(&mut [0; SPEECH_MAX]),
     }
 }
 
 impl Session {
-    fn new(key: &SrtpKey) -> Self {
+    /// Of a master key.
+    pub(super) fn new(key: &SrtpKey) -> Self {
         let keys = SessionKeys::derive(key, Protocol::Srtp);
         let cipher = match tag_len(key.suite(), Protocol::Srtp) {
             Some(tag_len) => Cipher::Counter {
@@ -138,14 +125,9 @@ impl Session {
         scratch: Scratch<'_>,
     ) -> Option<usize> {
         match &self.cipher {
-            Cipher::Counter { key, mac, tag_len } => {
+            Cipher::Counter { mac, tag_len, .. } => {
                 let (rest, tag) = split_end(packet, usize::from(*tag_len))?;
-                let sent = without_mki(rest, mki)?;
-                let payload_len = sent.len().checked_sub(payload_at)?;
-                if let Some(stream) = scratch.get_mut(..payload_len) {
-                    stream.fill(0);
-                    key.apply(counter(&self.salt, ssrc, index.get()), stream);
-                }
+                let sent = without_mki(rest, mki).filter(|sent| sent.len() >= payload_at)?;
                 is_tag(&mac.tag(sent, &index.roc().to_be_bytes()), tag).then_some(sent.len())
             }
             Cipher::Galois(key) => {
@@ -169,12 +151,9 @@ impl Session {
     ) {
         let octets = &mut slot.packet_mut()[payload_at..end];
         match &self.cipher {
-            Cipher::Counter { key, .. } => match scratch.get(..octets.len()) {
-                Some(stream) => {
-                    octets.iter_mut().zip(stream).for_each(|(octet, key)| *octet ^= key)
-                }
-                None => key.apply(counter(&self.salt, ssrc, index.get()), octets),
-            },
+            Cipher::Counter { key, .. } => {
+                key.apply(counter(&self.salt, ssrc, index.get()), octets);
+            }
             Cipher::Galois(_) => octets.copy_from_slice(&scratch[..end - payload_at]),
         }
         slot.set_len(end);
@@ -208,17 +187,18 @@ pub(super) fn is_tag(whole: &[u8; DIGEST], carried: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mki {
     value: u32,
-    len: u8,
+    len: NonZeroU8,
 }
 
 impl Mki {
     /// That of a key, if packets under it carry one.
     pub(super) fn of(key: &SrtpKey) -> Option<Self> {
-        key.mki().map(|(value, len)| Self { value, len })
+        let (value, len) = key.mki()?;
+        NonZeroU8::new(len).map(|len| Self { value, len })
     }
 
     pub(super) const fn len(self) -> usize {
-        self.len as usize
+        self.len.get() as usize
     }
 
     /// The octet `at` of the value written with `len` octets, most significant first.
@@ -281,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_mki_longer_than_its_value_has_leading_zeros() {
-        let mki = Mki { value: 0x0102, len: 6 };
+        let mki = Mki { value: 0x0102, len: NonZeroU8::new(6).unwrap() };
         assert!(mki.matches(&[0, 0, 0, 0, 1, 2]));
         assert!(!mki.matches(&[1, 0, 0, 0, 1, 2]));
         let mut written = [9; 6];

@@ -1,6 +1,6 @@
 //! One key: forged, replayed, late and missed packets.
 
-use crate::wire::{Dice, key, mark_of, rtp, slot};
+use crate::wire::{Dice, key, mark_of, rtp, slot, word};
 use media::srtp::{MAX_SOURCES, Receiver, Sender};
 use media::{DropReason, PacketBuf};
 use sdp::{SrtpKey, Suite};
@@ -229,7 +229,7 @@ fn a_source_that_made_room_for_others_is_not_replayed_and_goes_on() {
 }
 
 #[test]
-fn the_64th_source_is_read_and_the_65th_refused() {
+fn the_last_source_that_there_is_a_place_for_is_read_and_the_next_refused() {
     let mut receiver = Receiver::new(&[key(1)]);
     let mut sender = Sender::new(&key(1), 0xaaaa_0000);
     for n in 0..=MAX_SOURCES as u32 {
@@ -241,6 +241,44 @@ fn the_64th_source_is_read_and_the_65th_refused() {
     let mut packet = rtp(1000 + MAX_SOURCES as u32 - 1, 6, 0);
     sender.protect(&mut packet).unwrap();
     assert!(receiver.unprotect(&mut packet).is_ok());
+}
+
+/// A source has one place for what it has sent of RTP and of RTCP, and either is heard again by itself.
+#[test]
+fn reports_of_many_sources_are_read_once_beside_their_speech() {
+    let mut receiver = Receiver::new(&[key(1)]);
+    let mut sender = Sender::new(&key(1), 0xaaaa_0000);
+    let mut all = Vec::new();
+    for n in 0..MAX_SOURCES as u32 {
+        let mut speech = rtp(1000 + n, 5, n);
+        sender.protect(&mut speech).unwrap();
+        let mut report = rtcp(word(speech.packet(), 8));
+        sender.protect_rtcp(&mut report).unwrap();
+        assert_eq!(reads(&mut receiver, &speech), Ok(n));
+        assert!(receiver.unprotect_rtcp(&mut report.clone()).is_ok(), "{n}");
+        all.push((speech, report));
+    }
+    let ours: Vec<u32> = all.iter().map(|(speech, _)| word(speech.packet(), 8)).collect();
+    for (n, (speech, report)) in all.into_iter().enumerate() {
+        assert_eq!(reads(&mut receiver, &speech), Err(DropReason::Replay), "{n}");
+        let again = receiver.unprotect_rtcp(&mut report.clone());
+        assert_eq!(again.unwrap_err(), DropReason::Replay, "{n}");
+        let mut report = rtcp(ours[n]);
+        sender.protect_rtcp(&mut report).unwrap();
+        assert!(receiver.unprotect_rtcp(&mut report.clone()).is_ok(), "{n}");
+        let mut speech = rtp(1000 + n as u32, 6, 6);
+        if sender.ssrc_of(1000 + n as u32) == Some(ours[n]) {
+            sender.protect(&mut speech).unwrap();
+            assert_eq!(reads(&mut receiver, &speech), Ok(6), "{n}");
+        }
+    }
+    // Nobody else finds room, whatever it sends.
+    let mut stranger = rtcp(1);
+    sender.protect_rtcp(&mut stranger).unwrap();
+    assert_eq!(receiver.unprotect_rtcp(&mut stranger).unwrap_err(), DropReason::Replay);
+    let mut stranger = rtp(1, 5, 5);
+    sender.protect(&mut stranger).unwrap();
+    assert_eq!(reads(&mut receiver, &stranger), Err(DropReason::Replay));
 }
 
 /// TDR-SDP-003
