@@ -213,8 +213,8 @@ pub(crate) struct Path {
     /// The source's timestamps, where its speech becomes that of another codec.
     pub(crate) clock: Clock,
     /// What RTCP has of its own: DTLS without rtcp-mux makes other keys on either port. `None`: it
-    /// is protected as RTP is.
-    rtcp: Apart,
+    /// is protected as RTP is. In a box, as few have it.
+    rtcp: Option<Box<Apart>>,
     parked: Option<Box<Parked>>,
     /// The receiver of the key before is the last one parked, and is heard until then: from the first
     /// packet on.
@@ -246,7 +246,7 @@ impl Path {
         let mut path = Self {
             transform: Transform::Plain,
             payloads: PayloadMap::between(&[], &[], false),
-            rtcp: (None, None),
+            rtcp: None,
             clock: Clock::default(),
             parked: None,
             retiring: None,
@@ -340,7 +340,7 @@ impl Path {
         component: Component,
         slot: &mut PacketBuf,
     ) -> Result<Opened, DropReason> {
-        match &mut self.rtcp.0 {
+        match self.rtcp.as_mut().and_then(|apart| apart.0.as_mut()) {
             Some(End::Keyed(from)) if component == Component::Rtcp => {
                 return from.unprotect_rtcp(slot).map(Opened::Authentic);
             }
@@ -361,17 +361,17 @@ impl Path {
         to: Option<End<&Crypto>>,
         first_ssrc: u32,
     ) {
-        let (receiver, sender) = std::mem::take(&mut self.rtcp);
+        let (receiver, sender) = self.rtcp.take().map_or((None, None), |apart| *apart);
         self.park(receiver.and_then(End::into_context), sender.and_then(End::into_context));
-        self.rtcp = (
-            from.map(|end| end.map(|crypto| self.receiver(&crypto.remote))),
-            to.map(|end| end.map(|crypto| self.sender(&crypto.local, first_ssrc, false))),
-        );
+        let from = from.map(|end| end.map(|crypto| self.receiver(&crypto.remote)));
+        let to = to.map(|end| end.map(|c| self.sender(&c.local, first_ssrc, false)));
+        let apart = from.is_some() || to.is_some();
+        self.rtcp = apart.then(|| Box::new((from, to)));
     }
 
     /// Protects RTCP that goes out.
     pub(crate) fn seal_rtcp(&mut self, slot: &mut PacketBuf) -> Result<(), DropReason> {
-        match &mut self.rtcp.1 {
+        match self.rtcp.as_mut().and_then(|apart| apart.1.as_mut()) {
             None => self.transform.seal_rtcp(slot),
             Some(End::Plain) => Ok(()),
             Some(End::Keyed(to)) => to.protect_rtcp(slot),
