@@ -12,6 +12,10 @@ pub(super) fn describe() {
         "tollgate_media_engine_info",
         "1 for the engine that the media workers began with, and why it was that one"
     );
+    describe_gauge!(
+        "tollgate_srtp_primitive_info",
+        "1; the labels say whose implementation of a primitive SRTP is protected by"
+    );
     describe_gauge!("tollgate_media_legs", "Legs of open calls, by what carries their packets");
     describe_counter!(
         "tollgate_media_engine_losses_total",
@@ -61,6 +65,14 @@ impl Telemetry {
         self.engine = Some(row);
         gauge!("tollgate_media_engine_info", "engine" => by.name(), "why" => why.clone()).set(1.0);
         (0..workers).for_each(|worker| show(worker, by.name(), true));
+        let srtp = media::srtp::chosen();
+        for (primitive, library) in
+            [("counter_mode", srtp.counter_mode), ("sha1", srtp.sha1), ("gcm", srtp.gcm)]
+        {
+            let library = library.as_str();
+            gauge!("tollgate_srtp_primitive_info", "primitive" => primitive, "library" => library)
+                .set(1.0);
+        }
     }
 
     /// What each worker runs with.
