@@ -3,7 +3,7 @@
 //! A crate of its own for the sake of speed. Where the CPU has VAES, `aes` spreads every round key over wide
 //! registers before it asks what for, and no packet of speech has the 30 or 64 blocks that they serve. The
 //! compiler leaves that out where all of it comes together in one function, which it does if that has one
-//! caller for each size of key in its unit of code: [`Stream`] here, and nothing else. Ten blocks take a
+//! caller for each size of key in its unit of code: `Stream` here, and nothing else. Ten blocks take a
 //! third of the time then (perf/LOG.md).
 
 #![forbid(unsafe_code)]

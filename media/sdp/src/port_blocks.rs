@@ -33,7 +33,7 @@ pub struct PortClass {
 }
 
 impl PortBlocks {
-    /// For one worker at least, and [`CLASSES_MAX`] at most: the ports of more are those of the first.
+    /// For one worker at least, and `CLASSES_MAX` at most: the ports of more are those of the first.
     pub fn new(workers: usize) -> Self {
         let workers = u16::try_from(workers).unwrap_or(CLASSES_MAX).clamp(1, CLASSES_MAX);
         let classes = match workers.is_power_of_two() {

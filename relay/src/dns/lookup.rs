@@ -22,6 +22,9 @@ pub(super) fn without_cache(
     builder.build()
 }
 
+/// Said where no server of /etc/resolv.conf can be spoken to.
+const NOBODY: &str = "no name server answers (/etc/resolv.conf says which are asked)";
+
 /// Asks; never fails but in words. Aliases (CNAME) are followed by the resolver.
 pub(super) async fn ask(resolver: TokioResolver, question: Question) -> Answer {
     let kind = match question.kind {
@@ -45,6 +48,7 @@ pub(super) async fn ask(resolver: TokioResolver, question: Question) -> Answer {
         Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => Answer::Nothing {
             ttl: nothing.negative_ttl.map(|ttl| Duration::from_secs(u64::from(ttl))),
         },
+        Err(NetError::NoConnections) => Answer::Failed { why: NOBODY.to_owned() },
         Err(error) => Answer::Failed { why: error.to_string() },
     }
 }

@@ -275,7 +275,6 @@ fn codes(record: &Record) {
     let tenant = record.tenant.clone().unwrap_or_default();
     counter!("tollgate_microsoft_codes_total", "tenant" => tenant, "code" => code).increment(1);
     if said.status.is_some() {
-        let teams_called = record.direction == RouteFrom::Carrier;
         tracing::info!(
             call = record.call,
             tenant = record.tenant,
@@ -284,7 +283,7 @@ fn codes(record: &Record) {
             guid = said.guid,
             phrase = said.phrase,
             meaning = said.meaning().map(|it| it.means),
-            teams_called,
+            direction = super::direction_word(record.direction),
             "Microsoft refused a call"
         );
     }

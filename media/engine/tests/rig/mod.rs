@@ -14,6 +14,7 @@ use media_engine::{Carried, Config, Engine, EngineKind, Event, LegPorts, MediaId
 use namespace::{Namespace, skipped};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -177,8 +178,16 @@ pub(crate) fn far_side(bind: IpAddr) -> UdpSocket {
 
 pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 2048];
-    let (len, from) = socket.recv_from(&mut buffer).expect("a packet");
-    (buffer[..len].to_vec(), from)
+    loop {
+        match socket.recv_from(&mut buffer) {
+            // A process that was stopped and goes on is told so.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => {
+                let (len, from) = received.expect("a packet");
+                return (buffer[..len].to_vec(), from);
+            }
+        }
+    }
 }
 
 /// Nothing has arrived; only asked after something sent later has come back.
