@@ -59,7 +59,7 @@ pub(super) fn sealed(lab: &mut Lab, ways: &[&str]) -> Outcome {
         if !by.contains(&"portable".to_owned()) {
             wire::is_sound(&trace, &side)?;
         }
-        wire::is_unbroken(&trace, host, &[], TALK_PACKETS as usize)?;
+        wire::is_unbroken(&trace, host, &[], (TALK_PACKETS as usize, 0))?;
     }
     jitter_is_theirs(&trace)?;
     let reports = trace.sender_reports(lab::BORDER, lab::CARRIER)?;
@@ -117,7 +117,8 @@ fn plain(lab: &mut Lab, way: &str) -> Outcome {
     ];
     for (side, host, tone, name) in ends {
         wire::is_sound(&trace, &side)?;
-        wire::is_unbroken(&trace, host, &[held..resumed], TALK_PACKETS as usize)?;
+        let number = (TALK_PACKETS as usize, 3 * wire::OVERTAKEN_MAX);
+        wire::is_unbroken(&trace, host, &[held..resumed], number)?;
         let silent =
             trace.rtp(lab::BORDER, host).filter(|p| (silence..silence_ends).contains(&p.at));
         let silent = silent.count();
