@@ -36,7 +36,7 @@ const AUTO: Setting = Setting::of("auto", false);
 /// After a change of direction: both legs' re-INVITEs, and what was under way in the buffers.
 const SETTLE: Duration = Duration::from_millis(800);
 /// A flow is asked for four times a second; within this it has left for the kernel.
-const LEAVES: Duration = Duration::from_secs(4);
+const LEAVES: Duration = Duration::from_secs(10);
 /// What a machine busy with everyone's tools may add to the mean jitter that a stream came with, in ms.
 const JITTER_ADDED_MAX: f64 = 3.0;
 
