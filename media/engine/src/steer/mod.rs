@@ -29,7 +29,7 @@ use mux::Mux;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// One worker's sockets and ports.
@@ -365,7 +365,14 @@ impl PacketIo for Steer {
     }
 
     fn check(&mut self) {
-        if !locked(&self.kernel).steers() {
+        // Another worker may have it in hand for as long as a driver takes to be given a program: packets do
+        // not wait for that, and what is lost is seen next time.
+        let kernel = match self.kernel.try_lock() {
+            Ok(kernel) => kernel,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if !kernel.steers() {
             self.lost = Some("the program that hands ports to workers was taken away".to_owned());
         }
     }

@@ -337,3 +337,20 @@ fn a_program_that_was_taken_away_is_not_missed() {
         assert!(steer.lost().is_some());
     });
 }
+
+#[test]
+fn packets_wait_while_another_worker_has_the_programs_in_hand() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let kernel = kernel();
+        let mut steer = Steer::new(0, Arc::new(Bell::new().unwrap()), Arc::clone(&kernel)).unwrap();
+        let in_hand = locked(&kernel);
+        // It would wait for this very thread.
+        steer.check();
+        drop(in_hand);
+        assert_eq!(steer.lost(), None);
+        locked(&kernel).stop_steering();
+        steer.check();
+        assert!(steer.lost().is_some());
+    });
+}
