@@ -213,6 +213,29 @@ pub struct CallRow {
 /// The word for both legs of a fax by T.38, which neither flows nor is silent.
 pub(crate) const FAX: &str = "fax";
 
+#[cfg(test)]
+impl CallRow {
+    /// A call from Teams that has been answered.
+    pub(crate) fn example(call: u64) -> Self {
+        Self {
+            call,
+            tenant: "contoso".into(),
+            direction: "from_teams".into(),
+            from: "+4930123450".into(),
+            to: "+498912345".into(),
+            state: "answered".into(),
+            trunk_in: "teams".into(),
+            trunk_out: Some("colt".into()),
+            age_seconds: 12,
+            call_id_in: String::new(),
+            call_id_out: None,
+            media_ports: None,
+            audio: None,
+            datapath: None,
+        }
+    }
+}
+
 impl From<CallView> for CallRow {
     fn from(view: CallView) -> Self {
         Self {

@@ -120,25 +120,6 @@ impl Looks {
 mod tests {
     use super::*;
 
-    fn row(call: u64) -> CallRow {
-        CallRow {
-            call,
-            tenant: "contoso".into(),
-            direction: "from_teams".into(),
-            from: "+4930123450".into(),
-            to: "+498912345".into(),
-            state: "answered".into(),
-            trunk_in: "teams".into(),
-            trunk_out: Some("colt".into()),
-            age_seconds: 12,
-            call_id_in: String::new(),
-            call_id_out: None,
-            media_ports: None,
-            audio: None,
-            datapath: None,
-        }
-    }
-
     fn ways(answer: Answer) -> Vec<Option<(String, String)>> {
         let Answer::Calls { calls } = answer else { panic!("no list: {answer:?}") };
         calls.into_iter().map(|call| call.datapath).collect()
@@ -148,7 +129,12 @@ mod tests {
     fn a_list_is_answered_before_all_workers_have_told() {
         let (mut looks, now) = (Looks::default(), crate::clock::now().mono);
         let (answer, mut told) = oneshot::channel();
-        looks.begin_list(now, vec![row(7), row(8), row(9)], vec![0, 1], answer);
+        looks.begin_list(
+            now,
+            vec![CallRow::example(7), CallRow::example(8), CallRow::example(9)],
+            vec![0, 1],
+            answer,
+        );
         looks.listed(0, &[(MediaId(8), [Datapath::Steer, Datapath::Portable])]);
         assert!(told.try_recv().is_err(), "one worker has not told yet");
         looks.listed(1, &[(MediaId(7), [Datapath::Xdp; 2])]);
@@ -161,7 +147,7 @@ mod tests {
     fn a_worker_that_does_not_tell_keeps_a_list_for_ever() {
         let (mut looks, now) = (Looks::default(), crate::clock::now().mono);
         let (answer, mut told) = oneshot::channel();
-        looks.begin_list(now, vec![row(7)], vec![0], answer);
+        looks.begin_list(now, vec![CallRow::example(7)], vec![0], answer);
         looks.give_up(now);
         assert!(told.try_recv().is_err());
         looks.give_up(now + WAIT_MAX);

@@ -280,22 +280,7 @@ mod tests {
 
     #[test]
     fn a_call_fits_a_narrow_terminal_and_says_who_is_not_heard() {
-        let call = CallRow {
-            call: 7,
-            tenant: "contoso".into(),
-            direction: "from_teams".into(),
-            from: "+4930123450".into(),
-            to: "+498912345".into(),
-            state: "answered".into(),
-            trunk_in: "teams".into(),
-            trunk_out: Some("colt".into()),
-            age_seconds: 12,
-            call_id_in: String::new(),
-            call_id_out: None,
-            media_ports: None,
-            audio: None,
-            datapath: None,
-        };
+        let call = CallRow::example(7);
         let mut stats = CallStats::default();
         stats.a.received_packets = 123_456;
         stats.a.mos = Some(4.3);
