@@ -36,7 +36,7 @@ pub(super) const ALL: &[Played] = &[
 ];
 
 /// A worker looks ten times a second. To look once in a second would be longer than this; the rest is for a busy machine.
-const SILENT_MAX_MS: f64 = 800.0;
+const SILENT_MAX_MS: f64 = 400.0;
 /// What is lost is seen within this.
 const SEEN: Duration = Duration::from_secs(10);
 
@@ -172,4 +172,4 @@ fn offload_is_taken_away(lab: &mut Lab) -> Outcome {
 }
 
 /// Packets come up at once where nothing sends them on.
-const OFFLOAD_SILENT_MAX_MS: f64 = 400.0;
+const OFFLOAD_SILENT_MAX_MS: f64 = 200.0;
