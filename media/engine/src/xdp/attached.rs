@@ -1,4 +1,4 @@
-//! Which interfaces have AF_XDP sockets: those that have an address with ports, as long as they are there.
+//! Which interfaces have AF_XDP sockets: those that have an address for ports, as long as they are there.
 
 mod opening;
 
@@ -27,6 +27,8 @@ pub(super) struct Attached {
     /// that the host has.
     locals: Vec<(IpAddr, u16)>,
     interfaces: Vec<Watched>,
+    /// Addresses of the host, and the interface that has their frames.
+    homes: Vec<(IpAddr, u32)>,
     /// Queues that the kernel knows to be ours.
     queues: Vec<Queue>,
     /// Interfaces that had sockets and have none, until they have again: by name, as one that comes back
@@ -102,6 +104,7 @@ impl Attached {
             bound: Vec::new(),
             locals: Vec::new(),
             interfaces: Vec::new(),
+            homes: Vec::new(),
             queues: Vec::new(),
             lost: Vec::new(),
             turned: None,
@@ -217,7 +220,9 @@ impl Attached {
     }
 
     fn follow_addresses(&mut self, routes: &Routes) {
-        let Self { kernel, bound, locals, .. } = self;
+        let Self { kernel, bound, locals, homes, .. } = self;
+        let framed = |(local, index): &(IpAddr, u32)| (*local, interface::framed_by(*index));
+        *homes = routes.local().iter().map(framed).collect();
         locals.clear();
         let mut kernel = kernel.lock().unwrap_or_else(PoisonError::into_inner);
         for (Bound { ip, address }, _) in bound {
@@ -234,11 +239,12 @@ impl Attached {
         }
     }
 
-    /// Puts sockets where addresses with ports are and none were; says whether there are any more.
+    /// Puts sockets where addresses for ports are and none were; says whether there are any more.
     fn open_all(&mut self, frames: &mut Frames, routes: &Routes) -> bool {
         let wanted = interfaces_with(routes, |local| {
-            let has = |ip: IpAddr| ip == local || stands_for(ip, local);
-            self.bound.iter().any(|(bound, _)| has(bound.ip))
+            let mut here =
+                self.part.media.iter().copied().chain(self.bound.iter().map(|it| it.0.ip));
+            here.any(|ip| ip == local || stands_for(ip, local))
         });
         let mut changed = false;
         for index in wanted {
@@ -323,20 +329,29 @@ impl Attached {
         self.kernel().astray(self.part.worker)
     }
 
-    /// Whether any interface has sockets.
-    pub(super) fn any(&self) -> bool {
-        self.interfaces.iter().any(|watched| watched.sockets.is_ok())
+    /// Whether packets to an address come here.
+    pub(super) fn takes(&self, ip: IpAddr) -> bool {
+        self.with(ip).any(|watched| watched.sockets.is_ok())
     }
 
     /// Why packets to an address do not come here, if they do not.
     pub(super) fn why_not(&self, ip: IpAddr) -> Option<String> {
-        if self.any() {
+        if self.takes(ip) {
             return None;
         }
-        let mut errors = self.interfaces.iter().filter_map(|watched| {
+        let mut errors = self.with(ip).filter_map(|watched| {
             watched.sockets.as_ref().err().map(|no| format!("{}: {}", watched.name, no.why))
         });
         Some(errors.next_back().unwrap_or_else(|| format!("no interface has {ip}")))
+    }
+
+    /// The interfaces that have an address.
+    fn with(&self, ip: IpAddr) -> impl DoubleEndedIterator<Item = &Watched> {
+        let has = move |index| {
+            let mut homes = self.homes.iter().filter(move |(_, home)| *home == index);
+            homes.any(|(local, _)| ip == *local || stands_for(ip, *local))
+        };
+        self.interfaces.iter().filter(move |watched| has(watched.index))
     }
 
     /// Why packets do not leave by an interface here.

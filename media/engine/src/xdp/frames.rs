@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 /// packets at its queues; the others are in hand or on their way out.
 pub(super) const FRAMES: usize = 8192;
 /// Frames that may wait at a queue at least, even where earlier ones have most of them: a batch.
-const FILL_MIN: usize = 64;
+pub(super) const FILL_MIN: usize = 64;
 /// Frames that are kept for what leaves, whatever queues could take.
 const KEPT: usize = FRAMES / 4;
 /// Frames that wait at a queue to begin with: those of 500 calls for 10 ms. Frames come round in turn, so
@@ -126,8 +126,9 @@ impl Frames {
         self.sockets.iter().flatten().map(|held| held.socket.fd())
     }
 
-    /// A socket at a queue; its place. It has its frames with the next [`Self::turn`], when it is known among
-    /// how many they are to be shared.
+    /// A socket at a queue; its place. It has a batch of frames, so that whoever has packets brought there
+    /// loses none, and the others with the next [`Self::turn`], when it is known among how many they are to be
+    /// shared.
     pub(super) fn open(&mut self, queue: Queue, mode: Mode) -> io::Result<u8> {
         let free = self.sockets.iter().position(Option::is_none).unwrap_or(self.sockets.len());
         let place = u8::try_from(free).ok().filter(|place| usize::from(*place) < SOCKETS_MAX);
@@ -156,6 +157,7 @@ impl Frames {
         }
         self.sockets[free] = Some(held);
         self.share();
+        self.refill(place, self.fill_min);
         Ok(place)
     }
 
@@ -193,18 +195,20 @@ impl Frames {
                 }
                 held.socket.completion.release();
             }
-            if held.filled < held.wanted.min(self.fill) {
-                self.refill(place);
+            let most = held.wanted.min(self.fill);
+            if held.filled < most {
+                self.refill(place, most);
             }
         }
     }
 
-    fn refill(&mut self, place: u8) {
+    /// Has frames wait for packets at a socket, so many at most.
+    fn refill(&mut self, place: u8, most: u32) {
         let Some(Some(held)) = self.sockets.get_mut(usize::from(place)) else { return };
         let Some(umem) = &mut self.pools[held.mode as usize] else { return };
         let before = held.filled;
         // Those that wait at other queues come back by packets alone.
-        while held.filled < held.wanted.min(self.fill)
+        while held.filled < most
             && (held.filled < self.fill_min || umem.free() > KEPT)
             && let Some(frame) = umem.take()
         {

@@ -101,15 +101,15 @@ fn queues(fd: &OwnedFd, name: Name) -> (u32, u32) {
 /// The interfaces that have such addresses of the host; a VLAN's frames are its parent's.
 pub(crate) fn interfaces_with(routes: &Routes, has: impl Fn(IpAddr) -> bool) -> Vec<u32> {
     let having = routes.local().iter().filter(|(local, _)| has(*local));
-    let mut found: Vec<u32> = having
-        .map(|(_, index)| {
-            let parent = look_at(*index).ok().and_then(|found| found.parent);
-            parent.unwrap_or(*index)
-        })
-        .collect();
+    let mut found: Vec<u32> = having.map(|(_, index)| framed_by(*index)).collect();
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// The interface that has the frames of this one: a VLAN's parent.
+pub(crate) fn framed_by(index: u32) -> u32 {
+    look_at(index).ok().and_then(|found| found.parent).unwrap_or(index)
 }
 
 /// Whether a wildcard stands for this address of the host, too: not for the loopback, and not for

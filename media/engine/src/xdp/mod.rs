@@ -77,7 +77,7 @@ pub(crate) struct Part {
     pub(crate) workers: usize,
     /// Interfaces whose driver does not run the program have the stack run it.
     pub(crate) generic: bool,
-    /// Where ports will be bound: a card is told of these.
+    /// Where ports will be bound: interfaces with these have their sockets from the start, and a card is told.
     pub(crate) media: Arc<[IpAddr]>,
 }
 
@@ -123,7 +123,7 @@ impl Xdp {
         kernel: Arc<Mutex<Kernel>>,
         part: Part,
     ) -> Self {
-        Self {
+        let mut xdp = Self {
             generation: below.routes().generation(),
             layout: below.routes().layout(),
             below,
@@ -140,7 +140,20 @@ impl Xdp {
             thrown_away: 0,
             astray: 0,
             look_in: None,
-        }
+        };
+        // Now, and not when the first call comes: a driver takes some 10 ms for its program, and on a busy
+        // host many times that.
+        xdp.attach();
+        xdp
+    }
+
+    /// Puts sockets wherever ports are bound or will be.
+    fn attach(&mut self) {
+        let routes = self.below.routes();
+        routes.follow();
+        self.attached.look(&mut self.frames, routes, true);
+        self.frames.turn();
+        self.epoch = self.epoch.wrapping_add(1);
     }
 
     /// Follows what has changed with addresses, interfaces and routes.
@@ -170,6 +183,11 @@ impl Xdp {
             }
             _ => &Way::Below(Why::Silent),
         }
+    }
+
+    /// Whether packets to a port come here.
+    fn takes(&self, port: PortId) -> bool {
+        self.attached.ip_of(port.address).is_some_and(|ip| self.attached.takes(ip))
     }
 
     /// Waits for a packet at a socket of ours, or for what the engine below waits for.
@@ -289,11 +307,7 @@ impl PacketIo for Xdp {
         let way = Way::Below(Why::Silent);
         self.ports.set(port, Some(Port { dscp, to: at, epoch: 0, way }));
         if self.attached.add(Bound { ip: at.ip(), address: port.address }) {
-            let routes = self.below.routes();
-            routes.follow();
-            self.attached.look(&mut self.frames, routes, true);
-            self.frames.turn();
-            self.epoch = self.epoch.wrapping_add(1);
+            self.attach();
         }
         Ok(())
     }
@@ -422,7 +436,7 @@ impl PacketIo for Xdp {
     fn datapath(&self, port: PortId) -> Datapath {
         match self.way_of(port) {
             Way::Ring { .. } => Datapath::Xdp,
-            Way::Below(Why::Silent) if self.attached.any() => Datapath::Xdp,
+            Way::Below(Why::Silent) if self.takes(port) => Datapath::Xdp,
             Way::Below(_) => self.below.datapath(port),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::socket::{Mode, RING, SEND_RING};
 use super::*;
+use crate::kernel::Queue;
 use crate::namespace::{Namespace, skipped};
 use crate::portable::Portable;
 use crate::sys::Bell;
@@ -87,10 +88,18 @@ impl Plane {
         Self::of(&Arc::new(Mutex::new(Kernel::load().unwrap())), (0, 1))
     }
 
-    fn of(kernel: &Arc<Mutex<Kernel>>, (worker, workers): (usize, usize)) -> Self {
+    fn of(kernel: &Arc<Mutex<Kernel>>, of: (usize, usize)) -> Self {
+        Self::with_media(kernel, of, &[])
+    }
+
+    fn with_media(
+        kernel: &Arc<Mutex<Kernel>>,
+        (worker, workers): (usize, usize),
+        media: &[IpAddr],
+    ) -> Self {
         let below = Box::new(Below::new(kernel, worker));
         let bell = Arc::clone(&below.bell);
-        let part = Part { worker, workers, generic: true, media: Vec::new().into() };
+        let part = Part { worker, workers, generic: true, media: media.into() };
         let xdp = Xdp::new(below, bell, Arc::clone(kernel), part);
         Self { xdp, batch: Batch::new() }
     }
@@ -371,6 +380,34 @@ fn a_tag_in_front_of_a_packet_is_in_the_way() {
         plane.receive();
         assert_eq!(plane.batch.packets()[0].slot().packet(), b"plain");
         assert_eq!(plane.batch.packets().len(), 1);
+    });
+}
+
+#[test]
+fn the_first_call_waits_for_a_driver() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("10.7.0.2");
+    lab.ours.run(move || {
+        let kernel = Arc::new(Mutex::new(Kernel::load().unwrap()));
+        let mut plane = Plane::with_media(&kernel, (0, 1), &["10.7.0.1".parse().unwrap()]);
+        assert_eq!(plane.account()[1], frames::FILL_FIRST as usize, "before there is a port");
+        let at = plane.open(PORT, "10.7.0.1");
+        assert_eq!(plane.account()[1], frames::FILL_FIRST as usize);
+        plane.greet(&far, at);
+        plane.settle();
+    });
+}
+
+#[test]
+fn a_packet_is_lost_as_soon_as_the_kernel_knows_of_a_queue() {
+    let Some(lab) = Lab::new() else { return };
+    lab.ours.run(move || {
+        let device = c"o0";
+        // SAFETY: a name that ends.
+        let interface = unsafe { libc::if_nametoindex(device.as_ptr()) };
+        let mut frames = frames::Frames::new();
+        frames.open(Queue { interface, number: 0 }, Mode::Copy).unwrap();
+        assert_eq!(frames.account(Mode::Copy)[1], frames::FILL_MIN);
     });
 }
 

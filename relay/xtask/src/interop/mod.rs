@@ -71,7 +71,7 @@ pub(crate) fn check(bench: &Bench) -> Outcome<Tally> {
     tally
 }
 
-/// One line per scenario: name and verdict.
+/// One line per scenario: verdict, name, and why it failed.
 const RESULTS: &str = "results";
 
 fn read_results(path: &Path, check: &str) -> Outcome<Tally> {
@@ -83,7 +83,10 @@ fn read_results(path: &Path, check: &str) -> Outcome<Tally> {
                 tally.passed += 1;
                 tally.named.push(format!("{check}/{name}"));
             }
-            Some((_, name)) => tally.failed.push(format!("{check}/{name}")),
+            Some((_, failed)) => {
+                let (name, why) = failed.split_once(' ').unwrap_or((failed, "no reason"));
+                tally.failed.push(format!("{check}/{name} ({why})"));
+            }
             None => return Err(Fail(format!("unreadable result `{line}`"))),
         }
     }
@@ -168,6 +171,15 @@ fn all(only: &str) -> impl Iterator<Item = (String, Setting, Scenario)> {
     usual.chain(engines::scenarios()).filter(move |(name, ..)| name.contains(only))
 }
 
+/// Why, for the last lines of a run: they are often all that is kept of it.
+fn in_short(fail: &Fail) -> String {
+    let line = fail.0.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    line.trim().chars().take(REASON_MAX).collect()
+}
+
+/// Characters of a reason that are repeated at the end.
+const REASON_MAX: usize = 300;
+
 fn play(folder: &Path, binary: &Path, only: &str) -> Outcome {
     let mut results = String::new();
     let mut lab: Option<(Lab, Setting)> = None;
@@ -194,7 +206,7 @@ fn play(folder: &Path, binary: &Path, only: &str) -> Outcome {
                 if opened.front.is_over() {
                     println!("{}", opened.front.fail("had ended by itself"));
                 }
-                results.push_str(&format!("failed {name}\n"));
+                results.push_str(&format!("failed {name} {}\n", in_short(&fail)));
             }
         }
     }
