@@ -102,6 +102,8 @@ pub(crate) struct Offload {
     /// The layout of interfaces that `exits` go with, and looks around for which they still do.
     layout: u32,
     looks: u8,
+    /// The generation of the routes that all flows have their ways by, or are asked in.
+    generation: u32,
     installed: Vec<Installed>,
     /// The place of each slot's flow among those that are installed.
     places: Box<[u32]>,
@@ -147,6 +149,7 @@ impl Offload {
             region,
             layout: routes.layout(),
             looks: 0,
+            generation: routes.generation(),
             routes,
             drivers: Drivers::new().ok(),
             unfit: HashSet::new(),
@@ -301,16 +304,15 @@ impl Offload {
     }
 
     /// Slots of flows that go another way by now: routes, neighbours or interfaces have changed.
-    pub(crate) fn led_astray(&mut self, slots: &mut Vec<u32>) {
+    pub(crate) fn led_astray(&mut self, now: Instant, slots: &mut Vec<u32>) {
         slots.clear();
-        let before = self.routes.generation();
-        self.routes.follow();
-        let generation = self.routes.generation();
+        self.routes.follow_in_time(now);
         if self.routes.layout() != self.layout {
             self.layout = self.routes.layout();
             self.exits.clear();
         }
-        if generation != before {
+        if self.routes.generation() != self.generation {
+            self.generation = self.routes.generation();
             self.ways_left = self.installed.len();
         }
         let left = self.ways_left.min(self.installed.len());

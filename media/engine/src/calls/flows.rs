@@ -189,7 +189,7 @@ impl Calls {
         let passed = passed.map_or(Duration::ZERO, |at| now.mono.saturating_duration_since(at));
 
         let mut slots = std::mem::take(&mut self.flows.slots);
-        offload.led_astray(&mut slots);
+        offload.led_astray(now.mono, &mut slots);
         for slot in slots.drain(..) {
             self.on_call_of(slot, |call, side, flows| {
                 call.bring_back(now, side, InKernel::NOT_ASKED, flows);

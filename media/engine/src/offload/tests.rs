@@ -215,7 +215,7 @@ fn a_flow_is_passed_over_when_another_goes_while_they_are_asked_for_their_ways()
         command("ip neigh replace 10.7.0.4 lladdr 02:00:00:00:00:99 dev near");
         let (mut astray, mut some) = (Vec::new(), Vec::new());
         for _ in 0..2 {
-            offload.led_astray(&mut some);
+            offload.led_astray(crate::clock::now().mono, &mut some);
             for slot in &some {
                 offload.stop(*slot);
                 offload.let_go(*slot, crate::clock::now().mono);

@@ -12,6 +12,7 @@ pub(crate) use policies::output_policies;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 use tables::{Interface, Neighbour};
 
 /// What the kernel has told so far.
@@ -21,6 +22,11 @@ pub(crate) struct Routes {
     changes: Socket,
     /// Asks.
     questions: Socket,
+    /// When the first was last read, by those who come again and again.
+    followed: Option<Instant>,
+    /// How often it was read.
+    #[cfg(test)]
+    pub(crate) looks: u32,
     generation: u32,
     layout: u32,
     interfaces: HashMap<u32, Interface>,
@@ -88,6 +94,9 @@ const WAYS_MAX: usize = 4096;
 const NEIGHBOURS_MAX: usize = 16 * 1024;
 /// Neighbours that are waited for by name; with more, any that comes may be one.
 const WANTED_MAX: usize = WAYS_MAX;
+/// How long what the kernel has told may wait to be read: a packet or two go the old way meanwhile, as they
+/// did while the kernel itself was changing its mind.
+const FOLLOW_EVERY: Duration = Duration::from_millis(5);
 /// Datagrams of changes that are read in one go, so that a storm of routes does not hold up packets.
 const LOOKS: usize = 16;
 
@@ -109,6 +118,9 @@ impl Routes {
         let mut routes = Self {
             changes: Socket::new(&GROUPS)?,
             questions: Socket::new(&[])?,
+            followed: None,
+            #[cfg(test)]
+            looks: 0,
             generation: 1,
             layout: 1,
             interfaces: HashMap::new(),
@@ -121,9 +133,23 @@ impl Routes {
         Ok(routes)
     }
 
+    /// As [`Self::follow`], where that was not just done: for who comes with each batch, and would ask the
+    /// kernel in vain nearly always.
+    pub(crate) fn follow_in_time(&mut self, now: Instant) {
+        let since = self.followed.map(|at| now.saturating_duration_since(at));
+        if since.is_none_or(|since| since >= FOLLOW_EVERY) {
+            self.followed = Some(now);
+            self.follow();
+        }
+    }
+
     /// Reads what the kernel has told meanwhile, without waiting. Any change to what was answered raises the
     /// generation.
     pub(crate) fn follow(&mut self) {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         let (mut changed, mut laid_out_anew) = (false, false);
         for _ in 0..LOOKS {
             let Self { changes, interfaces, neighbours, wanted, ways, local, .. } = self;
@@ -191,7 +217,7 @@ impl Routes {
     pub(crate) fn hop(&mut self, from: IpAddr, to: IpAddr) -> Hop {
         let way = match self.ways.get(&(from, to)) {
             Some(way) => *way,
-            None => match self.way(from, to) {
+            None => match self.new_way(from, to) {
                 Ok(way) => {
                     if self.ways.len() >= WAYS_MAX {
                         self.ways.clear();
@@ -259,6 +285,13 @@ impl Routes {
                 Hop::Asking(device)
             }
         }
+    }
+
+    /// The way to a far side that has none yet, or none any more. Its first packet goes where it is by now:
+    /// what else the way leads over is read before it.
+    fn new_way(&mut self, from: IpAddr, to: IpAddr) -> io::Result<Option<Way>> {
+        self.follow();
+        self.way(from, to)
     }
 
     /// Asks the kernel for a route; `Ok(None)`: it has none.

@@ -106,6 +106,35 @@ fn a_way_is_not_followed_as_it_changes() {
 }
 
 #[test]
+fn who_comes_with_each_batch_asks_in_vain_or_hears_late() {
+    let Some((near, _far)) = wired() else { return };
+    let mut routes = near.run(Routes::new).unwrap();
+    let (from, to, new) = (ip("10.1.0.1"), ip("10.1.0.9"), ip("10.1.0.8"));
+    let start = crate::clock::now().mono;
+    routes.follow_in_time(start);
+    assert!(matches!(routes.hop(from, to), Hop::Asking(_)));
+    let looks = routes.looks;
+    for address in [to, new] {
+        near.ip(&format!("neigh add {address} lladdr 02:00:00:00:00:02 dev near nud permanent"));
+    }
+    let before = routes.generation();
+    for ahead in [Duration::from_micros(1), FOLLOW_EVERY - Duration::from_micros(1)] {
+        routes.follow_in_time(start + ahead);
+    }
+    assert_eq!((routes.generation(), routes.looks), (before, looks));
+    // Whom nobody was sent to yet is found all the same, and what was told meanwhile with it.
+    assert_eq!(ready(routes.hop(from, new)).mac, FAR);
+    assert_ne!(routes.generation(), before);
+    assert_eq!(ready(routes.hop(from, to)).mac, FAR);
+
+    near.ip(&format!("neigh replace {to} lladdr 02:00:00:00:00:03 dev near nud permanent"));
+    let before = routes.generation();
+    routes.follow_in_time(start + FOLLOW_EVERY);
+    assert_ne!(routes.generation(), before);
+    assert_eq!(ready(routes.hop(from, to)).mac[5], 3);
+}
+
+#[test]
 fn an_address_that_is_not_ours_has_a_way() {
     let Some((near, _far)) = wired() else { return };
     let mut routes = near.run(Routes::new).unwrap();

@@ -15,6 +15,7 @@ mod mux;
 
 use crate::batch::{Batch, Packet, PortId};
 use crate::by_port::ByPort;
+use crate::clock;
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo};
 use crate::kernel::{Kernel, KernelError};
@@ -51,8 +52,6 @@ pub(crate) struct Steer {
     by_socket: Option<Portable>,
     /// Whose turn it is to come first, where there are two.
     socket_first: bool,
-    /// All that had arrived was taken: what has changed of routes is looked at before more.
-    drained: bool,
     /// How often ICMP errors may still have routes asked for anew, until [`PacketIo::look_around`].
     doubts: u8,
     lost: Option<String>,
@@ -140,7 +139,6 @@ impl Steer {
             addresses: Vec::new(),
             by_socket: None,
             socket_first: false,
-            drained: true,
             doubts: DOUBTS_PER_SECOND,
             lost: None,
             faults: Faults::default(),
@@ -269,9 +267,7 @@ impl PacketIo for Steer {
     }
 
     fn receive(&mut self, batch: &mut Batch) -> bool {
-        if self.drained {
-            self.routes.follow();
-        }
+        self.routes.follow_in_time(clock::now().mono);
         let mut more = false;
         if self.socket_first {
             more |= self.receive_by_socket(batch);
@@ -281,7 +277,6 @@ impl PacketIo for Steer {
             more |= self.receive_by_socket(batch);
         }
         self.socket_first = self.by_socket.is_some() && !self.socket_first;
-        self.drained = !more;
         more
     }
 

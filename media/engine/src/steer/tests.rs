@@ -82,6 +82,21 @@ fn leaves_by_frames(steer: &Steer) -> bool {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it is about how often within a time")]
+fn each_turn_asks_whether_routes_have_changed() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let mut steer = steer_at("127.0.0.1:20000");
+        let (start, looks) = (Instant::now(), steer.routes.looks);
+        let mut batch = Batch::new();
+        (0..1000).for_each(|_| assert!(!steer.receive(&mut batch)));
+        let most = start.elapsed().as_millis() / 5 + 2;
+        let looks = steer.routes.looks - looks;
+        assert!(looks > 0 && u128::from(looks) <= most, "{looks} of {most} at most");
+    });
+}
+
+#[test]
 fn packets_are_lost_while_their_neighbour_is_asked_for() {
     for (at, far_at) in
         [("10.1.0.1:20000", "10.1.0.2:40000"), ("[fd00::1]:20000", "[fd00::2]:40000")]
