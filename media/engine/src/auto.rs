@@ -13,7 +13,7 @@ use crate::kernel::Kernel;
 use crate::needs;
 use crate::offload::Drivers;
 use crate::portable::Portable;
-use crate::routes::{Routes, output_policies};
+use crate::routes::{Policies, Routes, output_policies};
 use crate::steer::Steer;
 use crate::sys::Bell;
 use crate::ways::try_steer;
@@ -70,12 +70,39 @@ pub(crate) fn choose(media: &[IpAddr], workers: usize) -> (Chosen, Option<Arc<Mu
 /// Why packets with headers of our own may go where an administrator does not want them to: by what has them
 /// encrypted, or keeps them here. `None` where there is nothing of the kind.
 pub(crate) fn passes_policies() -> Option<String> {
-    match output_policies() {
+    why_not_past(output_policies())
+}
+
+fn why_not_past(policies: io::Result<usize>) -> Option<String> {
+    match policies {
         Ok(0) => None,
         Ok(count) => {
             Some(format!("past IPsec policies of this host ({count}) go all ways but sockets"))
         }
         Err(error) => Some(format!("the IPsec policies of this host cannot be read: {error}")),
+    }
+}
+
+/// What a worker does where a policy comes that its packets would go past.
+#[derive(Debug)]
+pub(crate) struct Heeds {
+    policies: Policies,
+    /// It goes on with sockets: nobody has asked for its engine by name.
+    pub(crate) gives_way: bool,
+}
+
+impl Heeds {
+    /// `None` where the kernel has no IPsec.
+    pub(crate) fn new(gives_way: bool) -> Option<Self> {
+        let policies = Policies::new().inspect_err(|error| {
+            tracing::warn!(%error, "IPsec policies that come later are not seen");
+        });
+        Some(Self { policies: policies.ok()??, gives_way })
+    }
+
+    /// As [`passes_policies`], of what has come since this was last asked.
+    pub(crate) fn come(&mut self) -> Option<String> {
+        why_not_past(self.policies.follow().map(Option::unwrap_or_default))
     }
 }
 

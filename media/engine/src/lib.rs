@@ -50,7 +50,6 @@ pub use counters::Totals;
 pub use datapath::{Carried, Chosen, Datapath, EngineKind};
 pub use needs::{Lack, lacks};
 
-use crate::offload::Offload;
 use crate::sys::Bell;
 use crate::ways::Ways;
 use crate::worker::{Command, Events, Shared, Worker};
@@ -234,8 +233,7 @@ impl Engine {
         let chosen = ways.chosen().clone();
         let mut engine = Self { workers: Vec::with_capacity(config.workers), chosen, transcoders };
         for (index, exchange) in exchanges.into_iter().enumerate() {
-            let offload = ways.offload(index);
-            let running = Running::start(index, &config, &ways, &events, exchange, offload);
+            let running = Running::start(index, &config, &ways, &events, exchange);
             engine.workers.push(running?);
         }
         Ok(engine)
@@ -354,11 +352,11 @@ impl Running {
         ways: &Ways,
         events: &Events,
         exchange: transcoder::Exchange,
-        offload: Result<Offload, String>,
     ) -> Result<Self, EngineError> {
         let (ring, commands) = mpsc::sync_channel(RING);
         let bell = Arc::new(Bell::new()?);
         let io = (ways.build(index, Arc::clone(&bell))?, Arc::clone(&bell));
+        let (offload, heeds) = (ways.offload(index), ways.heeds(index));
         let shared = Arc::new(Shared {
             published: counters::Published::new(),
             stop: AtomicBool::new(false),
@@ -367,7 +365,8 @@ impl Running {
         let events = Arc::clone(events);
         let of_worker = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
-            Worker::new(index, io, commands, events, of_worker, exchange, offload).run();
+            let worker = Worker::new(index, io, commands, events, of_worker, exchange, offload);
+            worker.heeding(heeds).run();
         })?;
         Ok(Self { ring, bell, shared, thread: Some(thread) })
     }

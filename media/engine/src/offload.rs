@@ -267,6 +267,11 @@ impl Offload {
         self.installed.get(self.place_of(slot)?)
     }
 
+    /// The slots of all that are installed.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.installed.iter().map(|installed| installed.slot)
+    }
+
     pub(crate) fn carries(&self, slot: u32) -> Option<Datapath> {
         Some(match self.at(slot)?.exit.hook {
             Hook::Xdp => Datapath::XdpOffload,

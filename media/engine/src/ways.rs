@@ -1,6 +1,6 @@
 //! How each worker comes by the way of its packets.
 
-use crate::auto;
+use crate::auto::{self, Heeds};
 use crate::datapath::{Chosen, Datapath, EngineKind};
 use crate::io::PacketIo;
 use crate::kernel::{Kernel, KernelError};
@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why an engine that is asked for by name is taken.
 const CONFIGURED: &str = "configured";
+
+/// What is warned of where an engine that was asked for by name passes by IPsec policies.
+pub(crate) const IN_THE_CLEAR: &str = "what this host is to encrypt may leave as it is";
 
 /// Whether so many workers can have what steer takes beside its programs, which AF_XDP stands on as well; or
 /// why not.
@@ -37,8 +40,11 @@ pub(crate) struct Ways {
     chosen: Chosen,
     workers: usize,
     media: Arc<[IpAddr]>,
-    /// AF_XDP was asked for by name, so also where the stack has to run its program.
-    generic: bool,
+    /// The engine was asked for by name: AF_XDP is had also where the stack has to run its program, and nothing
+    /// gives way to IPsec policies.
+    by_name: bool,
+    /// There were policies that it goes past.
+    warned: bool,
     /// Loaded for those that need its programs.
     kernel: Option<Arc<Mutex<Kernel>>>,
     /// Flows that the kernel sends on; or why there are none, empty where nobody wants any.
@@ -66,13 +72,14 @@ impl Ways {
         let by = |by, why: &str, kernel| {
             let chosen = Chosen { by, why: why.to_owned() };
             let media = media.into();
-            Self { chosen, workers, media, generic: true, kernel, flows: Err(String::new()) }
+            let flows = Err(String::new());
+            Self { chosen, workers, media, by_name: true, warned: false, kernel, flows }
         };
         match engine {
             EngineKind::Portable => Ok(by(Datapath::Portable, CONFIGURED, None)),
             EngineKind::Auto => {
                 let (chosen, kernel) = auto::choose(media, workers);
-                Ok(Self { generic: false, ..by(chosen.by, &chosen.why, kernel) })
+                Ok(Self { by_name: false, ..by(chosen.by, &chosen.why, kernel) })
             }
             // What does not come by AF_XDP is steered.
             EngineKind::Steer | EngineKind::Xdp => {
@@ -80,14 +87,16 @@ impl Ways {
                 kernel.steer().map_err(|why| not_here(why.to_string()))?;
                 let kernel = Arc::new(Mutex::new(kernel));
                 try_steer(&kernel, workers).map_err(not_here)?;
-                if let Some(why) = auto::passes_policies() {
-                    tracing::warn!(%engine, why, "what this host is to encrypt may leave as it is");
+                let passes = auto::passes_policies();
+                if let Some(why) = &passes {
+                    tracing::warn!(%engine, why, "{IN_THE_CLEAR}");
                 }
                 let datapath = match engine {
                     EngineKind::Xdp => Datapath::Xdp,
                     _ => Datapath::Steer,
                 };
-                Ok(by(datapath, CONFIGURED, Some(kernel)))
+                let ways = by(datapath, CONFIGURED, Some(kernel));
+                Ok(Self { warned: passes.is_some(), ..ways })
             }
         }
     }
@@ -107,6 +116,16 @@ impl Ways {
         let (kernel, region) = self.flows.as_ref().map_err(String::clone)?;
         Offload::new(Arc::clone(kernel), Arc::clone(region), (worker, self.workers))
             .map_err(|error| error.to_string())
+    }
+
+    /// What a worker (from 0) does about IPsec policies that come later; `None` where it has nothing to do.
+    pub(crate) fn heeds(&self, worker: usize) -> Option<Heeds> {
+        let past_the_stack = self.kernel.is_some();
+        let gives_way = past_the_stack && !self.by_name;
+        // Of those that have been told to stay one says so.
+        let warns = past_the_stack && self.by_name && !self.warned && worker == 0;
+        let any = gives_way || warns || self.flows.is_ok();
+        any.then(|| Heeds::new(gives_way)).flatten()
     }
 
     /// What there is, and why this.
@@ -129,7 +148,7 @@ impl Ways {
         let part = Part {
             worker,
             workers: self.workers,
-            generic: self.generic,
+            generic: self.by_name,
             media: Arc::clone(&self.media),
         };
         Ok(Box::new(Xdp::new(steer, bell, Arc::clone(kernel), part)))

@@ -1,5 +1,6 @@
 //! One media core: reads commands, moves packets in batches, sleeps a tick, for as long as it lives.
 
+use crate::auto::Heeds;
 use crate::batch::Batch;
 use crate::batch::PortId;
 use crate::by_port::Addresses;
@@ -13,6 +14,7 @@ use crate::pace::Pace;
 use crate::portable::Portable;
 use crate::sys::Bell;
 use crate::transcoder::Exchange;
+use crate::ways::IN_THE_CLEAR;
 use crate::{Event, LegPorts, MediaId, sys};
 use media::{Carriage, Forward, Order, Side};
 use std::net::SocketAddr;
@@ -76,6 +78,8 @@ pub(crate) struct Worker {
     /// When the engine is looked at, and what had been received by the last time.
     check_at: Instant,
     checked: u64,
+    /// Until a policy has come that packets would go past.
+    heeds: Option<Heeds>,
     pace: Pace,
 }
 
@@ -106,8 +110,14 @@ impl Worker {
             publish_at: now,
             check_at: now,
             checked: 0,
+            heeds: None,
             pace: Pace::new(now),
         }
+    }
+
+    /// With an eye on IPsec policies that come while it works.
+    pub(crate) fn heeding(self, heeds: Option<Heeds>) -> Self {
+        Self { heeds, ..self }
     }
 
     /// Works until the engine says stop or is gone.
@@ -358,10 +368,11 @@ impl Worker {
 
     /// The way that packets took is closed: all ports go on with sockets of their own. A port that
     /// cannot be had so is counted as a fault of each packet that would leave from it.
-    fn fall_back(&mut self, why: String) {
+    /// Says whether they do.
+    fn fall_back(&mut self, why: String) -> bool {
         let io = Portable::new(Arc::clone(&self.bell), why.clone().into());
         let Ok(mut io) = io.inspect_err(|error| tracing::error!(%error, "no way for media")) else {
-            return;
+            return false;
         };
         self.former_faults = self.io.faults().and(self.former_faults);
         let (ports, addresses) = (self.calls.all_ports(), &self.addresses);
@@ -375,6 +386,21 @@ impl Worker {
         }
         self.io = Box::new(io);
         (self.events)(Event::FellBack { worker: self.index, to: Datapath::Portable, why, lost });
+        true
+    }
+
+    /// What the kernel is to encrypt from now on, or to keep, is not sent past it, unless somebody has asked
+    /// for that by name. It stays so when the policy goes: as one of a tunnel does that is made anew.
+    fn follow_policies(&mut self) {
+        let Some(Heeds { gives_way, .. }) = self.heeds else { return };
+        let Some(why) = self.heeds.as_mut().and_then(Heeds::come) else { return };
+        self.calls.keep_from_kernel(clock::now(), &why);
+        if !gives_way {
+            tracing::warn!(worker = self.index, why, "{IN_THE_CLEAR}");
+        }
+        if !gives_way || self.fall_back(why) {
+            self.heeds = None;
+        }
     }
 
     fn tell(&mut self) {
@@ -399,6 +425,7 @@ impl Worker {
         if now >= self.check_at {
             (self.check_at, self.checked) = (now + CHECK_EVERY, self.totals.received);
             self.io.check();
+            self.follow_policies();
             self.follow_loss();
         }
     }

@@ -29,7 +29,7 @@ const ASTRAY_FOR: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Flows {
     pub(super) offload: Option<Offload>,
-    /// Why there is none, where it is wanted.
+    /// Why none goes there, where it is wanted; empty where they go.
     why_none: String,
     /// The call that is asked next, and how many are to be asked by now.
     ask: usize,
@@ -207,6 +207,20 @@ impl Calls {
         self.count_passed(totals);
     }
 
+    /// From now on no flow goes to the kernel, and those that are there come back.
+    pub(crate) fn keep_from_kernel(&mut self, now: Now, why: &str) {
+        let Some(offload) = &self.flows.offload else { return };
+        let slots: Vec<u32> = offload.slots().collect();
+        // All at once, before any of them is seen to.
+        slots.iter().for_each(|slot| offload.stop(*slot));
+        for slot in slots {
+            self.on_call_of(slot, |call, side, flows| {
+                call.bring_back(now, side, InKernel::NOT_ASKED, flows);
+            });
+        }
+        why.clone_into(&mut self.flows.why_none);
+    }
+
     /// When [`Self::turn_flows`] wants to be called next, where nothing else happens.
     pub(crate) fn flows_due(&self) -> Option<Instant> {
         Some(self.flows.turned? + self.flows.offload.as_ref()?.pause()?)
@@ -243,6 +257,9 @@ impl Calls {
 
     fn ask(&mut self, now: Now, passed: Duration, addresses: &Addresses) {
         let Some(offload) = &mut self.flows.offload else { return };
+        if !self.flows.why_none.is_empty() {
+            return;
+        }
         let calls = self.calls.len() as f64;
         let owed = self.flows.owed + calls * passed.as_secs_f64() / ASK_EVERY.as_secs_f64();
         let asks = (owed.min(calls) as usize).min(ASKS_PER_TURN);
@@ -267,10 +284,11 @@ impl Calls {
         id: MediaId,
         side: Side,
     ) -> Option<Result<Datapath, Cow<'static, str>>> {
-        let Some(offload) = &self.flows.offload else {
-            let why = &self.flows.why_none;
-            return (!why.is_empty()).then(|| Err(why.clone().into()));
-        };
+        let why = &self.flows.why_none;
+        if !why.is_empty() {
+            return Some(Err(why.clone().into()));
+        }
+        let offload = self.flows.offload.as_ref()?;
         let call = self.calls[*self.by_id.get(&id)? as usize].as_ref()?;
         Some(match call.flows[side as usize] {
             InKernel::Slot(slot) => offload.carries(slot).ok_or("it has just changed".into()),

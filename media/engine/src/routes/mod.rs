@@ -8,7 +8,7 @@ mod policies;
 mod tables;
 
 use netlink::Socket;
-pub(crate) use policies::output_policies;
+pub(crate) use policies::{Policies, output_policies};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
 use super::*;
+use crate::auto::Heeds;
 use crate::batch::Batch;
 use crate::kernel::Kernel;
-use crate::namespace::{Namespace, skipped};
+use crate::namespace::{Namespace, command, skipped};
 use crate::steer::Steer;
 use crate::transcoder;
 use media::Terms;
@@ -229,4 +230,52 @@ fn a_worker_that_falls_back_takes_the_ports_of_another_along() {
             other => panic!("{other:?}"),
         }
     });
+}
+
+/// A tunnel comes up while calls are up: what it is for is not for us to tell.
+#[test]
+fn what_this_host_is_to_encrypt_from_now_on_leaves_as_it_is() {
+    for gives_way in [true, false] {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(move || {
+            let loaded = Kernel::load().and_then(|mut kernel| kernel.steer().map(|()| kernel));
+            let kernel = match (loaded, Heeds::new(gives_way)) {
+                (Ok(kernel), Some(_)) => Arc::new(Mutex::new(kernel)),
+                (Err(error), _) => return skipped(&error.to_string()),
+                (_, None) => return skipped("IPsec in the kernel"),
+            };
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let tell = Arc::clone(&told);
+            let events: Events = Arc::new(move |event| tell.lock().unwrap().push(event));
+            let (worker, far_sides, _ring) = steered(0, &kernel, &events);
+            let mut worker = worker.heeding(Heeds::new(gives_way));
+            let mut later = clock::now().mono;
+            let mut looks = |worker: &mut Worker| {
+                later += CHECK_EVERY;
+                worker.check_in_time(later);
+            };
+            looks(&mut worker);
+            // What goes around a tunnel is none.
+            command("ip xfrm policy add dir out dst 198.51.100.3");
+            looks(&mut worker);
+            assert_eq!(crosses(&mut worker, &far_sides, 1), Datapath::Steer);
+            assert!(told.lock().unwrap().is_empty());
+
+            command("ip xfrm policy add dir out dst 198.51.100.2 action block");
+            looks(&mut worker);
+            let by = crosses(&mut worker, &far_sides, 2);
+            match (gives_way, by, told.lock().unwrap().pop()) {
+                (true, Datapath::Portable, Some(Event::FellBack { lost: 0, why, .. })) => {
+                    assert!(why.contains("IPsec policies of this host (1)"), "{why}");
+                }
+                (false, Datapath::Steer, None) => {}
+                other => panic!("{other:?}"),
+            }
+            // A tunnel that is made anew finds it as it is.
+            command("ip xfrm policy flush");
+            looks(&mut worker);
+            assert_eq!(crosses(&mut worker, &far_sides, 3), by);
+            assert!(told.lock().unwrap().is_empty());
+        });
+    }
 }

@@ -11,8 +11,8 @@ mod wires;
 
 use lab::{Lab, Way, labs};
 use media::{DropReason, Notice, Order, Side};
-use media_engine::{Datapath, Event};
-use rig::namespace::command;
+use media_engine::{Carried, Datapath, Event};
+use rig::namespace::{command, skipped};
 use rig::{PATIENCE, far_side, id, nothing_for, rtcp, rtp, stream};
 use sdp::{Payload, Silence, Stream};
 use std::time::{Duration, Instant};
@@ -288,6 +288,38 @@ fn what_a_far_side_on_this_host_is_sent_from_elsewhere_is_lost() {
     }
     assert_eq!(lab.rig.carried(0).1[0].why_not_faster, why);
     assert_eq!(lab.rig.close(0).a.received_packets, u64::from(lab.next[0] - 1));
+}
+
+#[test]
+fn the_kernel_sends_on_past_a_policy_that_comes() {
+    for mut lab in labs() {
+        let by_ipsec = lab.ours.run(|| std::path::Path::new("/proc/net/xfrm_stat").exists());
+        if !by_ipsec {
+            return skipped("IPsec in the kernel");
+        }
+        lab.ours.ip("xfrm policy add dir out dst 192.0.2.77 action block");
+        let start = Instant::now();
+        loop {
+            let (_, carried) = lab.rig.carried(0);
+            let here = |it: &Carried| {
+                !matches!(it.by, Datapath::XdpOffload | Datapath::TcOffload)
+                    && it.why_not_faster.contains("IPsec policies of this host (1)")
+            };
+            if carried.iter().all(here) {
+                break;
+            }
+            assert!(start.elapsed() < PATIENCE, "{:?}: {carried:?}", lab.way);
+        }
+        let before = lab.rig.stats(0).a.received_packets;
+        for _ in 0..20 {
+            lab.speak(Side::A);
+            lab.speak(Side::B);
+        }
+        assert_eq!(lab.rig.stats(0).a.received_packets, before + 20);
+        let offloaded = lab.offloaded_packets();
+        lab.speak(Side::A);
+        assert_eq!(lab.offloaded_packets(), offloaded);
+    }
 }
 
 #[test]
