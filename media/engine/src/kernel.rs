@@ -131,6 +131,9 @@ pub(crate) enum KernelError {
     /// More queues than the programs can know.
     #[error("no room for another queue: {QUEUES_MAX} is the most")]
     QueuesFull,
+    /// An interface has one XDP program, and this one is not ours.
+    #[error("another XDP program is on the interface (bpftool net show)")]
+    HasProgram,
     /// The network namespace cannot be named.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -293,9 +296,21 @@ impl Kernel {
             program.load()?;
         }
         let fd = program.fd()?.as_fd();
+        // One of ours that sends on flows there and does nothing else: this one does that, too.
+        let forwards = self.forwards.remove(&interface).filter(XdpLink::is_attached);
+        if let Some(link) = forwards
+            && link.replace(fd).is_ok()
+        {
+            self.attached.insert(interface, Attached { link, native: true });
+            return Ok(true);
+        }
         let driver = XdpLink::new(fd, interface, Mode::Driver);
         let native = driver.is_ok();
-        let link = driver.or_else(|_| XdpLink::new(fd, interface, Mode::Generic))?;
+        let link = driver.or_else(|_| XdpLink::new(fd, interface, Mode::Generic));
+        let link = link.map_err(|error| match error.raw_os_error() {
+            Some(libc::EBUSY | libc::EEXIST) => KernelError::HasProgram,
+            _ => error.into(),
+        })?;
         self.attached.insert(interface, Attached { link, native });
         Ok(native)
     }

@@ -106,4 +106,27 @@ mod tests {
             kernel.forward_on(1, Hook::Tc).unwrap();
         });
     }
+
+    #[test]
+    fn an_interface_that_flows_are_sent_on_by_is_none_for_af_xdp() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.ip("link add near type veth peer name far");
+        ["near", "far"].iter().for_each(|end| namespace.ip(&format!("link set {end} up")));
+        namespace.run(|| {
+            let load = || Kernel::load().map_err(|error| skipped(&error.to_string()));
+            let (Ok(mut kernel), Ok(mut other)) = (load(), load()) else { return };
+            // SAFETY: a string that ends.
+            let interface = unsafe { libc::if_nametoindex(c"near".as_ptr()) };
+            kernel.forward_on(interface, Hook::Xdp).unwrap();
+            assert!(kernel.watch(interface).unwrap(), "by the driver, as before");
+            assert!(kernel.has_program(interface));
+            // Its program looks for flows as well.
+            kernel.forward_on(interface, Hook::Xdp).unwrap();
+            assert!(kernel.forwards.is_empty());
+            let taken = other.watch(interface);
+            assert!(matches!(taken, Err(KernelError::HasProgram)), "{taken:?}");
+            drop(kernel);
+            assert!(other.watch(interface).unwrap());
+        });
+    }
 }

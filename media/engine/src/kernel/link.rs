@@ -34,6 +34,17 @@ impl XdpLink {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as c_int) }))
     }
 
+    /// Has another program in its place from the next packet on.
+    pub(super) fn replace(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let mut update = Update {
+            link: self.0.as_raw_fd() as u32,
+            program: program.as_raw_fd() as u32,
+            flags: 0,
+            old: 0,
+        };
+        bpf(BPF_LINK_UPDATE, &mut update).map(|_| ())
+    }
+
     /// Whether the program is on an interface: the link outlives both an interface that goes and a
     /// program that somebody takes off.
     pub(super) fn is_attached(&self) -> bool {
@@ -65,6 +76,15 @@ struct Create {
     flags: u32,
 }
 
+/// `bpf_attr` of `BPF_LINK_UPDATE`.
+#[repr(C)]
+struct Update {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old: u32,
+}
+
 /// `bpf_attr` of `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 struct AskInfo {
@@ -86,6 +106,7 @@ struct Info {
 
 const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 const BPF_LINK_CREATE: c_int = 28;
+const BPF_LINK_UPDATE: c_int = 29;
 const BPF_XDP: u32 = 37;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
