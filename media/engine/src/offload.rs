@@ -362,7 +362,7 @@ impl Offload {
     fn exit(&mut self, ways: &Ways) -> Result<Exit, Why> {
         let Ways { comes, goes } = ways;
         if let Some(Known { exit, .. }) = self.exits.get(&(comes.device, goes.device)) {
-            return exit.map(|exit| Exit { mtu: goes.mtu, ..exit });
+            return exit.map(|exit| Exit { mtu: goes.mtu_sure, ..exit });
         }
         let exit = self.find_exit(ways);
         let by_cable = [comes, goes].iter().any(|link| sys::driver_of(link.interface) == VETH);
@@ -375,13 +375,16 @@ impl Offload {
         if goes.loopback && !comes.loopback {
             return Err("its far side is on this host, and the other one is not");
         }
+        // Nobody tells us what the kernel learns of a path: what a narrow one might not take comes up, and goes
+        // by who is told.
+        let mtu = goes.mtu_sure;
         let plain = [comes, goes].iter().all(|link| link.vlan.is_none() && !link.loopback);
         if plain && self.drives(comes.interface, goes.interface) {
             // One end of a veth sends back only what the other end has a program for, and redirects more.
             let back = sys::driver_of(goes.interface) != VETH;
-            return Ok(Exit { hook: Hook::Xdp, interface: goes.interface, mtu: goes.mtu, back });
+            return Ok(Exit { hook: Hook::Xdp, interface: goes.interface, mtu, back });
         }
-        let exit = Exit { hook: Hook::Tc, interface: goes.device, mtu: goes.mtu, back: false };
+        let exit = Exit { hook: Hook::Tc, interface: goes.device, mtu, back: false };
         // Of a VLAN it is the parent that has AF_XDP.
         let mut kernel = self.kernel();
         if kernel.takes_all(comes.interface) {

@@ -25,6 +25,7 @@ fn link(mac: u8, vlan: Option<u16>, from: &str) -> Link {
         device: 1,
         vlan,
         mtu: 1500,
+        mtu_sure: 1500,
         source_mac: [2, 0, 0, 0, 0, 1],
         mac: [2, 0, 0, 0, 0, mac],
         from: from.parse::<IpAddr>().unwrap(),
@@ -224,5 +225,21 @@ fn a_flow_is_passed_over_when_another_goes_while_they_are_asked_for_their_ways()
         }
         astray.sort_unstable();
         assert_eq!(astray, [slots[0], slots[usize::from(last)]]);
+    });
+}
+
+/// Of a narrow path the sockets below are told, and nobody else: what a router might refuse is theirs.
+#[test]
+fn what_a_path_may_turn_out_too_narrow_for_is_sent_on_by_the_kernel() {
+    on_a_cable(1, |offload| {
+        command("ip route add 192.0.2.0/24 via 10.7.0.3");
+        command("ip route add 198.51.100.0/24 via 10.7.0.3 mtu 500");
+        let mut mtu = |call, to| {
+            let slot = goes_in(offload, call, to);
+            offload.at(slot).unwrap().exit.mtu
+        };
+        assert_eq!(mtu(1, "10.7.0.4"), 1500);
+        assert_eq!((mtu(2, "192.0.2.9"), mtu(3, "198.51.100.9")), (552, 500));
+        assert_eq!(mtu(4, "10.7.0.4"), 1500);
     });
 }

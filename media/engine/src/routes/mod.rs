@@ -60,6 +60,8 @@ pub(crate) struct Link {
     pub(crate) vlan: Option<u16>,
     /// The largest IP packet, as far as the kernel has learned of the path.
     pub(crate) mtu: u16,
+    /// The largest that will always get there, whatever the kernel learns of the path later on.
+    pub(crate) mtu_sure: u16,
     pub(crate) source_mac: [u8; 6],
     pub(crate) mac: [u8; 6],
     /// The source address: the one that was asked with, or what the route prefers.
@@ -87,6 +89,9 @@ enum Kind {
     Other,
 }
 
+/// The kernel believes in no narrower path (`net.ipv4.route.min_pmtu`), and IPv6 has none (RFC 8200, 5).
+const PATH_V4_MIN: u16 = 552;
+const PATH_V6_MIN: u16 = 1280;
 /// Ways that are kept: far sides of one worker are hosts of carriers and of Microsoft, and few. With
 /// more it only asks more often.
 const WAYS_MAX: usize = 4096;
@@ -228,7 +233,7 @@ impl Routes {
                 Err(_) => return Hop::Asking(0),
             },
         };
-        way.map_or(Hop::Unreachable, |way| self.hop_on(&way))
+        way.map_or(Hop::Unreachable, |way| self.hop_on(&way, to))
     }
 
     /// The source address of packets from one of our addresses, or all of them, to a far side that
@@ -246,18 +251,26 @@ impl Routes {
         &self.local
     }
 
-    fn hop_on(&mut self, way: &Way) -> Hop {
+    fn hop_on(&mut self, way: &Way, to: IpAddr) -> Hop {
         let Way { device, next, mtu, from, kind } = *way;
         let Some(interface) = self.interfaces.get(&device) else { return Hop::Asking(device) };
         let mtu = match mtu {
             0 => interface.mtu,
             mtu => mtu.min(interface.mtu),
         };
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let mtu_sure = match (kind == Kind::Local || next == to, to) {
+            // Nobody is on the way who could refuse one.
+            (true, _) => mtu,
+            (false, IpAddr::V4(_)) => mtu.min(PATH_V4_MIN),
+            (false, IpAddr::V6(_)) => mtu.min(PATH_V6_MIN),
+        };
         let mut link = Link {
             interface: device,
             device,
             vlan: None,
-            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            mtu,
+            mtu_sure,
             source_mac: interface.mac,
             mac: interface.mac,
             from,

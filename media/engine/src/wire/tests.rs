@@ -25,6 +25,7 @@ fn link(vlan: Option<u16>) -> Link {
         device: 2,
         vlan,
         mtu: 1500,
+        mtu_sure: 1500,
         source_mac: [2, 0, 0, 0, 0, 1],
         mac: [2, 0, 0, 0, 0, 2],
         from: [192, 0, 2, 1].into(),
