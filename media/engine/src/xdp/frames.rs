@@ -126,21 +126,39 @@ impl Frames {
         self.sockets.iter().flatten().map(|held| held.socket.fd())
     }
 
-    /// A socket at a queue; its place. It has a batch of frames, so that whoever has packets brought there
-    /// loses none, and the others with the next [`Self::turn`], when it is known among how many they are to be
-    /// shared.
+    /// A socket at a queue whose packets come in this mode; its place. It has a batch of frames, so that whoever
+    /// has packets brought there loses none, and the others with the next [`Self::turn`], when it is known among
+    /// how many they are to be shared.
     pub(super) fn open(&mut self, queue: Queue, mode: Mode) -> io::Result<u8> {
+        self.open_with(queue, mode, &mut None)
+    }
+
+    /// The same where the driver is asked whether it has zero-copy; with the mode that it came to.
+    pub(super) fn open_fastest(&mut self, queue: Queue) -> io::Result<(u8, Mode)> {
+        // Memory that the one does not take the other has.
+        let mut spare = None;
+        let fastest = self.open_with(queue, Mode::ZeroCopy, &mut spare);
+        let opened = fastest.map(|place| (place, Mode::ZeroCopy));
+        opened.or_else(|_| Ok((self.open_with(queue, Mode::Copy, &mut spare)?, Mode::Copy)))
+    }
+
+    fn open_with(&mut self, queue: Queue, mode: Mode, spare: &mut Option<Umem>) -> io::Result<u8> {
         let free = self.sockets.iter().position(Option::is_none).unwrap_or(self.sockets.len());
         let place = u8::try_from(free).ok().filter(|place| usize::from(*place) < SOCKETS_MAX);
         let place = place.ok_or(io::ErrorKind::StorageFull)?;
         let pool = &mut self.pools[mode as usize];
-        if pool.is_none() {
-            *pool = Some(Umem::new(FRAMES)?);
+        let is_new = pool.is_none();
+        if is_new {
+            *pool = Some(spare.take().map_or_else(|| Umem::new(FRAMES), Ok)?);
         }
         let umem = pool.as_ref().ok_or(io::ErrorKind::OutOfMemory)?;
         let alike = |held: &&Held| held.mode == mode && held.broken.is_none();
         let first = self.sockets.iter().flatten().find(alike).map(|held| &held.socket);
-        let socket = XdpSocket::open(umem, first, queue, mode)?;
+        let socket = XdpSocket::open(umem, first, queue, mode);
+        if is_new && socket.is_err() {
+            *spare = pool.take();
+        }
+        let socket = socket?;
         let held = Held {
             socket,
             mode,

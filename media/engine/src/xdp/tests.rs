@@ -412,6 +412,20 @@ fn a_packet_is_lost_as_soon_as_the_kernel_knows_of_a_queue() {
 }
 
 #[test]
+fn a_driver_without_zero_copy_costs_the_memory_of_one_that_has_it_as_well() {
+    let Some(lab) = Lab::new() else { return };
+    lab.ours.run(move || {
+        // SAFETY: a name that ends.
+        let interface = unsafe { libc::if_nametoindex(c"o0".as_ptr()) };
+        let mut frames = frames::Frames::new();
+        let opened = frames.open_fastest(Queue { interface, number: 0 }).unwrap();
+        assert_eq!(opened, (0, Mode::Copy));
+        let all = |mode| frames.account(mode).iter().sum::<usize>();
+        assert_eq!([all(Mode::Copy), all(Mode::ZeroCopy)], [frames::FRAMES, 0]);
+    });
+}
+
+#[test]
 fn a_sleeping_worker_is_not_woken_by_a_packet() {
     let Some(lab) = Lab::new() else { return };
     let far = lab.far("10.7.0.2");

@@ -91,20 +91,18 @@ impl Attached {
         queue: Queue,
         sockets: &mut Sockets,
     ) -> Result<u8, NoSockets> {
-        let mut opened = frames.open(queue, sockets.mode);
-        if opened.is_err() && sockets.mode == Mode::ZeroCopy && sockets.places.is_empty() {
-            opened = frames.open(queue, Mode::Copy);
-            if opened.is_ok() {
-                sockets.mode = Mode::Copy;
-            }
-        }
-        let place = opened.map_err(|error| {
+        let opened = match (sockets.mode, sockets.places.is_empty()) {
+            (Mode::ZeroCopy, true) => frames.open_fastest(queue),
+            (mode, _) => frames.open(queue, mode).map(|place| (place, mode)),
+        };
+        let (place, mode) = opened.map_err(|error| {
             let then = match error.kind() {
                 ErrorKind::ResourceBusy => Then::Look,
                 _ => Then::Change,
             };
             NoSockets { why: error.to_string(), then }
         })?;
+        sockets.mode = mode;
         let taken = frames.socket(place).map(|socket| {
             let mut kernel = self.kernel();
             kernel.set_queue(queue, self.part.worker, socket.fd())
