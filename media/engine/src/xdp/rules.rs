@@ -2,9 +2,11 @@
 //! them.
 //!
 //! They are taken back when the interface is let go. What a process that was killed has left is found by the
-//! next one, which has the same rules to lay, and taken over.
+//! next one: taken over where that has the same rules to lay, and cleared where it has another number of
+//! workers. No other process of ours is at it then: an interface has one program of AF_XDP, and that is ours.
 
 use super::interface;
+use crate::kernel::WORKERS_MAX;
 use sdp::{PortBlocks, PortClass};
 use std::fmt;
 use std::io;
@@ -24,6 +26,13 @@ pub(super) struct Laid {
     interface: u32,
     /// Where they are in the card's table.
     places: Vec<u32>,
+}
+
+/// Takes away what a process with another number of workers has left on an interface for these addresses; how
+/// many they were.
+pub(super) fn clear(interface: u32, workers: usize, addresses: &[IpAddr]) -> io::Result<usize> {
+    let ask: Ask<'_> = &mut |request| interface::classify(interface, request);
+    clear_left(workers, addresses, ask)
 }
 
 /// Those of a worker (from 0) of so many, whose queue it is, for ports on these addresses.
@@ -152,6 +161,29 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Whether it is one of those that so many workers lay, each with the first queue that is its own.
+    fn is_of(&self, workers: usize) -> bool {
+        let Self { ports: PortClass { bits, mask, .. }, queue, .. } = *self;
+        PortBlocks::new(workers).classes().any(|class| {
+            (class.bits, class.mask) == (bits, mask) && u32::try_from(class.worker) == Ok(queue)
+        })
+    }
+}
+
+impl Spec {
+    /// The rule for this address that it says, and nothing beside.
+    fn rule(&self, to: IpAddr) -> Option<Rule> {
+        let at = if to.is_ipv4() { 10 } else { 34 };
+        let port =
+            |octets: &Headers| Some(u16::from_be_bytes([*octets.get(at)?, *octets.get(at + 1)?]));
+        let queue = u32::try_from(self.queue).ok()?;
+        let ports = PortClass { bits: port(&self.value)?, mask: port(&self.mask)?, worker: 0 };
+        let rule = Rule { to, ports, queue };
+        (Self { place: ANY_PLACE, ..*self } == rule.spec()).then_some(rule)
+    }
+}
+
 /// Lays rules, but for those that are there, and says where they all are; if one cannot be, none stays.
 fn lay(rules: &[Rule], ask: Ask<'_>) -> io::Result<Vec<u32>> {
     let mut request = Request::new(COUNT);
@@ -182,6 +214,21 @@ fn lay(rules: &[Rule], ask: Ask<'_>) -> io::Result<Vec<u32>> {
         known.1.push((request.spec.place, request.spec));
     }
     Ok(places)
+}
+
+fn clear_left(workers: usize, addresses: &[IpAddr], ask: Ask<'_>) -> io::Result<usize> {
+    let mut request = Request::new(COUNT);
+    ask(&mut request)?;
+    let (_, known) = known(ask, request.count)?;
+    let ours = |spec: &Spec, workers| {
+        addresses.iter().any(|to| spec.rule(*to).is_some_and(|rule| rule.is_of(workers)))
+    };
+    let left = known.iter().filter(|(_, spec)| {
+        !ours(spec, workers) && (2..=WORKERS_MAX).any(|workers| ours(spec, workers))
+    });
+    let places: Vec<u32> = left.map(|(place, _)| *place).collect();
+    take_back(&places, ask);
+    Ok(places.len())
 }
 
 /// How many rules a card has room for, and those it has.
@@ -273,6 +320,38 @@ mod tests {
             assert_eq!((again, driver.rules.len()), (places.clone(), 1 + 22));
             take_back(&places, &mut |request| driver.ask(request));
             assert_eq!(driver.rules.keys().collect::<Vec<_>>(), [&63]);
+        }
+    }
+
+    #[test]
+    fn rules_of_a_process_with_more_workers_bring_ports_to_queues_of_others() {
+        let all = |workers, addresses: &[IpAddr]| {
+            let of = |worker| of_worker((worker, workers), addresses, worker as u32);
+            (0..workers).flat_map(of).collect::<Vec<_>>()
+        };
+        let elsewhere: IpAddr = "192.0.2.77".parse().unwrap();
+        for (before, now) in [(4, 2), (2, 4), (3, 2), (8, 1), (128, 3)] {
+            let mut driver = Driver { finds_place: true, room: 1024, rules: BTreeMap::new() };
+            // An operator's: to another queue, for another address, some ports, from somewhere, of TCP.
+            let [mut some, mut from, mut tcp] = [all(2, &addresses())[0].spec(); 3];
+            some.mask[10..12].copy_from_slice(&0xfff0_u16.to_be_bytes());
+            (from.value[3], from.mask[3]) = (9, 0xff);
+            tcp.flow_type = 1;
+            let queue = of_worker((0, 2), &addresses()[..1], 7)[0].spec();
+            let others = [queue, all(2, &[elsewhere])[0].spec(), some, from, tcp];
+            for (place, spec) in (900..).zip(others) {
+                driver.rules.insert(place, Spec { place, ..spec });
+            }
+            let mut ask = |request: &mut Request| driver.ask(request);
+            lay(&all(before, &addresses()), &mut ask).unwrap();
+            assert!(clear_left(now, &addresses(), &mut ask).unwrap() > 0, "{before}, {now}");
+            let places = lay(&all(now, &addresses()), &mut ask).unwrap();
+            assert_eq!(driver.rules.len(), others.len() + places.len(), "{before}, {now}");
+            // Those of others of the same process stay.
+            let cleared = clear_left(now, &addresses(), &mut |request| driver.ask(request));
+            assert_eq!(cleared.unwrap(), 0);
+            take_back(&places, &mut |request| driver.ask(request));
+            assert!(driver.rules.keys().copied().eq(900..905), "{before}, {now}");
         }
     }
 

@@ -126,7 +126,7 @@ impl Attached {
     ) -> Option<Laid> {
         let Part { worker, workers, media, .. } = &self.part;
         let queue = frames.socket(*sockets.places.first()?)?.queue.number;
-        if *workers < 2 || !sockets.native {
+        if !sockets.native {
             return None;
         }
         let is_here = |bind: &&IpAddr| {
@@ -134,6 +134,15 @@ impl Attached {
             interfaces_with(routes, has).contains(&index)
         };
         let here: Vec<IpAddr> = media.iter().filter(is_here).copied().collect();
+        // One worker at a time: a place that one has cleared may be where another lays.
+        let _turn = self.kernel();
+        // A card that knows no rules has none.
+        if let Ok(left @ 1..) = rules::clear(index, *workers, &here) {
+            tracing::info!(interface, worker, left, "rules of an earlier process were on the card");
+        }
+        if *workers < 2 {
+            return None;
+        }
         let wanted = rules::of_worker((*worker, *workers), &here, queue);
         match Laid::new(index, &wanted) {
             Ok(laid) => {
