@@ -1,6 +1,7 @@
-//! What our end of a leg may agree: the policy of its trunk, as far as SDP goes.
+//! What our end of a leg may agree: the policy of its trunk, as far as SDP goes, and what it has.
 
-use crate::suite::Suites;
+use crate::suite::{SrtpKey, Suites};
+use std::net::IpAddr;
 
 /// What our end may agree. The default is a leg of plain RTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,23 @@ pub struct Ability {
     pub fax: bool,
     /// Comfort noise (RFC 3389) is offered, and agreed, whatever the other leg has.
     pub comfort_noise: bool,
+}
+
+/// What our end of a leg has: fixed for the life of the dialog (TDR-DLG-012), but for a Teams user who is
+/// elsewhere than was thought.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The address we advertise.
+    pub address: IpAddr,
+    /// Our RTP port.
+    pub rtp_port: u16,
+    /// Our RTCP port where the far side does not multiplex.
+    pub rtcp_port: u16,
+    /// `o=` session id.
+    pub session_id: u64,
+    /// The keys we protect with, made fresh for this dialog: one for each suite that may be agreed,
+    /// as no key serves two suites. Unused when plain RTP is agreed.
+    pub keys: Vec<SrtpKey>,
 }
 
 /// How the keys of SRTP are agreed.

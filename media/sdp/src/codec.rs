@@ -1,6 +1,7 @@
 //! The codecs that speech can be turned into one another.
 
-use crate::stream::{Payload, Stream};
+use crate::payload::Payload;
+use crate::stream::Stream;
 
 /// A codec that we can decode and encode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

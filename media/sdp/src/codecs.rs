@@ -1,7 +1,7 @@
 //! Which codecs a leg may use, and in which order it prefers them.
 
 use crate::pair::fitting;
-use crate::stream::Payload;
+use crate::payload::Payload;
 use std::sync::Arc;
 
 /// The codecs of a leg; by default all, in the order of whoever offers them.
@@ -85,7 +85,7 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offer_answer::Media;
+    use crate::pair::Media;
 
     fn named(codecs: &Codecs, payloads: &[Payload]) -> Vec<String> {
         codecs.of(payloads).into_iter().map(|payload| payload.encoding.to_string()).collect()

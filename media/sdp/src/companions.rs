@@ -3,7 +3,7 @@
 
 use crate::ability::{Ability, Events};
 use crate::codecs::Codecs;
-use crate::stream::Payload;
+use crate::payload::Payload;
 
 /// The speech of a leg with the events and noise that it agrees for itself, out of `among`.
 pub(crate) fn accompany(
@@ -72,7 +72,7 @@ fn add_fitting(payloads: &mut Vec<Payload>, among: &[&Payload], is: fn(&Payload)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offer_answer::Media;
+    use crate::pair::Media;
 
     fn named(payloads: &[Payload]) -> Vec<String> {
         payloads.iter().map(|it| format!("{} {}/{}", it.number, it.encoding, it.clock_hz)).collect()

@@ -1,7 +1,7 @@
 //! The crypto attribute (RFC 4568, 9.1): SDES keys to and from text.
 
-use crate::section::{number, text, words};
 use crate::suite::{SrtpKey, Suite};
+use crate::words::{number, text, words};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;

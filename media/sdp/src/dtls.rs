@@ -1,7 +1,8 @@
 //! DTLS-SRTP in SDP: fingerprints (RFC 8122), roles (RFC 4145, RFC 5763) and when an association
 //! goes on (RFC 8842).
 
-use crate::section::{MediaDescription, text, words};
+use crate::section::MediaDescription;
+use crate::words::{text, words};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Fax by T.38 over UDPTL: `m=image PORT udptl t38` (ITU-T T.38, annex D; RFC 3362).
 
-use crate::section::{MediaLine, Section, is_parameters};
+use crate::section::{MediaLine, Section};
+use crate::words::is_parameters;
 
 /// The transport of an m-line that we offer.
 pub(crate) const PROTO: &str = "udptl";

@@ -1,6 +1,7 @@
 //! ICE in SDP (RFC 8839): who an agent is, where the far side may be reached, and what came of it.
 
-use crate::section::{MediaDescription, Section, number, socket, text, words};
+use crate::section::{MediaDescription, Section, socket};
+use crate::words::{number, text, words};
 use std::net::{IpAddr, SocketAddr};
 use zeroize::ZeroizeOnDrop;
 

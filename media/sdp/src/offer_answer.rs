@@ -9,77 +9,27 @@ mod our_end;
 mod transcoding;
 mod turns;
 
-use crate::ability::{Ability, Keying, Security};
+use crate::ability::{Ability, Keying, Local, Security};
 use crate::codec::Codec;
 use crate::codecs::Codecs;
 use crate::companions::{accompany, companions};
+use crate::direction::Direction;
 use crate::dtls::Certificate;
-use crate::fax::{self, Fax};
+use crate::fax;
 use crate::ice::{Credentials, OurIce};
-use crate::pair::{assign_numbers, matched};
+use crate::pair::{Media, assign_numbers, matched};
+use crate::payload::Payload;
+use crate::refusal::Refusal;
 use crate::remote::Remote;
-use crate::section::is_parameters;
-use crate::stream::{Crypto, Direction, Payload, Protocol, Stream};
-use crate::suite::{SrtpKey, Suite};
+use crate::stream::{Crypto, Protocol, Stream};
+use crate::suite::Suite;
+use crate::words::is_parameters;
 use crate::write::Draft;
 use bytes::Bytes;
 use our_end::Began;
 use std::net::IpAddr;
 use std::sync::Arc;
 use transcoding::behind_speech;
-
-/// What our end of a leg has: fixed for the life of the dialog (TDR-DLG-012), but for a Teams user who is
-/// elsewhere than was thought.
-#[derive(Clone, Debug)]
-pub struct Local {
-    /// The address we advertise.
-    pub address: IpAddr,
-    /// Our RTP port.
-    pub rtp_port: u16,
-    /// Our RTCP port where the far side does not multiplex.
-    pub rtcp_port: u16,
-    /// `o=` session id.
-    pub session_id: u64,
-    /// The keys we protect with, made fresh for this dialog: one for each suite that may be agreed,
-    /// as no key serves two suites. Unused when plain RTP is agreed.
-    pub keys: Vec<SrtpKey>,
-}
-
-/// The media that two legs share: what an offer or answer is about, without anybody's addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Media {
-    /// Payload types, first preferred.
-    pub payloads: Vec<Payload>,
-    /// The direction as seen from the end that wrote the SDP (the far side for a received one, us
-    /// for one we make). `c=0.0.0.0` (RFC 2543 hold) reads as `Inactive`.
-    pub direction: Direction,
-    /// Packet time in ms, if written.
-    pub ptime_ms: Option<u16>,
-    /// It is a fax by T.38, and there are no payload types.
-    pub fax: Option<Fax>,
-}
-
-/// Why an offer or answer is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what they are")]
-pub enum Refusal {
-    #[error("the SDP cannot be read: {0}")]
-    Unreadable(#[from] crate::text::SdpError),
-    #[error("no audio stream")]
-    NoAudio,
-    #[error("SRTP is required and was not offered, or no suite or key of it can be used")]
-    SrtpRequired,
-    #[error("SRTP was offered or answered where only plain RTP is allowed")]
-    SrtpNotAllowed,
-    #[error("DTLS was offered or answered without a fingerprint or role that can be used")]
-    NoFingerprint,
-    #[error("no codec in common")]
-    NoCommonCodec,
-    #[error("no fax by T.38 can be carried here")]
-    NoFax,
-    #[error("an answer came without an offer, or an offer while one is open")]
-    OutOfTurn,
-}
 
 /// The offer/answer state of one leg.
 #[derive(Clone)]

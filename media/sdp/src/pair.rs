@@ -1,8 +1,26 @@
 //! What one leg of a call offers and answers, carried over to the other leg.
 
-use crate::offer_answer::{Media, Refusal};
-use crate::section::{is_parameters, is_token, static_payload};
-use crate::stream::{Direction, Payload, Stream};
+use crate::direction::Direction;
+use crate::fax::Fax;
+use crate::payload::Payload;
+use crate::refusal::Refusal;
+use crate::section::static_payload;
+use crate::stream::Stream;
+use crate::words::{is_parameters, is_token};
+
+/// The media that two legs share: what an offer or answer is about, without anybody's addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Payload types, first preferred.
+    pub payloads: Vec<Payload>,
+    /// The direction as seen from the end that wrote the SDP (the far side for a received one, us
+    /// for one we make). `c=0.0.0.0` (RFC 2543 hold) reads as `Inactive`.
+    pub direction: Direction,
+    /// Packet time in ms, if written.
+    pub ptime_ms: Option<u16>,
+    /// It is a fax by T.38, and there are no payload types.
+    pub fax: Option<Fax>,
+}
 
 /// The payload type to send on a leg with the payload types `to` for what is `payload` on the other.
 /// Where `to` has two numbers for the same thing, it is the first (see [`Stream::payloads`]).

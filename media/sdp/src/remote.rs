@@ -2,12 +2,14 @@
 
 use crate::ability::{Ability, Security};
 use crate::crypto::CryptoLine;
+use crate::direction::Direction;
 use crate::dtls::RemoteDtls;
 use crate::fax::{self, Fax};
 use crate::ice::RemoteIce;
-use crate::offer_answer::{Media, Refusal};
+use crate::pair::Media;
+use crate::payload::Payload;
+use crate::refusal::Refusal;
 use crate::section::{Connection, MediaDescription, MediaLine, socket};
-use crate::stream::{Direction, Payload};
 use crate::suite::{SrtpKey, Suite};
 use crate::text::{SdpError, SessionDescription};
 use crate::write::{Draft, Slot};

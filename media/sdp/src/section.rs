@@ -1,10 +1,14 @@
 //! Typed views of the lines of a session or an m-line: addresses, attributes, payload types.
 
 use crate::crypto::CryptoLine;
-use crate::stream::{Direction, Payload};
-use crate::text::{Line, MAX_FORMATS};
+use crate::direction::Direction;
+use crate::line::Line;
+use crate::payload::Payload;
+use crate::words::{is_parameters, is_token, number, text, words};
 use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
+
+/// Most formats read from one m-line; there are 128 payload types and nobody lists half of them.
+pub const MAX_FORMATS: usize = 64;
 
 /// The lines of the session part, or those that follow one m-line.
 #[derive(Clone, Copy)]
@@ -305,17 +309,6 @@ pub fn static_payload(number: u8) -> Option<Payload> {
     Some(Payload { number, encoding: encoding.into(), clock_hz, channels, fmtp: None })
 }
 
-/// An RFC 8866 token: what may stand as an encoding name.
-pub(crate) fn is_token(text: &str) -> bool {
-    let token = |octet: u8| octet.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(&octet);
-    !text.is_empty() && text.bytes().all(token)
-}
-
-/// Whether `text` may stand as format parameters: nothing in it can end the line.
-pub(crate) fn is_parameters(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
-}
-
 fn direction(name: &str) -> Option<Direction> {
     [
         ("sendrecv", Direction::SendRecv),
@@ -325,22 +318,6 @@ fn direction(name: &str) -> Option<Direction> {
     ]
     .into_iter()
     .find_map(|(known, direction)| name.eq_ignore_ascii_case(known).then_some(direction))
-}
-
-/// A decimal number; unlike `parse` it takes no sign.
-pub(crate) fn number<N: FromStr>(digits: &[u8]) -> Option<N> {
-    digits.iter().all(u8::is_ascii_digit).then(|| text(digits)?.parse().ok())?
-}
-
-/// The words of a value. A bare CR separates as a blank does, so no word can hold one.
-pub(crate) fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
-}
-
-/// A word as text, if it is visible ASCII.
-pub(crate) fn text(word: &[u8]) -> Option<&str> {
-    let visible = !word.is_empty() && word.iter().all(u8::is_ascii_graphic);
-    visible.then(|| std::str::from_utf8(word).ok())?
 }
 
 #[cfg(test)]

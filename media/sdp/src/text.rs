@@ -1,5 +1,6 @@
 //! SDP bytes to a [`SessionDescription`] and back, keeping every line that was not changed (RFC 8866).
 
+use crate::line::{End, Line};
 use crate::section::{MediaDescription, MediaLine, Origin, Section};
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -9,8 +10,6 @@ pub const MAX_LENGTH: usize = 16 * 1024;
 pub const MAX_LINES: usize = 512;
 /// Most m-lines read: audio, video, sharing, T.38 and their second copies.
 pub const MAX_MEDIA: usize = 16;
-/// Most formats read from one m-line; there are 128 payload types and nobody lists half of them.
-pub const MAX_FORMATS: usize = 64;
 
 /// An SDP body, line by line as it came.
 ///
@@ -189,46 +188,6 @@ impl std::fmt::Debug for SessionDescription {
     }
 }
 
-/// One line and how it ended.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    text: Bytes,
-    end: End,
-}
-
-impl Line {
-    /// The letter before `=`; `None` for what is no SDP line.
-    pub(crate) fn kind(&self) -> Option<u8> {
-        match &self.text[..] {
-            [kind, b'=', ..] => Some(*kind),
-            _ => None,
-        }
-    }
-
-    /// What follows `=`, without the blanks around it.
-    pub(crate) fn value(&self) -> &[u8] {
-        self.text.get(2..).unwrap_or_default().trim_ascii()
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    CrLf,
-    Lf,
-    /// The last line of a body that stops without one.
-    Missing,
-}
-
-impl End {
-    const fn octets(self) -> &'static [u8] {
-        match self {
-            Self::CrLf => b"\r\n",
-            Self::Lf => b"\n",
-            Self::Missing => b"",
-        }
-    }
-}
-
 fn split(body: Bytes) -> Result<Vec<Line>, SdpError> {
     let mut lines = Vec::new();
     let mut rest = body;
@@ -255,6 +214,7 @@ const fn beyond(index: usize) -> SdpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::section::MAX_FORMATS;
 
     fn read(body: &[u8]) -> SessionDescription {
         SessionDescription::parse(body).expect("readable")

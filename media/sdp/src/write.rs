@@ -1,12 +1,13 @@
 //! Our own description: only the lines that Teams is known to take (TDR-SDP-012).
 
+use crate::ability::Local;
 use crate::crypto;
+use crate::direction::Direction;
 use crate::dtls::{self, Fingerprint, Setup};
 use crate::fax::{self, Fax};
 use crate::ice::OurIce;
-use crate::offer_answer::{Local, Media};
+use crate::pair::Media;
 use crate::section::MediaLine;
-use crate::stream::Direction;
 use crate::suite::SrtpKey;
 use bytes::Bytes;
 use std::fmt::Write as _;

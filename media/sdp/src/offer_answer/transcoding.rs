@@ -3,7 +3,7 @@
 use super::{Media, Negotiation, Refusal};
 use crate::codec::Codec;
 use crate::pair::{fitting, matched};
-use crate::stream::Payload;
+use crate::payload::Payload;
 
 impl Negotiation {
     /// From now on the leg may speak these codecs, which the other leg need not know, first preferred:
