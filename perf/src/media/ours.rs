@@ -1,7 +1,6 @@
 //! Our engine with its calls, in the process that relays.
 
-use super::order::{Account, Carried, Order, Ready, Way};
-use super::relay::port;
+use super::order::{Account, Carried, Order, Ready, Way, port};
 use ::media::{Carriage, DropReason, Terms};
 use media_engine::{Config, Engine, Event, LegPorts, MediaId};
 use sdp::{Crypto, Direction, Stream};

@@ -3,7 +3,7 @@
 use super::live;
 use super::order::{
     Account, FAR, FAR_HARDWARE, Net, Order, RELAY, RELAY_HARDWARE, RELAY_INTERFACE, Ready, Relay,
-    Word,
+    Word, port,
 };
 use super::ours::Ours;
 use super::rtpengine::Rtpengine;
@@ -179,14 +179,6 @@ pub(super) fn resident(process: u32) -> Result<u64, Failure> {
     Ok(1024 * kb.ok_or("/proc/.../status cannot be read")?)
 }
 
-/// The port of a leg, where the relay lets us choose.
-pub(super) fn port(call: usize, side: usize) -> u16 {
-    FIRST_PORT + PORTS_PER_CALL * call as u16 + 2 * side as u16
-}
-
-/// Below the range that systems give away by themselves, as in production, as long as it lasts.
-const FIRST_PORT: u16 = 10_000;
-const PORTS_PER_CALL: u16 = 4;
 /// Of each direction, as many as processors that relay at most.
 pub(super) const QUEUES: usize = 2;
 /// Four for each call, and some.
