@@ -11,7 +11,7 @@ use divan::counter::ItemsCount;
 use media::{
     Carriage, Component, Forward, LatchPolicy, Now, Order, PacketBuf, Side, Terms, Verdict,
 };
-use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use sdp::{Crypto, Payload, SrtpKey, Stream, Suite};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -51,21 +51,10 @@ fn address(side: Side) -> SocketAddr {
 fn carriage(side: Side, suite: Option<Suite>) -> Carriage {
     let key =
         |suite: Suite, n: u8| SrtpKey::from_octets(suite, &vec![n; suite.key_salt_len()]).unwrap();
-    let payload = |number, encoding: &str| Payload {
-        number,
-        encoding: encoding.into(),
-        clock_hz: 8000,
-        channels: 1,
-        fmtp: None,
-    };
     let stream = Stream {
-        remote_rtp: Some(address(side)),
-        remote_rtcp: Some(address(side)),
-        rtcp_mux: true,
-        direction: Direction::SendRecv,
         crypto: suite.map(|suite| Crypto { local: key(suite, 1), remote: vec![key(suite, 2)] }),
-        payloads: vec![payload(8, "PCMA"), payload(101, "telephone-event")],
-        ..Stream::default()
+        payloads: vec![Payload::mono(8, "PCMA", 8000), Payload::mono(101, "telephone-event", 8000)],
+        ..Stream::muxed(address(side))
     };
     Carriage { stream, terms: Terms::latching(LatchPolicy::Signalled) }
 }

@@ -6,7 +6,7 @@ use media::srtp::Sender;
 use media::{
     Carriage, Component, Forward, LatchPolicy, Now, Order, PacketBuf, Side, Terms, Verdict,
 };
-use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use sdp::{Crypto, Payload, SrtpKey, Stream, Suite};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -77,26 +77,18 @@ fn addr(side: Side) -> SocketAddr {
 
 /// A leg as most are: two codecs and events; its far side may be behind a NAT.
 fn leg(side: Side, suite: Option<Suite>) -> Carriage {
-    let payload = |number, encoding: &str| Payload {
-        number,
-        encoding: encoding.into(),
-        clock_hz: 8000,
-        channels: 1,
-        fmtp: (encoding == "telephone-event").then(|| "0-16".into()),
-    };
+    let g711 = [(8, "PCMA"), (0, "PCMU")].map(|(number, name)| Payload::mono(number, name, 8000));
+    let mut events = Payload::mono(101, "telephone-event", 8000);
+    events.fmtp = Some("0-16".into());
     let crypto = |suite| Crypto {
         local: key(suite, theirs(side) + 1),
         remote: vec![key(suite, theirs(side))],
     };
     let stream = Stream {
-        remote_rtp: Some(addr(side)),
-        remote_rtcp: Some(addr(side)),
-        rtcp_mux: true,
-        direction: Direction::SendRecv,
         crypto: suite.map(crypto),
-        payloads: vec![payload(8, "PCMA"), payload(0, "PCMU"), payload(101, "telephone-event")],
+        payloads: g711.into_iter().chain([events]).collect(),
         ptime_ms: Some(20),
-        ..Stream::default()
+        ..Stream::muxed(addr(side))
     };
     Carriage { stream, terms: Terms::latching(LatchPolicy::Symmetric) }
 }

@@ -7,7 +7,7 @@ use media::{
     Carriage, Component, DropReason, Dtmf, Forward, LatchPolicy, Now, Order, PacketBuf, Side,
     Terms, Verdict,
 };
-use sdp::{Crypto, Direction, Payload, Sound, SrtpKey, Stream, Suite, Tone};
+use sdp::{Crypto, Payload, Sound, SrtpKey, Stream, Suite, Tone};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -64,21 +64,11 @@ fn addr(side: Side) -> SocketAddr {
 fn leg(side: Side, srtp: bool) -> Carriage {
     let n = 10 * (1 + side as u8);
     let remote = vec![key(n + 2), key(n + 1)];
-    let payload = |number, encoding: &str| Payload {
-        number,
-        encoding: encoding.into(),
-        clock_hz: 8000,
-        channels: 1,
-        fmtp: None,
-    };
+    let events = Payload::mono(100 + side as u8, "telephone-event", 8000);
     let stream = Stream {
-        remote_rtp: Some(addr(side)),
-        remote_rtcp: Some(addr(side)),
-        rtcp_mux: true,
-        direction: Direction::SendRecv,
         crypto: srtp.then(|| Crypto { local: key(n), remote }),
-        payloads: vec![payload(8, "PCMA"), payload(100 + side as u8, "telephone-event")],
-        ..Stream::default()
+        payloads: vec![Payload::mono(8, "PCMA", 8000), events],
+        ..Stream::muxed(addr(side))
     };
     Carriage { stream, terms: Terms::latching(LatchPolicy::Symmetric) }
 }

@@ -517,15 +517,11 @@ mod tests {
     /// A leg with SRTP whose far side must hear RTCP, in front of one that sends none.
     fn agreed(crypto: bool) -> Option<Carriage> {
         let key = || sdp::SrtpKey::from_octets(sdp::Suite::AesCm128HmacSha1_80, &[1; 30]).unwrap();
-        let remote = Some(([192, 0, 2, 1], 40_000).into());
         let stream = sdp::Stream {
-            remote_rtp: remote,
-            remote_rtcp: remote,
-            rtcp_mux: true,
             crypto: crypto.then(|| sdp::Crypto { local: key(), remote: vec![key()] }),
-            ..sdp::Stream::default()
+            ..sdp::Stream::muxed(([192, 0, 2, 1], 40_000).into())
         };
-        Some(Carriage { stream, terms: media::Terms::default() })
+        Some(stream.into())
     }
 
     #[test]

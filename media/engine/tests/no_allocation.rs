@@ -4,7 +4,6 @@
 
 mod rig;
 
-use media::{Carriage, Terms};
 use media_engine::{Engine, Event, MediaId};
 use rig::{encrypted, far_side, id, receive, rtp, stream};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -75,7 +74,7 @@ fn forwards_without_allocating() {
         |number| media_engine::LegPorts { bind: rig::own_host(), rtp: base + number, dscp: 46 };
     engine.open(WATCH, 0, ports(0), ports(2), [1; 32]).unwrap();
     engine.open(id(1), 0, ports(4), ports(6), [2; 32]).unwrap();
-    let leg = |stream| Some(Carriage { stream, terms: Terms::default() });
+    let leg = |stream: sdp::Stream| Some(stream.into());
     let at = |number: u16| {
         let mut middle = stream(&a, &a);
         middle.remote_rtp = Some((rig::own_host(), base + number).into());

@@ -6,7 +6,6 @@
 
 mod rig;
 
-use media::{Carriage, Terms};
 use media_engine::{Carried, Config, Datapath, Engine, EngineKind, Event, LegPorts};
 use rig::namespace::{Namespace, skipped};
 use rig::{PATIENCE, far_side, id, receive, rtp, stream};
@@ -96,10 +95,7 @@ impl Lab {
         let theirs = self.theirs.run(move || [(); 2].map(|()| far_side(address(cable, 2))));
         let [a, b] = ports.map(|rtp| LegPorts { bind: near, rtp, dscp: 46 });
         self.engine.open(id(number), worker, a, b, [7; 32]).unwrap();
-        let [a, b] = [0, 1].map(|side: usize| {
-            let stream = stream(&theirs[side], &theirs[side]);
-            Some(Carriage { stream, terms: Terms::default() })
-        });
+        let [a, b] = [0, 1].map(|side: usize| Some(stream(&theirs[side], &theirs[side]).into()));
         self.engine.connect(id(number), worker, a, b).unwrap();
         let ours = ports.map(|port| SocketAddr::new(near, port));
         self.calls.push(Call { worker, cable, ours, theirs, next: 1 });

@@ -2,7 +2,6 @@
 
 mod rig;
 
-use media::{Carriage, Terms};
 use media_engine::{Config, Engine, Event, LegPorts};
 use rig::{PATIENCE, far_side, id, receive, rtp, stream};
 use std::sync::Mutex;
@@ -31,8 +30,8 @@ fn a_worker_that_is_held_up_holds_up_no_other() {
         let leg = |side| LegPorts { bind: rig::own_host(), rtp: port(call, side), dscp: 46 };
         let worker = usize::from(call);
         engine.open(id(call), worker, leg(0), leg(1), [7; 32]).unwrap();
-        let carriage = |stream| Some(Carriage { stream, terms: Terms::default() });
-        engine.connect(id(call), worker, carriage(stream(a, a)), carriage(stream(b, b))).unwrap();
+        let [a, b] = [stream(a, a), stream(b, b)].map(|stream| Some(stream.into()));
+        engine.connect(id(call), worker, a, b).unwrap();
     }
     // Both are connected when their counters come.
     for call in [1, 0] {

@@ -16,6 +16,13 @@ pub struct Carriage {
     pub terms: Terms,
 }
 
+impl From<Stream> for Carriage {
+    /// The stream of a leg that asks for nothing more.
+    fn from(stream: Stream) -> Self {
+        Self { stream, terms: Terms::default() }
+    }
+}
+
 /// How a leg's media is carried, beyond what its SDP says: the policy of its trunk and tenant, and
 /// what signalling has in mind for it. The default is a leg that asks for nothing.
 #[derive(Clone, Debug, Default)]

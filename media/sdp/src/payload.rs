@@ -18,6 +18,10 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// One channel and no parameters, as nearly all have.
+    pub fn mono(number: u8, encoding: impl Into<Encoding>, clock_hz: u32) -> Self {
+        Self { number, encoding: encoding.into(), clock_hz, channels: 1, fmtp: None }
+    }
     /// Whether both name the same encoding, clock rate and channels.
     pub fn same_encoding(&self, other: &Self) -> bool {
         self.clock_hz == other.clock_hz

@@ -34,6 +34,19 @@ pub struct Stream {
     pub protocol: Protocol,
 }
 
+impl Stream {
+    /// RTP both ways with a far side that takes RTCP at the same place. Keys and payload types are for
+    /// others to add.
+    pub fn muxed(far_side: SocketAddr) -> Self {
+        Self {
+            remote_rtp: Some(far_side),
+            remote_rtcp: Some(far_side),
+            rtcp_mux: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// What the packets of a stream are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {

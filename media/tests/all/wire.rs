@@ -1,7 +1,7 @@
 //! Packets, far sides and a call between them, for the tests.
 
 use media::srtp::{Receiver, Sender};
-use media::{Carriage, Component, Forward, Now, PacketBuf, Side, Terms, Verdict};
+use media::{Carriage, Component, Forward, Now, PacketBuf, Side, Verdict};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -79,7 +79,7 @@ pub(crate) fn theirs() -> SrtpKey {
 }
 
 pub(crate) fn payload(number: u8, encoding: &str) -> Payload {
-    Payload { number, encoding: encoding.into(), clock_hz: 8000, channels: 1, fmtp: None }
+    Payload::mono(number, encoding, 8000)
 }
 
 pub(crate) fn stream(remote: &str, crypto: Option<(SrtpKey, Vec<SrtpKey>)>) -> Stream {
@@ -97,7 +97,7 @@ pub(crate) fn stream(remote: &str, crypto: Option<(SrtpKey, Vec<SrtpKey>)>) -> S
 }
 
 pub(crate) fn leg(stream: &Stream) -> Option<Carriage> {
-    Some(Carriage { stream: stream.clone(), terms: Terms::default() })
+    Some(stream.clone().into())
 }
 
 /// SRTP with rtcp-mux, as Teams has it.

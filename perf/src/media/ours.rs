@@ -1,9 +1,9 @@
 //! Our engine with its calls, in the process that relays.
 
 use super::order::{Account, Carried, Order, Ready, Way, port};
-use ::media::{Carriage, DropReason, Terms};
+use ::media::DropReason;
 use media_engine::{Config, Engine, Event, LegPorts, MediaId};
-use sdp::{Crypto, Direction, Stream};
+use sdp::{Crypto, Stream};
 use std::error::Error;
 use std::net::SocketAddrV4;
 use std::sync::mpsc::{Receiver, channel};
@@ -50,7 +50,8 @@ impl Ours {
                 local: order.suite.key(ours),
                 remote: vec![order.suite.key(&order.suite.far_key(side))],
             });
-            Some(carriage(SocketAddrV4::new(far, order.far_ports[call][side]), crypto))
+            let far_side = SocketAddrV4::new(far, order.far_ports[call][side]);
+            Some(Stream { crypto, ..Stream::muxed(far_side.into()) }.into())
         });
         self.engine.connect(id, worker, a, b)?;
         self.engine.stats(id, worker)?;
@@ -121,20 +122,6 @@ fn config(order: &Order, way: Way) -> Config {
         media: vec![order.addresses().0.into()],
         gather: order.gather,
     }
-}
-
-fn carriage(far_side: SocketAddrV4, crypto: Option<Crypto>) -> Carriage {
-    let remote = Some(far_side.into());
-    let stream = Stream {
-        remote_rtp: remote,
-        remote_rtcp: remote,
-        rtcp_mux: true,
-        direction: Direction::SendRecv,
-        crypto,
-        ptime_ms: Some(20),
-        ..Stream::default()
-    };
-    Carriage { stream, terms: Terms::default() }
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

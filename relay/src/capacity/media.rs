@@ -2,9 +2,9 @@
 
 use super::far_sides::FarSides;
 use super::{Failure, say, used_ns};
-use media::{Carriage, Terms, srtp};
+use media::srtp;
 use media_engine::{Config, Datapath, Engine, EngineKind, Event, LegPorts, MediaId};
-use sdp::{Crypto, Direction, SrtpKey, Stream, Suite};
+use sdp::{Crypto, SrtpKey, Stream, Suite};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, channel};
@@ -127,11 +127,13 @@ impl Bench {
             self.next_port = next.ok_or(Failure::Media("there are too few free ports"))?;
             let at = |rtp| LegPorts { bind: HERE, rtp, dscp: 46 };
             self.engine.open(id, 0, at(port), at(port + 2), [call as u8; 32])?;
-            let keys = || Crypto { local: key(OURS, call), remote: vec![key(THEIRS, call)] };
-            let keys = self.srtp.then(keys);
-            let a = stream(self.far_sides.address(call, 0)?, None);
-            let b = stream(self.far_sides.address(call, 1)?, keys);
-            self.engine.connect(id, 0, Some(a), Some(b))?;
+            let crypto = || Crypto { local: key(OURS, call), remote: vec![key(THEIRS, call)] };
+            let a = Stream::muxed(self.far_sides.address(call, 0)?);
+            let b = Stream {
+                crypto: self.srtp.then(crypto),
+                ..Stream::muxed(self.far_sides.address(call, 1)?)
+            };
+            self.engine.connect(id, 0, Some(a.into()), Some(b.into()))?;
             self.engine.stats(id, 0)?;
             if !self.is_open()? {
                 continue; // somebody has the port
@@ -190,20 +192,6 @@ impl Bench {
             }
         }
     }
-}
-
-fn stream(far_side: SocketAddr, crypto: Option<Crypto>) -> Carriage {
-    let remote = Some(far_side);
-    let stream = Stream {
-        remote_rtp: remote,
-        remote_rtcp: remote,
-        rtcp_mux: true,
-        direction: Direction::SendRecv,
-        crypto,
-        ptime_ms: Some(20),
-        ..Stream::default()
-    };
-    Carriage { stream, terms: Terms::default() }
 }
 
 /// A key that is worth nothing.

@@ -5,7 +5,6 @@ use crate::kernel::Kernel;
 use crate::namespace::{Namespace, command, skipped};
 use crate::steer::Steer;
 use crate::transcoder;
-use media::Terms;
 use sdp::{Key, Payload, Stream};
 use std::io;
 use std::net::UdpSocket;
@@ -80,21 +79,11 @@ const CALL: MediaId = MediaId(1);
 
 /// A call whose sides know telephone events.
 fn call() -> Vec<Command> {
-    let event = Payload {
-        number: 101,
-        encoding: "telephone-event".into(),
-        clock_hz: 8000,
-        channels: 1,
-        fmtp: None,
-    };
-    let remote = Some(([192, 0, 2, 1], 40_000).into());
     let stream = Stream {
-        remote_rtp: remote,
-        remote_rtcp: remote,
-        payloads: vec![event],
-        ..Stream::default()
+        payloads: vec![Payload::mono(101, "telephone-event", 8000)],
+        ..Stream::muxed(([192, 0, 2, 1], 40_000).into())
     };
-    let side = || Some(Carriage { stream: stream.clone(), terms: Terms::default() });
+    let side = || Some(stream.clone().into());
     let forward = Box::new(Forward::new([1; 32]));
     vec![
         Command::Open { call: CALL, a: leg(20_000), b: leg(20_002), forward },
@@ -140,13 +129,9 @@ fn steered(
     let first = 20_000 + 4 * index as u16;
     let [a, b] = [0, 1].map(|side: usize| {
         far_sides[side].set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        let remote = Some(far_sides[side].local_addr().unwrap());
-        let pcma =
-            Payload { number: 8, encoding: "PCMA".into(), clock_hz: 8000, channels: 1, fmtp: None };
-        let payloads = vec![pcma];
-        let stream =
-            Stream { remote_rtp: remote, remote_rtcp: remote, payloads, ..Stream::default() };
-        Some(Carriage { stream, terms: Terms::default() })
+        let far_side = far_sides[side].local_addr().unwrap();
+        let payloads = vec![Payload::mono(8, "PCMA", 8000)];
+        Some(Stream { payloads, ..Stream::muxed(far_side) }.into())
     });
     let forward = Box::new(Forward::new([1; 32]));
     let call = MediaId(index as u64);

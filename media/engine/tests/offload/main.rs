@@ -84,13 +84,7 @@ fn loss_repetition_and_order_are_known_of_packets_that_nobody_here_has_seen() {
 #[test]
 fn rtcp_keys_strangers_and_other_sources_come_up_and_speech_goes_on_beside() {
     for mut lab in labs() {
-        let event = Payload {
-            number: 101,
-            encoding: "telephone-event".into(),
-            clock_hz: 8000,
-            channels: 1,
-            fmtp: None,
-        };
+        let event = Payload::mono(101, "telephone-event", 8000);
         let with_keys = |stream: Stream| {
             let payloads = [&stream.payloads[..], std::slice::from_ref(&event)].concat();
             Stream { payloads, ..stream }

@@ -9,7 +9,7 @@
 
 pub(crate) mod namespace;
 
-use media::{CallStats, Carriage, Terms};
+use media::CallStats;
 use media_engine::{Carried, Config, Engine, EngineKind, Event, LegPorts, MediaId};
 use namespace::{Namespace, skipped};
 use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
@@ -129,7 +129,7 @@ impl Rig {
     }
 
     pub(crate) fn connect(&self, call: u16, a: Stream, b: Stream) {
-        let leg = |stream| Some(Carriage { stream, terms: Terms::default() });
+        let leg = |stream: Stream| Some(stream.into());
         self.engine.connect(id(call), 0, leg(a), leg(b)).unwrap();
         // Commands are carried out in order: when the counters come, the call is connected.
         self.stats(call);
@@ -199,14 +199,12 @@ pub(crate) fn nothing_for(socket: &UdpSocket) {
 
 /// A plain stream whose far side is at `rtp` and, for RTCP, at `rtcp`.
 pub(crate) fn stream(rtp: &UdpSocket, rtcp: &UdpSocket) -> Stream {
-    let pcma =
-        Payload { number: 8, encoding: "PCMA".into(), clock_hz: 8000, channels: 1, fmtp: None };
     Stream {
         remote_rtp: Some(rtp.local_addr().unwrap()),
         remote_rtcp: Some(rtcp.local_addr().unwrap()),
         rtcp_mux: rtp.local_addr().unwrap() == rtcp.local_addr().unwrap(),
         direction: Direction::SendRecv,
-        payloads: vec![pcma],
+        payloads: vec![Payload::mono(8, "PCMA", 8000)],
         ptime_ms: Some(20),
         ..Stream::default()
     }

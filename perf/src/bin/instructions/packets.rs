@@ -5,7 +5,7 @@
 
 use media::srtp::Sender;
 use media::{Carriage, Component, Forward, LatchPolicy, Now, PacketBuf, Side, Terms, Verdict};
-use sdp::{Crypto, Direction, Payload, SrtpKey, Stream, Suite};
+use sdp::{Crypto, Payload, SrtpKey, Stream, Suite};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -75,19 +75,9 @@ fn leg(side: Side, suite: Option<Suite>) -> Carriage {
     let crypto = suite
         .and_then(|suite| Some(Crypto { local: key(suite, 1)?, remote: vec![key(suite, 2)?] }));
     let stream = Stream {
-        remote_rtp: Some(address(side)),
-        remote_rtcp: Some(address(side)),
-        rtcp_mux: true,
-        direction: Direction::SendRecv,
         crypto,
-        payloads: vec![Payload {
-            number: 8,
-            encoding: "PCMA".into(),
-            clock_hz: 8000,
-            channels: 1,
-            fmtp: None,
-        }],
-        ..Stream::default()
+        payloads: vec![Payload::mono(8, "PCMA", 8000)],
+        ..Stream::muxed(address(side))
     };
     Carriage { stream, terms: Terms::latching(LatchPolicy::Signalled) }
 }
