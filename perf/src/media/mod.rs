@@ -1,6 +1,5 @@
 //! `perf media`: our engine, rtpengine and the floor in turn, under the same calls.
 
-mod bencode;
 pub(crate) mod capacity;
 mod live;
 mod loopback;

@@ -1,11 +1,11 @@
 //! Debian's rtpengine in user space with one thread, told by its ng protocol (bencode over UDP) what calls
 //! there are.
 
-use super::bencode::{self, Value};
 use super::order::{Order, Suite};
 use crate::{clock, machine};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use ng::{Client, Words};
 use std::error::Error;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
@@ -16,8 +16,7 @@ type Failure = Box<dyn Error>;
 /// A running rtpengine; dropping it ends it.
 pub(super) struct Rtpengine {
     child: Child,
-    control: UdpSocket,
-    asked: u32,
+    control: Client,
 }
 
 /// What it has given to a call: its ports and the keys it protects with.
@@ -47,9 +46,9 @@ impl Rtpengine {
         let control = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         control.connect((Ipv4Addr::LOCALHOST, CONTROL))?;
         control.set_read_timeout(Some(Duration::from_millis(500)))?;
-        let mut running = Self { child, control, asked: 0 };
+        let mut running = Self { child, control: Client::new(control, "call") };
         let due = clock::monotonic() + PATIENCE;
-        while running.ask(&[("command", "ping")], order.suite).is_err() {
+        while running.control.ask("ping", Words::default()).is_err() {
             if running.child.try_wait()?.is_some() {
                 return Err("rtpengine has ended".into());
             }
@@ -75,28 +74,27 @@ impl Rtpengine {
             key.map(|key| (order.suite.of_sdp().name(), key))
         };
         let offer = description(far, a, profile(0), key(0), 1);
-        let mut words = vec![
-            ("command", "offer"),
-            ("call-id", &id),
+        let mut words = Words::from([
+            ("call-id", &*id),
             ("from-tag", &from),
             ("sdp", &offer),
             ("ICE", "remove"),
             ("DTLS", "off"),
-            ("transport-protocol", profile(1)),
-        ];
-        words.retain(|&(name, _)| name != "transport-protocol" || order.legs.is_encrypted(1));
-        let offered = self.describe(&words, order.suite)?;
+        ]);
+        if order.legs.is_encrypted(1) {
+            words = words.and("transport-protocol", profile(1));
+        }
+        let offered = self.describe("offer", words, order.suite)?;
         let tag = tag_of(&offered, order.suite);
         let answer = description(far, b, profile(1), key(1), tag);
-        let answered = [
-            ("command", "answer"),
-            ("call-id", &id),
+        let words = Words::from([
+            ("call-id", &*id),
             ("from-tag", &from),
             ("to-tag", &to),
             ("sdp", &answer),
             ("ICE", "remove"),
-        ];
-        let answered = self.describe(&answered, order.suite)?;
+        ]);
+        let answered = self.describe("answer", words, order.suite)?;
         let port = |sdp: &str| port_of(sdp).ok_or_else(|| format!("no port in {sdp}"));
         Ok(Given {
             ports: [port(&answered)?, port(&offered)?],
@@ -104,35 +102,11 @@ impl Rtpengine {
         })
     }
 
-    fn describe(&mut self, words: &[(&str, &str)], suite: Suite) -> Result<String, Failure> {
-        let answer = self.ask(words, suite)?;
-        let sdp = answer.get("sdp").ok_or_else(|| format!("rtpengine says {answer:?}"))?;
+    fn describe(&mut self, command: &str, words: Words, suite: Suite) -> Result<String, Failure> {
+        let words = words.and("SDES", ng::unwanted(Some(suite.of_sdp().name())));
+        let answer = self.control.ask(command, words)?;
+        let sdp = answer.text("sdp").ok_or_else(|| format!("rtpengine says {answer:?}"))?;
         Ok(sdp.to_owned())
-    }
-
-    fn ask(&mut self, words: &[(&str, &str)], suite: Suite) -> Result<Value, Failure> {
-        self.asked += 1;
-        let cookie = format!("c{} ", self.asked);
-        let mut message = cookie.clone().into_bytes();
-        // Debian's version knows no `only-`.
-        let unwanted: Vec<String> = SUITES
-            .iter()
-            .filter(|&&name| name != suite.of_sdp().name())
-            .map(|name| format!("no-{name}"))
-            .collect();
-        let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
-        message.extend(bencode::dictionary(words, &("SDES", &unwanted)));
-        let mut answer = vec![0; 65_536];
-        // The same cookie again: it answers from memory if it has answered.
-        for _ in 0..3 {
-            self.control.send(&message)?;
-            while let Ok(len) = self.control.recv(&mut answer) {
-                if let Some(body) = answer[..len].strip_prefix(cookie.as_bytes()) {
-                    return bencode::read(body).ok_or_else(|| "no bencode".into());
-                }
-            }
-        }
-        Err("rtpengine does not answer".into())
     }
 }
 
@@ -184,20 +158,6 @@ fn crypto_of(sdp: &str, suite: Suite) -> Option<&str> {
     lines.find(|line| line.split(' ').nth(1) == Some(suite.of_sdp().name()))
 }
 
-const SUITES: &[&str] = &[
-    "AEAD_AES_256_GCM",
-    "AEAD_AES_128_GCM",
-    "AES_256_CM_HMAC_SHA1_80",
-    "AES_256_CM_HMAC_SHA1_32",
-    "AES_192_CM_HMAC_SHA1_80",
-    "AES_192_CM_HMAC_SHA1_32",
-    "AES_CM_128_HMAC_SHA1_80",
-    "AES_CM_128_HMAC_SHA1_32",
-    "F8_128_HMAC_SHA1_80",
-    "F8_128_HMAC_SHA1_32",
-    "NULL_HMAC_SHA1_80",
-    "NULL_HMAC_SHA1_32",
-];
 const CONTROL: u16 = 2223;
 const FIRST_PORT: u16 = 30_000;
 const LAST_PORT: u16 = 65_000;

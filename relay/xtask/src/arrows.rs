@@ -22,6 +22,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("certs", &["tollgate", "callflow", "perf"]),
     ("b2bua", &["tollgate", "callflow", "perf"]),
     ("emulate", &["tollgate", "callflow", "perf"]),
+    ("ng", &["perf", "xtask"]),
 ];
 
 /// Executors, protocols over sockets and sockets: a sans-IO crate that names one is none any more.
