@@ -1,5 +1,7 @@
 //! SDES keys as SDP has them (RFC 4568): base64 of thirty octets.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use sdp::{SrtpKey, Suite};
 
 /// Key and salt of a call, worth nothing but for being another one for each.
@@ -18,32 +20,13 @@ pub(super) fn crypto(sdp: &str) -> Option<(&str, &str)> {
 }
 
 pub(super) fn read(text: &str) -> Option<SrtpKey> {
-    let (mut octets, mut held, mut bits) = (Vec::new(), 0_u32, 0);
-    for letter in text.bytes().take_while(|letter| *letter != b'=') {
-        let value = ALPHABET.iter().position(|it| *it == letter)?;
-        held = held << 6 | value as u32;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            octets.push((held >> bits) as u8);
-        }
-    }
+    let octets = BASE64_STANDARD.decode(text).ok()?;
     SrtpKey::from_octets(Suite::AesCm128HmacSha1_80, &octets)
 }
 
-/// Thirty octets need no padding.
 pub(super) fn write(octets: &[u8; 30]) -> String {
-    let mut text = String::new();
-    for three in octets.chunks_exact(3) {
-        let held = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);
-        for shift in [18, 12, 6, 0] {
-            text.push(char::from(ALPHABET[(held >> shift) as usize & 63]));
-        }
-    }
-    text
+    BASE64_STANDARD.encode(octets)
 }
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[cfg(test)]
 mod tests {
