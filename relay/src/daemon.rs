@@ -1,129 +1,40 @@
 //! The daemon: puts a configuration in force, keeps it in force, and ends in order.
 
-use crate::admin::{self, AlarmRow, Answer, Asked, Request};
+mod beside;
+mod engine;
+mod error;
+pub(crate) mod records;
+mod signalled;
+
+pub use error::DaemonError;
+
+use crate::admin::{AlarmRow, Answer, Asked, Request};
 use crate::alarms::Alarms;
-use crate::config::{Loaded, Problem, Records, Started};
-use crate::hook::Hooks;
-use crate::http::{self, Shown};
+use crate::config::Started;
+use crate::http::Shown;
 use crate::in_force::InForce;
-use crate::lent::LentFile;
-use crate::looks::Looks;
 use crate::readiness::{Phase, Readiness};
-use crate::record_file::{RecordFile, RecordWriter};
 use crate::reload::Reloads;
-use crate::shard::{Inbox, Order, Shard};
+use crate::shard::{Order, Shard};
 use crate::signalling::Signalling;
-use crate::telemetry::{self, Telemetry};
-use crate::transport::{self, Runtimes, Transports};
-use crate::{acme, clock, dns, expiry, media_setup, past_calls};
-use b2bua::{B2bua, Input, Plan};
-use media_engine::Engine;
+use crate::{media_setup, telemetry};
+use beside::{Beside, Doors};
 use metrics_exporter_prometheus::PrometheusHandle;
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use signalled::{Driven, Running};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Orders and questions that wait for the shard.
-const ORDERS_MAX: usize = 64;
-/// Answers of routing hooks that wait for the shard; requests wait beyond.
-const HOOK_ANSWERS_MAX: usize = 256;
-/// Notices and counters of running calls that wait for the shard; beyond that they are lost and counted.
-const MEDIA_NOTICES_MAX: usize = 65_536;
-/// Room that is kept in the same queue for what must arrive, because a call waits for it: that its media
-/// is closed, or could not be opened. Four of each call of a host that is as full as it may be, all at
-/// once. The queue takes memory for what is in it only.
-const MEDIA_ENDS_MAX: usize = 4 * CALLS_CEILING;
-/// What `calls_max` of `[node]` may be at most.
-const CALLS_CEILING: usize = 500_000;
+/// What is put in force at the start.
+const FIRST_GENERATION: u64 = 1;
 /// After the last call is over, how long the transports may take to send what is queued.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// How long proofs may take to be taken away again: a hook may have to tell DNS.
 const PROOFS_MAX: Duration = Duration::from_secs(10);
-
-/// Why the daemon cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
-    /// No async runtime or signal handler.
-    #[error("cannot start: {0}")]
-    Runtime(#[from] std::io::Error),
-    /// A listener.
-    #[error(transparent)]
-    Transport(#[from] transport::StartError),
-    /// The media engine.
-    #[error(transparent)]
-    Media(#[from] media_engine::EngineError),
-    /// The media engine that the configuration names cannot be had here, and trying again would not
-    /// change it.
-    #[error("{0}")]
-    NoSuchEngine(Problem),
-    /// SRTP.
-    #[error(transparent)]
-    Srtp(#[from] media::srtp::WrongAnswer),
-    /// The metrics address.
-    #[error("cannot serve metrics on {address}: {error}")]
-    Metrics {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The admin socket.
-    #[error("cannot use the admin socket {}: {error}", path.display())]
-    Admin {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The file of call records.
-    #[error("cannot write call records to {}: {error}", path.display())]
-    Records {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// Signalling has ended though nobody told it to.
-    #[error("signalling has failed: {0}")]
-    Shard(String),
-    /// The metrics recorder.
-    #[error("cannot record metrics: {0}")]
-    Recorder(#[from] metrics_exporter_prometheus::BuildError),
-}
-
-impl DaemonError {
-    /// What an operator can do about it.
-    pub const fn hint(&self) -> &'static str {
-        match self {
-            Self::Runtime(_) => "is the limit of processes or open files reached (ulimit -a)?",
-            Self::Transport(_) => {
-                "is the address on this host, and is nobody else on the port (ss -lnp)?"
-            }
-            Self::NoSuchEngine(_) => {
-                "or set [media] engine = \"auto\", which goes on with what there is"
-            }
-            Self::Media(_) => "is the limit of threads or open files reached (ulimit -a)?",
-            Self::Srtp(_) => {
-                "do not run it here: what it protects could not be read, or by anybody"
-            }
-            Self::Metrics { .. } => {
-                "choose another [metrics] listen, or end who holds it (ss -lntp)"
-            }
-            Self::Admin { .. } => "is another tollgate running, and may this user write there?",
-            Self::Records { .. } => "may this user write there ([records] file)?",
-            Self::Shard(_) => "this is a bug of ours: please report it with the log before it",
-            Self::Recorder(_) => "this is a bug of ours: one process has one recorder",
-        }
-    }
-}
 
 /// A running SBC.
 pub struct Daemon {
@@ -185,67 +96,22 @@ impl Daemon {
         }
         let Started { store, mut loaded, generations } = started;
         let rolled_back = store.is_rolled_back();
-        let generation = 1;
-        let alarms = Alarms::new();
-        loaded.plan.generation = generation;
+        loaded.plan.generation = FIRST_GENERATION;
         let plan = Arc::new(loaded.plan.clone());
-        let records = match &loaded.records {
-            Some(records) => Some(open_records(records)?),
-            None => usual_records(),
-        };
-        let identities = loaded.identities.clone();
-        let signalling = Signalling::start()?;
-        let runtimes =
-            Runtimes { core: signalling.handle().clone(), handshakes: Handle::current() };
-        let (transports, sip) =
-            Transports::start_on(runtimes, Arc::clone(&plan), identities, alarms.clone())?;
-        let (media_events, media) = mpsc::channel(MEDIA_NOTICES_MAX + MEDIA_ENDS_MAX);
-        let engine = start_engine(&loaded, media_events)?;
-        let mut telemetry = Telemetry::new(alarms.clone());
-        telemetry.chosen(engine.chosen(), engine.workers());
-        let (orders, order) = mpsc::channel(ORDERS_MAX);
-        let (found, located) = mpsc::channel(ORDERS_MAX);
-        let (hook_answers, hooks) = mpsc::channel(HOOK_ANSWERS_MAX);
-        let (names, wanted) = watch::channel(dns::Wanted::of(&plan));
-        let (certificates, expiring) = watch::channel(loaded.identities.clone());
-        let (acme, orders_of_acme) = watch::channel(loaded.acme.as_slice().into());
-        acme::make_room(&loaded.acme);
-        let (ask, asked) = mpsc::channel(ORDERS_MAX);
+        let alarms = Alarms::new();
         let readiness = Arc::new(Readiness::default());
-        let (over, drained) = mpsc::channel(1);
-        let Doors { metrics, listener, socket } = Doors::open(&loaded).await?;
-        let shown = Shown { metrics: recorder.clone(), readiness: Arc::clone(&readiness) };
-        let helpers = vec![
-            tokio::spawn(http::show(listener, shown)),
-            tokio::spawn(admin::serve(socket, ask)),
-            tokio::spawn(dns::keep_located(wanted, found, alarms.clone())),
-            tokio::spawn(expiry::keep(expiring, transports.clone(), alarms.clone())),
-            tokio::spawn(keep_up(recorder)),
-        ];
-        let ordering = tokio::spawn(acme::keep(orders_of_acme, alarms.clone()));
-        let mut b2bua = core(&plan, loaded.records.clone().unwrap_or_default()).await;
-        let (lent, known) = LentFile::open(&loaded.state, clock::now().wall);
-        b2bua.handle_input(clock::now(), Input::Lent(known));
-        let shard = Shard {
-            b2bua,
-            transports: transports.clone(),
-            engine,
-            offload: loaded.media_offload,
-            hooks: Hooks::new(hook_answers, Handle::current()),
-            records,
-            lent,
-            telemetry,
-            looks: Looks::default(),
-            readiness: Arc::clone(&readiness),
-            drained: over,
-            looked: None,
-            tracer: crate::trace::Tracer::default(),
-        };
-        let inbox = Inbox { sip, media, names: located, hooks, orders: order };
-        let shard = signalling.handle().spawn(shard.run(inbox));
+        let driven = Driven::start(&loaded, &plan, &alarms)?;
+        let transports = driven.transports.clone();
+        let doors = Doors::open(&loaded).await?;
+        let metrics = doors.metrics;
+        let shown = Shown { metrics: recorder, readiness: Arc::clone(&readiness) };
+        let beside = Beside::start(doors, shown, &loaded, &plan, transports.clone(), &alarms);
+        let Beside { helpers, ordering, asked, found, names, certificates, acme } = beside;
+        let running = driven.serve(&loaded, &plan, found, alarms.clone(), Arc::clone(&readiness));
+        let Running { shard, signalling, orders, drained } = running.await;
         let mut force = InForce {
             loaded,
-            generation,
+            generation: FIRST_GENERATION,
             transports,
             orders,
             names,
@@ -265,9 +131,8 @@ impl Daemon {
             tracing::info!(remark, "media");
         }
         readiness.enter(Phase::Ready);
-        let path = path.to_owned();
         Ok(Self {
-            path,
+            path: path.to_owned(),
             force,
             reloads,
             readiness,
@@ -414,162 +279,9 @@ impl Daemon {
     }
 }
 
-/// Where the daemon is asked how it does.
-struct Doors {
-    /// Where metrics are served.
-    metrics: SocketAddr,
-    listener: TcpListener,
-    /// The admin socket.
-    socket: UnixListener,
-}
-
-impl Doors {
-    async fn open(loaded: &Loaded) -> Result<Self, DaemonError> {
-        let failed = |error| DaemonError::Metrics { address: loaded.metrics, error };
-        let listener = TcpListener::bind(loaded.metrics).await.map_err(failed)?;
-        let metrics = listener.local_addr().map_err(failed)?;
-        let path = &loaded.admin_socket;
-        let socket = admin::bind(path)
-            .await
-            .map_err(|error| DaemonError::Admin { path: path.clone(), error })?;
-        Ok(Self { metrics, listener, socket })
-    }
-}
-
-pub(crate) fn open_records(records: &Records) -> Result<RecordWriter, DaemonError> {
-    RecordFile::open(&records.file, records.size_max, records.files_max)
-        .and_then(RecordWriter::start)
-        .map_err(|error| DaemonError::Records { path: records.file.clone(), error })
-}
-
-/// Without `[records]`, calls are recorded in the usual place, where there is one to write to.
-pub(crate) fn usual_records() -> Option<RecordWriter> {
-    let records = Records::default();
-    match open_records(&records) {
-        Ok(writer) => Some(writer),
-        Err(error) => {
-            tracing::warn!(%error, "calls are not recorded; [records] file names another place");
-            None
-        }
-    }
-}
-
-/// The core, with a certificate of its own and what the records tell of past calls.
-async fn core(plan: &Arc<Plan>, records: Records) -> B2bua {
-    let mut b2bua = B2bua::new(clock::now(), Arc::clone(plan), ChaCha20Rng::from_os_rng());
-    match dtls_certificate() {
-        Some(certificate) => b2bua = b2bua.with_certificate(Arc::new(certificate)),
-        None => tracing::warn!("no certificate for DTLS could be made: media goes without"),
-    }
-    if plan.tenants.iter().any(|tenant| !tenant.fraud.is_empty()) {
-        let read = move || past_calls::read(&records, clock::now().wall);
-        let calls = tokio::task::spawn_blocking(read).await.unwrap_or_default();
-        tracing::info!(calls = calls.len(), "the fraud guard counts what the records tell");
-        b2bua.handle_input(clock::now(), Input::Past(calls));
-    }
-    b2bua
-}
-
-/// Who we are in the DTLS handshakes of this process; its key is nowhere else.
-fn dtls_certificate() -> Option<sdp::Certificate> {
-    media::dtls::prepare();
-    let made = certs::dtls::self_signed().ok()?;
-    sdp::Certificate::new(made.certificate, made.key, &made.sha256)
-}
-
-fn start_engine(
-    loaded: &Loaded,
-    events: mpsc::Sender<media_engine::Event>,
-) -> Result<Engine, DaemonError> {
-    let config = media_engine::Config {
-        workers: loaded.plan.media_workers,
-        transcoders: loaded.plan.transcoders,
-        engine: loaded.media_engine,
-        offload: loaded.media_offload,
-        media: loaded.plan.media.iter().map(|address| address.bind).collect(),
-        ..media_engine::Config::default()
-    };
-    let srtp = media::srtp::choose(|| clock::now().mono)?;
-    tracing::info!(
-        counter_mode = srtp.counter_mode.as_str(),
-        sha1 = srtp.sha1.as_str(),
-        gcm = srtp.gcm.as_str(),
-        counter_mode_took = ?srtp.counter_mode_took,
-        "SRTP is protected by these"
-    );
-    let engine = Engine::start(config, Box::new(move |event| tell(&events, event)));
-    let engine = engine.map_err(|error| match error {
-        media_engine::EngineError::NotHere { why, .. } => {
-            DaemonError::NoSuchEngine(loaded.engine_is_not_here(&why))
-        }
-        other => other.into(),
-    })?;
-    let media_engine::Chosen { by, why } = engine.chosen();
-    tracing::info!(engine = %by, why, workers = engine.workers(), "media engine");
-    Ok(engine)
-}
-
-/// Passes an event of the media engine on. What can be lost goes only where there is room beside what
-/// cannot.
-fn tell(events: &mpsc::Sender<media_engine::Event>, event: media_engine::Event) {
-    use media_engine::Event::{Closed, FellBack, Listed, Notice, OpenFailed, Regained, Stats};
-    let may_go = match &event {
-        Closed { .. } | OpenFailed { .. } | FellBack { .. } | Regained { .. } => true,
-        Notice { .. } | Stats { .. } | Listed { .. } => events.capacity() > MEDIA_ENDS_MAX,
-    };
-    if !may_go {
-        metrics::counter!("tollgate_media_notices_lost_total").increment(1);
-    } else if events.try_send(event).is_err() {
-        tracing::warn!("a media event is lost: the shard has ended");
-    }
-}
-
-/// The recorder keeps histogram samples until somebody folds them.
-async fn keep_up(recorder: PrometheusHandle) {
-    let mut interval = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        interval.tick().await;
-        recorder.run_upkeep();
-    }
-}
-
 /// Tells systemd, if it is listening.
 pub(crate) fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd was not told");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use media_engine::{Event, MediaId};
-
-    #[test]
-    fn notices_that_nobody_reads_leave_room_for_the_end_of_every_call() {
-        let (sender, mut events) = mpsc::channel(MEDIA_NOTICES_MAX + MEDIA_ENDS_MAX);
-        for call in 0..MEDIA_NOTICES_MAX as u64 + 1000 {
-            let notice = sdp::Notice::Silent(sdp::Silence::NoPackets);
-            tell(&sender, Event::Notice { call: MediaId(call), side: media::Side::A, notice });
-        }
-        let ends = 10_000;
-        for call in 0..ends {
-            tell(
-                &sender,
-                Event::Closed {
-                    call: MediaId(call),
-                    stats: media::CallStats::default(),
-                    carried: None,
-                },
-            );
-        }
-        let (mut notices, mut closed) = (0, 0);
-        while let Ok(event) = events.try_recv() {
-            match event {
-                Event::Notice { .. } => notices += 1,
-                _ => closed += 1,
-            }
-        }
-        assert_eq!((notices, closed), (MEDIA_NOTICES_MAX, ends));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::alarms::{self, Alarms, Subject};
 use crate::config::{self, AcmeOrder, Loaded};
-use crate::daemon::{open_records, usual_records};
+use crate::daemon::records;
 use crate::dns;
 use crate::media_setup::{self, Shortfall};
 use crate::reload::texts;
@@ -50,9 +50,9 @@ impl InForce {
         }
         let records = match (&loaded.records, loaded.records == self.loaded.records) {
             (_, true) => None,
-            (None, false) => Some(usual_records()),
+            (None, false) => Some(records::usual()),
             (Some(new), false) => {
-                Some(Some(open_records(new).map_err(|error| vec![error.to_string()])?))
+                Some(Some(records::open(new).map_err(|error| vec![error.to_string()])?))
             }
         };
         let generation = self.generation + 1;
