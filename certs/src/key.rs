@@ -1,6 +1,6 @@
 //! Keys as they are made: for requests by ACME, and in the laboratory.
 
-use crate::KeyKind;
+use crate::facts::KeyKind;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize};
 
 /// What kind of key to make.

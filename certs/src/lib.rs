@@ -9,6 +9,7 @@
 pub mod acme;
 mod config;
 pub mod dtls;
+mod facts;
 mod identities;
 mod identity;
 mod key;
@@ -23,8 +24,9 @@ pub use config::{
     ConfigError, client_config, client_config_noting, server_config, server_config_noting,
     server_name, service_config,
 };
+pub use facts::{KeyKind, names_of};
 pub use identities::{ClientIdentity, Identities, ServerIdentity};
-pub use identity::{Identity, KeyKind, names_of};
+pub use identity::Identity;
 pub use key::KeyType;
 pub use peer::{PeerVerifier, Stranger, Strangers, Trust};
 pub use pem::{FileError, FileProblem};

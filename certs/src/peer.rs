@@ -1,6 +1,6 @@
 //! Who is on the other side: chain, dates, purpose and name of a peer's certificate.
 
-use crate::identity::parse;
+use crate::facts::parse;
 use crate::refusal::PeerRefusal;
 use crate::{Roots, provider};
 use rustls::client::WebPkiServerVerifier;

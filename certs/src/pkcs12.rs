@@ -1,7 +1,7 @@
 //! PKCS #12 (RFC 7292), as Windows and many authorities hand certificates out: chain and key in one file
 //! with a password.
 
-use crate::identity::parse;
+use crate::facts::parse;
 use crate::pem::{self, FileError, FileProblem};
 use p12_keystore::error::Error;
 use p12_keystore::{CertificateBag, Pkcs12Archive};
