@@ -2,7 +2,7 @@
 
 use super::Bucket;
 use super::checks::{Check, Consent};
-use super::generation::{Generation, Ufrag};
+use super::generation::{CHECKS_BURST, Generation, Ufrag};
 use super::stun::{Class, Key, Message, Transaction, Writer};
 use crate::{Component, DropReason, PacketBuf};
 use sdp::Stream;
@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 /// How often a pair may be checked from afar: an agent with many candidates checks one each 50 ms
 /// (RFC 8445, 14.2), all of them together.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// How many checks may come at once: some agents send all they have.
-pub(super) const CHECKS_BURST: u32 = 20;
 /// How often a leg answers what is not authentic: enough to tell a far side with old credentials, and
 /// nothing for a flood.
 const REFUSE_EVERY: Duration = Duration::from_millis(100);

@@ -14,6 +14,8 @@ pub(super) const FORKS_MAX: usize = 16;
 /// Addresses of one fork and component (TDR-ICE-005 asks for twenty). At the bound the one that has
 /// been silent for longest gives way: it is not the one in use.
 pub(super) const PAIRS_PER_FORK_MAX: usize = 20;
+/// How many checks of one may come at once: some agents send all they have.
+pub(super) const CHECKS_BURST: u32 = 20;
 /// All pairs of a generation: eight forks with all of theirs.
 const PAIRS_MAX: usize = 8 * PAIRS_PER_FORK_MAX;
 
@@ -209,7 +211,7 @@ impl Generation {
             heard: None,
             nominated: false,
             check: Check::default(),
-            rate: Bucket::full(super::agent::CHECKS_BURST),
+            rate: Bucket::full(CHECKS_BURST),
         };
         let of = |pair: &Pair| usize::from(pair.fork) == fork && pair.component == component;
         let full = self.pairs.iter().filter(|pair| of(pair)).count() >= PAIRS_PER_FORK_MAX;
