@@ -3,6 +3,7 @@
 
 use super::Call;
 use super::incoming::{Arrival, Open};
+use super::numbers::Numbers;
 use super::ruling::{Advice, Prepared, Refused};
 use crate::core::Core;
 use crate::hook::{Failure, REASON_MAX, RouteAnswer, RouteQuestion, STATUSES, TRUNKS_MAX, clipped};
@@ -36,8 +37,7 @@ impl Asking {
         let question = &prepared.question;
         let plan = arrival.plan();
         let name = |trunk: usize| plan.trunks.get(trunk).map_or("", |trunk| trunk.name.as_str());
-        let caller = &question.caller;
-        let crossing = &question.crossing;
+        let Numbers { caller, crossing, .. } = &question.numbers;
         let named = !caller.is_anonymous() && !crossing.hides_caller();
         core.outputs.push_back(Output::AskRoute(Box::new(RouteQuestion {
             call: arrival.id(),

@@ -113,27 +113,15 @@ impl Call {
         if !ours {
             return Ok(None);
         }
-        let Numbers { called, caller, crossing } = numbers;
         let (at, draw) = (core.now.wall, core.rng.next_u64());
-        let question = Question {
-            tenant,
-            from,
-            via,
-            called,
-            emergency,
-            caller,
-            crossing,
-            at,
-            draw,
-            behind: None,
-        };
+        let question = Question { tenant, from, via, numbers, emergency, at, draw, behind: None };
         let ruled = ruling::again(&newest, question, &mut trace);
         let why = match &ruled {
             Ok(ruling) => &ruling.decision.why,
             Err(refused) => &refused.why,
         };
         self.trace.note(format!("transfer: {why}"));
-        let Ruling { called, caller, crossing, decision, .. } = ruled.map_err(|refused| {
+        let Ruling { numbers, decision, .. } = ruled.map_err(|refused| {
             core.emit(Event::Rejected {
                 tenant: Some(self.tenant.clone()),
                 reason: refused.reject,
@@ -151,8 +139,8 @@ impl Call {
             candidates: candidates(core, &plan, (&trunks, &self.fqdn), emergency),
             emergency,
             classes: Vec::new(),
-            called,
-            caller: (caller, crossing),
+            called: numbers.called,
+            caller: (numbers.caller, numbers.crossing),
             whose: Whose { tenant: Some(tenant), from, emergency },
             // Referred-By names people of the transferor's network, whom a carrier does not know.
             referred: Referred { uri: None, by: None },

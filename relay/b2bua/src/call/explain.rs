@@ -134,10 +134,8 @@ pub(crate) fn explain(core: &mut Core, inquiry: &Inquiry) -> Result<Explanation,
         tenant: index,
         from,
         via,
-        called: numbers.called,
+        numbers,
         emergency,
-        caller: numbers.caller,
-        crossing: numbers.crossing,
         at,
         draw: core.rng.next_u64(),
         behind: None,
@@ -173,7 +171,7 @@ pub(crate) fn explain(core: &mut Core, inquiry: &Inquiry) -> Result<Explanation,
 
 /// A carrier's call is its whose number is called.
 fn whose(plan: &Plan, question: &Question) -> Result<(), Refused> {
-    let number = &question.called.number;
+    let number = &question.numbers.called.number;
     let owner = plan.numbers.tenant(number);
     if question.from == RouteFrom::Teams || owner == Some(question.tenant) {
         return Ok(());
@@ -209,11 +207,9 @@ fn told(
     ruling: &Ruling,
     target: &TargetState,
 ) -> (String, String) {
-    let Ruling { called, caller, crossing, decision, .. } = ruling;
-    let (called, caller, crossing) = (called.clone(), caller.clone(), crossing.clone());
-    let mut numbers = Numbers { called, caller, crossing };
+    let mut numbers = ruling.numbers.clone();
     let tenant = plan.tenants.named(tenant);
-    let whose = Whose { tenant, from, emergency: decision.emergency };
+    let whose = Whose { tenant, from, emergency: ruling.decision.emergency };
     let trunk = plan.trunk_named(&target.trunk).unwrap_or_default();
     numbers::sent(plan, trunk, whose, &mut numbers, &mut Trace::default());
     let of = plan.trunks.get(trunk);

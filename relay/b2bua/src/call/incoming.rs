@@ -266,7 +266,7 @@ impl Arrival {
         }
         let out = candidates.first()?.trunk;
         let tenant = prepared.question.tenant;
-        let place = self.place(tenant, &prepared.question.crossing).0;
+        let place = self.place(tenant, &prepared.question.numbers.crossing).0;
         let (home, ports) = self.plan.media_at(self.trunk, place)?;
         let dscp = self.plan.dscp_of(self.trunk);
         let (bind, advertise, rtp) = (home.bind, home.advertise, *ports.start());
@@ -299,10 +299,8 @@ impl Arrival {
             tenant,
             from: self.direction,
             via: self.trunk,
-            called: numbers.called,
+            numbers,
             emergency,
-            caller: numbers.caller,
-            crossing: numbers.crossing,
             at: self.at.wall,
             draw: core.rng.next_u64(),
             behind: self.plan.tenants.get(tenant).and_then(|tenant| self.behind(tenant)),
@@ -347,10 +345,10 @@ impl Arrival {
         if let Some(why) = drained(core, &self.plan, &prepared) {
             return Err(Refused::new(Reject::Draining, why, Some(tenant)));
         }
-        let crossing = std::mem::take(&mut prepared.question.crossing);
-        prepared.question.crossing = crossing.for_emergency(prepared.emergency);
+        let crossing = &mut prepared.question.numbers.crossing;
+        *crossing = std::mem::take(crossing).for_emergency(prepared.emergency);
         // Nobody need be asked where a call goes that cannot be made.
-        match prepared.question.crossing.refusal() {
+        match crossing.refusal() {
             Some((reject, why)) => Err(Refused::new(reject, why, Some(tenant))),
             None => Ok((prepared, fqdn)),
         }
@@ -388,7 +386,8 @@ impl Arrival {
         let tenant = prepared.question.tenant;
         let refused = |reject, why: &str| Refused::new(reject, why, Some(tenant));
         let ruling = ruling::settle(Bounds::of(core), &self.plan, prepared, advice, trace)?;
-        let Ruling { called, caller, crossing, decision, classes, elin } = ruling;
+        let Ruling { numbers, decision, classes, elin } = ruling;
+        let Numbers { called, caller, crossing } = numbers;
         let whose =
             Whose { tenant: Some(tenant), from: self.direction, emergency: decision.emergency };
         let way = (&*decision.trunks, fqdn.as_str());

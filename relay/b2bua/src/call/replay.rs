@@ -158,20 +158,8 @@ impl Replay {
             Ok(tenant) => tenant,
             Err(refusal) => return Ok(nowhere(refusal)),
         };
-        let Numbers { called, caller, crossing } = numbers;
         let PastInvite { at, draw, .. } = *invite;
-        let question = Question {
-            tenant,
-            from,
-            via,
-            called,
-            emergency,
-            caller,
-            crossing,
-            at,
-            draw,
-            behind: None,
-        };
+        let question = Question { tenant, from, via, numbers, emergency, at, draw, behind: None };
         let to = self.ruled(plan, question, &mut trace);
         let of = plan.tenants.get(tenant);
         let first = |tenant: &Tenant| tenant.fqdns.first().cloned();

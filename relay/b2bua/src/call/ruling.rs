@@ -8,8 +8,6 @@ use crate::admission::{Admission, Entry, Full};
 use crate::callback::Callbacks;
 use crate::core::Core;
 use crate::fraud::Fraud;
-use crate::headers::Crossing;
-use crate::party::{Called, Caller};
 use crate::plan::{Pidf, Plan, RouteFrom};
 use crate::reject::Reject;
 use crate::routing::{self, Decision, Query, Trace};
@@ -25,14 +23,10 @@ pub(crate) struct Question {
     pub(crate) from: RouteFrom,
     /// The trunk it came in on.
     pub(crate) via: usize,
-    /// Who is called.
-    pub(crate) called: Called,
+    /// Who is called, who calls, and what else the INVITE says of them.
+    pub(crate) numbers: Numbers,
     /// An emergency number was dialled, whatever the trunk's rules have made of it.
     pub(crate) emergency: bool,
-    /// Who calls.
-    pub(crate) caller: Caller,
-    /// What else the INVITE says of them.
-    pub(crate) crossing: Crossing,
     /// The time it came in at.
     pub(crate) at: SystemTime,
     /// What shares by weight are drawn by.
@@ -44,9 +38,7 @@ pub(crate) struct Question {
 /// Where it goes, and under which numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Ruling {
-    pub(crate) called: Called,
-    pub(crate) caller: Caller,
-    pub(crate) crossing: Crossing,
+    pub(crate) numbers: Numbers,
     pub(crate) decision: Decision,
     /// What it counts for at the fraud guard.
     pub(crate) classes: Vec<Arc<str>>,
@@ -149,7 +141,9 @@ pub(crate) fn prepare(
     if let Some(tenant) = tenant {
         guard::may_call(tenant, emergency).map_err(|full| Refused::of(full, question.tenant))?;
         // A rule that takes 9 for an outside line away must not lead around a list.
-        if !emergency && let Some(why) = numbers::called_blocked(plan, tenant, &question.called) {
+        if !emergency
+            && let Some(why) = numbers::called_blocked(plan, tenant, &question.numbers.called)
+        {
             return Err(Refused::new(Reject::Blocked, why, Some(question.tenant)));
         }
     }
@@ -164,7 +158,7 @@ impl Prepared {
     /// Where the tenant's routes lead.
     pub(crate) fn decide(&self, plan: &Plan, trace: &mut Trace) -> Result<Decision, Refused> {
         let Question { tenant, from, via, at, draw, .. } = self.question;
-        let calling = self.question.caller.number();
+        let calling = self.question.numbers.caller.number();
         let query = Query {
             tenant,
             from,
@@ -185,8 +179,8 @@ impl Question {
     /// `+`; routes are written with it.
     fn number(&self) -> String {
         match self.from {
-            RouteFrom::Carrier => self.called.clone().with_plus().number,
-            RouteFrom::Teams => self.called.number.clone(),
+            RouteFrom::Carrier => self.numbers.called.clone().with_plus().number,
+            RouteFrom::Teams => self.numbers.called.number.clone(),
         }
     }
 
@@ -197,8 +191,7 @@ impl Question {
         emergency: bool,
         trace: &mut Trace,
     ) -> Result<Self, Refused> {
-        let Self { tenant, called, caller, crossing, .. } = self;
-        let mut numbers = Numbers { called, caller, crossing };
+        let Self { tenant, mut numbers, .. } = self;
         if let Some(of) = plan.tenants.get(tenant).filter(|_| !emergency)
             && let Some(why) = numbers::blocked(plan, of, &numbers)
         {
@@ -206,8 +199,7 @@ impl Question {
         }
         let whose = Whose { tenant: Some(tenant), from: self.from, emergency };
         numbers::come_in(plan, whose, &mut numbers, trace);
-        let Numbers { called, caller, crossing } = numbers;
-        Ok(Self { called, caller, crossing, ..self })
+        Ok(Self { numbers, ..self })
     }
 }
 
@@ -234,8 +226,7 @@ pub(crate) fn settle(
         }
     };
     let Prepared { question, mut number, .. } = prepared;
-    let Question { from, via, called, caller, crossing, behind, .. } = question;
-    let mut numbers = Numbers { called, caller, crossing };
+    let Question { from, via, mut numbers, behind, .. } = question;
     if let (Advice::To { called, caller, .. }, None) = (advice, behind) {
         number = called.clone().unwrap_or(number);
         numbers::by_hook(plan, tenant, (called, caller), &mut numbers, trace)
@@ -271,25 +262,23 @@ pub(crate) fn settle(
     };
     let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
     numbers::foretell(plan, &decision.trunks, whose, &numbers, trace);
-    let Numbers { called, caller, crossing } = numbers;
-    Ok(Ruling { called, caller, crossing, decision, classes, elin })
+    Ok(Ruling { numbers, decision, classes, elin })
 }
 
 /// Where a call goes that a leg of another asks for (REFER). What it counts for, and what bounds it, is the
 /// guard's to say of the call that is up.
 pub(crate) fn again(plan: &Plan, question: Question, trace: &mut Trace) -> Result<Ruling, Refused> {
     // Rules were asked about who calls when the call came in.
-    let (caller, crossing) = (question.caller.clone(), question.crossing.clone());
+    let Numbers { caller, crossing, .. } = question.numbers.clone();
     let mut prepared = prepare(plan, question, trace)?;
-    (prepared.question.caller, prepared.question.crossing) = (caller, crossing);
+    let numbers = &mut prepared.question.numbers;
+    (numbers.caller, numbers.crossing) = (caller, crossing);
     let decision = prepared.decide(plan, trace)?;
-    let Question { tenant, from, called, caller, crossing, .. } = prepared.question;
-    let numbers = Numbers { called, caller, crossing };
+    let Question { tenant, from, numbers, .. } = prepared.question;
     let numbers = shown(plan, (tenant, from), &decision, numbers, trace)?;
     let whose = Whose { tenant: Some(tenant), from, emergency: decision.emergency };
     numbers::foretell(plan, &decision.trunks, whose, &numbers, trace);
-    let Numbers { called, caller, crossing } = numbers;
-    Ok(Ruling { called, caller, crossing, decision, classes: Vec::new(), elin: None })
+    Ok(Ruling { numbers, decision, classes: Vec::new(), elin: None })
 }
 
 /// What the route of an emergency call says of the caller's location.
