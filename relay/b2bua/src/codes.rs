@@ -2,6 +2,7 @@
 //! (TDR-ERR-001), and what that code means to an operator.
 
 use crate::cause::{reasons, text_of};
+use crate::clip::clip;
 use sip_core::Headers;
 
 /// Octets of a phrase that are kept.
@@ -38,7 +39,7 @@ impl Microsoft {
         };
         let cause = reason.split(';').find_map(|it| it.trim().strip_prefix("cause="));
         let mut kept = phrase.to_owned();
-        crate::record::clip(&mut kept, PHRASE_MAX);
+        clip(&mut kept, PHRASE_MAX);
         Some(Self {
             status,
             cause: cause.and_then(|cause| cause.trim().parse().ok()),

@@ -1,6 +1,7 @@
 //! What a tenant's routing hook is asked, and what it may say: words only. Whoever asks it is outside of
 //! the core; [`crate::Output::AskRoute`] goes there, and [`crate::Input::RouteAnswer`] comes back.
 
+use crate::clip;
 use crate::io::CallId;
 use crate::plan::{Hook, RouteFrom};
 use std::sync::Arc;
@@ -95,6 +96,5 @@ impl Failure {
 
 /// `text`, no longer than a question may say it.
 pub(crate) fn clipped(text: &str) -> String {
-    let end = (0..=TEXT_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-    text.get(..end).unwrap_or(text).to_owned()
+    clip::clipped(text, TEXT_MAX).to_owned()
 }

@@ -12,6 +12,7 @@ mod bucket;
 mod call;
 mod callback;
 mod cause;
+mod clip;
 pub mod codes;
 mod core;
 mod credentials;

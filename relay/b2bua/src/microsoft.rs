@@ -4,6 +4,7 @@
 //! Nothing is decided by it. It tells an operator which side cannot hear the other.
 
 use crate::cause;
+use crate::clip::clip;
 use crate::codes::PHRASE_MAX;
 use crate::core::Core;
 use crate::io::{FqdnView, RegionView};
@@ -57,7 +58,7 @@ impl Microsoft {
     ) {
         let host = request.headers.from().uri().ok().map(|uri| uri.host.to_ascii_lowercase());
         let mut name = String::from_utf8_lossy(&host.unwrap_or_default()).into_owned();
-        crate::record::clip(&mut name, NAME_MAX);
+        clip(&mut name, NAME_MAX);
         let proxies = &mut self.of(trunk, fqdn).proxies;
         proxies.retain(|proxy| now.saturating_duration_since(proxy.at) <= GONE_AFTER);
         let known = proxies.iter_mut().find(|proxy| proxy.name == name);
@@ -87,7 +88,7 @@ impl Microsoft {
     ) {
         let mut phrase = cause::text(&response.headers).map(str::to_owned);
         if let Some(phrase) = &mut phrase {
-            crate::record::clip(phrase, PHRASE_MAX);
+            clip(phrase, PHRASE_MAX);
         }
         self.of(trunk, fqdn).invited = Some((response.status, phrase, now));
     }

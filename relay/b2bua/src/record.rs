@@ -1,6 +1,7 @@
 //! What remains of a call: one record, written when both legs and the media are done.
 
 use crate::cause;
+use crate::clip::clip;
 use crate::codes::Microsoft;
 use crate::plan::{Plan, RouteFrom, Tenant};
 use crate::routing::Trace;
@@ -141,12 +142,6 @@ impl Record {
         }
         self
     }
-}
-
-/// Leaves at most this many octets of a text.
-pub(crate) fn clip(text: &mut String, most: usize) {
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at));
-    text.truncate(end.unwrap_or_default());
 }
 
 /// What became of a fax by T.38.

@@ -14,8 +14,8 @@ pub use emergency::numbers_of;
 pub use rates::{Offer, PROBLEMS_MAX, RateTable, Wrong, price_text};
 pub use trace::{Miss, Trace, Tried};
 
+use crate::clip::clip;
 use crate::plan::{self, Plan, Route, RouteFrom, TrunkKind};
-use crate::record::clip;
 use crate::reject::Reject;
 use emergency::dialled;
 use jiff::civil::DateTime;

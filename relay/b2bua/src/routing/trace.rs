@@ -3,8 +3,8 @@
 use super::Query;
 use super::emergency::dialled;
 use super::rates::price_text;
+use crate::clip::clip;
 use crate::plan::{self, Patterns, Plan, Rare, Route, RouteFrom, Step, Tenant};
-use crate::record::clip;
 use std::time::SystemTime;
 
 /// Notes of one ruling: every stage has a few.
