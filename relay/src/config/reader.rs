@@ -121,11 +121,20 @@ impl<'a> Reader<'a> {
         parse: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
     ) -> Option<At<T>> {
         let (place, value) = self.find(key)?;
-        match parse(value) {
+        self.judged(place, parse(value), || format!("`{key} = {}`", show(value)))
+    }
+
+    /// The value at `place`, unless it is wrong: then `what` is.
+    fn judged<T>(
+        &mut self,
+        place: Place,
+        parsed: Result<T, Wrong>,
+        what: impl FnOnce() -> String,
+    ) -> Option<At<T>> {
+        match parsed {
             Ok(value) => Some(At { value, place }),
             Err(wrong) => {
-                let said = format!("`{key} = {}` {}", show(value), wrong.said);
-                self.error(place, &said, wrong.hint);
+                self.error(place, &format!("{} {}", what(), wrong.said), wrong.hint);
                 None
             }
         }
@@ -166,14 +175,8 @@ impl<'a> Reader<'a> {
         }
         let mut list = Vec::with_capacity(array.len().min(*count.end()));
         for element in array.iter().take(*count.end()) {
-            let place = self.file.source.place(&element.span());
-            match parse(element.get_ref()) {
-                Ok(value) => list.push(At { value, place }),
-                Err(wrong) => {
-                    let said = format!("{} in `{key}` {}", show(element.get_ref()), wrong.said);
-                    self.error(place, &said, wrong.hint);
-                }
-            }
+            let (place, value) = (self.file.source.place(&element.span()), element.get_ref());
+            list.extend(self.judged(place, parse(value), || format!("{} in `{key}`", show(value))));
         }
         Some(list)
     }
