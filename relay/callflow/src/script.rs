@@ -1,8 +1,10 @@
 //! A far side written by hand: it says what the test says, and nothing by itself.
 
 use crate::peer::Who;
+use crate::sdp_text;
 use crate::world::World;
 use b2bua::plan::Transport;
+use bytes::Bytes;
 use sip_core::{Headers, Message, Method, Name, NameAddr, Request, Response};
 
 /// One end of a call at a far side.
@@ -117,7 +119,7 @@ impl Party {
 
     /// Answers the INVITE it got; a 2xx or 183 with its usual SDP.
     pub fn reply(&self, world: &mut World, status: u16) {
-        self.answer(world, &self.invite.clone(), status, |response| {
+        self.answer(world, &self.invite, status, |response| {
             if (200..300).contains(&status) || status == 183 {
                 response.set_body("application/sdp", usual_sdp(self.who));
             }
@@ -139,6 +141,16 @@ impl Party {
         }
         edit(&mut response);
         world.send(self.who, response);
+    }
+
+    /// Answers the INVITE it got with 200 and this SDP.
+    pub fn accepts(&self, world: &mut World, sdp: impl Into<Bytes>) {
+        self.agrees(world, &self.invite, sdp);
+    }
+
+    /// Answers an offer with 200 and this SDP.
+    pub fn agrees(&self, world: &mut World, request: &Request, sdp: impl Into<Bytes>) {
+        self.answer(world, request, 200, |response| response.set_body("application/sdp", sdp));
     }
 
     /// Waits for a response and learns from it who the far side is.
@@ -315,6 +327,12 @@ pub fn connect_ringing(world: &mut World, caller: &mut Party, callee: &Party) {
 pub fn hang_up(world: &mut World, one: &mut Party, other: &Party) {
     one.hangs_up(world);
     other.is_hung_up(world);
+}
+
+/// The SDP by which this place usually holds.
+pub fn held_sdp(who: Who) -> String {
+    let direction = if who.is_teams() { "inactive" } else { "sendonly" };
+    sdp_text::turned(&usual_sdp(who), direction)
 }
 
 /// The SDP this place usually writes.

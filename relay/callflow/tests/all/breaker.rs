@@ -42,6 +42,15 @@ fn is_told(world: &mut World, anna: &mut Party, status: u16) {
     anna.acknowledges_failure(world, &refusal);
 }
 
+/// A call that neither colt nor bt takes.
+fn both_are_full(world: &mut World) {
+    let (mut anna, full) = asks(world, Who::Colt);
+    full.reply(world, 503);
+    let full = Party::called(world, Who::Bt);
+    full.reply(world, 503);
+    is_told(world, &mut anna, 503);
+}
+
 /// A call that colt answers so, and bt takes.
 fn colt_says(world: &mut World, status: u16) {
     let (mut anna, full) = asks(world, Who::Colt);
@@ -167,11 +176,7 @@ fn when_all_targets_rest_the_one_that_is_over_first_is_tried_alone() {
             plan.trunks[trunk].breaker = Some(Breaker { failures: 1, pause: secs(60) });
         }
     });
-    let (mut anna, full) = asks(&mut world, Who::Colt);
-    full.reply(&mut world, 503);
-    let full = Party::called(&mut world, Who::Bt);
-    full.reply(&mut world, 503);
-    is_told(&mut world, &mut anna, 503);
+    both_are_full(&mut world);
     let (mut anna, full) = asks(&mut world, Who::Colt);
     full.reply(&mut world, 503);
     is_told(&mut world, &mut anna, 503);
@@ -188,11 +193,7 @@ fn an_emergency_call_tries_all_that_rest() {
             plan.trunks[trunk].breaker = Some(Breaker { failures: 1, pause: secs(60) });
         }
     });
-    let (mut anna, full) = asks(&mut world, Who::Colt);
-    full.reply(&mut world, 503);
-    let full = Party::called(&mut world, Who::Bt);
-    full.reply(&mut world, 503);
-    is_told(&mut world, &mut anna, 503);
+    both_are_full(&mut world);
     let mut anna = Party::from_teams(&mut world, CONTOSO, "112");
     let full = Party::called(&mut world, Who::Colt);
     full.reply(&mut world, 503);
@@ -211,14 +212,14 @@ fn options_wake_a_target_that_was_silent() {
     world.without_laws(); // OPTIONS go on for ever.
     let probe = world.expect(Who::Colt, "OPTIONS");
     let target = Party::of_invite(&mut world, Who::Colt, &probe);
-    target.answer(&mut world, &target.invite.clone(), 200, |_| {});
+    target.answer(&mut world, &target.invite, 200, |_| {});
     let (mut anna, _) = asks(&mut world, Who::Colt);
     bt_takes_it(&mut world, &mut anna);
     assert!(rests(&world).is_some());
     world.run_until(secs(70), |world| world.sent_to(Who::Colt, "OPTIONS") > 1);
     let probe = world.expect(Who::Colt, "OPTIONS");
     let target = Party::of_invite(&mut world, Who::Colt, &probe);
-    target.answer(&mut world, &target.invite.clone(), 200, |_| {});
+    target.answer(&mut world, &target.invite, 200, |_| {});
     world.run_for(ms(100));
     assert_eq!(rests(&world), None);
 }
@@ -238,7 +239,7 @@ fn a_snapshot_without_breaker_lets_nobody_rest() {
 fn retry_after_counts_beside_the_breaker_and_is_seen() {
     let mut world = World::new(1);
     let (mut anna, full) = asks(&mut world, Who::Colt);
-    full.answer(&mut world, &full.invite.clone(), 503, |response| {
+    full.answer(&mut world, &full.invite, 503, |response| {
         response.headers.push(Name::RetryAfter, "20");
     });
     bt_takes_it(&mut world, &mut anna);

@@ -294,9 +294,7 @@ fn a_call_that_nothing_comes_on_any_more_ends_and_one_on_hold_does_not() {
     let resumed = held.replace("a=inactive", "a=sendrecv").replace(" 1 IN", " 2 IN");
     anna.asks(&mut world, Method::Invite, Some(resumed));
     let asked = subscriber.gets(&mut world, "INVITE");
-    subscriber.answer(&mut world, &asked, 200, |it| {
-        it.set_body("application/sdp", sdp_text::carrier(Who::Colt.media()));
-    });
+    subscriber.agrees(&mut world, &asked, sdp_text::carrier(Who::Colt.media()));
     subscriber.gets(&mut world, "ACK");
     let answer = anna.hears(&mut world, "200 INVITE");
     anna.acknowledges(&mut world, &answer);
@@ -346,9 +344,7 @@ fn another_border_controller_that_only_answers_is_reached_where_its_m_line_says(
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let callee = Party::called(&mut world, Who::Sip);
     let lite = described("Lite", at(MOBILE)).replace("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n");
-    callee.answer(&mut world, &callee.invite.clone(), 200, |it| {
-        it.set_body("application/sdp", lite);
-    });
+    callee.accepts(&mut world, lite);
     let answer = caller.hears(&mut world, "200 INVITE");
     caller.acknowledges(&mut world, &answer);
     callee.gets(&mut world, "ACK");
@@ -485,9 +481,7 @@ fn a_transferor_is_reached_again_without_a_check_when_the_target_fails_whose_ear
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let mut anna = Party::called(&mut world, Who::Sip);
     let before = Ours::of(&body(&anna.invite));
-    anna.answer(&mut world, &anna.invite.clone(), 200, |it| {
-        it.set_body("application/sdp", described("Aaaa", Who::Sip.media()));
-    });
+    anna.accepts(&mut world, described("Aaaa", Who::Sip.media()));
     let answer = caller.hears(&mut world, "200 INVITE");
     caller.acknowledges(&mut world, &answer);
     anna.gets(&mut world, "ACK");
@@ -495,7 +489,7 @@ fn a_transferor_is_reached_again_without_a_check_when_the_target_fails_whose_ear
     assert_eq!(heard_by(&mut world, 1), [CLIENT]);
     let clara = is_accepted(&mut world, &mut anna, CLARA);
     let theirs = Ours::of(&body(&clara.invite));
-    clara.answer(&mut world, &clara.invite.clone(), 183, |it| {
+    clara.answer(&mut world, &clara.invite, 183, |it| {
         it.set_body("application/sdp", described("Cccc", at("52.112.143.9:52000")));
     });
     is_told(&mut world, &anna, "183 Session Progress", "active;expires=60");

@@ -108,7 +108,7 @@ fn a_200_without_contact_to_a_cancelled_invite_leaves_nothing_behind() {
     anna.hears(&mut world, "180 INVITE");
     anna.cancels(&mut world, None);
     subscriber.gets(&mut world, "CANCEL");
-    subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
+    subscriber.answer(&mut world, &subscriber.invite, 200, |response| {
         response.headers.remove(Name::Contact);
     });
     world.run_for(secs(80));

@@ -48,15 +48,13 @@ fn a_trunk_is_offered_its_own_codecs_in_its_own_order_and_events_stay() {
         let mut anna = teams_offers(&mut world, MANY);
         let mut subscriber = Party::called(&mut world, Who::Colt);
         assert_eq!(offered(&subscriber), expected);
-        subscriber.answer(&mut world, &subscriber.invite.clone(), 180, |_| {});
+        subscriber.answer(&mut world, &subscriber.invite, 180, |_| {});
         anna.hears(&mut world, "180 INVITE");
         let ours = body(&subscriber.invite);
         let first = ours.lines().find(|line| line.starts_with("a=rtpmap:")).unwrap();
         let payload = first.trim_start_matches("a=rtpmap:").to_owned();
         let answer = sdp_text::plain(Who::Colt.media(), &[payload.as_str()]);
-        subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
-            response.set_body("application/sdp", answer);
-        });
+        subscriber.accepts(&mut world, answer);
         let answered = anna.hears(&mut world, "200 INVITE");
         anna.acknowledges(&mut world, &answered);
         subscriber.gets(&mut world, "ACK");

@@ -4,7 +4,7 @@
 use b2bua::Plan;
 use b2bua::plan::{EarlyMedia, Ringback, SrtpPolicy};
 use callflow::plan::{ANNA, COLT, CONTOSO, PSTN, TEAMS};
-use callflow::script::{Described, body, hang_up, line, usual_sdp};
+use callflow::script::{Described, body, hang_up, line};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sip_core::{Method, Name};
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ fn teams_calls(world: &mut World) -> Party {
 
 /// A fork says this of its media, and where it is.
 fn says(world: &mut World, fork: &Party, status: u16, media: SocketAddr, early: Option<&str>) {
-    fork.answer(world, &fork.invite.clone(), status, |response| {
+    fork.answer(world, &fork.invite, status, |response| {
         response.set_body("application/sdp", plain(media));
         if let Some(early) = early {
             response.headers.push(EARLY, early.to_owned());
@@ -222,7 +222,7 @@ fn early_media_passes_as_far_as_the_carrier_authorizes_it() {
     subscriber.hears(&mut world, "200 UPDATE");
     assert_eq!(sends(&mut world, (user, ours(&early)), at, 5), 5);
     // It is over, and it rings.
-    subscriber.answer(&mut world, &subscriber.invite.clone(), 180, |response| {
+    subscriber.answer(&mut world, &subscriber.invite, 180, |response| {
         response.headers.push(EARLY, "inactive");
     });
     anna.hears(&mut world, "180 INVITE");
@@ -324,9 +324,7 @@ fn of_all_that_the_callee_says_the_first_alone_or_everything_is_told() {
         assert_eq!(counted, told, "{ringback:?}, first {says_first}");
         let passes = ringback == Ringback::All || says_first == 183;
         assert_eq!(heard, if passes { 10 } else { 0 }, "{ringback:?}, first {says_first}");
-        subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
-            response.set_body("application/sdp", usual_sdp(Who::Colt));
-        });
+        subscriber.reply(&mut world, 200);
         let answer = anna.hears(&mut world, "200 INVITE");
         assert!(body(&answer).contains("m=audio"));
         anna.acknowledges(&mut world, &answer);

@@ -121,7 +121,7 @@ fn one_fork_gives_early_media_and_another_answers_with_another_codec() {
     let asked = caller.gets(&mut world, "INVITE");
     assert!(line(&body(&asked), "m=audio").ends_with(" 0 101"), "{}", body(&asked));
     let pcmu = callflow::sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
-    caller.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", pcmu));
+    caller.agrees(&mut world, &asked, pcmu);
     caller.gets(&mut world, "ACK");
     assert_eq!(world.sent_to(Who::Sip, "INVITE"), 1);
     mobile.gets(&mut world, "ACK");
@@ -139,7 +139,7 @@ fn the_last_fork_to_begin_its_early_media_is_heard_and_a_repeat_moves_nothing() 
     let elsewhere = Who::Bt.media();
     one.reply(&mut world, 183);
     let early = anna.hears(&mut world, "183 INVITE");
-    two.answer(&mut world, &two.invite.clone(), 183, |response| {
+    two.answer(&mut world, &two.invite, 183, |response| {
         response.set_body("application/sdp", sdp_text::carrier(elsewhere));
     });
     one.reply(&mut world, 183);
@@ -153,7 +153,7 @@ fn the_last_fork_to_begin_its_early_media_is_heard_and_a_repeat_moves_nothing() 
     world.send_packet(Who::Colt.media(), ours, rtp(8, 2));
     world.run_for(ms(50));
     assert_eq!(world.packets(Who::Sip.media()).len(), 0, "the first one is not");
-    two.answer(&mut world, &two.invite.clone(), 200, |_| {});
+    two.answer(&mut world, &two.invite, 200, |_| {});
     let answer = anna.hears(&mut world, "200 INVITE");
     assert_eq!(body(&early), body(&answer));
     anna.acknowledges(&mut world, &answer);
@@ -213,7 +213,7 @@ fn teams_says_that_it_forwards_the_call_and_the_carrier_is_told_so() {
     let mut world = World::new(1);
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let anna = Party::called(&mut world, Who::Sip);
-    anna.answer(&mut world, &anna.invite.clone(), 181, |response| {
+    anna.answer(&mut world, &anna.invite, 181, |response| {
         let forwarded =
             "<sip:+493010001299@sip.pstnhub.microsoft.com?Reason=SIP%3Bcause%3D302>;index=1";
         response.headers.push(sip_core::Name::HistoryInfo, forwarded);
@@ -232,7 +232,7 @@ fn teams_may_look_for_its_user_for_minutes_after_its_100() {
     let mut world = World::new(1);
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let mut anna = Party::called(&mut world, Who::Sip);
-    anna.answer(&mut world, &anna.invite.clone(), 100, |_| {});
+    anna.answer(&mut world, &anna.invite, 100, |_| {});
     world.run_for(callflow::secs(179));
     assert_eq!(world.sent_to(Who::Sip, "CANCEL") + world.sent_to(Who::Sip2, "INVITE"), 0);
     callflow::script::connect(&mut world, &mut caller, &anna);

@@ -218,9 +218,7 @@ fn a_fax_is_refused_where_the_other_trunk_keeps_it_in_the_audio_or_is_encrypted(
             true => sdp_text::teams(Who::Bt.media()),
             false => usual_sdp(Who::Bt),
         };
-        pbx.answer(&mut world, &pbx.invite.clone(), 200, |response| {
-            response.set_body("application/sdp", answer);
-        });
+        pbx.accepts(&mut world, answer);
         let answered = carrier.hears(&mut world, "200 INVITE");
         carrier.acknowledges(&mut world, &answered);
         pbx.gets(&mut world, "ACK");
@@ -243,7 +241,7 @@ fn a_far_side_that_refuses_the_fax_by_488_or_by_port_0_goes_on_in_speech() {
         let off = fax_of(Who::Bt).replace("m=image 40000", "m=image 0");
         match by_port {
             true => {
-                pbx.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", off));
+                pbx.agrees(&mut world, &asked, off);
                 pbx.gets(&mut world, "ACK");
                 // It has no speech now, and is given it back.
                 let back = pbx.gets(&mut world, "INVITE");
@@ -251,7 +249,7 @@ fn a_far_side_that_refuses_the_fax_by_488_or_by_port_0_goes_on_in_speech() {
                 assert!(line(&ours, "m=").starts_with("m=audio "), "{ours}");
                 assert!(line(&ours, "o=").contains(" 3 IN "), "{ours}");
                 let talk = again(&usual_sdp(Who::Bt), 3);
-                pbx.answer(&mut world, &back, 200, |it| it.set_body("application/sdp", talk));
+                pbx.agrees(&mut world, &back, talk);
                 pbx.gets(&mut world, "ACK");
             }
             false => {
@@ -282,9 +280,7 @@ fn a_call_that_begins_as_a_fax_goes_where_it_can_and_nowhere_else() {
     let mut carrier = fax(&mut world);
     let pbx = Party::called(&mut world, Who::Bt);
     assert!(line(&body(&pbx.invite), "m=").ends_with(" udptl t38"));
-    pbx.answer(&mut world, &pbx.invite.clone(), 200, |response| {
-        response.set_body("application/sdp", fax_of(Who::Bt));
-    });
+    pbx.accepts(&mut world, fax_of(Who::Bt));
     let answered = carrier.hears(&mut world, "200 INVITE");
     carrier.acknowledges(&mut world, &answered);
     pbx.gets(&mut world, "ACK");

@@ -10,7 +10,7 @@ use sip_core::{Method, Name, Request};
 fn contact_of_the_carrier(world: &mut World, contact: &'static str) -> (Party, Party) {
     let mut anna = Party::from_teams(world, callflow::plan::CONTOSO, callflow::plan::PSTN);
     let subscriber = Party::called(world, Who::Colt);
-    subscriber.answer(world, &subscriber.invite.clone(), 200, |response| {
+    subscriber.answer(world, &subscriber.invite, 200, |response| {
         response.headers.remove(Name::Contact);
         response.headers.push(Name::Contact, contact);
         response.set_body("application/sdp", callflow::script::usual_sdp(Who::Colt));
@@ -166,7 +166,7 @@ fn a_draining_proxy_has_its_connection_closed_and_gets_no_new_call_until_its_tim
     connect(&mut world, &mut old_caller, &old_callee);
 
     let (mut caller, proxy) = draining(&mut world);
-    proxy.answer(&mut world, &proxy.invite.clone(), 503, |response| {
+    proxy.answer(&mut world, &proxy.invite, 503, |response| {
         response.headers.push(Name::RetryAfter, "1");
         response.headers.push(Name::Reason, "Q.850;cause=63;text=\"6c1e;Service state: Inactive\"");
     });
@@ -196,7 +196,7 @@ fn a_retry_after_of_an_hour_is_followed_for_a_minute() {
     let mut world = World::new(1);
     let mut anna = Party::from_teams(&mut world, callflow::plan::FABRIKAM, callflow::plan::PSTN);
     let full = Party::called(&mut world, Who::Bt);
-    full.answer(&mut world, &full.invite.clone(), 503, |response| {
+    full.answer(&mut world, &full.invite, 503, |response| {
         response.headers.push(Name::RetryAfter, "3600 (in maintenance);duration=10");
     });
     anna.hears(&mut world, "503 INVITE");

@@ -211,7 +211,7 @@ fn a_redirection_to_a_number_that_costs_is_not_followed() {
     });
     let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
     let first = Party::called(&mut world, Who::Colt);
-    first.answer(&mut world, &first.invite.clone(), 302, |response| {
+    first.answer(&mut world, &first.invite, 302, |response| {
         let there = format!("<sip:{PREMIUM}@{}>", Who::Colt.address());
         response.headers.push(Name::Contact, there);
     });

@@ -1,26 +1,15 @@
 //! Re-INVITEs that meet: ours and theirs, of both sides at once, refused for the moment.
 
+use crate::reinvite::agrees;
 use b2bua::io::PeerLeg;
 use callflow::plan::{CONTOSO, PSTN};
-use callflow::script::{body, carrier_calls_teams, hang_up, teams_calls_carrier, usual_sdp};
+use callflow::script::{
+    body, carrier_calls_teams, hang_up, held_sdp, teams_calls_carrier, usual_sdp,
+};
 use callflow::{Party, Who, World, ms, sdp_text, secs};
 use sdp::Notice;
 use sip_core::{Method, Name, Request};
 use std::time::Duration;
-
-fn held(who: Who) -> String {
-    let direction = if who.is_teams() { "inactive" } else { "sendonly" };
-    sdp_text::turned(&usual_sdp(who), direction)
-}
-
-/// The far side answers our re-INVITE as usual, the asker hears it and acknowledges.
-fn agrees(world: &mut World, asker: &mut Party, other: &Party, request: &Request, sdp: String) {
-    other.answer(world, request, 200, |response| response.set_body("application/sdp", sdp));
-    other.gets(world, "ACK");
-    let answer = asker.hears(world, "200 INVITE");
-    asker.acknowledges(world, &answer);
-    world.run_for(ms(20));
-}
 
 /// TDR-DLG-016.
 #[test]
@@ -29,8 +18,8 @@ fn glare_both_sides_at_once() {
         let mut world = World::new(seed);
         let (mut caller, mut anna) = carrier_calls_teams(&mut world);
         // Both ask for a hold in the same moment. Teams hears 491, and says so too.
-        caller.asks(&mut world, Method::Invite, Some(held(Who::Colt)));
-        anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+        caller.asks(&mut world, Method::Invite, Some(held_sdp(Who::Colt)));
+        anna.asks(&mut world, Method::Invite, Some(held_sdp(Who::Sip)));
         let ours = anna.gets(&mut world, "INVITE");
         anna.answer(&mut world, &ours, 491, |_| {});
         anna.hears(&mut world, "491 INVITE");
@@ -41,7 +30,7 @@ fn glare_both_sides_at_once() {
         assert!((ms(2000)..=ms(4100)).contains(&paused), "{paused:?}");
         assert_eq!(world.sent_to(Who::Colt, "491 INVITE"), 0);
         assert_eq!(body(&again).lines().next(), body(&ours).lines().next());
-        agrees(&mut world, &mut caller, &anna, &again, held(Who::Sip));
+        agrees(&mut world, &mut caller, &anna, &again, held_sdp(Who::Sip));
         assert_eq!(world.core().calls(world.now())[0].state, "held");
         hang_up(&mut world, &mut anna, &caller);
     }
@@ -54,7 +43,7 @@ fn where_the_call_id_is_theirs_we_try_again_sooner() {
     for seed in 1..=8 {
         let mut world = World::new(seed);
         let (caller, mut anna) = carrier_calls_teams(&mut world);
-        anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+        anna.asks(&mut world, Method::Invite, Some(held_sdp(Who::Sip)));
         let ours = caller.gets(&mut world, "INVITE");
         caller.answer(&mut world, &ours, 491, |_| {});
         let from = world.elapsed();
@@ -73,23 +62,23 @@ fn the_far_side_turns_its_leg_without_an_offer_while_the_others_hold_waits_for_i
     for late in [ms(0), secs(3)] {
         let mut world = World::new(1);
         let (mut caller, mut anna) = carrier_calls_teams(&mut world);
-        anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+        anna.asks(&mut world, Method::Invite, Some(held_sdp(Who::Sip)));
         let ours = caller.gets(&mut world, "INVITE");
         caller.answer(&mut world, &ours, 491, |_| {});
         caller.gets(&mut world, "ACK");
         caller.asks(&mut world, Method::Invite, None);
         let offer = caller.hears(&mut world, "200 INVITE");
         world.run_for(late);
-        caller.acknowledges_with(&mut world, &offer, &held(Who::Colt));
+        caller.acknowledges_with(&mut world, &offer, &held_sdp(Who::Colt));
         // Anna's hold is not forgotten over the carrier's.
         let again = caller.gets(&mut world, "INVITE");
         let inactive = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
-        caller.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", inactive));
+        caller.agrees(&mut world, &again, inactive);
         caller.gets(&mut world, "ACK");
         let answer = anna.hears(&mut world, "200 INVITE");
         anna.acknowledges(&mut world, &answer);
         let told = anna.gets(&mut world, "INVITE");
-        anna.answer(&mut world, &told, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+        anna.agrees(&mut world, &told, held_sdp(Who::Sip));
         anna.gets(&mut world, "ACK");
         hang_up(&mut world, &mut anna, &caller);
     }
@@ -99,7 +88,7 @@ fn the_far_side_turns_its_leg_without_an_offer_while_the_others_hold_waits_for_i
 fn theirs_goes_first_while_ours_waits_after_a_glare() {
     let mut world = World::new(1);
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Invite, Some(held(Who::Colt)));
+    caller.asks(&mut world, Method::Invite, Some(held_sdp(Who::Colt)));
     let ours = anna.gets(&mut world, "INVITE");
     anna.answer(&mut world, &ours, 491, |_| {});
     anna.gets(&mut world, "ACK");
@@ -119,7 +108,7 @@ fn theirs_goes_first_while_ours_waits_after_a_glare() {
 fn a_side_that_always_says_491_is_not_asked_for_ever() {
     let mut world = World::new(1);
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Invite, Some(held(Who::Colt)));
+    caller.asks(&mut world, Method::Invite, Some(held_sdp(Who::Colt)));
     for _ in 0..4 {
         let ours = anna.gets(&mut world, "INVITE");
         anna.answer(&mut world, &ours, 491, |_| {});
@@ -134,7 +123,7 @@ fn a_side_that_always_says_491_is_not_asked_for_ever() {
 fn the_asker_cancels_while_its_reinvite_waits_after_a_glare() {
     let mut world = World::new(1);
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);
-    let asked = caller.asks(&mut world, Method::Invite, Some(held(Who::Colt)));
+    let asked = caller.asks(&mut world, Method::Invite, Some(held_sdp(Who::Colt)));
     let ours = anna.gets(&mut world, "INVITE");
     anna.answer(&mut world, &ours, 491, |_| {});
     world.run_for(ms(100));
@@ -150,7 +139,7 @@ fn the_asker_cancels_while_its_reinvite_waits_after_a_glare() {
 fn the_asker_hangs_up_while_its_reinvite_waits_after_a_glare() {
     let mut world = World::new(1);
     let (mut anna, subscriber) = teams_calls_carrier(&mut world);
-    anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+    anna.asks(&mut world, Method::Invite, Some(held_sdp(Who::Sip)));
     let ours = subscriber.gets(&mut world, "INVITE");
     subscriber.answer(&mut world, &ours, 491, |_| {});
     world.run_for(ms(100));
@@ -165,7 +154,7 @@ fn the_asker_hangs_up_while_its_reinvite_waits_after_a_glare() {
 fn retry_after_is_kept_to_once() {
     let mut world = World::new(1);
     let (mut anna, subscriber) = teams_calls_carrier(&mut world);
-    anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+    anna.asks(&mut world, Method::Invite, Some(held_sdp(Who::Sip)));
     let later = |response: &mut sip_core::Response| {
         response.headers.push(Name::RetryAfter, "3 (another is open)");
     };
@@ -184,12 +173,12 @@ fn retry_after_is_kept_to_once() {
 fn a_reinvite_of_the_other_side_while_one_is_on_its_way_to_it() {
     let mut world = World::new(1);
     let (mut caller, mut anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Invite, Some(held(Who::Colt)));
+    caller.asks(&mut world, Method::Invite, Some(held_sdp(Who::Colt)));
     let ours = anna.gets(&mut world, "INVITE");
     // Teams has ours already and asks all the same.
     anna.asks(&mut world, Method::Invite, Some(usual_sdp(Who::Sip)));
     anna.hears(&mut world, "491 INVITE");
-    agrees(&mut world, &mut caller, &anna, &ours, held(Who::Sip));
+    agrees(&mut world, &mut caller, &anna, &ours, held_sdp(Who::Sip));
     hang_up(&mut world, &mut caller, &anna);
 }
 
@@ -237,13 +226,13 @@ fn the_ack_of_a_reinvite_never_comes() {
 fn a_repeated_200_to_our_reinvite_gets_the_same_ack() {
     let mut world = World::new(1);
     let (mut anna, subscriber) = teams_calls_carrier(&mut world);
-    anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+    anna.asks(&mut world, Method::Invite, Some(held_sdp(Who::Sip)));
     let asked = subscriber.gets(&mut world, "INVITE");
     let inactive = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
     let mut acks = Vec::new();
     for _ in 0..3 {
         let sdp = inactive.clone();
-        subscriber.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", sdp));
+        subscriber.agrees(&mut world, &asked, sdp);
         acks.push(
             subscriber.gets(&mut world, "ACK").headers.top_via().branch().map(<[u8]>::to_vec),
         );
@@ -280,15 +269,15 @@ fn a_key_change_that_waits_on_one_leg_does_not_stand_in_the_way_of_the_others_ho
     let ours = anna.gets(&mut world, "INVITE");
     anna.answer(&mut world, &ours, 491, |_| {});
     world.run_for(ms(50));
-    subscriber.asks(&mut world, Method::Invite, Some(held(Who::Colt)));
+    subscriber.asks(&mut world, Method::Invite, Some(held_sdp(Who::Colt)));
     let hold = anna.gets(&mut world, "INVITE");
     assert!(body(&hold).contains("a=inactive"), "{}", body(&hold));
-    agrees(&mut world, &mut subscriber, &anna, &hold, held(Who::Sip));
+    agrees(&mut world, &mut subscriber, &anna, &hold, held_sdp(Who::Sip));
     assert_eq!(world.sent_to(Who::Colt, "491 INVITE"), 0);
     let again = anna.gets(&mut world, "INVITE");
     let key = |request: &Request| callflow::script::line(&body(request), "a=crypto:").to_owned();
     assert_ne!(key(&again), key(&anna.invite));
-    anna.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    anna.agrees(&mut world, &again, held_sdp(Who::Sip));
     anna.gets(&mut world, "ACK");
     hang_up(&mut world, &mut anna, &subscriber);
 }

@@ -129,7 +129,7 @@ fn both_hold(world: &mut World, holder: &mut Party, other: &Party, sdp: String) 
     if world.sent_to(other.who, "INVITE") > before {
         let asked = other.gets(world, "INVITE");
         let answer = sdp_text::turned(&usual_sdp(other.who), "inactive");
-        other.answer(world, &asked, 200, |response| response.set_body("application/sdp", answer));
+        other.agrees(world, &asked, answer);
         other.gets(world, "ACK");
     }
     let answer = holder.hears(world, "200 INVITE");
@@ -145,8 +145,7 @@ fn resumes(world: &mut World, holder: &mut Party, other: &mut Party, theirs: &st
     world.run_for(ms(100));
     if world.sent_to(other.who, "INVITE") > before {
         let asked = other.gets(world, "INVITE");
-        let answer = theirs.to_owned();
-        other.answer(world, &asked, 200, |response| response.set_body("application/sdp", answer));
+        other.agrees(world, &asked, theirs.to_owned());
         other.gets(world, "ACK");
     }
     let answer = holder.hears(world, "200 INVITE");

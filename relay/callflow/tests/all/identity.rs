@@ -215,7 +215,7 @@ fn a_privacy_we_cannot_give_ends_a_call_only_where_it_is_critical() {
 fn who_answered_is_told_to_the_carrier_and_never_to_teams() {
     let asserted = "\"Anna\" <sip:+493010001234@sip.pstnhub.microsoft.com>";
     let answer = |world: &mut World, callee: &Party, status, privacy: Option<&str>| {
-        callee.answer(world, &callee.invite.clone(), status, |response| {
+        callee.answer(world, &callee.invite, status, |response| {
             response.headers.push(Name::PAssertedIdentity, asserted);
             response.headers.push(Name::Other("P-Early-Media"), "supported");
             if let Some(privacy) = privacy {
@@ -289,7 +289,7 @@ fn what_concerns_one_network_alone_does_not_reach_the_other() {
 fn the_cause_a_carrier_gives_reaches_teams_and_microsofts_does_not_reach_the_carrier() {
     let busy = "Q.850;cause=34;text=\"4f;busy\", Preemption;cause=5;text=\"x\", X.25;cause=1";
     let refuse = |world: &mut World, callee: &Party| {
-        callee.answer(world, &callee.invite.clone(), 486, |response| {
+        callee.answer(world, &callee.invite, 486, |response| {
             response.headers.push(Name::Reason, busy);
         });
         callee.gets(world, "ACK");

@@ -125,7 +125,7 @@ fn plain_call(told: Dtmf, allow: &'static str) -> (World, Party, Party, u16) {
     let subscriber = Party::called(&mut world, Who::Colt);
     let offered = body(&subscriber.invite);
     assert_eq!(offered.contains("telephone-event"), told == Dtmf::Auto, "{offered}");
-    subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
+    subscriber.answer(&mut world, &subscriber.invite, 200, |response| {
         let answer = sdp_text::plain(Who::Colt.media(), &["8 PCMA/8000"]);
         response.headers.push(Name::Allow, allow);
         response.set_body("application/sdp", answer);

@@ -111,7 +111,7 @@ fn a_user_who_turns_out_to_be_outside_is_told_the_other_address() {
         let anna = Party::called(&mut world, Who::Sip);
         assert!(is_inside(&body(&anna.invite)));
         let tell = |world: &mut World, status: u16, tells: bool| {
-            anna.answer(world, &anna.invite.clone(), status, |response| {
+            anna.answer(world, &anna.invite, status, |response| {
                 if tells {
                     says(&mut response.headers, "external", &format!("{CONTOSO}, {VN}"));
                 }
@@ -133,7 +133,7 @@ fn a_user_who_turns_out_to_be_outside_is_told_the_other_address() {
         assert_eq!(line(&sdp, "a=crypto:"), line(&first, "a=crypto:"), "the key stays");
         assert_ne!(line(&sdp, "o="), line(&first, "o="), "its version rises");
         let moved = usual_sdp(Who::Sip).replacen(" 0 IN", " 1 IN", 1);
-        anna.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", moved));
+        anna.agrees(&mut world, &again, moved);
         anna.gets(&mut world, "ACK");
         assert_eq!(results(&world), ["moved_outside"]);
         assert_eq!(world.sent_to(Who::Bt, "INVITE"), 0, "nobody else hears of it");
@@ -184,7 +184,7 @@ fn described_again() -> String {
 fn answers_outside(world: &mut World, sdp: String) -> (Party, Party, Request) {
     let mut caller = Party::from_carrier(world, Who::Bt, ANNA);
     let anna = Party::called(world, Who::Sip);
-    anna.answer(world, &anna.invite.clone(), 200, |response| {
+    anna.answer(world, &anna.invite, 200, |response| {
         says(&mut response.headers, "external", &format!("{CONTOSO}, {VN}"));
         response.set_body("application/sdp", sdp);
     });
@@ -210,7 +210,7 @@ fn a_client_that_turns_out_to_be_outside_checks_the_other_address() {
     assert_ne!(inside.media, outside.media);
     assert!(inside.ufrag != outside.ufrag && inside.pwd != outside.pwd, "{outside:?}");
     let sdp = described("Zq7w", relay).replacen(" 0 IN", " 1 IN", 1);
-    anna.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", sdp));
+    anna.agrees(&mut world, &again, sdp);
     anna.gets(&mut world, "ACK");
     assert!(outside.checked(&mut world, CLIENT, "Zq7w", true));
     let mut packet = vec![0x80, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
@@ -235,7 +235,7 @@ fn a_client_that_turns_out_to_be_outside_checks_the_other_address() {
     let there = Ours::of(&body(&follows));
     assert!(is_inside(&body(&follows)) && there.ufrag != outside.ufrag);
     let sdp = described("Yy1y", relay).replacen(" 0 IN", " 3 IN", 1);
-    anna.answer(&mut world, &follows, 200, |it| it.set_body("application/sdp", sdp));
+    anna.agrees(&mut world, &follows, sdp);
     anna.gets(&mut world, "ACK");
     assert_eq!(results(&world), ["moved_outside", "moved_inside"]);
     hang_up(&mut world, &mut caller, &anna);
@@ -280,7 +280,7 @@ fn the_other_address_is_told_again_after_a_glare() {
     let once_more = anna.gets(&mut world, "INVITE");
     assert_eq!(line(&body(&once_more), "m=audio"), line(&body(&again), "m=audio"));
     let sdp = described_again();
-    anna.answer(&mut world, &once_more, 200, |it| it.set_body("application/sdp", sdp));
+    anna.agrees(&mut world, &once_more, sdp);
     anna.gets(&mut world, "ACK");
     assert_eq!(results(&world), ["moved_outside"]);
     assert!(!(30_000..=30_999).contains(&ports(&world).1));
@@ -300,9 +300,7 @@ fn a_hold_while_the_other_address_waits_after_a_glare_is_refused_or_undone() {
     };
     anna.asks(&mut world, Method::Invite, Some(held(Who::Sip, "1")));
     let asked = caller.gets(&mut world, "INVITE");
-    caller.answer(&mut world, &asked, 200, |it| {
-        it.set_body("application/sdp", held(Who::Bt, "1"));
-    });
+    caller.agrees(&mut world, &asked, held(Who::Bt, "1"));
     caller.gets(&mut world, "ACK");
     let answer = anna.hears(&mut world, "200 INVITE");
     anna.acknowledges(&mut world, &answer);
@@ -329,7 +327,7 @@ fn a_transfer_while_the_other_address_waits_after_a_glare_is_refused() {
     let once_more = anna.gets(&mut world, "INVITE");
     assert!(!is_inside(&body(&once_more)));
     let sdp = described_again();
-    anna.answer(&mut world, &once_more, 200, |it| it.set_body("application/sdp", sdp));
+    anna.agrees(&mut world, &once_more, sdp);
     anna.gets(&mut world, "ACK");
     assert_eq!(results(&world), ["moved_outside"]);
     hang_up(&mut world, &mut caller, &anna);
@@ -385,7 +383,7 @@ fn the_target_of_a_transfer_who_is_outside_is_told_the_address_there() {
     connect(&mut world, &mut caller, &anna);
     let clara = is_accepted(&mut world, &mut anna, CLARA);
     assert!(is_inside(&body(&clara.invite)));
-    clara.answer(&mut world, &clara.invite.clone(), 200, |response| {
+    clara.answer(&mut world, &clara.invite, 200, |response| {
         says(&mut response.headers, "external", &format!("{CONTOSO}, {VN}"));
         response.set_body("application/sdp", usual_sdp(Who::Sip));
     });
@@ -394,7 +392,7 @@ fn the_target_of_a_transfer_who_is_outside_is_told_the_address_there() {
     let again = clara.gets(&mut world, "INVITE");
     assert!(!is_inside(&body(&again)));
     let sdp = described_again();
-    clara.answer(&mut world, &again, 200, |it| it.set_body("application/sdp", sdp));
+    clara.agrees(&mut world, &again, sdp);
     clara.gets(&mut world, "ACK");
     anna.hangs_up(&mut world);
     assert_eq!(results(&world), ["moved_outside"]);
@@ -448,7 +446,7 @@ fn an_sbc_behind_us_calls_teams_under_its_own_name() {
     assert_eq!(got.get(Name::RecordRoute), Some(route.as_bytes()));
     assert!(String::from_utf8_lossy(got.get(Name::Via).unwrap()).contains(CONTOSO));
     let answers = |anna: &Party, world: &mut World, status: u16| {
-        anna.answer(world, &anna.invite.clone(), status, |response| {
+        anna.answer(world, &anna.invite, status, |response| {
             if status == 200 {
                 response.set_body("application/sdp", usual_sdp(Who::Sip));
             }

@@ -62,7 +62,7 @@ fn an_endpoint_that_is_heard_again_is_the_first_again() {
     // OPTIONS finds it out before any call has to, and asks the other one.
     let probe = world.expect(Who::Bt, "OPTIONS");
     let bt = Party::of_invite(&mut world, Who::Bt, &probe);
-    bt.answer(&mut world, &bt.invite.clone(), 200, |_| {});
+    bt.answer(&mut world, &bt.invite, 200, |_| {});
     let (mut anna, subscriber) = call(&mut world, Who::Bt);
     assert_eq!(world.sent_to(Who::Colt, "INVITE"), 0);
     assert!(world.core().targets(world.now())[3].up, "the name is up");

@@ -187,7 +187,7 @@ fn the_first_calls_of_a_tenant_say_whether_microsoft_knows_it() {
     assert!(before.invited.is_none() && before.called_ago.is_none());
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let anna = Party::called(&mut world, Who::Sip);
-    anna.answer(&mut world, &anna.invite.clone(), 403, |response| {
+    anna.answer(&mut world, &anna.invite, 403, |response| {
         response.headers.push(Name::Reason, "Q.850;cause=63;text=\"6c1e;Tenant not configured\"");
     });
     let refusal = caller.hears(&mut world, "403 INVITE");

@@ -11,9 +11,7 @@ fn teams_is_answered(payloads: &[&str]) -> String {
     let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
     let mut subscriber = Party::called(&mut world, Who::Colt);
     assert_eq!(line(&body(&subscriber.invite), "a=fmtp:101"), "a=fmtp:101 0-15");
-    subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
-        response.set_body("application/sdp", sdp_text::plain(Who::Colt.media(), payloads));
-    });
+    subscriber.accepts(&mut world, sdp_text::plain(Who::Colt.media(), payloads));
     let answer = anna.hears(&mut world, "200 INVITE");
     anna.acknowledges(&mut world, &answer);
     subscriber.gets(&mut world, "ACK");
@@ -52,10 +50,8 @@ fn a_carrier_that_lists_the_events_it_knows_is_taken_at_its_word_by_teams() {
     let offered = body(&anna.invite);
     assert!(line(&offered, "m=audio").ends_with(" 8 97"), "{offered}");
     assert_eq!(line(&offered, "a=fmtp:97"), "a=fmtp:97 0-11,16");
-    anna.answer(&mut world, &anna.invite.clone(), 200, |response| {
-        let payloads = ["8 PCMA/8000", "97 telephone-event/8000"];
-        response.set_body("application/sdp", sdp_text::secure(Who::Sip.media(), &payloads));
-    });
+    let payloads = ["8 PCMA/8000", "97 telephone-event/8000"];
+    anna.accepts(&mut world, sdp_text::secure(Who::Sip.media(), &payloads));
     let answer = caller.hears(&mut world, "200 INVITE");
     assert_eq!(line(&body(&answer), "a=fmtp:97"), "a=fmtp:97 0-15");
     caller.acknowledges(&mut world, &answer);

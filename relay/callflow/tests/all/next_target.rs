@@ -78,7 +78,7 @@ fn teams_says_503_with_retry_after_and_sip2_takes_it() {
     let mut world = World::new(1);
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let draining = Party::called(&mut world, Who::Sip);
-    draining.answer(&mut world, &draining.invite.clone(), 503, |response| {
+    draining.answer(&mut world, &draining.invite, 503, |response| {
         response.headers.push(Name::RetryAfter, "1");
     });
     let mut anna = Party::called(&mut world, Who::Sip2);
@@ -108,7 +108,7 @@ fn a_target_that_does_not_answer_options_is_tried_last() {
     for who in [Who::Sip2, Who::Sip3] {
         let probe = world.expect(who, "OPTIONS");
         let target = Party::of_invite(&mut world, who, &probe);
-        target.answer(&mut world, &target.invite.clone(), 200, |_| {});
+        target.answer(&mut world, &target.invite, 200, |_| {});
     }
     world.run_for(secs(10));
     Party::from_carrier(&mut world, Who::Colt, ANNA);
@@ -248,7 +248,7 @@ fn a_redirection_is_a_failure_where_nobody_asked_to_follow_it() {
 }
 
 fn redirects(world: &mut World, callee: &Party, status: u16, contacts: &str) {
-    callee.answer(world, &callee.invite.clone(), status, |response| {
+    callee.answer(world, &callee.invite, status, |response| {
         response.headers.push(Name::Contact, contacts.to_owned());
     });
 }

@@ -322,7 +322,7 @@ fn a_redirection_to_a_blocked_number_is_not_followed() {
     });
     let anna = teams_calls(&mut world, PSTN, &[]);
     let first = Party::called(&mut world, Who::Colt);
-    first.answer(&mut world, &first.invite.clone(), 302, |response| {
+    first.answer(&mut world, &first.invite, 302, |response| {
         let there = format!("<sip:+4990012345@{}>", Who::Colt.address());
         response.headers.push(Name::Contact, there);
     });

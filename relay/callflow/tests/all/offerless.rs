@@ -16,11 +16,8 @@ fn an_invite_without_offer_gets_ours_and_its_ack_the_answer() {
     for codec in ["PCMA/8000", "PCMU/8000", "telephone-event/8000"] {
         assert!(offer.contains(codec), "{codec}");
     }
-    callee.answer(&mut world, &callee.invite.clone(), 200, |response| {
-        let media = Who::Sip.media();
-        let payloads = ["0 PCMU/8000", "101 telephone-event/8000"];
-        response.set_body("application/sdp", sdp_text::secure(media, &payloads));
-    });
+    let payloads = ["0 PCMU/8000", "101 telephone-event/8000"];
+    callee.accepts(&mut world, sdp_text::secure(Who::Sip.media(), &payloads));
     let ours = caller.hears(&mut world, "200 INVITE");
     // No more than Teams has agreed to.
     assert!(body(&ours).contains("PCMU/8000") && !body(&ours).contains("PCMA/8000"));

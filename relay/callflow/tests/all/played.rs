@@ -75,9 +75,7 @@ fn a_caller_who_is_transferred_hears_our_ringing_while_the_target_rings_without_
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let mut anna = Party::called(&mut world, Who::Sip);
     let plain = || sdp_text::plain(Who::Sip.media(), &["8 PCMA/8000", "101 telephone-event/8000"]);
-    anna.answer(&mut world, &anna.invite.clone(), 200, |it| {
-        it.set_body("application/sdp", plain())
-    });
+    anna.accepts(&mut world, plain());
     let answer = caller.hears(&mut world, "200 INVITE");
     caller.acknowledges(&mut world, &answer);
     anna.gets(&mut world, "ACK");
@@ -97,9 +95,7 @@ fn a_caller_who_is_transferred_hears_our_ringing_while_the_target_rings_without_
     world.run_for(ms(900));
     let (packets, tone) = heard(&mut world, Who::Colt);
     assert!((40..=50).contains(&packets) && tone > 0.95, "{packets} packets, {tone}");
-    clara.answer(&mut world, &clara.invite.clone(), 200, |it| {
-        it.set_body("application/sdp", plain())
-    });
+    clara.accepts(&mut world, plain());
     clara.gets(&mut world, "ACK");
     told(&mut world);
     let mut anna = anna;

@@ -253,7 +253,7 @@ fn second_reliable_183_before_prack_arrives_is_acknowledged_in_order() {
     }
     let early = anna.hears(&mut world, "183 INVITE");
     assert!(early.headers.get(Name::Require).is_none());
-    subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |_| {});
+    subscriber.answer(&mut world, &subscriber.invite, 200, |_| {});
     let answer = anna.hears(&mut world, "200 INVITE");
     assert_eq!(body(&early), body(&answer));
     anna.acknowledges(&mut world, &answer);
@@ -343,7 +343,7 @@ fn prack_for(
 
 /// A provisional response that asks for PRACK.
 fn reliably(world: &mut World, callee: &Party, status: u16, rseq: u32) {
-    callee.answer(world, &callee.invite.clone(), status, |response| {
+    callee.answer(world, &callee.invite, status, |response| {
         response.headers.push(Name::Require, "100rel");
         response.headers.push(Name::RSeq, rseq.to_string());
         if status == 183 {

@@ -17,7 +17,7 @@ fn reason(headers: &Headers) -> String {
 fn refuses(world: &mut World, status: u16, said: Option<&str>) -> Response {
     let mut caller = Party::from_carrier(world, Who::Colt, ANNA);
     let anna = Party::called(world, Who::Sip);
-    anna.answer(world, &anna.invite.clone(), status, |response| {
+    anna.answer(world, &anna.invite, status, |response| {
         if let Some(said) = said {
             response.headers.push(Name::Reason, said.to_owned());
         }
@@ -64,7 +64,7 @@ fn the_record_of_a_call_names_the_host_the_version_and_the_codec_of_teams() {
     for fork in [&anna, &other] {
         fork.reply(&mut world, 180);
     }
-    anna.answer(&mut world, &anna.invite.clone(), 200, |response| {
+    anna.answer(&mut world, &anna.invite, 200, |response| {
         response.set_body("application/sdp", callflow::script::usual_sdp(Who::Sip));
         response.headers.push(Name::Server, "Microsoft.PSTNHub.SIPProxy v.2026.1.2.3 i.EUWE.5");
     });

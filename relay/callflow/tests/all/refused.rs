@@ -137,10 +137,7 @@ fn a_carrier_that_answers_a_codec_nobody_offered_ends_the_call_with_488() {
     let mut world = World::new(1);
     let mut anna = Party::from_teams(&mut world, CONTOSO, PSTN);
     let subscriber = Party::called(&mut world, Who::Colt);
-    subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
-        let sdp = sdp_text::plain(Who::Colt.media(), &["18 G729/8000"]);
-        response.set_body("application/sdp", sdp);
-    });
+    subscriber.accepts(&mut world, sdp_text::plain(Who::Colt.media(), &["18 G729/8000"]));
     subscriber.gets(&mut world, "ACK");
     subscriber.is_hung_up(&mut world);
     anna.hears(&mut world, "488 INVITE");

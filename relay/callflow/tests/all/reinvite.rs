@@ -20,7 +20,7 @@ pub(crate) fn agrees(
     request: &Request,
     sdp: String,
 ) -> Response {
-    other.answer(world, request, 200, |response| response.set_body("application/sdp", sdp));
+    other.agrees(world, request, sdp);
     other.gets(world, "ACK");
     let answer = one.hears(world, "200 INVITE");
     one.acknowledges(world, &answer);
@@ -291,7 +291,7 @@ fn bye_ends_a_reinvite_and_its_late_200_is_acknowledged() {
     anna.hears(&mut world, "487 INVITE");
     let carrier = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
     world.run_for(secs(6));
-    subscriber.answer(&mut world, &asked, 200, |r| r.set_body("application/sdp", carrier));
+    subscriber.agrees(&mut world, &asked, carrier);
     subscriber.gets(&mut world, "ACK");
     assert_eq!(world.records[0].to, PSTN);
 }
@@ -377,7 +377,7 @@ fn a_reinvite_without_sdp_gets_our_offer_and_teams_one_with_sdp_to_resume() {
     caller.acknowledges_with(&mut world, &offer, &talk);
     let asked = anna.gets(&mut world, "INVITE");
     assert_eq!(direction(&body(&asked)), "a=sendrecv");
-    anna.answer(&mut world, &asked, 200, |response| response.set_body("application/sdp", teams));
+    anna.agrees(&mut world, &asked, teams);
     anna.gets(&mut world, "ACK");
     world.run_for(ms(20));
     assert_eq!(world.core().calls(world.now())[0].state, "answered");

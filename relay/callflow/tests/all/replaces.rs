@@ -205,9 +205,7 @@ fn a_held_carrier_is_resumed_by_the_newcomer() {
     agent.acknowledges(&mut world, &answer);
     let asked = caller.gets(&mut world, "INVITE");
     assert!(body(&asked).contains("a=sendrecv"));
-    caller.answer(&mut world, &asked, 200, |response| {
-        response.set_body("application/sdp", usual_sdp(Who::Colt));
-    });
+    caller.agrees(&mut world, &asked, usual_sdp(Who::Colt));
     caller.gets(&mut world, "ACK");
     queue.is_hung_up(&mut world);
     hang_up(&mut world, &mut caller, &agent);

@@ -251,7 +251,7 @@ fn teams_says_422_and_is_asked_for_more() {
     let mut world = World::new(1);
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let first = Party::called(&mut world, Who::Sip);
-    first.answer(&mut world, &first.invite.clone(), 422, |response| {
+    first.answer(&mut world, &first.invite, 422, |response| {
         response.headers.push(Name::MinSe, "3600");
     });
     let anna = Party::called(&mut world, Who::Sip);
@@ -274,7 +274,7 @@ fn teams_says_422_twice() {
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     for min in ["3600", "7200"] {
         let anna = Party::called(&mut world, Who::Sip);
-        anna.answer(&mut world, &anna.invite.clone(), 422, |response| {
+        anna.answer(&mut world, &anna.invite, 422, |response| {
             response.headers.push(Name::MinSe, min);
         });
     }

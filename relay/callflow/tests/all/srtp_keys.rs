@@ -129,8 +129,7 @@ fn key_told(message: &impl Described) -> String {
 
 /// Whoever gets it takes our re-INVITE as it is.
 fn takes(world: &mut World, party: &Party, ours: &Request) {
-    let sdp = usual_sdp(party.who);
-    party.answer(world, ours, 200, |response| response.set_body("application/sdp", sdp));
+    party.agrees(world, ours, usual_sdp(party.who));
     party.gets(world, "ACK");
 }
 
@@ -163,7 +162,7 @@ fn a_key_change_that_met_theirs_does_not_stand_in_the_way_of_a_hold() {
     anna.asks(&mut world, Method::Invite, Some(sdp_text::turned(&usual_sdp(Who::Sip), "inactive")));
     let hold = subscriber.gets(&mut world, "INVITE");
     let held = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
-    subscriber.answer(&mut world, &hold, 200, |it| it.set_body("application/sdp", held));
+    subscriber.agrees(&mut world, &hold, held);
     subscriber.gets(&mut world, "ACK");
     let answer = anna.hears(&mut world, "200 INVITE");
     anna.acknowledges(&mut world, &answer);
@@ -230,7 +229,7 @@ fn the_key_of_a_fork_that_has_lost_does_not_protect_the_call() {
     mobile.gets(&mut world, "ACK");
     let ours = caller.gets(&mut world, "INVITE");
     assert!(![sdp_text::KEY, OTHER].contains(&key_told(&ours).as_str()), "a key of ours");
-    caller.answer(&mut world, &ours, 200, |it| it.set_body("application/sdp", of_carrier));
+    caller.agrees(&mut world, &ours, of_carrier);
     caller.gets(&mut world, "ACK");
     hang_up(&mut world, &mut caller, &mobile);
     let record = world.records.last().expect("the call is over");

@@ -85,9 +85,7 @@ fn clearmode_crosses_between_carriers_as_it_came() {
     let pbx = Party::called(&mut world, Who::Bt);
     let offer = body(&pbx.invite);
     assert_eq!(line(&offer, "a=rtpmap:97"), "a=rtpmap:97 CLEARMODE/8000", "{offer}");
-    pbx.answer(&mut world, &pbx.invite.clone(), 200, |response| {
-        response.set_body("application/sdp", clear(Who::Bt));
-    });
+    pbx.accepts(&mut world, clear(Who::Bt));
     let answered = carrier.hears(&mut world, "200 INVITE");
     carrier.acknowledges(&mut world, &answered);
     pbx.gets(&mut world, "ACK");

@@ -96,9 +96,7 @@ fn an_answer_of_teams_without_a_key_that_can_be_used_ends_the_call() {
         let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
         let called = Party::called(&mut world, Who::Sip);
         let answer = sdp_text::teams(Who::Sip.media()).replace(from, to);
-        called.answer(&mut world, &called.invite.clone(), 200, |response| {
-            response.set_body("application/sdp", answer);
-        });
+        called.accepts(&mut world, answer);
         called.gets(&mut world, "ACK");
         called.is_hung_up(&mut world);
         let refusal = caller.hears(&mut world, "488 INVITE");

@@ -2,8 +2,8 @@
 
 use b2bua::plan::{HoldPolicy, Patterns, TransferPolicy};
 use callflow::plan::{ANNA, BORIS, BT, COLT, CONTOSO, FABRIKAM, PSTN};
-use callflow::script::{connect, hang_up, uri_of, usual_sdp, whole};
-use callflow::{Party, Who, World, ms, sdp_text};
+use callflow::script::{connect, hang_up, held_sdp, uri_of, whole};
+use callflow::{Party, Who, World, ms};
 use sip_core::{Method, Name};
 
 /// A second FQDN of contoso's.
@@ -54,13 +54,9 @@ fn calls_of_two_tenants_cross_in_every_step_and_none_names_the_other() {
     }
     // Every request and response on the Teams legs is looked at by a law when the world ends.
     for (caller, callee) in calls.iter_mut().rev() {
-        let held = sdp_text::turned(&usual_sdp(caller.who), "sendonly");
-        caller.asks(&mut world, Method::Invite, Some(held));
+        caller.asks(&mut world, Method::Invite, Some(held_sdp(caller.who)));
         let asked = callee.gets(&mut world, "INVITE");
-        callee.answer(&mut world, &asked, 200, |response| {
-            let held = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
-            response.set_body("application/sdp", held);
-        });
+        callee.agrees(&mut world, &asked, held_sdp(Who::Sip));
         let answer = caller.hears(&mut world, "200 INVITE");
         caller.acknowledges(&mut world, &answer);
         callee.gets(&mut world, "ACK");
@@ -115,14 +111,10 @@ fn what_one_tenant_wants_leaves_the_other_as_it_is() {
         assert_eq!(callee.invite.headers.has_token(Name::Allow, "REFER"), !absorbs);
         connect(&mut world, &mut caller, &callee);
         let invited = world.sent_to(Who::Sip, "INVITE");
-        let held = sdp_text::turned(&usual_sdp(who), "sendonly");
-        caller.asks(&mut world, Method::Invite, Some(held));
+        caller.asks(&mut world, Method::Invite, Some(held_sdp(who)));
         if !absorbs {
             let asked = callee.gets(&mut world, "INVITE");
-            callee.answer(&mut world, &asked, 200, |response| {
-                let held = sdp_text::turned(&usual_sdp(Who::Sip), "inactive");
-                response.set_body("application/sdp", held);
-            });
+            callee.agrees(&mut world, &asked, held_sdp(Who::Sip));
         }
         let answer = caller.hears(&mut world, "200 INVITE");
         caller.acknowledges(&mut world, &answer);

@@ -211,7 +211,7 @@ fn a_draining_node_has_its_connection_closed_and_the_next_name_asked_within_a_se
     let mut caller = Party::from_carrier(&mut world, Who::Colt, ANNA);
     let draining = Party::called(&mut world, Who::Sip);
     let said = world.elapsed();
-    draining.answer(&mut world, &draining.invite.clone(), 503, |response| {
+    draining.answer(&mut world, &draining.invite, 503, |response| {
         response.headers.push(Name::RetryAfter, "1");
         response.headers.push(
             Name::Reason,

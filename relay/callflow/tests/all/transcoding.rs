@@ -97,9 +97,7 @@ fn what_the_other_leg_lacks_is_offered_after_what_it_has() {
         // It takes what only it has.
         let opus = ["111 opus/48000/2", "101 telephone-event/8000"];
         let answer = sdp_text::plain(Who::Colt.media(), &opus);
-        subscriber.answer(&mut world, &subscriber.invite.clone(), 200, |response| {
-            response.set_body("application/sdp", answer);
-        });
+        subscriber.accepts(&mut world, answer);
         let answered = anna.hears(&mut world, "200 INVITE");
         let theirs = body(&answered);
         assert!(line(&theirs, "m=").ends_with("SAVP 9 101"), "the first we can turn: {theirs}");

@@ -145,7 +145,7 @@ fn media_goes_to_the_target_from_its_answer_on() {
     clara.answer(&mut world, &invite, 183, |it| it.set_body("application/sdp", sdp.clone()));
     is_told(&mut world, &anna, "183 Session Progress", "active;expires=60");
     assert_eq!(says(&mut world), (0, 1), "early media is heard (TDR-XFR-016)");
-    clara.answer(&mut world, &invite, 200, |it| it.set_body("application/sdp", sdp));
+    clara.agrees(&mut world, &invite, sdp);
     clara.gets(&mut world, "ACK");
     assert_eq!(says(&mut world), (0, 1));
     is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
@@ -324,12 +324,12 @@ fn a_target_with_another_codec_has_the_carrier_change_its_own() {
     let clara = is_accepted(&mut world, &mut anna, CLARA);
     let invite = clara.invite.clone();
     let only = sdp_text::secure(Who::Sip.media(), &["0 PCMU/8000"]);
-    clara.answer(&mut world, &invite, 200, |it| it.set_body("application/sdp", only));
+    clara.agrees(&mut world, &invite, only);
     clara.gets(&mut world, "ACK");
     let asked = caller.gets(&mut world, "INVITE");
     assert!(line(&body(&asked), "m=audio").ends_with("RTP/AVP 0 101"), "{}", body(&asked));
     let only = sdp_text::plain(Who::Colt.media(), &["0 PCMU/8000"]);
-    caller.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", only));
+    caller.agrees(&mut world, &asked, only);
     caller.gets(&mut world, "ACK");
     is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
     anna.hangs_up(&mut world);

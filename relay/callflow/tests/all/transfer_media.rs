@@ -37,7 +37,7 @@ fn a_transferor_is_not_heard_any_more_once_the_target_is() {
             assert_eq!(heard(&mut world, way, 30, 1), 10);
             assert_eq!(heard(&mut world, way, 0, 21), 0, "the target is heard in her place");
         }
-        clara.answer(&mut world, &invite, 200, |it| it.set_body("application/sdp", sdp));
+        clara.agrees(&mut world, &invite, sdp);
         clara.gets(&mut world, "ACK");
         is_told(&mut world, &anna, "200 OK", "terminated;reason=noresource");
         assert_eq!(heard(&mut world, way, 30, 11), 10);

@@ -2,14 +2,27 @@
 
 use callflow::plan::{ANNA, CONTOSO, PSTN};
 use callflow::script::{
-    body, carrier_calls_teams, hang_up, line, teams_calls_carrier, usual_sdp, value,
+    body, carrier_calls_teams, hang_up, held_sdp, line, teams_calls_carrier, usual_sdp, value,
 };
 use callflow::{Party, Who, World, ms, sdp_text, secs};
-use sip_core::{Method, Name};
+use sip_core::{Method, Name, Request};
 
-fn held(who: Who) -> String {
-    let direction = if who.is_teams() { "inactive" } else { "sendonly" };
-    sdp_text::turned(&usual_sdp(who), direction)
+/// The carrier holds a call that is up by UPDATE, which turns into a re-INVITE: the caller, the callee, and
+/// what that is asked.
+fn carrier_holds_teams(world: &mut World) -> (Party, Party, Request) {
+    let (mut caller, anna) = carrier_calls_teams(world);
+    caller.asks(world, Method::Update, Some(held_sdp(Who::Colt)));
+    let asked = anna.gets(world, "INVITE");
+    (caller, anna, asked)
+}
+
+/// Teams takes too long over a re-INVITE, which is cancelled.
+fn is_given_up(world: &mut World, caller: &mut Party, anna: &Party, asked: &Request) {
+    anna.answer(world, asked, 100, |_| {});
+    world.run_for(secs(19));
+    caller.hears(world, "504 UPDATE");
+    let cancel = anna.gets(world, "CANCEL");
+    anna.answer(world, &cancel, 200, |_| {});
 }
 
 /// TDR-DLG-001.
@@ -64,11 +77,9 @@ fn update_with_the_same_offer_is_answered_alike_and_stays_on_its_leg() {
 #[test]
 fn update_with_offer_turns_into_reinvite_towards_teams() {
     let mut world = World::new(1);
-    let (mut caller, anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
-    let asked = anna.gets(&mut world, "INVITE");
+    let (mut caller, anna, asked) = carrier_holds_teams(&mut world);
     assert_eq!(line(&body(&asked), "a=inactive"), "a=inactive");
-    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    anna.agrees(&mut world, &asked, held_sdp(Who::Sip));
     anna.gets(&mut world, "ACK");
     let answer = caller.hears(&mut world, "200 UPDATE");
     assert_eq!(line(&body(&answer), "a=recvonly"), "a=recvonly");
@@ -76,8 +87,7 @@ fn update_with_offer_turns_into_reinvite_towards_teams() {
     // UPDATE has no ACK: the next one may follow at once.
     caller.asks(&mut world, Method::Update, Some(usual_sdp(Who::Colt)));
     let asked = anna.gets(&mut world, "INVITE");
-    let talk = usual_sdp(Who::Sip);
-    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", talk));
+    anna.agrees(&mut world, &asked, usual_sdp(Who::Sip));
     anna.gets(&mut world, "ACK");
     caller.hears(&mut world, "200 UPDATE");
     hang_up(&mut world, &mut caller, &anna);
@@ -86,9 +96,7 @@ fn update_with_offer_turns_into_reinvite_towards_teams() {
 #[test]
 fn update_with_offer_turns_into_reinvite_towards_teams_and_teams_refuses() {
     let mut world = World::new(1);
-    let (mut caller, anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
-    let asked = anna.gets(&mut world, "INVITE");
+    let (mut caller, anna, asked) = carrier_holds_teams(&mut world);
     anna.answer(&mut world, &asked, 488, |_| {});
     caller.hears(&mut world, "488 UPDATE");
     assert_eq!(world.core().calls(world.now())[0].state, "answered");
@@ -98,14 +106,8 @@ fn update_with_offer_turns_into_reinvite_towards_teams_and_teams_refuses() {
 #[test]
 fn teams_takes_too_long_over_what_an_update_asks() {
     let mut world = World::new(1);
-    let (mut caller, anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
-    let asked = anna.gets(&mut world, "INVITE");
-    anna.answer(&mut world, &asked, 100, |_| {});
-    world.run_for(secs(19));
-    caller.hears(&mut world, "504 UPDATE");
-    let cancel = anna.gets(&mut world, "CANCEL");
-    anna.answer(&mut world, &cancel, 200, |_| {});
+    let (mut caller, anna, asked) = carrier_holds_teams(&mut world);
+    is_given_up(&mut world, &mut caller, &anna, &asked);
     anna.answer(&mut world, &asked, 487, |_| {});
     world.run_for(ms(20));
     assert_eq!(world.core().calls(world.now())[0].state, "answered");
@@ -115,19 +117,12 @@ fn teams_takes_too_long_over_what_an_update_asks() {
 #[test]
 fn teams_agrees_after_the_update_was_given_up_and_is_asked_back() {
     let mut world = World::new(1);
-    let (mut caller, anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
-    let asked = anna.gets(&mut world, "INVITE");
-    anna.answer(&mut world, &asked, 100, |_| {});
-    world.run_for(secs(19));
-    caller.hears(&mut world, "504 UPDATE");
-    let cancel = anna.gets(&mut world, "CANCEL");
-    anna.answer(&mut world, &cancel, 200, |_| {});
-    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    let (mut caller, anna, asked) = carrier_holds_teams(&mut world);
+    is_given_up(&mut world, &mut caller, &anna, &asked);
+    anna.agrees(&mut world, &asked, held_sdp(Who::Sip));
     let back = anna.gets(&mut world, "INVITE");
     assert_eq!(line(&body(&back), "a=sendrecv"), "a=sendrecv");
-    let talk = usual_sdp(Who::Sip);
-    anna.answer(&mut world, &back, 200, |it| it.set_body("application/sdp", talk));
+    anna.agrees(&mut world, &back, usual_sdp(Who::Sip));
     anna.gets(&mut world, "ACK");
     assert_eq!(world.core().calls(world.now())[0].state, "answered");
     hang_up(&mut world, &mut caller, &anna);
@@ -136,13 +131,11 @@ fn teams_agrees_after_the_update_was_given_up_and_is_asked_back() {
 #[test]
 fn a_second_offer_by_update_before_the_first_is_answered() {
     let mut world = World::new(1);
-    let (mut caller, anna) = carrier_calls_teams(&mut world);
-    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
-    let asked = anna.gets(&mut world, "INVITE");
+    let (mut caller, anna, asked) = carrier_holds_teams(&mut world);
     caller.asks(&mut world, Method::Update, Some(usual_sdp(Who::Colt)));
     let refused = caller.hears(&mut world, "500 UPDATE");
     assert!(refused.headers.get(Name::RetryAfter).is_some());
-    anna.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", held(Who::Sip)));
+    anna.agrees(&mut world, &asked, held_sdp(Who::Sip));
     caller.hears(&mut world, "200 UPDATE");
     hang_up(&mut world, &mut caller, &anna);
 }
@@ -151,12 +144,12 @@ fn a_second_offer_by_update_before_the_first_is_answered() {
 fn update_meets_our_reinvite() {
     let mut world = World::new(1);
     let (mut anna, mut subscriber) = teams_calls_carrier(&mut world);
-    anna.asks(&mut world, Method::Invite, Some(held(Who::Sip)));
+    anna.asks(&mut world, Method::Invite, Some(held_sdp(Who::Sip)));
     let asked = subscriber.gets(&mut world, "INVITE");
-    subscriber.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    subscriber.asks(&mut world, Method::Update, Some(held_sdp(Who::Colt)));
     subscriber.hears(&mut world, "491 UPDATE");
     let inactive = sdp_text::turned(&usual_sdp(Who::Colt), "inactive");
-    subscriber.answer(&mut world, &asked, 200, |it| it.set_body("application/sdp", inactive));
+    subscriber.agrees(&mut world, &asked, inactive);
     let answer = anna.hears(&mut world, "200 INVITE");
     anna.acknowledges(&mut world, &answer);
     world.run_for(ms(20));
@@ -170,7 +163,7 @@ fn update_before_the_callers_offer_is_answered_must_wait() {
     let anna = Party::called(&mut world, Who::Sip);
     anna.reply(&mut world, 180);
     caller.hears(&mut world, "180 INVITE");
-    caller.asks(&mut world, Method::Update, Some(held(Who::Colt)));
+    caller.asks(&mut world, Method::Update, Some(held_sdp(Who::Colt)));
     let refused = caller.hears(&mut world, "500 UPDATE");
     assert!(refused.headers.get(Name::RetryAfter).is_some());
     // Without an offer it just says that it is there.
