@@ -127,8 +127,7 @@ fn cancel_after_the_answer_is_not_sent() {
     let mut net = Network::new(Wire::Udp);
     let id = net.request(&invite());
     net.run_for(ms(100));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    net.bob_answers(200);
     net.run_for(ms(100));
     net.cancel(id, None);
     assert_eq!(net.sent("CANCEL"), 0);

@@ -56,8 +56,7 @@ fn ok_lost_twice_is_repeated_until_ack_comes() {
     net.lose(2, "200 INVITE");
     let id = net.request(&invite());
     net.run_for(ms(100));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    let server = net.bob_answers(200);
     net.run_for(ms(2_000));
     assert_eq!(net.sent_at_ms("200 INVITE"), [100, 600, 1600]);
     assert_eq!(net.alices_statuses(), [100, 200]);
@@ -76,8 +75,7 @@ fn ack_lost_is_sent_again_for_the_repeated_ok() {
     net.lose(2, "ACK");
     let id = net.request(&invite());
     net.run_for(ms(100));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    net.bob_answers(200);
     net.run_for(ms(50));
     net.acknowledge(id, &ack("b1"));
     net.run_for(ms(5_000));
@@ -95,8 +93,7 @@ fn ack_that_crosses_a_repeated_ok_is_told_once() {
     net.fate(1, "ACK", Fate::Twice);
     let id = net.request(&invite());
     net.run_for(ms(100));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    net.bob_answers(200);
     net.run_for(ms(50));
     net.acknowledge(id, &ack("b1"));
     net.run_for(ms(5_000));
@@ -111,8 +108,7 @@ fn ack_that_never_comes_is_missed_after_64_t1_on_any_transport() {
         let mut net = Network::new(wire);
         net.request(&invite());
         net.run_for(ms(10));
-        let (server, request) = net.bobs_request();
-        net.respond(server, answer(&request, 200));
+        let server = net.bob_answers(200);
         net.run_for(GIVE_UP);
         let repeats: Vec<_> = net.sent_at_ms("200 INVITE").iter().map(|at| at - 10).collect();
         assert_eq!(repeats, FINAL_REPEATS_MS);
@@ -130,8 +126,7 @@ fn failure_lost_is_repeated_and_its_ack_too() {
     net.lose(1, "ACK");
     net.request(&invite());
     net.run_for(ms(100));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 486));
+    net.bob_answers(486);
     net.run_for(ms(10_000));
     assert_eq!(net.sent_at_ms("486 INVITE"), [100, 600, 1600]);
     assert_eq!(net.sent("ACK"), 2);
@@ -146,8 +141,7 @@ fn failure_that_is_never_acknowledged_ends_by_timer_h() {
     net.lose(100, "ACK");
     net.request(&invite());
     net.run_for(ms(10));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 486));
+    net.bob_answers(486);
     net.run_for(GIVE_UP - ms(1));
     assert_eq!(net.bob.len(), 1);
     net.run_for(ms(1));
@@ -162,8 +156,7 @@ fn reliable_hop_sends_once_and_forgets_at_once() {
     let mut net = Network::new(Wire::Tls);
     net.request(&invite());
     net.run_for(ms(10_000));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 486));
+    net.bob_answers(486);
     net.run_for(ms(100));
     assert_eq!((net.sent("INVITE"), net.sent("486 INVITE"), net.sent("ACK")), (1, 1, 1));
     assert_eq!((net.alice.len(), net.bob.len()), (0, 0), "timers D, H and I are zero");

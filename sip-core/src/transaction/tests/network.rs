@@ -1,6 +1,7 @@
 //! Two layers, Alice and Bob, and the network between them in virtual time; prints the ladder when
 //! a test fails.
 
+use super::answer;
 use crate::message::{Message, Request, Response};
 use crate::transaction::{ClientId, Event, GIVE_UP, Hop, Layer, ServerId};
 use bytes::Bytes;
@@ -241,6 +242,13 @@ impl Network {
             [Event::Request { server, request, .. }] => (*server, request.clone()),
             other => panic!("not one request: {other:?}"),
         }
+    }
+
+    /// Bob answers the one request that he has got.
+    pub(super) fn bob_answers(&mut self, status: u16) -> ServerId {
+        let (server, request) = self.bobs_request();
+        self.respond(server, answer(&request, status));
+        server
     }
 
     /// Takes the statuses that Alice has seen.

@@ -14,8 +14,7 @@ fn ok_lost_is_sent_again_for_the_repeated_request() {
     net.lose(1, "200 OPTIONS");
     net.request(&options());
     net.run_for(ms(20));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    net.bob_answers(200);
     net.run_for(ms(2_000));
     assert_eq!(net.sent_at_ms("OPTIONS"), [0, 500]);
     assert_eq!(net.sent_at_ms("200 OPTIONS"), [20, 510]);
@@ -88,8 +87,7 @@ fn answer_that_comes_twice_is_told_once() {
     net.fate(1, "OPTIONS", Fate::Twice);
     net.request(&options());
     net.run_for(ms(20));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    net.bob_answers(200);
     net.run_for(ms(100));
     assert_eq!(net.alices_statuses(), [200]);
     assert_eq!(net.alice.counters().retransmissions_received, 1);
@@ -101,8 +99,7 @@ fn reliable_hop_sends_once_and_forgets_at_once() {
     let mut net = Network::new(Wire::Tls);
     net.request(&options());
     net.run_for(ms(3_000));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    net.bob_answers(200);
     net.run_for(ms(100));
     assert_eq!((net.sent("OPTIONS"), net.sent("200 OPTIONS")), (1, 1));
     assert_eq!((net.alice.len(), net.bob.len()), (0, 0), "timers J and K are zero");
@@ -127,8 +124,7 @@ fn late_repeats_are_absorbed_as_long_as_the_timers_say() {
     let mut net = Network::new(Wire::Udp);
     net.request(&options());
     net.run_for(ms(10));
-    let (server, request) = net.bobs_request();
-    net.respond(server, answer(&request, 200));
+    net.bob_answers(200);
     net.run_for(ms(10));
     assert_eq!(net.life_ms(), (5_000, 32_000 - 10), "timers K and J");
 }
