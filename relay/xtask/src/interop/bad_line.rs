@@ -25,11 +25,7 @@ pub(super) fn a_bad_line_is_measured_as_tshark_sees_it(lab: &mut Lab) -> Outcome
     let line = folder.join("line.pcap");
     std::fs::write(&line, bad_line()).while_(line.display())?;
     let caller = Sipp::over_a_bad_line(&folder, lab::SECOND, &line)?;
-    lab.calls += 1;
-    user.wait_for("CALL_ESTABLISHED")?;
-    caller.completes()?;
-    user.wait_for("CALL_CLOSED")?;
-    lab.tollgate.is_empty_again()?;
+    lab.plays(&mut user, caller)?;
     let trace = capture.stop()?;
     let record = lab.tollgate.record(lab.calls)?;
     let leg = &record["media"]["a"];

@@ -193,11 +193,7 @@ pub(super) fn a_fax_towards_teams_stays_in_audio(lab: &mut Lab) -> Outcome {
     let scenario = sipp::xml("fax_to_teams", Role::Caller, Over::Udp, ladder);
     let number = Some(lab::USER_NUMBER);
     let caller = Sipp::plays(&folder, "fax_to_teams", &scenario, lab::CALLER, Over::Udp, number)?;
-    lab.calls += 1;
-    user.wait_for("CALL_ESTABLISHED")?;
-    caller.completes()?;
-    user.wait_for("CALL_CLOSED")?;
-    lab.tollgate.is_empty_again()?;
+    lab.plays(&mut user, caller)?;
     let trace = capture.stop()?;
     let asked = trace.sip(lab::FRONT, lab::USER).filter(|sip| sip.starts_with("INVITE ")).count();
     ensure(asked == 1, || format!("Teams got {asked} INVITEs"))?;

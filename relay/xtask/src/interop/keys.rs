@@ -25,11 +25,7 @@ pub(super) fn keys_by_info_reach_teams_as_events(lab: &mut Lab) -> Outcome {
     let scenario = sipp::xml("keys", Role::Caller, Over::Udp, &ladder);
     let number = Some(lab::USER_NUMBER);
     let caller = Sipp::plays(&folder, "keys", &scenario, lab::CALLER, Over::Udp, number)?;
-    lab.calls += 1;
-    user.wait_for("CALL_ESTABLISHED")?;
-    caller.completes()?;
-    user.wait_for("CALL_CLOSED")?;
-    lab.tollgate.is_empty_again()?;
+    lab.plays(&mut user, caller)?;
     let told = user.keys()?.to_owned();
     drop(user);
     let trace = capture.stop()?;

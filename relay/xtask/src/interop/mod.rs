@@ -40,6 +40,8 @@ use crate::fail::{Fail, Outcome, While};
 use crate::packages;
 use crate::process::{self, Process};
 use crate::tally::Tally;
+use baresip::Agent;
+use peers::Sipp;
 use scenarios::{Scenario, scenarios};
 use setting::Setting;
 use std::path::{Path, PathBuf};
@@ -149,6 +151,15 @@ impl Lab {
         let path = self.folder.join(name);
         std::fs::create_dir_all(&path).while_(path.display())?;
         Ok(path)
+    }
+
+    /// One call between a softphone and a scenario, which ends it, and then there is none.
+    fn plays(&mut self, softphone: &mut Agent, scenario: Sipp) -> Outcome {
+        self.calls += 1;
+        softphone.wait_for("CALL_ESTABLISHED")?;
+        scenario.completes()?;
+        softphone.wait_for("CALL_CLOSED")?;
+        self.tollgate.is_empty_again()
     }
 }
 

@@ -39,11 +39,7 @@ pub(super) fn music_from_teams_comes_from_another_source_under_another_key(
     let capture = Capture::start(&folder)?;
     let mut carrier = peers::carrier(&folder)?;
     let user = Sipp::user(&folder, "teams_music", &scenario, lab::CARRIER_NUMBER)?;
-    lab.calls += 1;
-    carrier.wait_for("CALL_ESTABLISHED")?;
-    user.completes()?;
-    carrier.wait_for("CALL_CLOSED")?;
-    lab.tollgate.is_empty_again()?;
+    lab.plays(&mut carrier, user)?;
     drop(carrier);
     let trace = capture.stop()?;
     let held = told(&trace, "a=sendonly")?;

@@ -60,11 +60,7 @@ pub(super) fn tones_in_a_carriers_speech_reach_teams_as_keys(lab: &mut Lab) -> O
     let capture = Capture::start(&folder)?;
     let mut user = peers::user(&folder)?;
     let caller = Sipp::presses(&folder, lab::RINGER, PRESSED)?;
-    lab.calls += 1;
-    user.wait_for("CALL_ESTABLISHED")?;
-    caller.completes()?;
-    user.wait_for("CALL_CLOSED")?;
-    lab.tollgate.is_empty_again()?;
+    lab.plays(&mut user, caller)?;
     let told = user.keys()?.to_owned();
     drop(user);
     let trace = capture.stop()?;

@@ -174,11 +174,7 @@ fn sipp_calls_teams_with_rtp(lab: &mut Lab) -> Outcome {
     let capture = Capture::start(&folder)?;
     let mut user = peers::user(&folder)?;
     let caller = Sipp::caller(&folder, lab::SECOND)?;
-    lab.calls += 1;
-    user.wait_for("CALL_ESTABLISHED")?;
-    caller.completes()?;
-    user.wait_for("CALL_CLOSED")?;
-    lab.tollgate.is_empty_again()?;
+    lab.plays(&mut user, caller)?;
     let heard = Audio::from_wav(&user.recording()?)?;
     heard.must_be(lab::SIPP_TONE, "the Teams user's recording")?;
     let trace = capture.stop()?;

@@ -27,11 +27,7 @@ pub(super) fn of_several_m_lines_one_is_taken(lab: &mut Lab) -> Outcome {
     let scenario = sipp::xml("several", Role::Caller, Over::Udp, ladder);
     let number = Some(lab::USER_NUMBER);
     let caller = Sipp::plays(&folder, "several", &scenario, lab::CALLER, Over::Udp, number)?;
-    lab.calls += 1;
-    user.wait_for("CALL_ESTABLISHED")?;
-    caller.completes()?;
-    user.wait_for("CALL_CLOSED")?;
-    lab.tollgate.is_empty_again()?;
+    lab.plays(&mut user, caller)?;
     let trace = capture.stop()?;
     let answer = trace.sip(lab::BORDER, lab::CALLER).find(|sip| sip.starts_with("SIP/2.0 200"));
     let answer = answer.unwrap_or_default();
