@@ -1,6 +1,5 @@
 //! What the system says of an interface, in this thread's network namespace (netdevice(7), ethtool).
 
-use super::rules::Request;
 use crate::routes::Routes;
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
@@ -87,11 +86,8 @@ const ETHTOOL_GCHANNELS: u32 = 0x3c;
 /// One of each where the driver does not say.
 fn queues(fd: &OwnedFd, name: Name) -> (u32, u32) {
     let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
-    // SAFETY: zeroes are a request without a name.
-    let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    request.ifr_name = name;
-    request.ifr_ifru.ifru_data = (&raw mut channels).cast();
-    if ask(fd, libc::SIOCETHTOOL as libc::Ioctl, (&raw mut request).cast()).is_err() {
+    // SAFETY: it is what the kernel answers this command in.
+    if unsafe { ethtool(fd, name, (&raw mut channels).cast()) }.is_err() {
         return (1, 1);
     }
     let count = |own: u32| own.saturating_add(channels.combined).clamp(1, QUEUES_MAX);
@@ -122,14 +118,25 @@ pub(crate) fn stands_for(wildcard: IpAddr, local: IpAddr) -> bool {
         && !of_link
 }
 
-/// Asks about the rules by which a card chooses queues, or changes them.
-pub(super) fn classify(index: u32, request: &mut Request) -> io::Result<()> {
-    let (fd, name) = (socket()?, name_of(index)?);
+/// Has the driver of an interface answer a request of ethtool.
+///
+/// # Safety
+///
+/// The request begins with its command, and has the room that the kernel answers this command in.
+pub(super) unsafe fn ask_driver(index: u32, request: *mut c_void) -> io::Result<()> {
+    // SAFETY: the caller has seen to it.
+    unsafe { ethtool(&socket()?, name_of(index)?, request) }
+}
+
+/// # Safety
+///
+/// As for [`ask_driver`].
+unsafe fn ethtool(fd: &OwnedFd, name: Name, request: *mut c_void) -> io::Result<()> {
     // SAFETY: zeroes are a request without a name.
-    let mut asked: libc::ifreq = unsafe { mem::zeroed() };
-    asked.ifr_name = name;
-    asked.ifr_ifru.ifru_data = (&raw mut *request).cast();
-    ask(&fd, libc::SIOCETHTOOL as libc::Ioctl, (&raw mut asked).cast())
+    let mut named: libc::ifreq = unsafe { mem::zeroed() };
+    named.ifr_name = name;
+    named.ifr_ifru.ifru_data = request.cast();
+    ask(fd, libc::SIOCETHTOOL as libc::Ioctl, (&raw mut named).cast())
 }
 
 /// `struct vlan_ioctl_args`.

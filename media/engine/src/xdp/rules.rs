@@ -31,8 +31,7 @@ pub(super) struct Laid {
 /// Takes away what a process with another number of workers has left on an interface for these addresses; how
 /// many they were.
 pub(super) fn clear(interface: u32, workers: usize, addresses: &[IpAddr]) -> io::Result<usize> {
-    let ask: Ask<'_> = &mut |request| interface::classify(interface, request);
-    clear_left(workers, addresses, ask)
+    clear_left(workers, addresses, &mut |request| request.ask(interface))
 }
 
 /// Those of a worker (from 0) of so many, whose queue it is, for ports on these addresses.
@@ -63,21 +62,21 @@ impl fmt::Display for Rule {
 impl Laid {
     /// Lays them all or none.
     pub(super) fn new(interface: u32, rules: &[Rule]) -> io::Result<Self> {
-        let places = lay(rules, &mut |request| interface::classify(interface, request))?;
+        let places = lay(rules, &mut |request| request.ask(interface))?;
         Ok(Self { interface, places })
     }
 }
 
 impl Drop for Laid {
     fn drop(&mut self) {
-        take_back(&self.places, &mut |request| interface::classify(self.interface, request));
+        take_back(&self.places, &mut |request| request.ask(self.interface));
     }
 }
 
 /// `struct ethtool_rxnfc`, with room for the places of rules.
 #[derive(Clone)]
 #[repr(C)]
-pub(crate) struct Request {
+struct Request {
     command: u32,
     flow_type: u32,
     data: u64,
@@ -138,6 +137,12 @@ impl Request {
         };
         let places = [0; RULES_MAX + 1];
         Box::new(Self { command, flow_type: 0, data: 0, spec, count: 0, places })
+    }
+
+    /// Has the driver of an interface answer it.
+    fn ask(&mut self, index: u32) -> io::Result<()> {
+        // SAFETY: it is what the kernel answers its commands in, with room for as many places as it asks for.
+        unsafe { interface::ask_driver(index, (&raw mut *self).cast()) }
     }
 }
 
