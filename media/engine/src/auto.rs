@@ -16,7 +16,6 @@ use crate::portable::Portable;
 use crate::routes::{Policies, Routes, output_policies};
 use crate::steer::Steer;
 use crate::sys::Bell;
-use crate::ways::try_steer;
 use crate::xdp::NOT_NATIVE;
 use crate::xdp::interface::{self, Interface, interfaces_with, stands_for};
 use std::io;
@@ -31,7 +30,7 @@ pub(crate) fn choose(media: &[IpAddr], workers: usize) -> (Chosen, Option<Arc<Mu
     let steering = Kernel::load().and_then(|mut kernel| kernel.steer().map(|()| kernel));
     let steering = steering.map_err(|why| why.to_string()).and_then(|kernel| {
         let kernel = Arc::new(Mutex::new(kernel));
-        try_steer(&kernel, workers).map(|()| kernel)
+        Steer::try_for(&kernel, workers).map(|()| kernel)
     });
     let kernel = match steering {
         Ok(kernel) => kernel,

@@ -20,20 +20,6 @@ const CONFIGURED: &str = "configured";
 /// What is warned of where an engine that was asked for by name passes by IPsec policies.
 pub(crate) const IN_THE_CLEAR: &str = "what this host is to encrypt may leave as it is";
 
-/// Whether so many workers can have what steer takes beside its programs, which AF_XDP stands on as well; or
-/// why not.
-pub(crate) fn try_steer(kernel: &Arc<Mutex<Kernel>>, workers: usize) -> Result<(), String> {
-    let last = workers.saturating_sub(1);
-    let bell = Bell::new().map_err(KernelError::Io);
-    match bell.and_then(|bell| Steer::new(last, Arc::new(bell), Arc::clone(kernel))) {
-        Ok(_) => Ok(()),
-        Err(KernelError::Io(why)) => {
-            Err(format!("its sockets cannot be had (CAP_NET_RAW, AF_PACKET): {why}"))
-        }
-        Err(why) => Err(why.to_string()),
-    }
-}
-
 /// What the workers of one engine share of it.
 #[derive(Debug)]
 pub(crate) struct Ways {
@@ -86,7 +72,7 @@ impl Ways {
                 let mut kernel = Kernel::load().map_err(|why| not_here(why.to_string()))?;
                 kernel.steer().map_err(|why| not_here(why.to_string()))?;
                 let kernel = Arc::new(Mutex::new(kernel));
-                try_steer(&kernel, workers).map_err(not_here)?;
+                Steer::try_for(&kernel, workers).map_err(not_here)?;
                 let passes = auto::passes_policies();
                 if let Some(why) = &passes {
                     tracing::warn!(%engine, why, "{IN_THE_CLEAR}");

@@ -145,6 +145,20 @@ impl Steer {
         })
     }
 
+    /// Whether so many workers can have what this takes beside its programs, which AF_XDP stands on as well;
+    /// or why not.
+    pub(crate) fn try_for(kernel: &Arc<Mutex<Kernel>>, workers: usize) -> Result<(), String> {
+        let last = workers.saturating_sub(1);
+        let bell = Bell::new().map_err(KernelError::Io);
+        match bell.and_then(|bell| Self::new(last, Arc::new(bell), Arc::clone(kernel))) {
+            Ok(_) => Ok(()),
+            Err(KernelError::Io(why)) => {
+                Err(format!("its sockets cannot be had (CAP_NET_RAW, AF_PACKET): {why}"))
+            }
+            Err(why) => Err(why.to_string()),
+        }
+    }
+
     /// Has a port carried by a socket of its own, for a reason.
     fn open_socket(
         &mut self,
