@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What signalling asks of a worker.
@@ -374,19 +375,45 @@ impl Worker {
         let Ok(mut io) = io.inspect_err(|error| tracing::error!(%error, "no way for media")) else {
             return false;
         };
-        self.former_faults = self.io.faults().and(self.former_faults);
-        let (ports, addresses) = (self.calls.all_ports(), &self.addresses);
-        // What it has of the ports goes first, so that they can be bound.
-        ports.iter().for_each(|(port, _)| self.io.close(*port));
-        let mut lost = 0_usize;
-        for (port, dscp) in ports {
-            let at = addresses.of(port.address).map(|bind| SocketAddr::new(bind, port.number));
-            let bound = at.is_some_and(|at| io.open(port, at, dscp).is_ok());
+        let (ports, mut lost) = (self.calls.all_ports(), 0_usize);
+        for (port, dscp) in &ports {
+            let at = self.addresses.of(port.address);
+            let at = at.map(|bind| SocketAddr::new(bind, port.number));
+            let bound = at.is_some_and(|at| {
+                // What it has bound itself goes first.
+                io.open(*port, at, *dscp).is_ok() || {
+                    self.io.close(*port);
+                    io.open(*port, at, *dscp).is_ok()
+                }
+            });
             lost += usize::from(!bound);
         }
-        self.io = Box::new(io);
+        let mut former = std::mem::replace(&mut self.io, Box::new(io));
+        self.take_over(&mut *former);
+        ports.iter().for_each(|(port, _)| former.close(*port));
+        self.former_faults = former.faults().and(self.former_faults);
+        // The kernel waits for all processors as it ends, and packets do not.
+        let ends = thread::Builder::new().name(format!("media-{}-past", self.index));
+        let _ = ends.spawn(move || drop(former));
         (self.events)(Event::FellBack { worker: self.index, to: Datapath::Portable, why, lost });
         true
+    }
+
+    /// What has come by the engine before this one goes on by this one.
+    fn take_over(&mut self, former: &mut dyn PacketIo) {
+        for _ in 0..BATCHES_PER_TURN {
+            self.batch.clear();
+            let more = former.receive(&mut self.batch);
+            self.calls.process(clock::now(), &mut self.batch, &self.exchange, &mut self.totals);
+            self.io.send(&mut self.batch);
+            // It takes back what it has lent.
+            self.batch.packets_mut().iter_mut().for_each(|packet| packet.send = false);
+            former.send(&mut self.batch);
+            self.tell();
+            if !more {
+                break;
+            }
+        }
     }
 
     /// What the kernel is to encrypt from now on, or to keep, is not sent past it, unless somebody has asked
