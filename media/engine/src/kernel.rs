@@ -67,6 +67,9 @@ const OWNERS: usize = 8;
 /// Workers that these programs can know, as many as `WORKERS_MAX` there: a number has to fit an octet.
 pub(crate) const WORKERS_MAX: usize = 128;
 
+/// Times that a program is loaded at most: one takes a few milliseconds, and signals are seldom.
+const LOADS: u32 = 5;
+
 /// As many programs as the kernel has in one place (`MAX_BPF_SK_LOOKUP` is 64).
 const LOOKUPS_MAX: usize = 64;
 /// The kind of attachment (`enum bpf_attach_type`).
@@ -173,7 +176,7 @@ impl Kernel {
     pub(crate) fn steer(&mut self) -> Result<(), KernelError> {
         let program = self.programs.program_mut("to_worker");
         let program: &mut SkLookup = program.ok_or(KernelError::NoSuch("to_worker"))?.try_into()?;
-        program.load()?;
+        load(|| program.load())?;
         let namespace = File::open("/proc/thread-self/ns/net")?;
         let mut others = [0; LOOKUPS_MAX];
         let others = sys::attached_programs(namespace.as_fd(), BPF_SK_LOOKUP, &mut others);
@@ -293,7 +296,7 @@ impl Kernel {
         let program = self.programs.program_mut("to_queue");
         let program: &mut Xdp = program.ok_or(KernelError::NoSuch("to_queue"))?.try_into()?;
         if program.fd().is_err() {
-            program.load()?;
+            load(|| program.load())?;
         }
         let fd = program.fd()?.as_fd();
         // One of ours that sends on flows there and does nothing else: this one does that, too.
@@ -350,7 +353,7 @@ impl Kernel {
         use aya::programs::{TestRun as _, TestRunOptions};
         let program: &mut Xdp = self.programs.program_mut(program).unwrap().try_into().unwrap();
         if program.fd().is_err() {
-            program.load().unwrap();
+            load(|| program.load()).unwrap();
         }
         let mut goes = vec![0; 2048];
         let (data_in, data_out) = (Some(frame), Some(&mut goes[..]));
@@ -426,6 +429,28 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Has a program loaded. The kernel leaves off where a signal comes while it looks at one, or the process is
+/// stopped for a moment.
+fn load(once: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    again(once, |error| match error {
+        ProgramError::LoadError { io_error, .. } => io_error.kind() == io::ErrorKind::WouldBlock,
+        _ => false,
+    })
+}
+
+fn again<E>(
+    mut once: impl FnMut() -> Result<(), E>,
+    leaves_off: impl Fn(&E) -> bool,
+) -> Result<(), E> {
+    for _ in 1..LOADS {
+        match once() {
+            Err(error) if leaves_off(&error) => {}
+            done => return done,
+        }
+    }
+    once()
 }
 
 /// A worker as the programs know it.
@@ -524,6 +549,22 @@ mod tests {
             assert_eq!(heard(&bound), 10);
             assert!(silent(one) && silent(other));
         });
+    }
+
+    #[test]
+    fn a_signal_while_a_program_is_loaded_costs_the_engine() {
+        let tried = |errors: &[ErrorKind]| {
+            let (mut left, mut loads) = (errors.iter(), 0);
+            let once = || {
+                loads += 1;
+                left.next().map_or(Ok(()), |kind| Err(*kind))
+            };
+            (again(once, |kind| *kind == ErrorKind::WouldBlock).is_ok(), loads)
+        };
+        assert_eq!(tried(&[]), (true, 1));
+        assert_eq!(tried(&[ErrorKind::WouldBlock; 2]), (true, 3));
+        assert_eq!(tried(&[ErrorKind::WouldBlock; 9]), (false, LOADS));
+        assert_eq!(tried(&[ErrorKind::PermissionDenied]), (false, 1));
     }
 
     #[test]

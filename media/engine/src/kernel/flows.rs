@@ -1,7 +1,7 @@
 //! Flows that the kernel forwards: which port has which, and the programs that look.
 
 use super::link::{Mode, XdpLink};
-use super::{Kernel, KernelError};
+use super::{Kernel, KernelError, load};
 use crate::offload::{Hook, Region};
 use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
 use aya::programs::{LinkOrder, Xdp};
@@ -57,7 +57,7 @@ impl Kernel {
                 let program: &mut Xdp =
                     program.ok_or(KernelError::NoSuch("forward_xdp"))?.try_into()?;
                 if program.fd().is_err() {
-                    program.load()?;
+                    load(|| program.load())?;
                 }
                 let link = XdpLink::new(program.fd()?.as_fd(), interface, Mode::Driver)?;
                 self.forwards.insert(interface, link);
@@ -70,7 +70,7 @@ impl Kernel {
                 let program: &mut SchedClassifier =
                     program.ok_or(KernelError::NoSuch("forward_tc"))?.try_into()?;
                 if program.fd().is_err() {
-                    program.load()?;
+                    load(|| program.load())?;
                 }
                 // By a link, which ends with the process: a filter of clsact would stay behind.
                 let order = TcAttachOptions::TcxOrder(LinkOrder::default());
@@ -101,7 +101,7 @@ mod tests {
             for name in ["to_queue", "forward_xdp"] {
                 let program: &mut Xdp =
                     kernel.programs.program_mut(name).unwrap().try_into().unwrap();
-                program.load().unwrap();
+                load(|| program.load()).unwrap();
             }
             kernel.forward_on(1, Hook::Tc).unwrap();
         });
@@ -113,8 +113,8 @@ mod tests {
         namespace.ip("link add near type veth peer name far");
         ["near", "far"].iter().for_each(|end| namespace.ip(&format!("link set {end} up")));
         namespace.run(|| {
-            let load = || Kernel::load().map_err(|error| skipped(&error.to_string()));
-            let (Ok(mut kernel), Ok(mut other)) = (load(), load()) else { return };
+            let loaded = || Kernel::load().map_err(|error| skipped(&error.to_string()));
+            let (Ok(mut kernel), Ok(mut other)) = (loaded(), loaded()) else { return };
             // SAFETY: a string that ends.
             let interface = unsafe { libc::if_nametoindex(c"near".as_ptr()) };
             kernel.forward_on(interface, Hook::Xdp).unwrap();
