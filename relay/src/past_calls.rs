@@ -79,10 +79,29 @@ fn counted(line: &[u8], now: SystemTime) -> Option<PastCall> {
     (call.answered_ago.saturating_sub(talk) <= DAY).then_some(call)
 }
 
-/// The record of the call that has this number, the newest if a restart has begun to count anew; the
-/// number is looked for in the newest [`OCTETS_MAX`] octets.
+/// The record of the call that has this number, the newest if a restart has begun to count anew.
 pub(crate) fn find(records: &Records, call: u64) -> io::Result<Option<Value>> {
-    let wanted = format!("\"call\":{call},");
+    let written = format!("\"call\":{call},");
+    let is_it = |record: &Value| record["call"].as_u64() == Some(call);
+    newest(records, &written, &is_it, 1).map(|mut found| found.pop())
+}
+
+/// The record of the newest call of which a leg has this Call-ID.
+pub(crate) fn with_call_id(records: &Records, id: &str) -> io::Result<Option<Value>> {
+    let is_it =
+        |record: &Value| [&record["call_id_in"], &record["call_id_out"]].contains(&&id.into());
+    newest(records, "", &is_it, 1).map(|mut found| found.pop())
+}
+
+/// The newest records that are wanted, the last one first, at most `most`; they are looked for in the newest
+/// [`OCTETS_MAX`] octets. Lines without `written` are passed over unread.
+pub(crate) fn newest(
+    records: &Records,
+    written: &str,
+    wanted: &dyn Fn(&Value) -> bool,
+    most: usize,
+) -> io::Result<Vec<Value>> {
+    let mut found = Vec::new();
     let mut left = OCTETS_MAX;
     for number in 0..records.files_max {
         let file = match File::open(numbered(&records.file, number)) {
@@ -92,20 +111,21 @@ pub(crate) fn find(records: &Records, call: u64) -> io::Result<Option<Value>> {
         };
         let mut lines = Backwards::new(file)?;
         while let Some(line) = lines.next()? {
+            if found.len() >= most || left == 0 {
+                return Ok(found);
+            }
             left = left.saturating_sub(line.len() as u64);
             let line = String::from_utf8_lossy(&line);
-            if line.contains(&wanted)
+            // A line that is cut off is no record.
+            if line.contains(written)
                 && let Ok(record) = serde_json::from_str::<Value>(&line)
-                && record["call"].as_u64() == Some(call)
+                && wanted(&record)
             {
-                return Ok(Some(record));
-            }
-            if left == 0 {
-                return Ok(None);
+                found.push(record);
             }
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// The file of records that has this number; the newest has 0.
@@ -159,6 +179,27 @@ mod tests {
         assert_eq!(calls[0].talk, Duration::from_secs(60));
         let nothing = Records { file: folder.join("none"), ..Records::default() };
         assert_eq!(read(&nothing, now), []);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_newest_of_calls_that_are_wanted_come_first_over_all_files() {
+        let folder = std::env::temp_dir().join(format!("past-calls-newest-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let line = |call: u64, id: &str| {
+            format!("{{\"call\":{call},\"call_id_in\":\"{id}\",\"call_id_out\":null}}\n")
+        };
+        let file = folder.join("r");
+        std::fs::write(&file, [line(1, "c"), "{\"call\":9, cut".into()].concat()).unwrap();
+        std::fs::write(folder.join("r.1"), [line(1, "a"), line(2, "b")].concat()).unwrap();
+        let records = Records { file, ..Records::default() };
+        let calls =
+            |found: Vec<Value>| found.iter().map(|it| it["call"].clone()).collect::<Vec<_>>();
+        assert_eq!(calls(newest(&records, "", &|_| true, 9).unwrap()), [1, 2, 1]);
+        assert_eq!(calls(newest(&records, "", &|_| true, 2).unwrap()), [1, 2]);
+        assert_eq!(find(&records, 1).unwrap().unwrap()["call_id_in"], "c");
+        assert_eq!(with_call_id(&records, "b").unwrap().unwrap()["call"], 2);
+        assert_eq!(with_call_id(&records, "d").unwrap(), None);
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -1,18 +1,11 @@
-//! The verbs that ask the running daemon: `calls`, `trunks`, `alarms`, `reload`.
+//! The verbs that ask the running daemon and show what it says: `trunks`, `alarms`, `reload`.
 
 use super::versions::Diff;
 use super::{ConfigFlag, Exit, complain, print, print_json};
-use crate::admin::{self, AlarmRow, Answer, CallRow, FAX, FqdnRow, Request, TargetRow};
+use crate::admin::{self, AlarmRow, Answer, FqdnRow, Request, TargetRow};
 use crate::config;
 use serde_json::json;
 use std::fmt::Write as _;
-
-/// Show the calls that are up
-#[derive(Debug, clap::Args)]
-pub(crate) struct Calls {
-    #[command(flatten)]
-    flags: Flags,
-}
 
 /// Show the trunks and their targets: which answer, what they said last, calls on each
 #[derive(Debug, clap::Args)]
@@ -45,12 +38,6 @@ struct Flags {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-impl Calls {
-    pub(crate) fn run(self) -> Exit {
-        self.flags.ask(Request::Calls)
-    }
 }
 
 impl Trunks {
@@ -89,7 +76,6 @@ impl Flags {
         };
         match (self.json, answer) {
             (true, answer) => print_json(&as_json(answer)),
-            (false, Answer::Calls { calls }) => print(&calls_text(&calls)),
             (false, Answer::Trunks { targets, fqdns }) => {
                 print(&trunks_text(&targets));
                 print(&fqdns_text(&fqdns));
@@ -109,7 +95,8 @@ impl Flags {
             // Verbs of their own have these.
             (
                 false,
-                Answer::Call { .. }
+                Answer::Calls { .. }
+                | Answer::Call { .. }
                 | Answer::Media(_)
                 | Answer::Route(_)
                 | Answer::Teams { .. }
@@ -171,61 +158,6 @@ pub(super) fn as_json(answer: Answer) -> serde_json::Value {
         Answer::Route(answer) => json!(answer),
         Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
     }
-}
-
-fn calls_text(calls: &[CallRow]) -> String {
-    if calls.is_empty() {
-        return "no calls\n".into();
-    }
-    let head = [
-        "CALL",
-        "TENANT",
-        "DIRECTION",
-        "FROM",
-        "TO",
-        "STATE",
-        "AGE",
-        "TRUNKS",
-        "AUDIO",
-        "DATAPATH",
-    ];
-    let rows = calls.iter().map(|call| {
-        let out = call.trunk_out.as_deref().unwrap_or("-");
-        [
-            call.call.to_string(),
-            call.tenant.clone(),
-            call.direction.clone(),
-            call.from.clone(),
-            call.to.clone(),
-            call.state.clone(),
-            format!("{} s", call.age_seconds),
-            format!("{} -> {out}", call.trunk_in),
-            audio(call),
-            datapath(call),
-        ]
-    });
-    table(&head, rows)
-}
-
-/// What carries the legs, in the order of the trunks.
-fn datapath(call: &CallRow) -> String {
-    match &call.datapath {
-        None => "-".into(),
-        Some((a, b)) if a == b => a.clone(),
-        Some((a, b)) => format!("{a}, {b}"),
-    }
-}
-
-/// Whether both legs are heard; who is not, and why.
-fn audio(call: &CallRow) -> String {
-    let Some((a, b)) = &call.audio else { return "-".into() };
-    if a == b && [FLOWS, FAX].contains(&a.as_str()) {
-        return a.clone();
-    }
-    let out = call.trunk_out.as_deref().unwrap_or("b");
-    let silent = [(call.trunk_in.as_str(), a), (out, b)].into_iter().filter(|(_, it)| *it != FLOWS);
-    let silent: Vec<String> = silent.map(|(trunk, cause)| format!("{trunk}: {cause}")).collect();
-    silent.join(", ")
 }
 
 /// The word for a leg that is heard.

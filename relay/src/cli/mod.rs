@@ -5,6 +5,7 @@
 
 mod ask;
 mod call;
+mod calls;
 mod capacity;
 mod check;
 mod demo;
@@ -44,7 +45,7 @@ enum Verb {
     Emulate(emulate::Emulate),
     Sip(sip::Sip),
     Status(status::Status),
-    Calls(ask::Calls),
+    Calls(calls::Calls),
     Call(call::Call),
     Trunks(ask::Trunks),
     Trace(trace::Trace),
