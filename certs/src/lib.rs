@@ -29,7 +29,7 @@ pub use identities::{ClientIdentity, Identities, ServerIdentity};
 pub use identity::Identity;
 pub use key::KeyType;
 pub use peer::{PeerVerifier, Stranger, Strangers, Trust};
-pub use pem::{FileError, FileProblem};
+pub use pem::{FileError, FileProblem, in_words};
 pub use refusal::PeerRefusal;
 pub use roots::Roots;
 

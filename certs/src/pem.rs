@@ -28,7 +28,7 @@ impl FileError {
 }
 
 /// As operators know it; an "entity" is no file to them.
-fn in_words(why: ErrorKind) -> String {
+pub fn in_words(why: ErrorKind) -> String {
     match why {
         ErrorKind::NotFound => "there is no such file".to_owned(),
         ErrorKind::PermissionDenied => "this user may not".to_owned(),
@@ -94,9 +94,14 @@ impl FileProblem {
     /// What the operator can do about it.
     pub const fn hint(&self) -> &'static str {
         match self {
-            Self::Unreadable(_) => {
-                "check that the file exists and that the service's user may read it"
+            Self::Unreadable(ErrorKind::NotFound) => {
+                "a relative name starts at the folder of tollgate.toml"
             }
+            Self::Unreadable(ErrorKind::PermissionDenied) => {
+                "the service's user has to read it: chgrp tollgate FILE; chmod 0640 FILE"
+            }
+            Self::Unreadable(ErrorKind::IsADirectory) => "name the file in it",
+            Self::Unreadable(_) => "can the service's user read it (cat)?",
             Self::TooLarge => "give the certificate chain only",
             Self::Damaged(_) => "export the file again; a block runs from -----BEGIN to -----END",
             Self::NoCertificate => "give a PEM file with a block -----BEGIN CERTIFICATE-----",

@@ -128,7 +128,7 @@ impl Daemon {
         force.show();
         force.judge_media(true);
         if let Some(remark) = media_setup::remark(&media_setup::Here) {
-            tracing::info!(remark, "media");
+            tracing::info!("{remark}");
         }
         readiness.enter(Phase::Ready);
         Ok(Self {

@@ -2,19 +2,29 @@
 //! nobody is.
 
 use crate::alarms::{self, Alarms, Subject};
-use crate::config::{self, AcmeOrder, Loaded};
+use crate::config::{self, AcmeOrder, Loaded, Problem};
 use crate::daemon::records;
 use crate::dns;
 use crate::media_setup::{self, Shortfall};
 use crate::reload::texts;
 use crate::shard::Order;
-use crate::transport::Transports;
+use crate::transport::{StartError, Transports};
 use b2bua::Plan;
 use certs::Identities;
 use media_engine::EngineKind;
 use metrics::{counter, gauge};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
+
+/// Why transports cannot serve `loaded`, where that is a matter of one place in its files.
+pub(crate) fn problem(error: &StartError, loaded: &Loaded) -> Option<Problem> {
+    match error {
+        StartError::Bind { listener, .. } => Some(loaded.cannot_bind(listener, &error.to_string())),
+        StartError::NoCertificate { .. } | StartError::Roots { .. } | StartError::Tls { .. } => {
+            None
+        }
+    }
+}
 
 /// What is in force, and everybody who has to know when it changes.
 #[derive(Debug)]
@@ -59,7 +69,10 @@ impl InForce {
         loaded.plan.generation = generation;
         let plan = Arc::new(loaded.plan.clone());
         let applied = self.transports.apply(Arc::clone(&plan), loaded.identities.clone());
-        applied.map_err(|error| vec![error.to_string()])?;
+        applied.map_err(|error| {
+            let problem = problem(&error, &loaded);
+            vec![problem.map_or_else(|| error.to_string(), |problem| problem.to_string())]
+        })?;
         self.names.send_replace(dns::Wanted::of(&plan));
         self.certificates.send_replace(loaded.identities.clone());
         self.acme.send_if_modified(|orders| {

@@ -73,7 +73,7 @@ fn a_configuration_that_does_not_hold_ends_with_1_and_every_problem() {
     let text = std::fs::read_to_string(example.path.join("tenants.d/contoso.toml")).unwrap();
     let at = 1 + text.lines().position(|line| line.contains("kolt")).unwrap();
     let line = format!(
-        "{path}/tenants.d/contoso.toml:{at}: route 1 names trunk \"kolt\", which does not exist\nhint: did you mean \"colt\"?\n{path}/tenants.d/contoso.toml: 1 problem\n1 problem\n"
+        "{path}/tenants.d/contoso.toml:{at}: route 1 names trunk \"kolt\", which does not exist\nhint: did you mean \"colt\"?\n{path}/tenants.d/contoso.toml: 1 problem\n"
     );
     assert_eq!(stdout, line);
 

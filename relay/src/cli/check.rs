@@ -85,11 +85,15 @@ fn as_text(outcome: &Result<Loaded, Vec<Problem>>, short: &[Shortfall]) -> Strin
             for problem in problems {
                 let _ = writeln!(text, "{problem}");
             }
-            for verdict in verdicts(problems) {
+            let verdicts = verdicts(problems);
+            for verdict in &verdicts {
                 let file = verdict.file.display();
                 let _ = writeln!(text, "{file}: {}", count(verdict.problems as u64, "problem"));
             }
-            let _ = writeln!(text, "{}", count(problems.len() as u64, "problem"));
+            // Of a single file all is said.
+            if verdicts.len() > 1 {
+                let _ = writeln!(text, "{}", count(problems.len() as u64, "problem"));
+            }
         }
     }
     text

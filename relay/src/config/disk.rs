@@ -118,7 +118,10 @@ impl Content {
             |line, message: String| Problem { file: path.to_owned(), line, message, hint: None };
         let print = Print::now(path, now);
         let text = match source::bounded(path, source::FILE_SIZE_MAX) {
-            Err(error) => Err(problem(1, format!("cannot be read: {error}"))),
+            Err(error) => Err(Problem {
+                hint: source::hint(path, &error),
+                ..problem(1, format!("cannot be read: {}", source::in_words(&error)))
+            }),
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
                 let valid = error.utf8_error().valid_up_to();
                 let before = error.as_bytes().get(..valid).unwrap_or_default();

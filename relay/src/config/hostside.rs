@@ -2,7 +2,7 @@
 
 use super::assemble::{self, Assembled, Ground};
 use super::disk::{Content, Print};
-use super::host::{self, HostDraft};
+use super::host::{self, HostDraft, ListenerDraft};
 use super::problem::{Problem, Problems};
 use super::source::{Layout, Source};
 use super::version::{Sum, sum};
@@ -123,7 +123,13 @@ impl HostSide {
                 engine: host.lines.engine.line,
                 log: host.lines.log.line,
                 state: host.lines.state.line,
+                listeners: host.listeners.iter().filter_map(bound_at).collect(),
             },
         })
     }
+}
+
+/// The name of a listener, and the line on which it says what it binds.
+fn bound_at(listener: &ListenerDraft) -> Option<(String, u32)> {
+    Some((listener.name.as_ref()?.value.clone(), listener.bind.as_ref()?.place.line))
 }

@@ -122,6 +122,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// That what this listener binds cannot be had here.
+    pub(crate) fn cannot_bind(&self, listener: &str, why: &str) -> Problem {
+        let line = self.lines.listeners.iter().find(|(name, _)| name == listener);
+        Problem {
+            file: self.lines.file.clone(),
+            line: line.map_or(1, |(_, line)| *line),
+            message: why.to_owned(),
+            hint: Some(BIND_HINT.to_owned()),
+        }
+    }
+
     /// That this host cannot have the engine that the file asks for.
     pub(crate) fn engine_is_not_here(&self, why: &str) -> Problem {
         let lacks = media_engine::lacks(self.media_engine, self.media_offload);
@@ -223,7 +234,13 @@ struct Lines {
     engine: u32,
     log: u32,
     state: u32,
+    /// Where each listener says what it binds.
+    listeners: Vec<(String, u32)>,
 }
+
+/// What to do where a listener's address cannot be bound.
+pub(crate) const BIND_HINT: &str =
+    "is the address on this host (ip address), and is nobody else on the port (ss -lnp)?";
 
 /// Where the configuration is if neither a flag nor the environment says: `/etc/tollgate`.
 pub const DEFAULT_PATH: &str = "/etc/tollgate";

@@ -3,7 +3,7 @@
 use super::nearest::did_you_mean;
 use super::problem::{Place, Problems};
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,9 @@ pub(crate) struct Layout {
 impl Layout {
     /// The layout under `path`: a directory or the `tollgate.toml` in it.
     pub(crate) fn of(path: &Path) -> Self {
-        let (directory, host) = if path.is_dir() {
+        // One that is not there is told as the file that is missed in it.
+        let is_file = path.extension().is_some_and(|it| it == "toml") || path.is_file();
+        let (directory, host) = if path.is_dir() || !is_file {
             (path.to_owned(), path.join(HOST_FILE))
         } else {
             (path.parent().map(Path::to_owned).unwrap_or_default(), path.to_owned())
@@ -47,7 +49,7 @@ impl Layout {
     pub(crate) fn tenant_files(&self, problems: &Problems) -> Option<Vec<PathBuf>> {
         let entries = match std::fs::read_dir(&self.tenants) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => {
                 let place = Place { file: problems.add_file(&self.tenants), line: 1 };
                 problems.error(place, format!("cannot be listed: {error}"), None);
@@ -60,8 +62,10 @@ impl Layout {
             let backup = is_backup(name);
             let extension = path.extension().and_then(|extension| extension.to_str());
             match extension {
-                _ if backup || path.is_dir() => {}
+                _ if backup => {}
+                // A directory as well: no tenant may be gone because something else has its name.
                 Some("toml") => files.push(path),
+                _ if path.is_dir() => {}
                 Some(other) if did_you_mean(other, ["toml"]).is_some() => {
                     let place = Place { file: problems.add_file(&path), line: 1 };
                     problems.warning(
@@ -122,7 +126,8 @@ impl Source {
                 }
             },
             Err(error) => {
-                problems.error(Place { file, line: 1 }, format!("cannot be read: {error}"), None);
+                let message = format!("cannot be read: {}", in_words(&error));
+                problems.error(Place { file, line: 1 }, message, hint(path, &error));
                 None
             }
         }
@@ -160,13 +165,39 @@ impl Source {
     }
 }
 
+/// Why a file cannot be read, without the number that the system has for it.
+pub(super) fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => certs::in_words(error.kind()),
+        // What `bounded` says of it.
+        None => error.to_string(),
+    }
+}
+
+/// What to do about a file of the configuration that cannot be read.
+pub(super) fn hint(path: &Path, error: &io::Error) -> Option<String> {
+    let is_host = path.file_name().is_some_and(|name| name == HOST_FILE);
+    let hint = match error.kind() {
+        ErrorKind::NotFound if is_host => {
+            "--config or $TOLLGATE_CONFIG names the directory that it is in; systemd/config of the sources \
+             is a commented example"
+        }
+        ErrorKind::PermissionDenied => {
+            "who runs this has to read it: is he in the group of the service (sudo, or usermod -aG tollgate)?"
+        }
+        ErrorKind::IsADirectory => "tenants are files beside each other, NAME.toml",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 /// A file's bytes, or an error if there are more than `most`.
-pub(crate) fn bounded(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+pub(crate) fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         let message = format!("it is larger than {} KiB", most >> 10);
-        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
 }

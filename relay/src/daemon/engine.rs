@@ -24,9 +24,9 @@ pub(super) fn start(
         counter_mode = srtp.counter_mode.as_str(),
         sha1 = srtp.sha1.as_str(),
         gcm = srtp.gcm.as_str(),
-        counter_mode_took = ?srtp.counter_mode_took,
         "SRTP is protected by these"
     );
+    tracing::debug!(took = ?srtp.counter_mode_took, "SRTP: a short and a long packet under each counter mode");
     let engine = Engine::start(config, Box::new(move |event| tell(&events, event)));
     let engine = engine.map_err(|error| match error {
         media_engine::EngineError::NotHere { why, .. } => {

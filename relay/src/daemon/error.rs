@@ -1,6 +1,7 @@
 //! Why the daemon cannot start, or has failed.
 
-use crate::config::Problem;
+use crate::config::{BIND_HINT, Loaded, Problem};
+use crate::in_force;
 use crate::transport;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,9 @@ pub enum DaemonError {
     /// A listener.
     #[error(transparent)]
     Transport(#[from] transport::StartError),
+    /// What a listener binds cannot be had here.
+    #[error("{0}")]
+    Listener(Problem),
     /// The media engine.
     #[error(transparent)]
     Media(#[from] media_engine::EngineError),
@@ -57,13 +61,20 @@ pub enum DaemonError {
 }
 
 impl DaemonError {
+    /// Why transports have not started, at its place in the files if it has one.
+    pub(super) fn of_transports(error: transport::StartError, loaded: &Loaded) -> Self {
+        match in_force::problem(&error, loaded) {
+            Some(problem) => Self::Listener(Problem { hint: None, ..problem }),
+            None => Self::Transport(error),
+        }
+    }
+
     /// What an operator can do about it.
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Runtime(_) => "is the limit of processes or open files reached (ulimit -a)?",
-            Self::Transport(_) => {
-                "is the address on this host, and is nobody else on the port (ss -lnp)?"
-            }
+            Self::Transport(_) => "does `tollgate check` find something, too?",
+            Self::Listener(_) => BIND_HINT,
             Self::NoSuchEngine(_) => {
                 "or set [media] engine = \"auto\", which goes on with what there is"
             }

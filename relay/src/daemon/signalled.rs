@@ -60,7 +60,8 @@ impl Driven {
             Runtimes { core: signalling.handle().clone(), handshakes: Handle::current() };
         let identities = loaded.identities.clone();
         let (transports, sip) =
-            Transports::start_on(runtimes, Arc::clone(plan), identities, alarms.clone())?;
+            Transports::start_on(runtimes, Arc::clone(plan), identities, alarms.clone())
+                .map_err(|error| DaemonError::of_transports(error, loaded))?;
         let (engine, media) = engine::start(loaded)?;
         Ok(Self { signalling, records, transports, sip, engine, media })
     }

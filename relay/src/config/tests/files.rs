@@ -116,6 +116,23 @@ fn a_broken_file_leaves_its_tenant_as_it_was_and_lets_others_change() {
 }
 
 #[test]
+fn a_directory_in_the_place_of_a_tenants_file_takes_the_tenant_away() {
+    let mut running = Running::start(
+        Directory::sample().with(FABRIKAM, &tenant("fabrikam", "+4940100-+4940199")),
+    );
+    running.remove(FABRIKAM);
+    std::fs::create_dir(running.directory.path.join(FABRIKAM)).unwrap();
+    // Whether the watcher looks at this file, or somebody reloads all.
+    let one = Scope { tenants: Some(["fabrikam".to_owned()].into()), ..Scope::default() };
+    for scope in [one, Scope::all()] {
+        running.reload_in(&scope).unwrap();
+        let told = "fabrikam: tenants.d/fabrikam.toml:1: cannot be read: is a directory\nhint: tenants are files beside each other, NAME.toml";
+        assert_eq!(running.broken(), [told]);
+        assert_eq!(running.owner("+4940150"), Some("fabrikam"));
+    }
+}
+
+#[test]
 fn a_tenant_that_never_held_is_absent_and_known_by_what_can_be_read_of_it() {
     let broken = tenant("fabrikam", "+4940100-+4940199").replace("200", "\"many\"");
     let running = Running::start(Directory::sample().with(FABRIKAM, &broken));

@@ -503,7 +503,7 @@ fn certificates_that_cannot_be_used() {
     let directory = Directory::sample();
     std::fs::remove_file(directory.path.join("wild.pem")).unwrap();
     let expected = "tollgate.toml:19: certificate \"wild\": wild.pem cannot be read: there is no such file\n\
-        hint: check that the file exists and that the service's user may read it";
+        hint: a relative name starts at the folder of tollgate.toml";
     assert_eq!(directory.problems(), expected);
 
     directory.certificate("other", &["sbc1.example.net"], Key::P256);
@@ -558,7 +558,8 @@ fn a_syntax_error_hides_nothing_elsewhere() {
 #[test]
 fn files_that_cannot_be_read() {
     let directory = Directory::new().with(TENANT, &CONTOSO.replace("200", "0"));
-    let expected = "tollgate.toml:1: cannot be read: No such file or directory (os error 2)\n\
+    let expected = "tollgate.toml:1: cannot be read: there is no such file\n\
+        hint: --config or $TOLLGATE_CONFIG names the directory that it is in; systemd/config of the sources is a commented example\n\
         tenants.d/contoso.toml:4: [limits]: `calls = 0` is not between 1 and 1000000";
     assert_eq!(directory.problems(), expected);
 

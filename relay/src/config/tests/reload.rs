@@ -2,6 +2,8 @@
 
 use super::{CONTOSO, Directory};
 use crate::config::refusals;
+use crate::transport::StartError;
+use b2bua::plan::Transport;
 
 /// The refusals of a reload after one edit of the sample.
 fn refused(old: &str, new: &str) -> Vec<String> {
@@ -85,4 +87,24 @@ fn an_engine_that_cannot_be_had_is_not_told_with_its_line() {
     let wanted =
         format!("tollgate.toml:{line}: `engine = \"steer\"` cannot be had here: no programs");
     assert!(told.starts_with(&wanted) && told.contains("media-engine.md"), "{told}");
+}
+
+#[test]
+fn an_address_that_cannot_be_bound_is_not_told_with_its_line() {
+    let directory = Directory::sample();
+    let text = std::fs::read_to_string(directory.path.join("tollgate.toml")).unwrap();
+    let line = text.lines().position(|line| line.contains("0.0.0.0:5061")).unwrap() + 1;
+    let error = StartError::Bind {
+        listener: "teams".into(),
+        transport: Transport::Tls,
+        address: "192.0.2.1:5061".parse().unwrap(),
+        error: std::io::ErrorKind::AddrNotAvailable.into(),
+    };
+    let problem = crate::in_force::problem(&error, &directory.load()).unwrap();
+    let wanted = format!(
+        "tollgate.toml:{line}: listener \"teams\" cannot use tls 192.0.2.1:5061: address not available\n\
+         hint: is the address on this host"
+    );
+    let told = directory.told(&[problem]);
+    assert!(told.starts_with(&wanted), "{told}");
 }
