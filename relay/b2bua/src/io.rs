@@ -582,6 +582,9 @@ pub struct CallView {
     pub fax: bool,
 }
 
+/// What stands in [`TargetView::last`] before the first OPTIONS has brought anything.
+pub const NOT_ASKED_YET: &str = "not asked yet";
+
 /// A trunk's target as shown by `tollgate trunks`.
 #[derive(Clone, Debug)]
 pub struct TargetView {

@@ -2,7 +2,7 @@
 
 use crate::core::{Core, Owner};
 use crate::identity::{Identity, PRODUCT};
-use crate::io::{Event, Hop, Target, TargetView};
+use crate::io::{Event, Hop, NOT_ASKED_YET, Target, TargetView};
 use crate::plan::{Model, Plan, TargetName, Trunk, TrunkKind};
 use crate::timers::Timer;
 use sip_core::transaction::ClientId;
@@ -412,7 +412,7 @@ impl Core {
             up_since: None,
             misses: 0,
             answered: None,
-            last: "not asked yet".into(),
+            last: NOT_ASKED_YET.into(),
             asked: None,
             due,
         };

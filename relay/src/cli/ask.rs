@@ -81,12 +81,16 @@ impl Flags {
                 print(&fqdns_text(&fqdns));
             }
             (false, Answer::Alarms { alarms }) => print(&alarms_text(&alarms)),
-            (false, Answer::Reloaded { generation, problems }) => {
+            (false, Answer::Reloaded { problems, .. }) => {
                 problems_told(&problems);
                 if !problems.is_empty() {
                     complain("these tenants stay as they were, or absent; all else changes");
                 }
-                print(&format!("configuration {generation} is in force\n"));
+                // The number that it has here is not the one that it is kept under: `tollgate rollback --list`.
+                print(match problems.is_empty() {
+                    true => "the files on disk are in force\n",
+                    false => "all else on disk is in force\n",
+                });
             }
             (false, Answer::Refused { problems }) => {
                 problems_told(&problems);
@@ -221,11 +225,16 @@ fn alarms_text(alarms: &[AlarmRow]) -> String {
         return "no alarms\n".into();
     }
     let head = ["ALARM", "SUBJECT", "SINCE", "TEXT"];
-    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let rows = alarms.iter().map(|row| {
         [row.alarm.clone(), row.subject.clone(), row.since.clone(), one_line(&row.text)]
     });
     table(&head, rows)
+}
+
+/// Text of several lines, such as a problem and its hint, in one.
+pub(super) fn one_line(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// `up`, `down`, or how long it takes no new call, though it may well answer OPTIONS.

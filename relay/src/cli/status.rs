@@ -1,10 +1,12 @@
 //! `tollgate status`: how it is, on one screen.
 
-use super::ask::{FLOWS, answer};
+use super::ask::{FLOWS, answer, one_line};
 use super::{ConfigFlag, Exit, complain, print, print_json};
 use crate::admin::{
     AlarmRow, Answer, CallRow, DrainRow, FAX, FqdnRow, MediaRow, Request, TargetRow,
 };
+use crate::alarms::DRAINING;
+use b2bua::io::NOT_ASKED_YET;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -96,6 +98,12 @@ impl Facts {
         trunks
     }
 
+    /// Targets of a trunk that count as up because nobody has asked them yet.
+    fn unasked(&self, trunk: &str) -> usize {
+        let unasked = |it: &&TargetRow| it.trunk == trunk && it.up && it.last == NOT_ASKED_YET;
+        self.targets.iter().filter(unasked).count()
+    }
+
     /// Names under which Microsoft has not been heard for too long.
     fn unseen(&self) -> impl Iterator<Item = &FqdnRow> {
         self.fqdns.iter().filter(|row| row.unseen_seconds.is_some())
@@ -131,7 +139,11 @@ impl Facts {
         line("calls", &format!("{} up{unheard}", self.calls.len()));
         let mut heads = std::iter::once("trunks").chain(std::iter::repeat(""));
         for (trunk, up, of) in self.trunks() {
-            let more = if up < of { " (tollgate trunks)" } else { "" };
+            let more = match (up < of, self.unasked(trunk)) {
+                (true, _) => " (tollgate trunks)".to_owned(),
+                (false, 0) => String::new(),
+                (false, unasked) => format!(", {unasked} of them not asked yet"),
+            };
             let head = heads.next().unwrap_or_default();
             line(head, &format!("{trunk}: {up} of {of} targets up{more}"));
         }
@@ -149,14 +161,16 @@ impl Facts {
             let who = row.tenant.as_deref().unwrap_or("host");
             line(heads.next().unwrap_or_default(), &format!("{who}: {}", row.text));
         }
-        if self.alarms.is_empty() {
+        // Who drains has a line of his own.
+        let told = |row: &&AlarmRow| row.alarm != DRAINING || self.drains.is_empty();
+        let alarms: Vec<&AlarmRow> = self.alarms.iter().filter(told).collect();
+        if alarms.is_empty() {
             line("alarms", "none");
         }
         let mut heads = std::iter::once("alarms").chain(std::iter::repeat(""));
-        for row in &self.alarms {
-            let said = row.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for row in alarms {
             let head = heads.next().unwrap_or_default();
-            line(head, &format!("{} {}: {said}", row.alarm, row.subject));
+            line(head, &format!("{} {}: {}", row.alarm, row.subject, one_line(&row.text)));
         }
         text
     }
@@ -271,6 +285,35 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_nobody_has_asked_yet_is_said_to_be_up() {
+        let new = TargetRow { last: NOT_ASKED_YET.to_owned(), ..target("colt", true) };
+        let text = Facts { targets: vec![new], ..Facts::default() }.text();
+        assert!(text.contains("colt: 1 of 1 targets up, 1 of them not asked yet\n"), "{text}");
+    }
+
+    #[test]
+    fn who_drains_is_told_twice() {
+        let text = "no new calls but to emergency numbers; 4 calls are up";
+        let drain = DrainRow {
+            tenant: Some("contoso".to_owned()),
+            seconds: 7,
+            ends_in_seconds: None,
+            calls: 4,
+            text: text.to_owned(),
+        };
+        let alarm = AlarmRow {
+            alarm: "draining".to_owned(),
+            subject: "tenant contoso".to_owned(),
+            text: text.to_owned(),
+            since: String::new(),
+        };
+        let facts = Facts { drains: vec![drain], alarms: vec![alarm], ..Facts::default() };
+        assert_eq!(facts.text().matches(text).count(), 1, "{}", facts.text());
+        assert!(facts.text().ends_with("alarms         none\n"), "{}", facts.text());
+        assert!(!facts.is_well());
+    }
+
+    #[test]
     fn a_target_that_rests_takes_no_call_though_it_answers() {
         let resting = TargetRow { resting_seconds: Some(9), ..target("colt", true) };
         assert!(!Facts { targets: vec![resting], ..Facts::default() }.is_well());
@@ -286,6 +329,6 @@ mod tests {
         };
         let facts = Facts { alarms: vec![alarm], ..Facts::default() };
         assert!(!facts.is_well());
-        assert!(facts.text().ends_with("alarms         teams_unseen trunk teams: nobody asks\n"));
+        assert!(facts.text().ends_with("alarms         teams_unseen trunk teams: nobody; asks\n"));
     }
 }

@@ -113,6 +113,10 @@ fn loaded(config: ConfigFlag) -> Option<Loaded> {
             for problem in problems {
                 complain(&problem.to_string());
             }
+            complain(
+                "nothing was looked at: the files on disk have to hold (a daemon that runs goes on with what \
+                 it has)",
+            );
             None
         }
     }

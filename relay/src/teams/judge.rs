@@ -423,15 +423,21 @@ fn certificate(now: SystemTime, name: &Name, it: &Certificate, lines: &mut Lines
     if left.is_zero() {
         fail("has expired".into(), "renew it");
     }
+    // The same is told of one that has expired itself.
     if let Some(Err(why)) = &it.public
         && !it.private
+        && !left.is_zero()
     {
-        let says =
-            format!("does not lead to a public root with its {} certificates: {why}", it.chain);
-        fail(
-            says,
-            "put the issuers behind it into the chain file; Microsoft takes public authorities",
-        );
+        let says = format!("does not lead to a public root with {}: {why}", chain(it));
+        let fix = match why.as_str() {
+            "expired" => {
+                "one of its issuers has expired: put the authority's current ones into the chain file"
+            }
+            _ => {
+                "put the issuers behind it into the chain file; Microsoft takes public authorities"
+            }
+        };
+        fail(says, fix);
     }
     if !good {
         return;
@@ -447,8 +453,16 @@ fn certificate(now: SystemTime, name: &Name, it: &Certificate, lines: &mut Lines
         let says = format!("\"{}\" leads to the trunk's own `roots` alone: a lab's", it.name);
         lines.warn(CHECK, fqdn, says, "Microsoft takes certificates of public authorities");
     } else {
-        let says = format!("\"{}\": {} certificates, {days} days left", it.name, it.chain);
+        let says = format!("\"{}\": {}, {days} days left", it.name, chain(it));
         lines.pass(CHECK, fqdn, says);
+    }
+}
+
+/// How many certificates its file has.
+fn chain(it: &Certificate) -> String {
+    match it.chain {
+        1 => "1 certificate".to_owned(),
+        all => format!("{all} certificates"),
     }
 }
 
@@ -484,7 +498,8 @@ fn seen(row: &FqdnRow, lines: &mut Lines) {
             lines.warn(CHECK, fqdn, "no OPTIONS from Microsoft yet", fix);
         }
         (None, true) => {
-            let fix = "it sends none before it has taken ours: see the lines on options";
+            let fix =
+                "it sends none before it has taken ours: see the lines on reach teams and options";
             lines.warn(CHECK, fqdn, "no OPTIONS from Microsoft", fix);
         }
     }

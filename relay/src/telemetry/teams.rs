@@ -111,8 +111,9 @@ pub(crate) fn drain_text(drain: &DrainView) -> String {
             let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
             format!(", and ended in {seconds} s")
         }
-        (false, None) => ", and waited for".to_owned(),
-        (true, None) => String::new(),
+        // Without a call it ends at once.
+        (false, None) if drain.calls > 0 => ", and waited for".to_owned(),
+        (_, None) => String::new(),
     };
     format!("no new calls but to emergency numbers; {calls}{end}")
 }

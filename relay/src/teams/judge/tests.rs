@@ -219,6 +219,14 @@ fn a_certificate_that_microsoft_would_not_take_is_told_before_it_is_shown() {
     for (change, words) in fails {
         only(&certificate(change), "certificate", Verdict::Fail, words);
     }
+    // Once, and not as a chain that is not whole.
+    let expired = certificate(|it| {
+        it.not_after = it.not_before;
+        it.public = Some(Err("expired".into()));
+    });
+    only(&expired, "certificate", Verdict::Fail, "renew it");
+    let issuer = certificate(|it| it.public = Some(Err("expired".into())));
+    only(&issuer, "certificate", Verdict::Fail, "one of its issuers has expired");
     let soon = certificate(|it| it.not_after = it.not_before + 30 * DAY);
     only(&soon, "certificate", Verdict::Warn, "expires in 29 days");
     let lab = certificate(|it| {
