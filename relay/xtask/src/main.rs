@@ -10,6 +10,7 @@ mod bpf;
 mod cargo;
 mod checks;
 mod conformance;
+mod deb;
 mod deploy;
 mod emulation;
 mod fail;
@@ -33,6 +34,7 @@ usage: cargo xtask test [--strict] [--only NAME]
        cargo xtask soak [--minutes N] [--calls N] [--reinvite-seconds N] [--json]
        cargo xtask conformance
        cargo xtask bpf
+       cargo xtask deb [FILE]
        cargo xtask list
 
 test      runs every check; --strict makes a skipped check a failure,
@@ -47,6 +49,7 @@ conformance
           says which requirement of Teams no test names yet, area by area;
           TOLLGATE_BLESS=1 writes docs/teams-conformance.md anew
 bpf       builds the committed BPF objects anew (Debian 12's clang)
+deb       builds a Debian package, of the release build or of the program FILE
 list      names the checks";
 
 fn main() -> ExitCode {
@@ -62,6 +65,8 @@ fn main() -> ExitCode {
         ["soak", words @ ..] => load::soak(words),
         ["conformance"] => conformance::run(),
         ["bpf"] => bpf::run(),
+        ["deb"] => deb::run(None),
+        ["deb", binary] => deb::run(Some(binary)),
         ["list"] => {
             checks::list();
             ExitCode::SUCCESS
