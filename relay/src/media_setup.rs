@@ -2,7 +2,7 @@
 //! said by `tollgate check`, at start and at each reload.
 
 use b2bua::Plan;
-use b2bua::plan::MediaAddress;
+use b2bua::plan::{Listener, MediaAddress};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -53,6 +53,7 @@ impl fmt::Display for Shortfall {
 pub(crate) fn shortfalls(plan: &Plan, system: &dyn System, idle: bool) -> Vec<Shortfall> {
     let look = Look { plan, system };
     let mut found = look.addresses();
+    found.extend(look.listeners());
     found.extend(look.files());
     found.extend(look.ephemeral());
     if idle {
@@ -95,6 +96,8 @@ const CONNTRACK_UDP_MIN_S: u64 = 60;
 /// Ports that are named where others hold them.
 const NAMED_MAX: usize = 4;
 
+const BIND_AN_OWN: &str = "bind an address of this host (ip address), or 0.0.0.0";
+
 struct Look<'a> {
     plan: &'a Plan,
     system: &'a dyn System,
@@ -119,10 +122,23 @@ impl Look<'_> {
                     "media address \"{}\": {} cannot be bound: {error}",
                     address.name, address.bind
                 ),
-                mend: "bind an address of this host (ip address), or 0.0.0.0".to_owned(),
+                mend: BIND_AN_OWN.to_owned(),
             })
         };
         self.plan.media.iter().filter_map(cannot).collect()
+    }
+
+    /// Listeners on addresses that are not on this host; whether the port is free does not matter here.
+    fn listeners(&self) -> Vec<Shortfall> {
+        let cannot = |listener: &Listener| {
+            let ip = listener.bind.ip();
+            let error = self.system.bind(SocketAddr::new(ip, 0)).err()?;
+            Some(Shortfall {
+                what: format!("listener \"{}\": {ip} cannot be bound: {error}", listener.name),
+                mend: BIND_AN_OWN.to_owned(),
+            })
+        };
+        self.plan.listeners.iter().filter_map(cannot).collect()
     }
 
     fn files(&self) -> Option<Shortfall> {
@@ -287,7 +303,7 @@ fn bound(text: &str, v6: bool) -> impl Iterator<Item = (IpAddr, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use b2bua::plan::Node;
+    use b2bua::plan::{Node, Transport};
     use std::collections::BTreeMap;
 
     /// A host that has enough of everything, but for what is set in it.
@@ -373,6 +389,16 @@ mod tests {
         }
         let away = found(&plan([198, 51, 100, 1], 20_000..=29_999), &[]);
         assert!(away[0].contains("198.51.100.1 cannot be bound"), "{away:?}");
+        let mut elsewhere = usual;
+        elsewhere.listeners.push(Listener {
+            name: "teams".into(),
+            transport: Transport::Tls,
+            bind: "198.51.100.1:5061".parse().unwrap(),
+            advertise: "203.0.113.10:5061".parse().unwrap(),
+            certificate: None,
+        });
+        let away = found(&elsewhere, &[]);
+        assert!(away[0].starts_with("listener \"teams\": 198.51.100.1 cannot be"), "{away:?}");
     }
 
     #[test]
