@@ -4,7 +4,7 @@
 //! configuration, never a number or a Call-ID.
 
 mod calls;
-mod engine;
+pub(crate) mod engine;
 pub(crate) mod media;
 pub(crate) mod teams;
 mod trunks;
