@@ -121,7 +121,9 @@ mod tests {
         let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         ours.connect(theirs.local_addr().unwrap()).unwrap();
         theirs.connect(ours.local_addr().unwrap()).unwrap();
-        ours.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        for socket in [&ours, &theirs] {
+            socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        }
         (Client::new(ours, "call"), theirs)
     }
 
