@@ -5,6 +5,7 @@ mod offload;
 mod ours;
 mod reaching;
 mod reports;
+mod speech;
 
 use crate::agreed::Agreed;
 use crate::demux::Kind;
@@ -12,15 +13,14 @@ use crate::keys;
 use crate::leg::LegMedia;
 use crate::notices::Notices;
 use crate::packet::PACKET_MAX;
-use crate::rtp::{self, Header};
-use crate::transcode;
-use crate::transform::{Opened, Path};
+use crate::transform::Path;
 use crate::{CallStats, Component, DropReason, Now, PacketBuf, Side, Stretch};
 use sdp::{Carriage, Conversion, Notice, Rtcp};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 pub use offload::{Flow, Passed, Stays};
+use speech::{Speech, depart};
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,59 +230,6 @@ impl Forward {
         verdict
     }
 
-    /// Speech of `side` comes back in another codec: the slot holds it under the header it left with.
-    pub fn transcoded(
-        &mut self,
-        now: Now,
-        side: Side,
-        conversion: Conversion,
-        slot: &mut PacketBuf,
-    ) -> Verdict {
-        let verdict = self.carry_transcoded(now, side, conversion, slot);
-        self.look_for_the_unusual();
-        verdict.unwrap_or_else(|reason| {
-            self.dropped(side, reason);
-            Verdict::Drop(reason)
-        })
-    }
-
-    fn carry_transcoded(
-        &mut self,
-        now: Now,
-        side: Side,
-        conversion: Conversion,
-        slot: &mut PacketBuf,
-    ) -> Result<Verdict, DropReason> {
-        let path = self.paths[side as usize].as_mut().ok_or(DropReason::NoFlow)?;
-        let (from, to) = pair(&mut self.legs, side);
-        // Meanwhile the legs may have agreed something else.
-        let Some(payload_type) = path.payloads.goal(conversion) else {
-            return Ok(Verdict::Consumed);
-        };
-        if !from.hears() || !to.speaks() {
-            return Ok(Verdict::Consumed);
-        }
-        let Some(destination) = to.destination(Component::Rtp) else {
-            return Ok(Verdict::Consumed);
-        };
-        let header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
-        if !to.is_free() {
-            to.outgoing.withhold(&header);
-            return Ok(Verdict::Consumed);
-        }
-        self.sooner |= to.player.begins_to_wait();
-        to.player.carries(now.mono);
-        rtp::set_timestamp(slot.packet_mut(), path.clock.turn(&header, conversion));
-        rtp::set_payload_type(slot.packet_mut(), payload_type);
-        let mut header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
-        if !to.outgoing.carry(now.mono, &mut header, slot, true) {
-            return Ok(Verdict::Consumed);
-        }
-        let speech = Speech { header, clock_hz: Some(conversion.to.clock_hz()) };
-        depart(now.mono, (to, side.other()), path, slot, speech, &mut self.notices)?;
-        Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
-    }
-
     /// Counts a packet of `side` that was dropped before it came here.
     pub fn dropped(&mut self, side: Side, reason: DropReason) {
         self.legs[side as usize].stats.drops[reason as usize] += 1;
@@ -376,161 +323,13 @@ impl Forward {
     pub fn stats(&self) -> CallStats {
         CallStats { a: self.legs[0].counted(), b: self.legs[1].counted() }
     }
-
-    #[inline]
-    fn rtp(
-        &mut self,
-        now: Now,
-        side: Side,
-        source: SocketAddr,
-        slot: &mut PacketBuf,
-    ) -> Result<Verdict, DropReason> {
-        let usual = self.usual[side as usize];
-        let path = self.paths[side as usize].as_mut().ok_or(DropReason::NoFlow)?;
-        let (from, to) = pair(&mut self.legs, side);
-        if !usual && from.agreed().is_none() {
-            return Err(DropReason::NoFlow);
-        }
-        let mut header = Header::read(slot.packet()).ok_or(DropReason::Malformed)?;
-        let octets_received = slot.len() as u64;
-        let opened = match usual {
-            true => path.transform.open(&header, slot)?,
-            false => path.open(now.mono, &header, slot)?,
-        };
-        match opened {
-            Opened::Authentic(authentic) if authentic.newest => from.rtp.follow(source),
-            Opened::Authentic(_) => {}
-            Opened::Unproven => {
-                let believed = match usual {
-                    true => from.rtp.admits(now.mono, source, header.ssrc, header.sequence),
-                    false => from.admits(now.mono, source, &header),
-                };
-                if !believed {
-                    return Err(DropReason::Unlatched);
-                }
-            }
-        }
-
-        // From here on the packet is believed. What follows may have something due sooner where a side is
-        // heard for the first time, has keys to be heard, or is found by ICE or among forks.
-        self.sooner |= from.watch.begins();
-        if !usual {
-            self.sooner |= from.ice.is_some() || from.forks.is_some();
-            from.note_alive(now.mono);
-            if let Some(notice) = from.forks.as_deref_mut().and_then(|it| it.heard(now.mono)) {
-                self.notices.push(side, notice);
-            }
-        }
-        let payload = path.payloads.of(header.payload_type);
-        from.reception.count(now.mono, &header, payload.clock_hz);
-        match payload.number.is_some() || payload.becomes.is_some() || payload.quiet {
-            true => {
-                if let Some(notice) = from.watch.heard(now.mono) {
-                    self.notices.push(side, notice);
-                }
-            }
-            false => from.watch.has_no_payload_type(),
-        }
-        if !usual {
-            self.sooner |= from.expect_reports(now.mono) | to.expect_reports(now.mono);
-            // Speech is nothing to a side that is in a fax.
-            if !from.hears() || to.is_fax() {
-                return Ok(Verdict::Consumed);
-            }
-        }
-        let passes = !usual && path.transform.passes();
-        // What stays encrypted tells nothing.
-        let goes_on = passes || {
-            let passes = if payload.event || !usual && from.ear.is_some() {
-                self.sooner = true;
-                let crossing = &self.crossings[side as usize];
-                let ears = (&mut self.notices, side);
-                ours::hear(now.mono, (from, to), crossing, (&header, slot.packet()), ears)?
-            } else {
-                usual || to.is_free()
-            };
-            passes && !payload.quiet
-        };
-        if !usual && !to.speaks() {
-            return Ok(Verdict::Consumed);
-        }
-        if !goes_on {
-            to.outgoing.withhold(&header);
-            return Ok(Verdict::Consumed);
-        }
-        let destination = match usual {
-            true => to.rtp.destination(),
-            false => to.destination(Component::Rtp),
-        };
-        let Some(destination) = destination else { return Ok(Verdict::Consumed) };
-        if let Some(becomes) = payload.becomes {
-            if !transcode::strip(slot, &header) {
-                return Ok(Verdict::Consumed);
-            }
-            from.came.count(octets_received);
-            return Ok(Verdict::Transcode(becomes.conversion));
-        }
-        let payload_type = match payload.number {
-            Some(number) => number,
-            // Noise that the other leg has not agreed, and that was not listened to as it passes.
-            None if payload.quiet => return Ok(Verdict::Consumed),
-            None => return Err(DropReason::Malformed),
-        };
-        if !passes {
-            if payload_type != header.payload_type {
-                rtp::set_payload_type(slot.packet_mut(), payload_type);
-                header.payload_type = payload_type;
-            }
-            if !to.outgoing.carry(now.mono, &mut header, slot, payload.clock_hz.is_some()) {
-                return Ok(Verdict::Consumed);
-            }
-        }
-        if !usual {
-            self.sooner |= to.player.begins_to_wait();
-            to.player.carries(now.mono);
-        }
-        let speech = Speech { header, clock_hz: payload.clock_hz };
-        depart(now.mono, (to, side.other()), path, slot, speech, &mut self.notices)?;
-        from.came.count(octets_received);
-        Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
-    }
-}
-
-/// What counting needs to know of a packet that leaves.
-struct Speech {
-    header: Header,
-    /// The clock of its timestamp, where that says when it was sent.
-    clock_hz: Option<u32>,
-}
-
-/// A packet leaves on leg `side`: it is sealed, unless its keys pass through, and counted.
-#[inline(always)]
-fn depart(
-    now: Instant,
-    (to, side): (&mut LegMedia, Side),
-    path: &mut Path,
-    slot: &mut PacketBuf,
-    Speech { mut header, clock_hz }: Speech,
-    notices: &mut Notices,
-) -> Result<(), DropReason> {
-    let (octets, payload_octets) = (slot.len() as u64, slot.len() - header.payload_at);
-    if !path.transform.passes() {
-        path.transform.seal(&header, slot)?;
-        // Its source may have to be sent as another.
-        header.ssrc = rtp::source(slot.packet()).unwrap_or(header.ssrc);
-        if path.wears_out() {
-            notices.push(side, Notice::KeyWorn);
-        }
-    }
-    to.went.count(octets);
-    to.count_sent(now, &header, payload_octets, clock_hz);
-    Ok(())
 }
 
 /// The earlier of the two, if there is one.
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
+
 /// What belongs to a side, and to the other.
 fn pair<T>(both: &mut [T; 2], side: Side) -> (&mut T, &mut T) {
     let [a, b] = both;
