@@ -8,9 +8,11 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use media::ice::stun::{Class, Key, Writer};
 use media::{
     Carriage, Component, Forward, LatchPolicy, Now, Order, PacketBuf, Side, Terms, Verdict,
 };
+use sdp::ice::{Credentials, Ice};
 use sdp::{Crypto, Payload, SrtpKey, Stream, Suite};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -32,13 +34,15 @@ enum Leg {
     Rtp,
     Cm,
     Gcm,
+    /// As `Cm`, of a client that has chosen a pair.
+    IceCm,
 }
 
 impl Leg {
     const fn suite(self) -> Option<Suite> {
         match self {
             Self::Rtp => None,
-            Self::Cm => Some(Suite::AesCm128HmacSha1_80),
+            Self::Cm | Self::IceCm => Some(Suite::AesCm128HmacSha1_80),
             Self::Gcm => Some(Suite::AeadAes128Gcm),
         }
     }
@@ -59,6 +63,31 @@ fn carriage(side: Side, suite: Option<Suite>) -> Carriage {
     Carriage { stream, terms: Terms::latching(LatchPolicy::Signalled) }
 }
 
+const PASSWORD: &str = "7Gk2mR0yVt4QwLz8cN5hJp3e";
+
+fn credentials(ufrag: &str) -> Credentials {
+    Credentials::new(ufrag, PASSWORD).unwrap()
+}
+
+/// ICE as Teams has it: we answer, and the client chooses.
+fn ice() -> Ice {
+    Ice {
+        local: credentials("ours"),
+        remote: credentials("them"),
+        lite: true,
+        remote_lite: false,
+        ours_first: true,
+        candidates: Vec::new(),
+        concluded: false,
+    }
+}
+
+/// The client's check that chooses.
+fn choose(slot: &mut PacketBuf) {
+    let check = Writer::new(slot, Class::Request, [9; 12]).username(b"ours", b"them");
+    check.priority(1).role(true, 7).use_candidate().finish(Some(&Key::new(PASSWORD.as_bytes())));
+}
+
 /// Calls, each once, in an order that no cache can foresee, and the time.
 struct Calls {
     calls: Vec<Box<Forward>>,
@@ -77,9 +106,12 @@ impl Calls {
         let mut slot = PacketBuf::new();
         let call = || {
             let mut forward = Box::new(Forward::new([5; 32]));
-            let b = carriage(Side::B, leg.suite());
+            let mut b = carriage(Side::B, leg.suite());
+            b.stream.ice = matches!(leg, Leg::IceCm).then(ice);
             forward.connect(Some(carriage(Side::A, None)), Some(b));
             forward.order(start, Side::A, &Order::Watch);
+            choose(&mut slot);
+            forward.packet(start, Side::B, Component::Rtp, address(Side::B), &mut slot);
             while forward.generate(start, &mut slot).is_some() {}
             forward
         };
@@ -130,7 +162,7 @@ fn write_alone(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| calls.speech());
 }
 
-#[divan::bench(args = [Leg::Rtp, Leg::Cm, Leg::Gcm], sample_size = 2000, sample_count = 30)]
+#[divan::bench(args = [Leg::Rtp, Leg::Cm, Leg::Gcm, Leg::IceCm], sample_size = 2000, sample_count = 30)]
 fn from_rtp_to(bencher: Bencher<'_, '_>, leg: Leg) {
     let mut calls = Calls::new(leg);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| calls.carry());
