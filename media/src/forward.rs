@@ -162,6 +162,9 @@ impl Forward {
         }
         for side in [Side::A, Side::B] {
             let (from, to) = pair(&mut self.legs, side);
+            if self.crossings[side as usize].has_keys_pressed() || from.ear.is_some() {
+                to.pressing.get_ready();
+            }
             from.rtcp_agreed(self.terminates);
             if from.agreed().is_some() && to.agreed().is_some() {
                 from.watch_agreed(to.speaks());

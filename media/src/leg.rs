@@ -377,7 +377,7 @@ impl LegMedia {
     }
 
     /// Whether nothing of ours takes the place of what is carried to it.
-    pub(crate) const fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         !self.pressing.is_busy() && !self.player.is_playing()
     }
 

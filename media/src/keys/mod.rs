@@ -49,6 +49,11 @@ impl Crossing {
         Self { events: events.map(|it| (it.number, it.clock_hz, passes(it))).collect() }
     }
 
+    /// Whether keys that come in as events may have to be pressed on the other leg.
+    pub(crate) fn has_keys_pressed(&self) -> bool {
+        self.events.iter().any(|(_, _, passes)| !passes)
+    }
+
     /// The clock of an event payload type, and whether it passes; `None` for anything else.
     pub(crate) fn event(&self, payload_type: u8) -> Option<(u32, bool)> {
         let known = self.events.iter().find(|(number, ..)| *number == payload_type);

@@ -61,16 +61,23 @@ impl How {
     }
 }
 
-/// The finger of a leg.
+/// How keys are pressed on a leg.
 #[derive(Default)]
 pub(crate) struct Pressing {
     how: How,
+    /// Keys that were not pressed: too many waited, or the far side cannot be told.
+    pub(crate) lost: u64,
+    /// What presses them: most legs need none, as their keys pass by as they come.
+    finger: Option<Box<Finger>>,
+}
+
+/// The keys of a leg that are pressed, one after the other.
+#[derive(Default)]
+struct Finger {
     waiting: Waiting,
     /// Since when there is something to begin.
     ready: Option<Instant>,
     now: Option<Pressed>,
-    /// Keys that were not pressed: too many waited, or the far side cannot be told.
-    pub(crate) lost: u64,
 }
 
 /// A key to be pressed.
@@ -118,7 +125,15 @@ impl Pressing {
     /// The leg has agreed anew. A key that is half pressed is given up if it cannot go on.
     pub(crate) fn agree(&mut self, stream: &Stream, told: Dtmf) {
         self.how = How::of(stream, told);
-        self.now.take_if(|pressed| pressed.how != self.how && pressed.how != self.how.with_tones());
+        if let Some(finger) = &mut self.finger {
+            let how = self.how;
+            finger.now.take_if(|pressed| pressed.how != how && pressed.how != how.with_tones());
+        }
+    }
+
+    /// Packets may have keys pressed from now on: they find what is needed for it, and wait for no memory.
+    pub(crate) fn get_ready(&mut self) {
+        self.finger.get_or_insert_default();
     }
 
     pub(crate) const fn how(&self) -> How {
@@ -127,53 +142,77 @@ impl Pressing {
 
     /// A key begins; `held` says for how long, unless [`Self::release`] will.
     pub(crate) fn press(&mut self, now: Instant, code: u8, held: Option<Duration>) {
-        if !self.is_busy() {
-            self.ready = Some(now);
-        }
         let can = matches!(self.how.with_tones(), How::Events { .. } | How::Tones(..));
         let can = can && (code < tones::KEYS || matches!(self.how, How::Events { .. }));
-        if !can || !self.waiting.push(Press::new(code, held)) {
+        let finger = self.finger.get_or_insert_default();
+        if !finger.is_busy() {
+            finger.ready = Some(now);
+        }
+        if !can || !finger.waiting.push(Press::new(code, held)) {
             self.lost += 1;
         }
     }
 
     /// The key that began last was released after this time.
     pub(crate) fn release(&mut self, now: Instant, code: u8, held: Duration) {
-        let newest = self.waiting.newest();
-        let pressed = self.now.as_mut().map(|pressed| &mut pressed.key);
+        let Some(finger) = &mut self.finger else { return };
+        let newest = finger.waiting.newest();
+        let pressed = finger.now.as_mut().map(|pressed| &mut pressed.key);
         // Only if it waits no more is it the one that is pressed.
         let open = newest.or(pressed).filter(|key| key.held().is_none() && key.code == code);
         if let Some(key) = open {
             key.hold(held);
         }
-        if let Some(pressed) = self.now.as_mut().filter(|it| it.after == 0 && it.is_over(now)) {
+        if let Some(pressed) = finger.now.as_mut().filter(|it| it.after == 0 && it.is_over(now)) {
             pressed.due = now;
         }
     }
 
     /// Forgets everything: nothing may be sent there.
     pub(crate) fn stop(&mut self) {
-        self.lost += u64::from(self.waiting.len) + u64::from(self.now.is_some());
-        (self.now, self.waiting) = (None, Waiting::default());
+        let Some(finger) = &mut self.finger else { return };
+        self.lost += u64::from(finger.waiting.len) + u64::from(finger.now.is_some());
+        (finger.now, finger.waiting) = (None, Waiting::default());
     }
 
     /// Whether a key is pressed, or about to be: what is carried stays behind.
-    pub(crate) const fn is_busy(&self) -> bool {
-        self.now.is_some() || self.waiting.len > 0
+    pub(crate) fn is_busy(&self) -> bool {
+        self.finger.as_ref().is_some_and(|finger| finger.is_busy())
     }
 
     /// When [`Self::write`] has a packet.
     pub(crate) fn due(&self) -> Option<Instant> {
-        match &self.now {
-            Some(pressed) => Some(pressed.due),
-            None => self.ready.filter(|_| self.waiting.len > 0),
-        }
+        self.finger.as_ref()?.due()
     }
 
     /// Writes the packet that is due; `false` if none is.
     pub(crate) fn write(
         &mut self,
         now: Instant,
+        outgoing: &mut Outgoing,
+        slot: &mut PacketBuf,
+    ) -> bool {
+        let how = self.how.with_tones();
+        self.finger.as_mut().is_some_and(|finger| finger.write(now, how, outgoing, slot))
+    }
+}
+
+impl Finger {
+    const fn is_busy(&self) -> bool {
+        self.now.is_some() || self.waiting.len > 0
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match &self.now {
+            Some(pressed) => Some(pressed.due),
+            None => self.ready.filter(|_| self.waiting.len > 0),
+        }
+    }
+
+    fn write(
+        &mut self,
+        now: Instant,
+        how: How,
         outgoing: &mut Outgoing,
         slot: &mut PacketBuf,
     ) -> bool {
@@ -186,7 +225,6 @@ impl Pressing {
             }
             self.now = None;
         }
-        let how = self.how.with_tones();
         let Some(key) = self.waiting.pop() else { return false };
         let pressed = self.now.insert(Pressed::begin(now, key, how, outgoing));
         pressed.write(now, outgoing, slot)

@@ -23,9 +23,17 @@ const NOISE_AMPLITUDE: i32 = 16;
 /// A tone of the network is at -13 dBm0 for each of its frequencies (ITU-T E.180).
 const TONE_LEVEL: i32 = sine::amplitude(13);
 
-/// What one leg's far side is played.
+/// What one leg's far side is played: most are played nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Player {
+    /// Sounds that could not be played for want of G.711.
+    pub(crate) unplayed: u64,
+    playing: Option<Box<Playing>>,
+}
+
+/// A sound, or noise, and how far it has come.
+#[derive(Debug, Default)]
+struct Playing {
     /// The payload type and law that we speak there; `None`: no G.711 is agreed.
     voice: Option<(u8, Law)>,
     /// The payload type of comfort noise, where that is agreed and wanted.
@@ -43,8 +51,6 @@ pub(crate) struct Player {
     noisy: Option<Instant>,
     /// The agreement is new: times are still to be set.
     fresh: bool,
-    /// Sounds that could not be played for want of G.711.
-    pub(crate) unplayed: u64,
     random: u32,
 }
 
@@ -63,6 +69,81 @@ enum Noise {
 impl Player {
     /// The leg has agreed anew. A sound that stays goes on.
     pub(crate) fn agree(&mut self, stream: &Stream, terms: &Terms) {
+        if terms.plays.is_none() && !terms.comfort_noise {
+            self.playing = None;
+            return;
+        }
+        let playing = self.playing.get_or_insert_default();
+        let is_new = playing.plays != terms.plays;
+        playing.agree(stream, terms);
+        self.unplayed += u64::from(is_new && terms.plays.is_some() && playing.voice.is_none());
+    }
+
+    /// Nothing can be sent there.
+    pub(crate) fn stop(&mut self) {
+        if let Some(playing) = &mut self.playing {
+            playing.stop();
+        }
+    }
+
+    /// There is nowhere to send to yet: it is looked at again soon.
+    pub(crate) fn wait(&mut self, now: Instant) {
+        if let Some(playing) = &mut self.playing {
+            playing.wait(now);
+        }
+    }
+
+    /// Whether something is played: what would be carried stays behind.
+    pub(crate) fn is_playing(&self) -> bool {
+        self.playing.as_ref().is_some_and(|playing| playing.is_playing())
+    }
+
+    /// Whether nothing of ours is heard, whatever is carried or not.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.playing.as_ref().is_none_or(|playing| playing.is_idle())
+    }
+
+    /// Whether the next packet that is carried is the first after which noise may be due.
+    pub(crate) fn begins_to_wait(&self) -> bool {
+        self.playing.as_ref().is_some_and(|playing| playing.carried.is_none())
+    }
+
+    /// Something is carried to the far side: it hears that.
+    pub(crate) fn carries(&mut self, now: Instant) {
+        if let Some(playing) = &mut self.playing {
+            playing.carried = Some(now);
+            (playing.noisy, playing.follows) = (None, None);
+        }
+    }
+
+    /// Sets the times of a new agreement.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        if let Some(playing) = &mut self.playing {
+            playing.begin(now);
+        }
+    }
+
+    /// When [`Self::write`] has a packet.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.playing.as_ref()?.due()
+    }
+
+    /// Writes the packet that is due; `false` if none is. While keys are pressed there, a sound goes on
+    /// unheard.
+    pub(crate) fn write(
+        &mut self,
+        now: Instant,
+        pressing: bool,
+        outgoing: &mut Outgoing,
+        slot: &mut PacketBuf,
+    ) -> bool {
+        let playing = self.playing.as_mut();
+        playing.is_some_and(|playing| playing.write(now, pressing, outgoing, slot))
+    }
+}
+
+impl Playing {
+    fn agree(&mut self, stream: &Stream, terms: &Terms) {
         let speech = |it: &Payload| Some((it.number, law_of(it)?));
         self.voice = stream.payloads.iter().find_map(speech);
         let described = stream.payloads.iter().find(|it| it.is_noise() && it.clock_hz == RATE_HZ);
@@ -79,7 +160,6 @@ impl Player {
         if self.plays != terms.plays {
             self.plays.clone_from(&terms.plays);
             (self.at, self.due, self.follows) = (0, None, None);
-            self.unplayed += u64::from(self.plays.is_some() && self.voice.is_none());
         }
         if !stream.direction.sends() {
             self.stop();
@@ -87,41 +167,25 @@ impl Player {
         self.fresh = stream.direction.sends();
     }
 
-    /// Nothing can be sent there.
-    pub(crate) fn stop(&mut self) {
+    const fn stop(&mut self) {
         (self.due, self.carried, self.noisy, self.follows) = (None, None, None, None);
     }
 
-    /// There is nowhere to send to yet: it is looked at again soon.
-    pub(crate) fn wait(&mut self, now: Instant) {
+    fn wait(&mut self, now: Instant) {
         self.due = self.due.map(|_| now + STEP);
         self.carried = self.carried.map(|_| now);
         (self.noisy, self.follows) = (None, None);
     }
 
-    /// Whether something is played: what would be carried stays behind.
-    pub(crate) const fn is_playing(&self) -> bool {
+    const fn is_playing(&self) -> bool {
         self.plays.is_some() && self.voice.is_some()
     }
 
-    /// Whether nothing of ours is heard, whatever is carried or not.
-    pub(crate) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         !self.is_playing() && self.noise == Noise::No
     }
 
-    /// Whether the next packet that is carried is the first after which noise may be due.
-    pub(crate) const fn begins_to_wait(&self) -> bool {
-        self.carried.is_none()
-    }
-
-    /// Something is carried to the far side: it hears that.
-    pub(crate) const fn carries(&mut self, now: Instant) {
-        self.carried = Some(now);
-        (self.noisy, self.follows) = (None, None);
-    }
-
-    /// Sets the times of a new agreement.
-    pub(crate) fn begin(&mut self, now: Instant) {
+    fn begin(&mut self, now: Instant) {
         if std::mem::take(&mut self.fresh) {
             if self.is_playing() && self.due.is_none() {
                 self.due = Some(now);
@@ -130,8 +194,7 @@ impl Player {
         }
     }
 
-    /// When [`Self::write`] has a packet.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         if self.is_playing() {
             return self.due;
         }
@@ -141,9 +204,7 @@ impl Player {
         }
     }
 
-    /// Writes the packet that is due; `false` if none is. While keys are pressed there, a sound goes on
-    /// unheard.
-    pub(crate) fn write(
+    fn write(
         &mut self,
         now: Instant,
         pressing: bool,
