@@ -165,6 +165,8 @@ impl Forward {
             if self.crossings[side as usize].has_keys_pressed() || from.ear.is_some() {
                 to.pressing.get_ready();
             }
+            let path = self.paths[side as usize].as_ref();
+            from.rtp.tries(path.is_none_or(|path| !path.transform.authenticates()));
             from.rtcp_agreed(self.terminates);
             if from.agreed().is_some() && to.agreed().is_some() {
                 from.watch_agreed(to.speaks());
@@ -286,6 +288,7 @@ impl Forward {
     fn watch(&mut self, now: Instant) {
         for side in [Side::A, Side::B] {
             self.legs[side as usize].rtp.begin(now);
+            self.legs[side as usize].rtp.rest(now);
             if let Some(forks) = &mut self.legs[side as usize].forks
                 && self.notices.has_room()
                 && let Some(notice) = forks.look(now)

@@ -16,7 +16,10 @@
 //!               └── negotiation, or relatch_after; and silent; and not on hold ──┘
 //! ```
 
+mod reports;
+
 use crate::{LatchPolicy, Stretch};
+pub use reports::ReportsLatch;
 use sdp::{Cidr, Terms};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -53,8 +56,6 @@ pub struct Latch {
     policy: LatchPolicy,
     /// Something is to come: the stream is not on hold.
     expects: bool,
-    /// It is one of RTCP, where nobody is tried.
-    of_reports: bool,
     relatch_after: Option<Duration>,
     /// Where an authentic source that was not signalled may be; `None`: anywhere.
     within: Option<Arc<[Cidr]>>,
@@ -62,7 +63,7 @@ pub struct Latch {
     signalled: Option<SocketAddr>,
     /// When it was last negotiated; `None` until it is told the time.
     agreed: Option<Instant>,
-    /// Only where a source may be learned, and made before any packet comes.
+    /// Only while a source may be learned, and made before any packet comes.
     trials: Option<Box<Trials>>,
 }
 
@@ -90,15 +91,6 @@ struct Candidate {
 impl Latch {
     /// A latch that knows only what was signalled; `None` where no address was.
     pub fn new(terms: &Terms, signalled: Option<SocketAddr>) -> Self {
-        Self::made(terms, signalled, false)
-    }
-
-    /// The same for RTCP, which follows RTP: no source is tried there.
-    pub(crate) fn of_reports(terms: &Terms, signalled: Option<SocketAddr>) -> Self {
-        Self::made(terms, signalled, true)
-    }
-
-    fn made(terms: &Terms, signalled: Option<SocketAddr>, of_reports: bool) -> Self {
         Self {
             policy: terms.latch,
             relatch_after: terms.relatch_after,
@@ -109,8 +101,7 @@ impl Latch {
             begun: false,
             agreed: None,
             owner: None,
-            of_reports,
-            trials: Self::trials_under(terms.latch, of_reports),
+            trials: trials_under(terms.latch),
         }
     }
 
@@ -119,7 +110,7 @@ impl Latch {
     /// nothing about where the far side is.
     pub fn renegotiate(&mut self, terms: &Terms, signalled: Option<SocketAddr>, expects: bool) {
         if signalled.is_some() && signalled != self.signalled {
-            *self = Self::made(terms, signalled, self.of_reports);
+            *self = Self::new(terms, signalled);
         }
         (self.policy, self.relatch_after) = (terms.latch, terms.relatch_after);
         self.within.clone_from(&terms.learned_within);
@@ -128,12 +119,33 @@ impl Latch {
         (self.begun, self.agreed) = (false, None);
         match &mut self.trials {
             Some(trials) if terms.latch == LatchPolicy::Symmetric => **trials = Trials::default(),
-            trials => *trials = Self::trials_under(terms.latch, self.of_reports),
+            trials => *trials = trials_under(terms.latch),
         }
     }
 
-    fn trials_under(policy: LatchPolicy, of_reports: bool) -> Option<Box<Trials>> {
-        (policy == LatchPolicy::Symmetric && !of_reports).then(Box::default)
+    /// Whether sources have to be tried, or all that comes is authenticated. To be told after each
+    /// negotiation.
+    pub(crate) fn tries(&mut self, tries: bool) {
+        match &mut self.trials {
+            Some(_) if tries => {}
+            trials => *trials = trials_under(self.policy).filter(|_| tries),
+        }
+    }
+
+    /// Gives back what nobody is tried in any more. Not to be asked for each packet.
+    pub(crate) fn rest(&mut self, now: Instant) {
+        let is_over = self.trials.is_some() && self.relatch_after.is_none();
+        if is_over && self.agreed.is_some_and(|agreed| self.is_settled(now, agreed)) {
+            self.trials = None;
+        }
+    }
+
+    /// Whether no other source than the owner is learned until the next negotiation, unless by
+    /// `relatch_after`.
+    fn is_settled(&self, now: Instant, agreed: Instant) -> bool {
+        let heard = self.owner.and_then(|owner| owner.heard);
+        heard.is_some_and(|heard| heard > agreed)
+            || now.saturating_duration_since(agreed) > LEARN_FOR
     }
 
     /// Tells the time of the last negotiation, if it has not been told.
@@ -258,24 +270,11 @@ impl Latch {
         self.destination() == Some(from)
     }
 
-    /// Whether a plain RTCP packet of `ssrc` on the RTCP port is believed: from the signalled address,
-    /// or under [`LatchPolicy::Symmetric`] from the host that owns the RTP stream, if it is sent as
-    /// that stream is: others may be behind the same NAT.
-    pub fn admits_rtcp(&mut self, from: SocketAddr, ssrc: Option<u32>, rtp: &Self) -> bool {
-        let of_stream = rtp.owner.is_some_and(|owner| {
-            owner.at.ip() == from.ip() && owner.ssrc.is_some() && owner.ssrc == ssrc
-        });
-        let learned = self.policy == LatchPolicy::Symmetric && of_stream;
-        let believed = match self.owner {
-            Some(owner) if owner.at == from => return true,
-            // The stream has another host by now.
-            Some(owner) => learned && owner.at.ip() != from.ip(),
-            None => self.signalled == Some(from) || learned,
-        };
-        if believed {
-            self.owner = Some(Owner { at: from, ssrc, heard: None });
-        }
-        believed
+    /// Whether the stream is owned by this host, and was last sent plain as `ssrc`.
+    fn is_sent(&self, host: IpAddr, ssrc: Option<u32>) -> bool {
+        self.owner.is_some_and(|owner| {
+            owner.at.ip() == host && owner.ssrc.is_some() && owner.ssrc == ssrc
+        })
     }
 
     /// Counts a packet of an unsignalled source; true once it has been consistent for long enough.
@@ -313,6 +312,10 @@ impl Latch {
             && tried >= LEARN_SPAN
             && (is_near || now.saturating_duration_since(agreed) >= HEAD_START)
     }
+}
+
+fn trials_under(policy: LatchPolicy) -> Option<Box<Trials>> {
+    (policy == LatchPolicy::Symmetric).then(Box::default)
 }
 
 #[cfg(test)]
@@ -397,25 +400,6 @@ mod tests {
         latch.renegotiate(&terms, new, true);
         assert_eq!(latch.destination(), new);
         assert_eq!(latch.locked(), None);
-    }
-
-    #[test]
-    fn rtcp_from_another_host_or_of_another_source_is_not_believed_even_when_symmetric() {
-        let symmetric = Terms::latching(LatchPolicy::Symmetric);
-        let mut rtp = Latch::new(&symmetric, Some(at("10.0.0.1:4000")));
-        let mut rtcp = Latch::new(&symmetric, Some(at("10.0.0.1:4001")));
-        let nat = at("198.51.100.1:61001");
-        assert!(!rtcp.admits_rtcp(nat, Some(7), &rtp));
-        learn(&mut rtp, start(), at("198.51.100.1:61000"));
-        assert!(!rtcp.admits_rtcp(at("203.0.113.9:61001"), Some(7), &rtp));
-        assert!(
-            !rtcp.admits_rtcp(at("198.51.100.1:9"), Some(8), &rtp),
-            "a neighbour behind the NAT"
-        );
-        assert!(!rtcp.admits_rtcp(at("198.51.100.1:9"), None, &rtp));
-        assert!(rtcp.admits_rtcp(nat, Some(7), &rtp));
-        assert!(!rtcp.admits_rtcp(at("198.51.100.1:61003"), Some(7), &rtp));
-        assert_eq!(rtcp.destination(), Some(nat));
     }
 
     /// A latch of a carrier behind NAT that signals from 198.51.100.1.
@@ -531,13 +515,30 @@ mod tests {
     }
 
     #[test]
-    fn rtcp_moves_with_a_stream_that_has_moved_to_another_host() {
-        let (terms, mut rtp) = symmetric(Some(Duration::from_secs(5)));
-        let mut rtcp = Latch::new(&terms, Some(at("10.0.0.1:4001")));
-        learn(&mut rtp, start(), at(NAT));
-        assert!(rtcp.admits_rtcp(at("198.51.100.1:61001"), Some(7), &rtp));
-        learn(&mut rtp, start() + ms(9000), at("198.51.100.2:40000"));
-        assert!(!rtcp.admits_rtcp(at("203.0.113.9:1"), Some(7), &rtp));
-        assert!(rtcp.admits_rtcp(at("198.51.100.2:40001"), Some(7), &rtp));
+    fn trials_that_can_come_to_nothing_any_more_take_no_memory() {
+        for (relatch_after, is_kept) in [(None, false), (Some(Duration::from_secs(5)), true)] {
+            let (terms, mut latch) = symmetric(relatch_after);
+            latch.rest(start());
+            assert!(latch.trials.is_some(), "nobody has told the time yet");
+            learn(&mut latch, start(), at(NAT));
+            latch.rest(start() + ms(1000));
+            assert_eq!(latch.trials.is_some(), is_kept, "{relatch_after:?}");
+            // And again from the next negotiation on, until it is too late to learn anybody.
+            latch.renegotiate(&terms, Some(at("10.0.0.1:4000")), true);
+            latch.begin(start() + ms(2000));
+            latch.rest(start() + ms(2000) + LEARN_FOR);
+            assert!(latch.trials.is_some());
+            latch.rest(start() + ms(2001) + LEARN_FOR);
+            assert_eq!(latch.trials.is_some(), is_kept, "{relatch_after:?}");
+        }
+    }
+
+    #[test]
+    fn where_everything_is_authenticated_nobody_is_tried() {
+        let (_, mut latch) = symmetric(None);
+        latch.tries(false);
+        assert!(latch.trials.is_none() && !talks(&mut latch, start(), at(NAT)));
+        latch.tries(true);
+        learn(&mut latch, start(), at(NAT));
     }
 }

@@ -8,7 +8,7 @@ use crate::forks::Forks;
 use crate::handshakes::Handshakes;
 use crate::ice::Agent;
 use crate::keys::{Ear, Hearing, Pressing};
-use crate::latch::Latch;
+use crate::latch::{Latch, ReportsLatch};
 use crate::mos::{Codec, Way};
 use crate::outgoing::Outgoing;
 use crate::reception::Reception;
@@ -72,7 +72,7 @@ pub(crate) struct LegMedia {
     /// The keys of its far side.
     pub(crate) hearing: Hearing,
     pub(crate) terms: Kept,
-    pub(crate) rtcp: Latch,
+    rtcp: ReportsLatch,
     handshakes: Handshakes,
     /// The last sender report that came in, and when.
     heard: Option<(Heard, Instant)>,
@@ -152,7 +152,7 @@ impl LegMedia {
             pressing: Pressing::default(),
             hearing: Hearing::default(),
             terms: Kept::default(),
-            rtcp: Latch::of_reports(&Terms::default(), None),
+            rtcp: ReportsLatch::default(),
             handshakes: Handshakes::default(),
             heard: None,
             own_report: None,
@@ -169,7 +169,7 @@ impl LegMedia {
     pub(crate) fn agree(&mut self, leg: Carriage) {
         let expects = leg.stream.direction.receives();
         self.rtp.renegotiate(&leg.terms, leg.stream.remote_rtp, expects);
-        self.rtcp.renegotiate(&leg.terms, leg.stream.remote_rtcp, expects);
+        self.rtcp.renegotiate(leg.stream.remote_rtcp);
         let named = |agreed: &Agreed| agreed.remote_rtp;
         if self.agreed.as_deref().and_then(named) != leg.stream.remote_rtp {
             self.moved = true;
@@ -274,9 +274,11 @@ impl LegMedia {
                 false => Err(DropReason::Unlatched),
             };
         }
-        let latch = self.latch_of(component);
-        let unsignalled = (latch.destination() != Some(from)).then_some(from);
-        let is_open = latch.is_open_to_strangers();
+        let unsignalled = (self.latched(component) != Some(from)).then_some(from);
+        let is_open = match component {
+            Component::Rtp => self.rtp.is_open_to_strangers(),
+            Component::Rtcp => self.rtcp.is_open_to_strangers(&self.rtp),
+        };
         let handshake = self.handshake(component).ok_or(DropReason::Dtls)?;
         let stranger = is_open && handshake.admits(now, from, datagram);
         if unsignalled.is_some() && !stranger && handshake.peer() != unsignalled {
@@ -285,10 +287,12 @@ impl LegMedia {
         handshake.receive(now, unsignalled, datagram)
     }
 
-    const fn latch_of(&self, component: Component) -> &Latch {
+    /// Where this component's packets go by its latch.
+    #[inline]
+    fn latched(&self, component: Component) -> Option<SocketAddr> {
         match component {
-            Component::Rtp => &self.rtp,
-            Component::Rtcp => &self.rtcp,
+            Component::Rtp => self.rtp.destination(),
+            Component::Rtcp => self.rtcp.destination(),
         }
     }
 
@@ -296,17 +300,16 @@ impl LegMedia {
     pub(crate) fn follow_handshake(&mut self, component: Component, from: SocketAddr) {
         match component {
             Component::Rtp => self.rtp.follow(from),
-            Component::Rtcp => self.rtcp.follow(from),
+            Component::Rtcp => self.rtcp.follow(from, &self.rtp),
         }
     }
 
     /// Where a datagram of a handshake goes.
     pub(crate) fn handshake_destination(&self, component: Component) -> Option<SocketAddr> {
-        let latch = self.latch_of(component);
         let handshake = self.handshakes.of(component)?;
         match self.led_by() {
             Some(agent) => agent.destination(component),
-            None => handshake.peer().or(latch.destination()),
+            None => handshake.peer().or(self.latched(component)),
         }
     }
 
@@ -402,7 +405,7 @@ impl LegMedia {
         match component {
             Component::Rtp if self.agreed.is_some() && !self.manner.rtcp_mux => {}
             Component::Rtp => self.rtp.follow(from),
-            Component::Rtcp => self.rtcp.follow(from),
+            Component::Rtcp => self.rtcp.follow(from, &self.rtp),
         }
     }
 
@@ -432,10 +435,9 @@ impl LegMedia {
     /// Where media goes from this component.
     #[inline]
     pub(crate) fn destination(&self, component: Component) -> Option<SocketAddr> {
-        match (self.led_by(), component) {
-            (Some(agent), component) => agent.destination(component),
-            (None, Component::Rtp) => self.rtp.destination(),
-            (None, Component::Rtcp) => self.rtcp.destination(),
+        match self.led_by() {
+            Some(agent) => agent.destination(component),
+            None => self.latched(component),
         }
     }
 
@@ -472,7 +474,7 @@ impl LegMedia {
         }
         match component {
             Component::Rtp => self.rtp.admits_muxed_rtcp(from),
-            Component::Rtcp => self.rtcp.admits_rtcp(from, ssrc, &self.rtp),
+            Component::Rtcp => self.rtcp.admits(from, ssrc, &self.rtp),
         }
     }
 

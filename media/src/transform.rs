@@ -109,6 +109,15 @@ impl Transform {
         matches!(self, Self::Pass(_))
     }
 
+    /// Whether tags, and not addresses, say whose packets are: nothing else is taken.
+    pub const fn authenticates(&self) -> bool {
+        match self {
+            Self::Unprotect(_) | Self::Rekey(..) | Self::Pass(Some(_)) => true,
+            Self::Keyless(from, _) => !matches!(from, End::Plain),
+            Self::Plain | Self::Protect(_) | Self::Pass(None) => false,
+        }
+    }
+
     /// Whether our key should be changed for another soon.
     pub const fn is_worn(&self) -> bool {
         match self {
