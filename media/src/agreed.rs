@@ -2,8 +2,9 @@
 //! terms that are asked for again.
 
 use crate::transform::End;
-use sdp::{Crypto, Direction, Dtmf, Payload, Protocol, Rtcp, Stream, Terms};
+use sdp::{Crypto, Direction, Dtmf, Payload, Protocol, Rtcp, SrtpKey, Stream, Terms};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The stream of a leg.
@@ -12,7 +13,7 @@ pub(crate) struct Agreed {
     pub(crate) remote_rtp: Option<SocketAddr>,
     pub(crate) payloads: Vec<Payload>,
     /// Keys of SDP, or those that a handshake has made.
-    pub(crate) crypto: Option<Box<Crypto>>,
+    pub(crate) keys: Option<Keys>,
     /// A handshake makes them.
     is_dtls: bool,
 }
@@ -22,18 +23,33 @@ impl Agreed {
         Self {
             remote_rtp: stream.remote_rtp,
             payloads: stream.payloads,
-            crypto: stream.crypto.map(Box::new),
+            keys: stream.crypto.map(Keys::from),
             is_dtls: stream.dtls.is_some(),
         }
     }
 
     /// How the leg is protected.
-    pub(crate) fn end(&self) -> End<&Crypto> {
-        match &self.crypto {
-            Some(crypto) => End::Keyed(crypto),
+    pub(crate) fn end(&self) -> End<&Keys> {
+        match &self.keys {
+            Some(keys) => End::Keyed(keys),
             None if self.is_dtls => End::Awaited,
             None => End::Plain,
         }
+    }
+}
+
+/// Master keys, which what protects under them has as well.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    /// We protect with this.
+    pub(crate) local: Arc<SrtpKey>,
+    /// The far side protects with one of these.
+    pub(crate) remote: Arc<[SrtpKey]>,
+}
+
+impl From<Crypto> for Keys {
+    fn from(crypto: Crypto) -> Self {
+        Self { local: Arc::new(crypto.local), remote: crypto.remote.into() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod reports;
 
-use crate::agreed::{Agreed, Kept, Manner};
+use crate::agreed::{Agreed, Kept, Keys, Manner};
 use crate::dtls::Association;
 use crate::forks::Forks;
 use crate::handshakes::Handshakes;
@@ -19,7 +19,7 @@ use crate::transform::End;
 use crate::watch::Watch;
 use crate::{Component, DropReason, LegStats, Stretch};
 use reports::RoundTrips;
-use sdp::{Carriage, Crypto, Direction, IceOffered, Protocol, Terms, Told};
+use sdp::{Carriage, Direction, IceOffered, Protocol, Terms, Told};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -233,15 +233,15 @@ impl LegMedia {
     pub(crate) fn take_keys(&mut self) {
         let handshake = self.handshakes.of(Component::Rtp);
         if let (Some(agreed), Some(handshake)) = (&mut self.agreed, handshake) {
-            agreed.crypto = handshake.keys().cloned().map(Box::new);
-            self.manner.encrypted = agreed.crypto.is_some();
+            agreed.keys = handshake.keys().cloned().map(Keys::from);
+            self.manner.encrypted = agreed.keys.is_some();
         }
     }
 
     /// What RTCP is protected with, where that is not what RTP is protected with.
-    pub(crate) fn keys_of_rtcp(&self) -> Option<End<&Crypto>> {
-        let handshake = self.handshakes.of(Component::Rtcp)?;
-        Some(handshake.keys().map_or(End::Awaited, End::Keyed))
+    pub(crate) fn keys_of_rtcp(&self) -> Option<End<Keys>> {
+        let keys = self.handshakes.of(Component::Rtcp)?.keys().cloned();
+        Some(keys.map_or(End::Awaited, |keys| End::Keyed(keys.into())))
     }
 
     pub(crate) fn handshake(&mut self, component: Component) -> Option<&mut Association> {

@@ -1,12 +1,13 @@
 //! What happens to a direction's packets, settled once per negotiation: the (profile, profile)
 //! table and the payload type map.
 
-use crate::agreed::Agreed;
+use crate::agreed::{Agreed, Keys};
 use crate::rtp::Header;
 use crate::srtp::{Authentic, Origin, Receiver, Sender};
 use crate::transcode::Clock;
 use crate::{Component, DropReason, PacketBuf, Stretch};
-use sdp::{Codec, Conversion, Crypto, Payload, SrtpKey, counterpart};
+use sdp::{Codec, Conversion, Payload, SrtpKey, counterpart};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Contexts of keys that are not in force, kept in case they come back: a leg that goes to plain
@@ -276,8 +277,8 @@ impl Path {
     ) {
         let old = std::mem::replace(&mut self.transform, Transform::Plain);
         let (receiver, sender) = old.into_contexts();
-        let changes = match (&receiver, &from.crypto) {
-            (Some(receiver), Some(crypto)) => !receiver.is_of(&crypto.remote),
+        let changes = match (&receiver, &from.keys) {
+            (Some(receiver), Some(keys)) => !receiver.is_of(&keys.remote),
             _ => false,
         };
         let follows = sender.is_some();
@@ -285,16 +286,16 @@ impl Path {
         self.payloads = PayloadMap::between(&from.payloads, &to.payloads, transcode);
         self.transform = match passed(from, to).filter(|_| may_pass && self.payloads.is_identity())
         {
-            Some(key) if key.suite().is_aead() => Transform::Pass(None),
-            Some(key) => Transform::Pass(Some(self.receiver(std::slice::from_ref(key)))),
+            Some(keys) if keys.iter().any(|key| key.suite().is_aead()) => Transform::Pass(None),
+            Some(keys) => Transform::Pass(Some(self.receiver(keys))),
             None => {
-                let receiver = from.end().map(|crypto| self.receiver(&crypto.remote));
-                let sender = to.end().map(|c| self.sender(&c.local, first_ssrc, follows));
+                let receiver = from.end().map(|keys| self.receiver(&keys.remote));
+                let sender = to.end().map(|keys| self.sender(&keys.local, first_ssrc, follows));
                 Transform::of(receiver, sender)
             }
         };
         // What passes is not opened, and must not leave opened.
-        if self.transform.passes() || from.crypto.is_none() {
+        if self.transform.passes() || from.keys.is_none() {
             self.retiring = None;
         } else if changes {
             self.retiring = Some(None);
@@ -366,14 +367,14 @@ impl Path {
     /// Takes what RTCP has of its own on either leg.
     pub(crate) fn protect_rtcp_apart(
         &mut self,
-        from: Option<End<&Crypto>>,
-        to: Option<End<&Crypto>>,
+        from: Option<End<Keys>>,
+        to: Option<End<Keys>>,
         first_ssrc: u32,
     ) {
         let (receiver, sender) = self.rtcp.take().map_or((None, None), |apart| *apart);
         self.park(receiver.and_then(End::into_context), sender.and_then(End::into_context));
-        let from = from.map(|end| end.map(|crypto| self.receiver(&crypto.remote)));
-        let to = to.map(|end| end.map(|c| self.sender(&c.local, first_ssrc, false)));
+        let from = from.map(|end| end.map(|keys| self.receiver(&keys.remote)));
+        let to = to.map(|end| end.map(|keys| self.sender(&keys.local, first_ssrc, false)));
         let apart = from.is_some() || to.is_some();
         self.rtcp = apart.then(|| Box::new((from, to)));
     }
@@ -419,7 +420,7 @@ impl Path {
         }
     }
 
-    fn receiver(&mut self, keys: &[SrtpKey]) -> Box<Receiver> {
+    fn receiver(&mut self, keys: &Arc<[SrtpKey]>) -> Box<Receiver> {
         let mut parked = self.parked.as_mut().map(|parked| &mut parked.receivers);
         let back = parked.as_mut().and_then(|parked| {
             let at = parked.iter().position(|parked| parked.is_of(keys))?;
@@ -430,28 +431,34 @@ impl Path {
                 receiver.redeclare(keys);
                 receiver
             }
-            None => Box::new(Receiver::new(keys)),
+            None => Box::new(Receiver::of(Arc::clone(keys))),
         }
     }
 
     /// The sender of a key of ours; a new one goes on where the one that was in force until now stops.
-    fn sender(&mut self, key: &SrtpKey, first_ssrc: u32, follows: bool) -> Box<Sender> {
-        let Some(parked) = &mut self.parked else { return Box::new(Sender::new(key, first_ssrc)) };
-        match parked.senders.iter().position(|parked| parked.is_of(key)) {
-            Some(at) => parked.senders.remove(at),
-            None => Box::new(match parked.senders.last().filter(|_| follows) {
-                Some(before) => Sender::after(before, key, first_ssrc),
-                None => Sender::new(key, first_ssrc),
-            }),
-        }
+    fn sender(&mut self, key: &Arc<SrtpKey>, first_ssrc: u32, follows: bool) -> Box<Sender> {
+        let parked = self.parked.as_mut().map(|parked| &mut parked.senders);
+        let back = parked.and_then(|parked| {
+            let at = parked.iter().position(|parked| parked.is_of(key))?;
+            Some(parked.remove(at))
+        });
+        back.unwrap_or_else(|| {
+            let parked = self.parked.as_ref().and_then(|parked| parked.senders.last());
+            let key = Arc::clone(key);
+            Box::new(match parked.filter(|_| follows) {
+                Some(before) => Sender::following(before, key, first_ssrc),
+                None => Sender::of(key, first_ssrc),
+            })
+        })
     }
 }
 
 /// The key that a far side protects with, where the other far side was told it.
-fn passed<'s>(from: &'s Agreed, to: &Agreed) -> Option<&'s SrtpKey> {
-    let told = &to.crypto.as_ref()?.local;
-    match &from.crypto.as_ref()?.remote[..] {
-        [key] if told.is_passed() && told.is_same_secret(key) && key.mki().is_none() => Some(key),
+fn passed<'s>(from: &'s Agreed, to: &Agreed) -> Option<&'s Arc<[SrtpKey]>> {
+    let told = &to.keys.as_ref()?.local;
+    let keys = &from.keys.as_ref()?.remote;
+    match &keys[..] {
+        [key] if told.is_passed() && told.is_same_secret(key) && key.mki().is_none() => Some(keys),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@ use super::suite::{Mki, Scratch, Session, with_scratch};
 use crate::rtp::Header;
 use crate::{DropReason, PacketBuf, Stretch};
 use sdp::SrtpKey;
+use std::sync::Arc;
 
 /// Keys of the far side that are tried; more crypto lines than this nobody answers.
 pub const MAX_KEYS: usize = 4;
@@ -39,14 +40,15 @@ pub struct Receiver {
     first: Option<Session>,
     /// The form that authenticated the first packet; from then on the only one.
     settled: Option<Form>,
-    failures: u32,
     /// A packet is opened to be checked, under any of the keys.
     is_aead: bool,
+    failures: u32,
     rtp: RtpSources,
     rtcp: RtcpSources,
     known: Known,
-    others: Box<[Session]>,
-    keys: Box<[SrtpKey]>,
+    /// Of the further keys.
+    others: Option<Box<[Option<Session>; MAX_KEYS - 1]>>,
+    keys: Arc<[SrtpKey]>,
 }
 
 /// One way in which packets may be protected. A key that declares an MKI counts twice: its packets
@@ -64,18 +66,26 @@ impl Receiver {
     /// A receiver that believes the first of `keys` that authenticates a packet, and from then on
     /// only that; at most [`MAX_KEYS`] are tried.
     pub fn new(keys: &[SrtpKey]) -> Self {
+        Self::of(keys.into())
+    }
+
+    /// The same with keys that others have, too.
+    pub(crate) fn of(keys: Arc<[SrtpKey]>) -> Self {
         let tried = &keys[..keys.len().min(MAX_KEYS)];
+        let is_aead = tried.iter().any(|key| key.suite().is_aead());
         let mut sessions = tried.iter().map(Session::new);
+        let first = sessions.next();
+        let others = (tried.len() > 1).then(|| Box::new(std::array::from_fn(|_| sessions.next())));
         Self {
-            first: sessions.next(),
-            others: sessions.collect(),
+            first,
+            others,
             settled: None,
             failures: 0,
-            is_aead: tried.iter().any(|key| key.suite().is_aead()),
+            is_aead,
             rtp: RtpSources::new(),
             rtcp: RtcpSources::new(),
             known: Known::new(),
-            keys: keys.into(),
+            keys,
         }
     }
 
@@ -86,11 +96,11 @@ impl Receiver {
     }
 
     /// Takes what is declared beside its keys now: whether packets carry an MKI, and which.
-    pub fn redeclare(&mut self, keys: &[SrtpKey]) {
-        if *self.keys != *keys {
+    pub(crate) fn redeclare(&mut self, keys: &Arc<[SrtpKey]>) {
+        if self.keys != *keys {
             self.settled = None;
-            self.keys = keys.into();
         }
+        self.keys = Arc::clone(keys);
     }
 
     /// What an RTP packet touches.
@@ -148,7 +158,7 @@ impl Receiver {
     fn session(&self, form: Form) -> Option<&Session> {
         match form.key {
             0 => self.first.as_ref(),
-            key => self.others.get(usize::from(key) - 1),
+            key => self.others.as_ref()?.get(usize::from(key) - 1)?.as_ref(),
         }
     }
 

@@ -8,6 +8,7 @@ use super::suite::{Mki, Session};
 use crate::rtp::{self, Header};
 use crate::{DropReason, PacketBuf, Stretch};
 use sdp::SrtpKey;
+use std::sync::Arc;
 
 /// Sources that are carried side by side; the one longest silent makes room for a further one, and
 /// gets a new SSRC should it come back.
@@ -50,6 +51,8 @@ pub struct Sender {
     /// How many more SRTP packets may go out, of all SSRCs.
     left: u64,
     mki: Option<Mki>,
+    /// Another key should be agreed, however many packets are left.
+    is_worn: bool,
     streams: Streams,
     /// One count for all SSRCs: every SRTCP packet of this key has its own index.
     rtcp_next: u32,
@@ -59,7 +62,7 @@ pub struct Sender {
     kept: Vec<u32>,
     /// What went out under the key before, and goes on under this one.
     before: Vec<(Origin, u32)>,
-    key: SrtpKey,
+    key: Arc<SrtpKey>,
 }
 
 /// The sources that are carried: those in use stand in front, the one heard last first.
@@ -117,28 +120,41 @@ impl Sender {
     /// A sender under a key that nothing was sent under. Where a source's SSRC cannot be kept, ours
     /// are counted up from `first_ssrc`, which is random.
     pub fn new(key: &SrtpKey, first_ssrc: u32) -> Self {
+        Self::of(Arc::new(key.clone()), first_ssrc)
+    }
+
+    /// The same under a key that others have, too.
+    pub(crate) fn of(key: Arc<SrtpKey>, first_ssrc: u32) -> Self {
         let lifetime = key.lifetime().unwrap_or(LIFETIME_MAX).min(LIFETIME_MAX);
+        let rtcp_end = lifetime.min(RTCP_INDEX_END.into()) as u32;
         Self {
-            key: key.clone(),
             left: lifetime,
-            rtcp_end: lifetime.min(RTCP_INDEX_END.into()) as u32,
+            rtcp_end,
             before: Vec::new(),
-            session: Session::new(key),
-            mki: Mki::of(key),
+            session: Session::new(&key),
+            mki: Mki::of(&key),
+            // One that is another leg's has done its service once we have to protect under it ourselves.
+            is_worn: key.is_passed() || is_worn_by_rtcp(0, rtcp_end),
             streams: Streams { len: 0, all: [Stream::NONE; MAX_STREAMS] },
             kept: Vec::with_capacity(MAX_KEPT),
             fresh: FreshSsrcs { first: first_ssrc, issued: 0 },
             rtcp_next: 0,
+            key,
         }
     }
 
     /// A sender under a key that takes the place of another's: what was sent goes on under its SSRC
     /// and sequence numbers, at ROC 0.
     pub fn after(before: &Self, key: &SrtpKey, first_ssrc: u32) -> Self {
+        Self::following(before, Arc::new(key.clone()), first_ssrc)
+    }
+
+    /// The same under a key that others have, too.
+    pub(crate) fn following(before: &Self, key: Arc<SrtpKey>, first_ssrc: u32) -> Self {
         let kept = |stream: &&Stream| !key.is_passed() || stream.ssrc != stream.origin_ssrc;
         let known = before.streams.iter().filter(kept);
         let known = known.map(|stream| (stream.origin(), stream.ssrc)).collect();
-        Self { before: known, fresh: before.fresh, ..Self::new(key, first_ssrc) }
+        Self { before: known, fresh: before.fresh, ..Self::of(key, first_ssrc) }
     }
 
     /// What an RTP packet touches.
@@ -152,10 +168,8 @@ impl Sender {
     }
 
     /// Whether another key should be agreed: this one may protect few packets more.
-    ///
-    /// One that is another leg's has done its service once we have to protect under it ourselves.
     pub const fn is_worn(&self) -> bool {
-        self.key.is_passed() || self.left <= WORN_LEFT || self.rtcp_end - self.rtcp_next <= 1
+        self.is_worn || self.left <= WORN_LEFT
     }
 
     /// Turns an RTP packet into SRTP in place. SSRC and sequence number stay where that is safe and
@@ -193,6 +207,7 @@ impl Sender {
             return Err(DropReason::KeySpent);
         }
         self.rtcp_next += 1;
+        self.is_worn |= is_worn_by_rtcp(self.rtcp_next, self.rtcp_end);
         Srtcp::new(&self.key).seal(slot, ssrc, index, self.mki)
     }
 
@@ -355,6 +370,11 @@ impl FreshSsrcs {
             }
         }
     }
+}
+
+/// Whether few SRTCP packets are left.
+const fn is_worn_by_rtcp(next: u32, end: u32) -> bool {
+    end - next <= 1
 }
 
 /// Whether `trailer` octets fit behind the packet.

@@ -186,7 +186,8 @@ pub(super) fn is_tag(whole: &[u8; DIGEST], carried: &[u8]) -> bool {
 /// The master key identifier as packets carry it (RFC 3711, 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mki {
-    value: u32,
+    /// Most significant octet first: so it fits beside what else a packet needs.
+    value: [u8; 4],
     len: NonZeroU8,
 }
 
@@ -194,7 +195,7 @@ impl Mki {
     /// That of a key, if packets under it carry one.
     pub(super) fn of(key: &SrtpKey) -> Option<Self> {
         let (value, len) = key.mki()?;
-        NonZeroU8::new(len).map(|len| Self { value, len })
+        NonZeroU8::new(len).map(|len| Self { value: value.to_be_bytes(), len })
     }
 
     pub(super) const fn len(self) -> usize {
@@ -203,8 +204,8 @@ impl Mki {
 
     /// The octet `at` of the value written with `len` octets, most significant first.
     fn octet(self, at: usize) -> u8 {
-        let shift = 8 * (self.len() - 1 - at);
-        if shift < 32 { (self.value >> shift) as u8 } else { 0 }
+        let behind = self.len() - at;
+        self.value.len().checked_sub(behind).map_or(0, |at| self.value[at])
     }
 
     fn matches(self, octets: &[u8]) -> bool {
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn an_mki_longer_than_its_value_has_leading_zeros() {
-        let mki = Mki { value: 0x0102, len: NonZeroU8::new(6).unwrap() };
+        let mki = Mki { value: [0, 0, 1, 2], len: NonZeroU8::new(6).unwrap() };
         assert!(mki.matches(&[0, 0, 0, 0, 1, 2]));
         assert!(!mki.matches(&[1, 0, 0, 0, 1, 2]));
         let mut written = [9; 6];
