@@ -90,6 +90,7 @@ fn choose(slot: &mut PacketBuf) {
 
 /// Calls, each once, in an order that no cache can foresee, and the time.
 struct Calls {
+    #[expect(clippy::vec_box, reason = "as the engine has them: each in memory of its own")]
     calls: Vec<Box<Forward>>,
     order: Vec<usize>,
     at: usize,

@@ -237,7 +237,7 @@ impl Forward {
 
     /// Counts a packet of `side` that was dropped before it came here.
     pub fn dropped(&mut self, side: Side, reason: DropReason) {
-        self.legs[side as usize].stats.drops[reason as usize] += 1;
+        self.legs[side as usize].stats.drop(reason);
     }
 
     /// Fills `slot` with a packet that we generate ourselves and that is due, if any: call until

@@ -106,10 +106,18 @@ impl Carried {
 /// What else is counted packet by packet; the rest of [`LegStats`] is worked out when somebody asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) made_packets: u64,
-    pub(crate) rtcp_packets: u64,
-    pub(crate) rtcp_generated: u64,
-    pub(crate) drops: [u64; DropReason::ALL.len()],
+    pub(crate) made_packets: u32,
+    pub(crate) rtcp_packets: u32,
+    pub(crate) rtcp_generated: u32,
+    drops: [u32; DropReason::ALL.len()],
+}
+
+impl Counters {
+    /// A packet was dropped. A flood that lasts for hours counts no further than there is room.
+    pub(crate) const fn drop(&mut self, reason: DropReason) {
+        let count = &mut self.drops[reason as usize];
+        *count = count.saturating_add(1);
+    }
 }
 
 /// What was sent on this leg under one SSRC.
@@ -552,10 +560,10 @@ impl LegMedia {
             received_octets: self.came.octets,
             sent_packets: self.went.packets,
             sent_octets: self.went.octets,
-            made_packets: self.stats.made_packets,
-            rtcp_packets: self.stats.rtcp_packets,
-            rtcp_generated: self.stats.rtcp_generated,
-            drops: self.stats.drops,
+            made_packets: self.stats.made_packets.into(),
+            rtcp_packets: self.stats.rtcp_packets.into(),
+            rtcp_generated: self.stats.rtcp_generated.into(),
+            drops: self.stats.drops.map(u64::from),
         }
     }
 
@@ -599,3 +607,16 @@ fn share(part: u64, of: u64) -> f64 {
 
 /// Fewer packets than a second of speech has say nothing of how it sounds.
 const MOS_PACKETS_MIN: u64 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_ordinary_packet_touches_of_a_leg_fills_seven_lines_of_memory() {
+        let leg = LegMedia::new(&[7; 16]);
+        let lines = |stretch: Stretch| stretch.lines().count();
+        assert_eq!(leg.touched_coming().map(lines), [1, 4]);
+        assert_eq!(leg.touched_going().map(lines), [1, 2]);
+    }
+}

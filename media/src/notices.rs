@@ -3,8 +3,9 @@
 use crate::Side;
 use sdp::Notice;
 
-/// Notices that may wait: they are read after every packet, and no packet makes more than two.
-const WAITING_MAX: usize = 8;
+/// Notices that may wait: they are read after every packet, and no packet makes more (the first of a fork,
+/// which ends a silence and brings two keys). What else has some to tell waits until there is room.
+const WAITING_MAX: usize = 4;
 
 /// A queue without allocation. Beyond its bound a notice is lost, and counted.
 #[derive(Debug, Default)]

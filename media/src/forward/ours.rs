@@ -36,7 +36,9 @@ impl Forward {
     pub(super) fn end_lost_keys(&mut self, now: Instant) {
         for side in [Side::A, Side::B] {
             let (from, to) = pair(&mut self.legs, side);
-            while let Some(key) = from.hearing.overdue(now) {
+            while self.notices.has_room()
+                && let Some(key) = from.hearing.overdue(now)
+            {
                 tell(now, to, Step::Release(key), &mut self.notices, side);
             }
         }

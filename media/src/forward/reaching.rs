@@ -24,7 +24,7 @@ impl Forward {
             None => Ok(Verdict::Consumed),
             Some(Reply { refused }) => {
                 if let Some(reason) = refused {
-                    leg.stats.drops[reason as usize] += 1;
+                    leg.stats.drop(reason);
                 }
                 Ok(Verdict::Forward { side, component, to: source })
             }
@@ -35,7 +35,9 @@ impl Forward {
     pub(super) fn check(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
         let agent = self.legs[side as usize].ice.as_deref_mut()?;
         let check = agent.generate(now.mono, slot);
-        if let Some(trouble) = agent.take_trouble() {
+        if self.notices.has_room()
+            && let Some(trouble) = agent.take_trouble()
+        {
             self.notices.push(side, Notice::Ice(trouble));
         }
         check.map(|(component, to)| Verdict::Forward { side, component, to })

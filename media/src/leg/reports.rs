@@ -90,7 +90,7 @@ impl LegMedia {
     /// What RTCP that came in says to us.
     pub(crate) fn hear(&mut self, now: Instant, said: &Said) {
         self.reports_itself = true;
-        self.stats.rtcp_packets += 1;
+        self.stats.rtcp_packets = self.stats.rtcp_packets.saturating_add(1);
         if let Some(heard) = said.heard {
             self.heard = Some((heard, now));
         }
