@@ -147,14 +147,26 @@ impl Call {
     /// A packet comes in on the RTP port of a side.
     pub(crate) fn comes(&mut self, side: Side, from: &str, packet: &mut PacketBuf) -> Verdict {
         self.ms += 20;
-        let now = self.now();
-        self.forward.packet(now, side, Component::Rtp, addr(from), packet)
+        self.comes_to(side, Component::Rtp, from, packet)
     }
 
     /// A packet comes in on the RTCP port of a side.
     pub(crate) fn comes_rtcp(&mut self, side: Side, from: &str, packet: &mut PacketBuf) -> Verdict {
+        self.comes_to(side, Component::Rtcp, from, packet)
+    }
+
+    fn comes_to(
+        &mut self,
+        side: Side,
+        component: Component,
+        from: &str,
+        packet: &mut PacketBuf,
+    ) -> Verdict {
         let now = self.now();
-        self.forward.packet(now, side, Component::Rtcp, addr(from), packet)
+        let verdict = self.forward.packet(now, side, component, addr(from), packet);
+        // As a worker does, so that the next packet may be an ordinary one.
+        self.forward.due_sooner();
+        verdict
     }
 
     /// Teams sends SRTP; the slot then holds what we made of it.
