@@ -98,14 +98,21 @@ impl Forward {
 
     /// Finds out which packets are ordinary ones: to be called after whatever is not one.
     fn look_for_the_unusual(&mut self) {
+        self.legs.iter_mut().for_each(LegMedia::follow_checks);
         self.usual = [Side::A, Side::B].map(|side| self.is_usual(side));
     }
 
     fn is_usual(&self, side: Side) -> bool {
         let path = self.paths[side as usize].as_ref();
+        let authenticated = path.is_some_and(|path| path.transform.authenticates());
         path.is_some_and(|path| !path.transform.passes() && !path.is_retiring())
-            && self.legs[side as usize].speaks_plainly()
+            && self.legs[side as usize].speaks_plainly(authenticated)
             && self.legs[side.other() as usize].is_told_plainly()
+    }
+
+    /// Whether packets that come in on `side` are ordinary ones, which cost least.
+    pub const fn is_ordinary(&self, side: Side) -> bool {
+        self.usual[side as usize]
     }
 
     /// Takes what the legs have agreed, also anew after a re-INVITE. A leg whose keys did not

@@ -56,6 +56,8 @@ pub struct Latch {
     policy: LatchPolicy,
     /// Something is to come: the stream is not on hold.
     expects: bool,
+    /// Connectivity checks say who the owner is, and no packet does.
+    led: bool,
     relatch_after: Option<Duration>,
     /// Where an authentic source that was not signalled may be; `None`: anywhere.
     within: Option<Arc<[Cidr]>>,
@@ -98,6 +100,7 @@ impl Latch {
             signaller: terms.signaller,
             signalled,
             expects: true,
+            led: false,
             begun: false,
             agreed: None,
             owner: None,
@@ -177,9 +180,26 @@ impl Latch {
     /// is, and followed only where it may be learned.
     pub fn follow(&mut self, from: SocketAddr) {
         if self.locked() != Some(from)
+            && !self.led
             && (self.signalled == Some(from) || self.may_be_at(from.ip()))
         {
             self.owner = Some(Owner { at: from, ssrc: None, heard: None });
+        }
+    }
+
+    /// From now on connectivity checks say where the far side is: here, or nowhere yet. So an ordinary packet
+    /// finds here where it goes to.
+    pub(crate) fn lead(&mut self, to: Option<SocketAddr>) {
+        self.led = true;
+        if to.is_some() && self.locked() != to {
+            self.owner = to.map(|at| Owner { at, ssrc: None, heard: None });
+        }
+    }
+
+    /// They do not say so any more: the signalled address counts again, until somebody is heard.
+    pub(crate) fn lead_no_more(&mut self) {
+        if std::mem::take(&mut self.led) {
+            self.owner = None;
         }
     }
 

@@ -211,6 +211,7 @@ impl LegMedia {
         self.forks = forks.map(|early| Box::new(Forks::new(early, self.forks.as_deref())));
         self.terms = Kept::of(&leg.terms);
         if !leg.stream.direction.receives() || leg.stream.protocol == Protocol::Udptl {
+            self.tell_heard();
             self.reception.pause();
         }
         self.handshakes.agree(leg.stream.dtls.as_ref(), leg.stream.rtcp_mux);
@@ -354,9 +355,18 @@ impl LegMedia {
         self.watch.takes_turns(self.is_fax());
     }
 
-    /// Whether nothing but what is done to every packet is to be done to those that come from here.
-    pub(crate) fn speaks_plainly(&self) -> bool {
-        self.ice.is_none()
+    /// Has the latch know what connectivity checks say, so that an ordinary packet need not ask them.
+    pub(crate) fn follow_checks(&mut self) {
+        match self.ice.as_deref().filter(|agent| agent.leads()) {
+            Some(agent) => self.rtp.lead(agent.destination(Component::Rtp)),
+            None => self.rtp.lead_no_more(),
+        }
+    }
+
+    /// Whether nothing but what is done to every packet is to be done to those that come from here. Those that
+    /// are not `authenticated` have to come from a checked pair, where there are any.
+    pub(crate) fn speaks_plainly(&self, authenticated: bool) -> bool {
+        (authenticated || self.led_by().is_none())
             && self.forks.is_none()
             && self.ear.is_none()
             && self.agreed.is_some()
@@ -367,7 +377,8 @@ impl LegMedia {
 
     /// The same of those that go there.
     pub(crate) fn is_told_plainly(&self) -> bool {
-        self.ice.is_none()
+        let checked = self.led_by().map(|agent| agent.destination(Component::Rtp));
+        checked.is_none_or(|to| to.is_some() && to == self.rtp.destination())
             && self.speaks()
             && !self.is_fax()
             && self.is_free()
@@ -449,7 +460,14 @@ impl LegMedia {
         }
     }
 
-    /// A packet of the far side came in, and is believed.
+    /// Tells the checks when media was heard last, as not every packet of it does.
+    pub(crate) fn tell_heard(&mut self) {
+        if let Some(last) = self.reception.last() {
+            self.note_alive(last);
+        }
+    }
+
+    /// Something of the far side that is no media came in, and is believed.
     pub(crate) fn note_alive(&mut self, now: Instant) {
         if let Some(agent) = &mut self.ice {
             agent.hear(now);

@@ -141,6 +141,11 @@ impl Reception {
         self.losses.touched_to()
     }
 
+    /// When the last packet came, unless nothing was expected since.
+    pub(crate) const fn last(&self) -> Option<Instant> {
+        self.last
+    }
+
     /// Nothing is expected for a while: that is no gap.
     pub(crate) const fn pause(&mut self) {
         self.last = None;

@@ -194,7 +194,6 @@ impl Forward {
         if let Some(notice) = from.watch.heard(last) {
             self.notices.push(side, notice);
         }
-        from.note_alive(last);
         from.rtp.note(flow.from, flow.ssrc, last);
         from.expect_reports(last);
         to.expect_reports(last);

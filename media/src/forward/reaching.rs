@@ -33,7 +33,9 @@ impl Forward {
 
     /// A connectivity check of our own on `side`, if one is due there.
     pub(super) fn check(&mut self, now: Now, side: Side, slot: &mut PacketBuf) -> Option<Verdict> {
-        let agent = self.legs[side as usize].ice.as_deref_mut()?;
+        let leg = &mut self.legs[side as usize];
+        leg.tell_heard();
+        let agent = leg.ice.as_deref_mut()?;
         let check = agent.generate(now.mono, slot);
         if self.notices.has_room()
             && let Some(trouble) = agent.take_trouble()

@@ -70,7 +70,7 @@ impl Forward {
         Ok(Verdict::Forward { side: side.other(), component: Component::Rtp, to: destination })
     }
 
-    /// Any other packet may come under an old key, over ICE, before the answer, on hold, or
+    /// Any other packet may come under an old key, in the clear over ICE, before the answer, on hold, or
     /// while something of ours is heard instead of it; it may begin or end a wait, and its keys may pass
     /// through.
     #[inline(never)]
@@ -120,9 +120,8 @@ impl Forward {
         believe(opened, source, from, |from| from.admits(now.mono, source, &header))?;
 
         // What follows may have something due sooner where a side is heard for the first time, has keys
-        // to be heard, or is found by ICE or among forks.
-        self.sooner |= from.watch.begins() || from.ice.is_some() || from.forks.is_some();
-        from.note_alive(now.mono);
+        // to be heard, or is found among forks.
+        self.sooner |= from.watch.begins() || from.forks.is_some();
         if let Some(notice) = from.forks.as_deref_mut().and_then(|it| it.heard(now.mono)) {
             self.notices.push(side, notice);
         }

@@ -213,9 +213,10 @@ impl Agent {
         current.into_iter().chain(self.previous.as_deref().filter(|_| !works))
     }
 
-    /// A packet of the far side came: it is there.
-    pub const fn hear(&mut self, now: Instant) {
-        self.watch.heard = Some(now);
+    /// A packet of the far side came then: it is there. Consent is another thing, which media does not renew
+    /// (RFC 7675, 5.1).
+    pub fn hear(&mut self, at: Instant) {
+        self.watch.heard = self.watch.heard.max(Some(at));
     }
 
     /// What is wrong, once.

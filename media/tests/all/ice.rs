@@ -8,18 +8,18 @@ use sdp::{Direction, Notice, Stream};
 use std::time::Duration;
 
 /// Where a client checks from, first and after it has moved.
-const CLIENT: &str = "198.51.100.77:50012";
-const RELAY: &str = "52.112.143.212:52884";
+pub(crate) const CLIENT: &str = "198.51.100.77:50012";
+pub(crate) const RELAY: &str = "52.112.143.212:52884";
 
-fn ours() -> Credentials {
+pub(crate) fn ours() -> Credentials {
     Credentials::new("sB1x", "7Gk2mR0yVt4QwLz8cN5hJp3e").unwrap()
 }
 
-fn theirs(ufrag: &str) -> Credentials {
+pub(crate) fn theirs(ufrag: &str) -> Credentials {
     Credentials::new(ufrag, "0aV5bSx1uDkqPq9mZr2cT7yE").unwrap()
 }
 
-fn ice(remote: &str) -> Ice {
+pub(crate) fn ice(remote: &str) -> Ice {
     Ice {
         local: ours(),
         remote: theirs(remote),
@@ -32,12 +32,12 @@ fn ice(remote: &str) -> Ice {
 }
 
 /// A leg of Teams with SRTP, where ICE is agreed.
-fn with(ice: Ice) -> Stream {
+pub(crate) fn with(ice: Ice) -> Stream {
     Stream { ice: Some(ice), ..teams_stream() }
 }
 
 /// A check as a full agent writes it.
-struct CheckOf<'a> {
+pub(crate) struct CheckOf<'a> {
     to: &'a Credentials,
     from: &'a str,
     priority: u32,
@@ -45,10 +45,10 @@ struct CheckOf<'a> {
 }
 
 impl<'a> CheckOf<'a> {
-    fn new(to: &'a Credentials, from: &'a str) -> Self {
+    pub(crate) fn new(to: &'a Credentials, from: &'a str) -> Self {
         Self { to, from, priority: 1000, chooses: false }
     }
-    fn chooses(self) -> Self {
+    pub(crate) fn chooses(self) -> Self {
         Self { chooses: true, ..self }
     }
     fn priority(self, priority: u32) -> Self {
@@ -69,19 +69,19 @@ impl<'a> CheckOf<'a> {
     }
 }
 
-struct World {
-    call: Call,
+pub(crate) struct World {
+    pub(crate) call: Call,
 }
 
 impl World {
     /// A call whose leg A has agreed this.
-    fn new(stream: &Stream) -> Self {
+    pub(crate) fn new(stream: &Stream) -> Self {
         let mut world = Self { call: Call::unconnected() };
         world.connect(stream);
         world
     }
 
-    fn connect(&mut self, stream: &Stream) {
+    pub(crate) fn connect(&mut self, stream: &Stream) {
         let terms = Terms { ice_timeout: Some(Duration::from_secs(30)), ..Terms::default() };
         let a = Some(Carriage { stream: stream.clone(), terms });
         self.call.forward.connect(a, leg(&carrier_stream()));
@@ -94,11 +94,11 @@ impl World {
     }
 
     /// A check comes; the status of its answer, 200 for success, and none if there is none.
-    fn check(&mut self, from: &str, check: &CheckOf<'_>) -> Option<u16> {
+    pub(crate) fn check(&mut self, from: &str, check: &CheckOf<'_>) -> Option<u16> {
         self.stun(from, &mut check.write())
     }
 
-    fn stun(&mut self, from: &str, slot: &mut PacketBuf) -> Option<u16> {
+    pub(crate) fn stun(&mut self, from: &str, slot: &mut PacketBuf) -> Option<u16> {
         let transaction = Message::read(slot.packet()).map(|asked| asked.transaction);
         match self.call.comes(Side::A, from, slot) {
             Verdict::Forward { side: Side::A, component: Component::Rtp, to } => {
@@ -122,7 +122,7 @@ impl World {
     }
 
     /// Where what the carrier says goes to.
-    fn goes_to(&mut self) -> Option<String> {
+    pub(crate) fn goes_to(&mut self) -> Option<String> {
         let sequence = self.call.ms as u16;
         match self.call.comes(Side::B, CARRIER, &mut rtp(8, sequence, 1)) {
             Verdict::Forward { side: Side::A, to, .. } => Some(to.to_string()),
@@ -139,7 +139,7 @@ impl World {
         self.call.forward.stats().a.drops[reason as usize]
     }
 
-    fn notice(&mut self) -> Option<Notice> {
+    pub(crate) fn notice(&mut self) -> Option<Notice> {
         self.call.forward.poll_notice().map(|(side, notice)| {
             assert_eq!(side, Side::A);
             notice

@@ -13,6 +13,7 @@ mod fax;
 mod forks;
 mod hold;
 mod ice;
+mod ice_settled;
 mod keys;
 mod latching;
 mod laws;
