@@ -138,8 +138,9 @@ pub(super) fn text(outcomes: &[Outcome]) -> String {
 /// How to read the table.
 const READING: &str = "\
 RTP packets as the two ends counted them, 20 ms each; SENT and HEARD differ by those on their way when
-talk ended. LOST and JITTER are those of RFC 3550, MOS is by the E-model for G.711, TONE is the share of
-the far side's own tone in what came.
+talk ended, and by the first of whoever answers where it overtakes its answer: nobody knows its key then.
+LOST and JITTER are those of RFC 3550, MOS is by the E-model for G.711, TONE is the share of the far
+side's own tone in what came.
 
 ";
 
