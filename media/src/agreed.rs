@@ -1,7 +1,6 @@
 //! What is kept of what a leg has agreed: its stream without what others have taken of it, and those of its
 //! terms that are asked for again.
 
-use crate::transform::End;
 use sdp::{Crypto, Direction, Dtmf, Payload, Protocol, Rtcp, SrtpKey, Stream, Terms};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +33,34 @@ impl Agreed {
             Some(keys) => End::Keyed(keys),
             None if self.is_dtls => End::Awaited,
             None => End::Plain,
+        }
+    }
+}
+
+/// One end of a direction.
+#[derive(Debug)]
+pub enum End<T> {
+    /// RTP.
+    Plain,
+    /// SRTP.
+    Keyed(T),
+    /// SRTP, once a handshake has made its keys.
+    Awaited,
+}
+
+impl<T> End<T> {
+    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> End<U> {
+        match self {
+            Self::Plain => End::Plain,
+            Self::Keyed(context) => End::Keyed(make(context)),
+            Self::Awaited => End::Awaited,
+        }
+    }
+
+    pub(crate) fn into_context(self) -> Option<T> {
+        match self {
+            Self::Keyed(context) => Some(context),
+            Self::Plain | Self::Awaited => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod reports;
 
-use crate::agreed::{Agreed, Kept, Keys, Manner};
+use crate::agreed::{Agreed, End, Kept, Keys, Manner};
 use crate::dtls::Association;
 use crate::forks::Forks;
 use crate::handshakes::Handshakes;
@@ -15,7 +15,6 @@ use crate::reception::Reception;
 use crate::rtcp::{Cname, Heard, ToldBlock};
 use crate::rtp::Header;
 use crate::sound::Player;
-use crate::transform::End;
 use crate::watch::Watch;
 use crate::{Component, DropReason, LegStats, Stretch};
 use reports::RoundTrips;

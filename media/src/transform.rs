@@ -1,6 +1,7 @@
 //! What happens to a direction's packets, settled once per negotiation: the (profile, profile)
 //! table and the payload type map.
 
+pub use crate::agreed::End;
 use crate::agreed::{Agreed, Keys};
 use crate::rtp::Header;
 use crate::srtp::{Authentic, Origin, Receiver, Sender};
@@ -36,34 +37,6 @@ pub enum Transform {
     /// SRTP as it is, where both far sides have each other's keys. What authenticates packets without
     /// decrypting them; nothing does with an AEAD suite, where the source's address has to do.
     Pass(Option<Box<Receiver>>),
-}
-
-/// One end of a direction.
-#[derive(Debug)]
-pub enum End<T> {
-    /// RTP.
-    Plain,
-    /// SRTP.
-    Keyed(T),
-    /// SRTP, once a handshake has made its keys.
-    Awaited,
-}
-
-impl<T> End<T> {
-    pub(crate) fn map<U>(self, make: impl FnOnce(T) -> U) -> End<U> {
-        match self {
-            Self::Plain => End::Plain,
-            Self::Keyed(context) => End::Keyed(make(context)),
-            Self::Awaited => End::Awaited,
-        }
-    }
-
-    fn into_context(self) -> Option<T> {
-        match self {
-            Self::Keyed(context) => Some(context),
-            Self::Plain | Self::Awaited => None,
-        }
-    }
 }
 
 /// Who vouches for a packet that was opened.
