@@ -29,8 +29,9 @@ pub(crate) struct Kernel {
     /// The network namespace whose packets are steered, and what holds the program there.
     steered: Option<(File, Option<SkLookupLink>)>,
     addresses: HashMap<MapData, [u8; 16], u32>,
-    /// Who has the ports, eight in an element.
+    /// Who has the ports, eight in an element, and what we have written there: nobody else does.
     ports: Array<MapData, Owners>,
+    owners: Table<u32, Owners>,
     sockets: SockMap<MapData>,
     queues: HashMap<MapData, Queue, Place>,
     xsks: XskMap<MapData>,
@@ -63,6 +64,7 @@ struct Attached {
 /// The workers that have eight ports beside each other, from 1 on; 0: nobody.
 type Owners = [u8; OWNERS];
 const OWNERS: usize = 8;
+const NOBODY: Owners = [0; OWNERS];
 
 /// Workers that these programs can know, as many as `WORKERS_MAX` there: a number has to fit an octet.
 pub(crate) const WORKERS_MAX: usize = 128;
@@ -155,6 +157,7 @@ impl Kernel {
             queues: HashMap::try_from(map("queues")?)?,
             xsks: XskMap::try_from(map("xsks")?)?,
             astray: PerCpuArray::try_from(map("astray")?)?,
+            owners: Table::new(),
             slots: Array::try_from(map("slots")?)?,
             flows: match map("flows")? {
                 Map::Array(flows) => flows,
@@ -264,9 +267,14 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         let number = index << 16 | u32::from(port);
         let (at, place) = (number / OWNERS as u32, number as usize % OWNERS);
-        let mut owners = self.ports.get(&at, 0)?;
+        let mut owners = self.owners.get(&at).copied().unwrap_or_default();
         set(&mut owners[place])?;
-        Ok(self.ports.set(at, owners, 0)?)
+        self.ports.set(at, owners, 0)?;
+        match owners {
+            NOBODY => self.owners.remove(&at),
+            _ => self.owners.insert(at, owners),
+        };
+        Ok(())
     }
 
     /// An address of the host that packets to a wildcard's ports may be for. One that has ports of its

@@ -23,6 +23,16 @@ pub(crate) fn bind(address: SocketAddr, dscp: u8) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Whether a port can be had: what somebody else has bound is seen by binding.
+pub(crate) fn is_free(address: SocketAddr) -> io::Result<()> {
+    let kind = Type::DGRAM.cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
+}
+
 /// Octets that may wait on one port. The kernel doubles it and charges about 1 KB for a 20 ms voice
 /// packet, so this is over a second of one stream: enough for a worker that was held up, too little
 /// for a flood to buy much memory. What waits to be sent needs no bound of ours: it is what we forward,
@@ -33,6 +43,18 @@ const RECEIVE_BUFFER: usize = 32 * 1024;
 mod tests {
     use super::*;
     use socket2::Socket;
+
+    #[test]
+    fn a_port_that_somebody_has_is_not_free_and_one_that_was_looked_at_still_is() {
+        for any in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
+            let held = Socket::from(bind(any.parse().unwrap(), 46).unwrap());
+            let at = held.local_addr().unwrap().as_socket().unwrap();
+            assert_eq!(is_free(at).unwrap_err().kind(), io::ErrorKind::AddrInUse, "{at}");
+            drop(held);
+            is_free(at).unwrap();
+            is_free(at).unwrap();
+        }
+    }
 
     #[test]
     fn packets_are_marked_as_they_are_to_be() {

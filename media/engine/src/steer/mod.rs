@@ -241,8 +241,8 @@ impl PacketIo for Steer {
         if self.ports.get(port).is_some() || self.has_socket(port) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        // A number that another process has bound is not ours to take: what is bound is seen by binding.
-        drop(socket::bind(at, dscp)?);
+        // A number that another process has bound is not ours to take.
+        socket::is_free(at)?;
         let taken = locked(&self.kernel).take_port(at, self.worker);
         match taken {
             Ok(()) => {
