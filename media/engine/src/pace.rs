@@ -58,9 +58,55 @@ impl Pace {
     }
 }
 
+/// How long what signalling asks for gathers: each call that is set up or ends asks three times, and to
+/// wake a thread costs several times what there is to do. Packets end the wait.
+pub(crate) const GATHER: Duration = Duration::from_millis(1);
+
+/// Whether signalling asks so often that the worker comes by itself instead of being woken.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    last: Option<Instant>,
+    often: bool,
+}
+
+impl Asked {
+    /// It has asked for something.
+    pub(crate) fn note(&mut self, now: Instant) {
+        // What gathers for as long as it may is still close to what came before.
+        self.often = self.within(now, 2 * GATHER);
+        self.last = Some(now);
+    }
+
+    /// Whether more is to be expected.
+    pub(crate) fn often(&self, now: Instant) -> bool {
+        self.often && self.within(now, GATHER)
+    }
+
+    fn within(&self, now: Instant, time: Duration) -> bool {
+        self.last.is_some_and(|last| now.saturating_duration_since(last) < time)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_alone_waits_for_no_other_and_a_busy_host_does_not_wake_the_worker_for_each() {
+        let start = crate::clock::now().mono;
+        let after = |us: u64| start + Duration::from_micros(us);
+        let mut asked = Asked::default();
+        asked.note(after(0));
+        assert!(!asked.often(after(10)), "the first of a call");
+        asked.note(after(300));
+        assert!(asked.often(after(320)), "the next one is close behind");
+        // It comes a little late, and finds what has gathered.
+        asked.note(after(1_400));
+        assert!(asked.often(after(1_410)), "as on a busy host");
+        assert!(!asked.often(after(2_500)), "nothing had gathered: it is to be woken again");
+        asked.note(after(9_000));
+        assert!(!asked.often(after(9_010)), "another call, later");
+    }
 
     #[test]
     fn a_packet_waits_for_a_whole_tick_after_the_work_of_the_last_one_or_work_leaves_no_rest() {

@@ -10,7 +10,7 @@ use crate::counters::{Published, Totals};
 use crate::datapath::{Carried, Datapath};
 use crate::io::{Faults, PacketIo, Turn};
 use crate::offload::Offload;
-use crate::pace::Pace;
+use crate::pace::{Asked, GATHER, Pace};
 use crate::portable::Portable;
 use crate::sys::Bell;
 use crate::transcoder::Exchange;
@@ -82,6 +82,8 @@ pub(crate) struct Worker {
     /// Until a policy has come that packets would go past.
     heeds: Option<Heeds>,
     pace: Pace,
+    /// How often signalling asks for something.
+    asked: Asked,
 }
 
 impl Worker {
@@ -113,6 +115,7 @@ impl Worker {
             checked: 0,
             heeds: None,
             pace: Pace::new(now),
+            asked: Asked::default(),
         }
     }
 
@@ -156,55 +159,75 @@ impl Worker {
 
     /// Waits for a packet, a command, or what is due of our own; without calls nothing is.
     fn sleep(&mut self, now: Instant) -> Orders {
+        if self.shared.gather && self.asked.often(now) {
+            // Nobody rings for what we come for by ourselves.
+            self.wait_at_most(now, GATHER);
+            return Orders::AllRead;
+        }
         self.io.await_ring();
         let orders = self.obey();
         if orders == Orders::AllRead {
             if self.calls.len() == 0 {
                 self.io.wait();
             } else {
-                // Once more after the last packet, in case that it is the engine which brings no more.
-                let check = (self.totals.received != self.checked).then_some(self.check_at);
-                let dues =
-                    [self.calls.next_due(), self.calls.flows_due(), Some(self.publish_at), check];
-                let due = dues.into_iter().flatten().min().unwrap_or(now);
-                self.io.wait_at_most(due.saturating_duration_since(now));
+                self.wait_at_most(now, PUBLISH_EVERY);
             }
         }
         orders
     }
 
+    /// Waits for a packet, or what is due of our own.
+    fn wait_at_most(&mut self, now: Instant, longest: Duration) {
+        // Once more after the last packet, in case that it is the engine which brings no more.
+        let check = (self.totals.received != self.checked).then_some(self.check_at);
+        let dues = [self.calls.next_due(), self.calls.flows_due(), Some(self.publish_at), check];
+        let due = dues.into_iter().flatten().min().unwrap_or(now);
+        self.io.wait_at_most(due.saturating_duration_since(now).min(longest));
+    }
+
     /// Carries out what signalling has asked meanwhile.
     fn obey(&mut self) -> Orders {
-        for _ in 0..COMMANDS_PER_TURN {
+        for turn in 0..COMMANDS_PER_TURN {
             if self.shared.stop.load(Ordering::Acquire) {
                 return Orders::Stop;
             }
             match self.commands.try_recv() {
-                Ok(Command::Open { call, a, b, forward }) => self.open(call, a, b, forward),
-                Ok(Command::Connect { call, legs }) => {
-                    let (a, b) = *legs;
-                    self.calls.connect(clock::now(), call, a, b);
-                }
-                Ok(Command::Order { call, side, order }) => {
-                    self.calls.order(clock::now(), call, side, &order);
-                }
-                Ok(Command::Move { call, side, to }) => self.move_leg(call, side, to),
-                Ok(Command::Query { call }) => {
-                    if let Some((ports, stats)) = self.calls.stats(clock::now(), call) {
-                        let carried = self.carried(call, &ports);
-                        (self.events)(Event::Stats { call, stats, carried });
+                Ok(command) => {
+                    if turn == 0 {
+                        self.asked.note(clock::now().mono);
                     }
+                    self.carry_out(command);
                 }
-                Ok(Command::List) => {
-                    let (worker, calls) = (self.index, self.list());
-                    (self.events)(Event::Listed { worker, calls });
-                }
-                Ok(Command::Close { call }) => self.close(call),
                 Err(TryRecvError::Empty) => return Orders::AllRead,
                 Err(TryRecvError::Disconnected) => return Orders::Stop,
             }
         }
         Orders::Waiting
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Open { call, a, b, forward } => self.open(call, a, b, forward),
+            Command::Connect { call, legs } => {
+                let (a, b) = *legs;
+                self.calls.connect(clock::now(), call, a, b);
+            }
+            Command::Order { call, side, order } => {
+                self.calls.order(clock::now(), call, side, &order);
+            }
+            Command::Move { call, side, to } => self.move_leg(call, side, to),
+            Command::Query { call } => {
+                if let Some((ports, stats)) = self.calls.stats(clock::now(), call) {
+                    let carried = self.carried(call, &ports);
+                    (self.events)(Event::Stats { call, stats, carried });
+                }
+            }
+            Command::List => {
+                let (worker, calls) = (self.index, self.list());
+                (self.events)(Event::Listed { worker, calls });
+            }
+            Command::Close { call } => self.close(call),
+        }
     }
 
     fn open(&mut self, call: MediaId, a: LegPorts, b: LegPorts, forward: Box<Forward>) {
