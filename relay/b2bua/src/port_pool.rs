@@ -10,8 +10,9 @@ use crate::plan::{MediaPlace, Plan};
 use rand_core::RngCore;
 use sdp::PortBlocks;
 use std::collections::{BTreeSet, VecDeque};
+use std::iter;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, Instant};
 
 /// How long a released pair rests before it is used again: late packets of the old call, and its
@@ -71,6 +72,9 @@ impl PortPool {
         // There the ports are closed before they are opened.
         if let Some((worker, _)) = &self.given {
             return *worker;
+        }
+        if self.workers == 1 {
+            return 0;
         }
         self.rest(now);
         let ranges = legs.map(|(trunk, place)| plan.media_at(trunk, place));
@@ -138,7 +142,7 @@ impl PortPool {
     ) -> bool {
         self.rest(now);
         let Some((home, ports)) = plan.media_at(leg.0, leg.1) else { return false };
-        let free = pairs_of(&ports).filter(|pair| !self.is_taken(home.bind, pair * 2));
+        let free = self.free(home.bind, &ports, 0);
         let given = self.given.iter().flat_map(|(_, given)| given);
         let given = given.filter(|port| fits(plan, leg, port)).count();
         given + free.take(count).count() >= count
@@ -172,9 +176,7 @@ impl PortPool {
         let mut wanting = std::mem::take(&mut self.wanting);
         wanting.retain(|(name, place)| {
             let ports = plan.trunk_named(name).and_then(|trunk| plan.media_at(trunk, *place));
-            ports.is_some_and(|(home, ports)| {
-                pairs_of(&ports).all(|pair| self.is_taken(home.bind, pair * 2))
-            })
+            ports.is_some_and(|(home, ports)| self.free(home.bind, &ports, 0).next().is_none())
         });
         self.wanting = wanting;
         let mut names: Vec<String> = self.wanting.iter().map(|(name, _)| name.clone()).collect();
@@ -194,7 +196,7 @@ impl PortPool {
         let mut free = self.free(bind, ports, start);
         // Most often one of the first few is the worker's.
         let first = free.next()?;
-        let mut all = std::iter::once(first).chain(free);
+        let mut all = iter::once(first).chain(free);
         all.find(|port| self.blocks.worker_of(*port) == worker).or(Some(first))
     }
 
@@ -207,8 +209,24 @@ impl PortPool {
     ) -> impl Iterator<Item = u16> {
         let pairs = pairs_of(ports);
         let start = pairs.start + start;
-        let from_start = (start..pairs.end).chain(pairs.start..start);
-        from_start.map(|pair| pair * 2).filter(move |port| !self.is_taken(bind, *port))
+        let parts = [start..pairs.end, pairs.start..start];
+        parts.into_iter().flat_map(move |pairs| self.free_of(bind, pairs)).map(|pair| pair * 2)
+    }
+
+    /// Those of `pairs` that are free. Many that are not are passed by at once: on a busy host most of the
+    /// first pairs of a range are taken or at rest.
+    fn free_of(&self, bind: IpAddr, mut pairs: Range<u16>) -> impl Iterator<Item = u16> {
+        iter::from_fn(move || {
+            while !pairs.is_empty() {
+                let (word, bit) = (usize::from(pairs.start / 64), pairs.start % 64);
+                let taken = (self.taken(bind, word) >> bit).trailing_ones() as u16;
+                if taken == 0 {
+                    return pairs.next();
+                }
+                pairs.start += taken;
+            }
+            None
+        })
     }
 
     /// Among how many pairs of a range one is drawn.
@@ -218,15 +236,15 @@ impl PortPool {
         SPREAD_MIN.max(taken * 2) as u32
     }
 
-    /// Whether the kernel would refuse to bind `port`: it is bound there, or on all addresses.
-    fn is_taken(&self, bind: IpAddr, port: u16) -> bool {
+    /// The pairs of a word that the kernel would refuse to bind: bound there, or on all addresses.
+    fn taken(&self, bind: IpAddr, word: usize) -> u64 {
         let same = |pairs: &&Pairs| {
             let (one, other) = (pairs.bind, bind);
             one == other
                 || one.is_ipv4() == other.is_ipv4()
                     && (one.is_unspecified() || other.is_unspecified())
         };
-        self.addresses.iter().filter(same).any(|pairs| pairs.is_taken(port))
+        self.addresses.iter().filter(same).fold(0, |taken, pairs| taken | pairs.taken[word])
     }
 
     /// Those that have rested are free, and addresses that nobody has anything on are forgotten.
@@ -254,11 +272,6 @@ impl PortPool {
 }
 
 impl Pairs {
-    fn is_taken(&self, port: u16) -> bool {
-        let pair = usize::from(port / 2);
-        self.taken[pair / 64] >> (pair % 64) & 1 == 1
-    }
-
     fn set(&mut self, port: u16, taken: bool) {
         let pair = usize::from(port / 2);
         let bit = 1 << (pair % 64);
@@ -276,7 +289,7 @@ pub(crate) fn fits(plan: &Plan, (trunk, place): (usize, MediaPlace), port: &Medi
 }
 
 /// The pairs of a range by half their RTP port: both ports of each lie in it.
-fn pairs_of(ports: &RangeInclusive<u16>) -> std::ops::Range<u16> {
+fn pairs_of(ports: &RangeInclusive<u16>) -> Range<u16> {
     let first = ports.start().div_ceil(2);
     let end = u32::from(*ports.end()).div_ceil(2);
     first..(end as u16).max(first)
@@ -371,6 +384,28 @@ mod tests {
         assert_eq!(pool.wanting(now, &plan), ["trunk0"]);
         pool.release(now, port);
         assert_eq!(pool.wanting(now + QUARANTINE, &plan), [""; 0]);
+    }
+
+    #[test]
+    fn a_pair_is_passed_by_that_is_free_between_others() {
+        for first in [20_000_u16, 20_002, 20_126, 20_128] {
+            let plan = plan(first..=first + 511, &[None]);
+            let mut pool = PortPool::new(1);
+            assert_eq!(all(&mut pool, &plan, 0).len(), 256, "of {first}");
+            for at in [0, 1, 62, 63, 64, 65, 190, 255] {
+                let rtp = first + 2 * at;
+                let port = MediaPort { rtp, ..pool_port(&plan) };
+                pool.release(zero(), port);
+                let mut rng = ChaCha20Rng::from_seed([at as u8; 32]);
+                let found = pool.take(zero() + QUARANTINE, &mut rng, &plan, (0, OUT), 0);
+                assert_eq!(found.map(|port| port.rtp), Some(rtp));
+            }
+        }
+    }
+
+    /// A port as the pool of `plan` gives them.
+    fn pool_port(plan: &Plan) -> MediaPort {
+        PortPool::new(1).take(zero(), &mut rng(), plan, (0, OUT), 0).unwrap()
     }
 
     #[test]
