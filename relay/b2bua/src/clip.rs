@@ -2,6 +2,7 @@
 
 /// At most this many octets of a text.
 pub(crate) fn clipped(text: &str, most: usize) -> &str {
+    let most = most.min(text.len());
     let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     &text[..end]
 }
