@@ -5,6 +5,7 @@
 
 mod calls;
 pub(crate) mod engine;
+mod handles;
 pub(crate) mod media;
 pub(crate) mod teams;
 mod trunks;
@@ -139,6 +140,7 @@ pub struct Telemetry {
     /// Gauges of how Microsoft sees us, and of who drains.
     pub(crate) teams: teams::Shown,
     ratios: calls::Ratios,
+    handles: handles::Handles,
     strangers: Strangers,
     /// What each media worker runs with, and what all began with.
     engines: Vec<EngineRow>,
@@ -162,18 +164,16 @@ impl Telemetry {
         match event {
             Event::CallStarted { direction, tenant } => {
                 let direction = direction_word(direction);
-                gauge!("tollgate_calls_active", "tenant" => tenant, "direction" => direction)
-                    .increment(1.0);
+                let labels = [("tenant", &*tenant), ("direction", direction)];
+                self.handles.gauge("tollgate_calls_active", &labels).increment(1.0);
             }
             Event::CallEnded { direction, tenant, trunk, outcome } => {
                 let direction = direction_word(direction);
-                let active = gauge!("tollgate_calls_active", "tenant" => tenant.clone(), "direction" => direction);
+                let (tenant, direction) = (("tenant", &*tenant), ("direction", direction));
+                let active = self.handles.gauge("tollgate_calls_active", &[tenant, direction]);
                 active.decrement(1.0);
-                counter!(
-                    "tollgate_calls_total",
-                    "tenant" => tenant, "trunk" => trunk, "direction" => direction, "outcome" => outcome
-                )
-                .increment(1);
+                let labels = [tenant, ("trunk", &trunk), direction, ("outcome", &outcome)];
+                self.handles.counter("tollgate_calls_total", &labels).increment(1);
             }
             Event::Rejected { tenant, reason } => {
                 let tenant = tenant.unwrap_or_default();
@@ -305,13 +305,14 @@ impl Telemetry {
 
     /// A call is over.
     pub fn record(&mut self, now: Instant, record: &Record) {
-        self.ratios.record(now, record);
+        calls::codes(&mut self.handles, record);
+        self.ratios.record(now, &mut self.handles, record);
         calls::known_at_teams(&self.alarms, record);
         let Some(media) = &record.media else { return };
-        let out = record.attempts.last().map(|attempt| attempt.trunk.clone());
-        for (trunk, leg) in [(Some(record.trunk_in.clone()), media.a), (out, media.b)] {
+        let out = record.attempts.last().map(|attempt| &attempt.trunk);
+        for (trunk, leg) in [(Some(&record.trunk_in), &media.a), (out, &media.b)] {
             let Some(trunk) = trunk else { continue };
-            media::leg(&trunk, &leg);
+            media::leg(&mut self.handles, trunk, leg);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! given, what Microsoft said of it (TDR-MON-001, TDR-MON-002).
 
 use super::direction_word;
+use super::handles::Handles;
 use crate::alarms::{Alarms, Subject, TENANT_NOT_AT_TEAMS};
 use b2bua::codes::meaning;
 use b2bua::io::CallId;
@@ -207,15 +208,11 @@ impl Ratios {
     }
 
     /// A call is over.
-    pub(super) fn record(&mut self, now: Instant, record: &Record) {
-        codes(record);
+    pub(super) fn record(&mut self, now: Instant, handles: &mut Handles, record: &Record) {
         let Some(fqdn) = record.fqdn.clone() else { return };
         let (direction, outcome) = (direction_word(record.direction), Outcome::of(record));
-        counter!(
-            "tollgate_attempts_total",
-            "fqdn" => fqdn.clone(), "direction" => direction, "result" => outcome.word()
-        )
-        .increment(1);
+        let labels = [("fqdn", &*fqdn), ("direction", direction), ("result", outcome.word())];
+        handles.counter("tollgate_attempts_total", &labels).increment(1);
         if let Some(ringing) = record.ringing {
             histogram!(
                 "tollgate_post_dial_delay_seconds",
@@ -249,21 +246,18 @@ pub(super) fn known_at_teams(alarms: &Alarms, record: &Record) {
 const NO_TRUNK_CONFIG: u32 = 510_532;
 
 /// The final responses of both sides, and what Microsoft said.
-fn codes(record: &Record) {
-    let response = |trunk: &str, direction: &'static str, code: String| {
-        counter!(
-            "tollgate_sip_final_responses_total",
-            "trunk" => trunk.to_owned(), "direction" => direction, "code" => code
-        )
-        .increment(1);
+pub(super) fn codes(handles: &mut Handles, record: &Record) {
+    let mut response = |trunk: &str, direction: &str, code: &str| {
+        let labels = [("trunk", trunk), ("direction", direction), ("code", code)];
+        handles.counter("tollgate_sip_final_responses_total", &labels).increment(1);
     };
     if (200..700).contains(&record.status) {
-        response(&record.trunk_in, "sent", record.status.to_string());
+        response(&record.trunk_in, "sent", &record.status.to_string());
     }
     for attempt in &record.attempts {
         let status = attempt.outcome.parse::<u16>();
         if status.is_ok_and(|status| (200..700).contains(&status)) {
-            response(&attempt.trunk, "received", attempt.outcome.clone());
+            response(&attempt.trunk, "received", &attempt.outcome);
         }
     }
     let Some(said) = &record.microsoft else { return };

@@ -1,5 +1,6 @@
 //! Metrics and log lines of what the media of calls did.
 
+use super::handles::Handles;
 use ::media::{DropReason, LegStats};
 use b2bua::io::{Event, PeerLeg};
 use b2bua::record::Fax;
@@ -137,21 +138,16 @@ pub(super) fn event(event: Event) {
 }
 
 /// The counters of a leg of a call that is over.
-pub(super) fn leg(trunk: &str, leg: &LegStats) {
+pub(super) fn leg(handles: &mut Handles, trunk: &str, leg: &LegStats) {
     ice(trunk, leg.ice.as_ref());
-    for (direction, packets) in [("in", leg.received_packets), ("out", leg.sent_packets)] {
-        counter!(
-            "tollgate_media_packets_total",
-            "trunk" => trunk.to_owned(), "direction" => direction
-        )
-        .increment(packets);
-    }
-    for (direction, keys) in [("in", leg.keys), ("lost", leg.keys_lost)] {
-        counter!(
-            "tollgate_keys_total",
-            "trunk" => trunk.to_owned(), "direction" => direction
-        )
-        .increment(keys);
+    for (name, direction, count) in [
+        ("tollgate_media_packets_total", "in", leg.received_packets),
+        ("tollgate_media_packets_total", "out", leg.sent_packets),
+        ("tollgate_keys_total", "in", leg.keys),
+        ("tollgate_keys_total", "lost", leg.keys_lost),
+    ] {
+        let labels = [("trunk", trunk), ("direction", direction)];
+        handles.counter(name, &labels).increment(count);
     }
     quality(trunk, leg);
 }
