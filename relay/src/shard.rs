@@ -367,4 +367,4 @@ const BURST_MAX: usize = 16;
 
 /// How long messages gather: far less than any network takes to bring them, and several messages of a
 /// host that is busy. A call that is set up alone waits for none of it.
-const GATHER: Duration = Duration::from_micros(250);
+const GATHER: Duration = Duration::from_micros(500);
