@@ -56,6 +56,9 @@ pub(crate) struct Plan {
     /// Tollgate alone
     #[arg(long)]
     alone: bool,
+    /// Which way Tollgate has for media, as in its configuration
+    #[arg(long, default_value = "auto")]
+    engine: String,
     /// Fails if a call failed, or if descriptors, ports or calls are left
     #[arg(long)]
     check: bool,
@@ -118,6 +121,7 @@ impl Plan {
             standing: 0,
             rest: 0,
             alone: false,
+            engine: "auto".to_owned(),
             check: false,
             tollgate: None,
             json: false,
@@ -130,6 +134,10 @@ impl Plan {
             (Legs::Tls, _) => &[Way::UdpTls],
             (Legs::Both, Players::Ours) => &[Way::UdpUdp, Way::UdpTls],
         }
+    }
+
+    fn media(&self) -> Media<'_> {
+        Media { engine: &self.engine, offload: false }
     }
 
     fn hold(&self) -> Duration {
@@ -158,13 +166,13 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Failure> {
             rows.push(measure(plan, round, Way::UdpUdp, |way| lab.start_kamailio(way))?);
         }
         for &way in plan.ways() {
-            rows.push(measure(plan, round, way, |way| lab.start_tollgate(way, Media::DEFAULT))?);
+            rows.push(measure(plan, round, way, |way| lab.start_tollgate(way, plan.media()))?);
         }
     }
     let mut standing = Vec::new();
     if plan.standing > 0 {
         for &way in plan.ways() {
-            standing.push(standing::measure(&lab, way, plan.standing)?);
+            standing.push(standing::measure(&lab, way, plan.media(), plan.standing)?);
         }
     }
     let report = Report::new(plan.cps, plan.seconds, plan.with, rows, standing);

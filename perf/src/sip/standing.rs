@@ -42,8 +42,13 @@ impl Standing {
 }
 
 /// Sets up `calls` in a fresh Tollgate, looks, and hangs them up.
-pub(super) fn measure(lab: &Lab, way: Way, calls: u32) -> Result<Standing, Failure> {
-    let mut subject = lab.start_tollgate(way, Media::DEFAULT)?;
+pub(super) fn measure(
+    lab: &Lab,
+    way: Way,
+    media: Media<'_>,
+    calls: u32,
+) -> Result<Standing, Failure> {
+    let mut subject = lab.start_tollgate(way, media)?;
     crate::complain(&format!("{calls} standing calls, {}", way.name()));
     // The first call brings code and tables into memory that all others share.
     let mut play = Play::new(&subject, None);
