@@ -1,6 +1,7 @@
 //! What finds the transaction of a message (RFC 3261, 17.1.3, 17.2.3 and 8.2.2.2).
 
 use crate::message::{Headers, Method, Name, Request};
+use smallvec::SmallVec;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -8,16 +9,18 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key(Arc<[u8]>);
 
+/// Octets of a key beyond which it is put together on the heap.
+const USUAL: usize = 256;
+
 impl Key {
     /// Each part carries its length, so that no two lists of parts read the same.
     fn of(parts: &[&[u8]]) -> Self {
-        let len = parts.iter().map(|part| part.len() + size_of::<usize>()).sum();
-        let mut octets = Vec::with_capacity(len);
+        let mut octets = SmallVec::<[u8; USUAL]>::new();
         for part in parts {
             octets.extend_from_slice(&part.len().to_ne_bytes());
             octets.extend_from_slice(part);
         }
-        Self(octets.into())
+        Self(octets.as_slice().into())
     }
 
     /// The client transaction of a response, or of the request itself (RFC 3261, 17.1.3).
