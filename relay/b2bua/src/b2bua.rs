@@ -315,7 +315,8 @@ impl B2bua {
     fn with(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core) -> Fate) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if act(call, &mut self.core) == Fate::Done {
-            self.calls.remove(&id);
+            let record = self.calls.remove(&id).map(|call| call.into_record());
+            self.core.outputs.extend(record);
             self.core.servers.retain(|_, owner| *owner != id);
         }
     }

@@ -370,7 +370,10 @@ impl Arrival {
         call.arm_progress(core);
         match call.try_next(core) {
             Fate::Lives => Some(call),
-            Fate::Done => None,
+            Fate::Done => {
+                core.outputs.push_back(call.into_record());
+                None
+            }
         }
     }
 

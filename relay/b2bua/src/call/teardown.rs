@@ -170,7 +170,11 @@ impl Call {
             outcome,
         });
         self.record.explain(&self.trace, &self.plan);
-        core.outputs.push_back(Output::Record(Box::new(self.record.clone().clipped())));
         Fate::Done
+    }
+
+    /// What remains of a call that is done.
+    pub(crate) fn into_record(self) -> Output {
+        Output::Record(Box::new(self.record.clipped()))
     }
 }
