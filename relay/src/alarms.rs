@@ -207,6 +207,8 @@ impl Alarms {
     pub fn raise(&self, word: &'static str, subject: Subject, text: &str) -> bool {
         // What strangers say of themselves may stand in it, and an operator's terminal obeys some of these.
         let shown = |c: char| if c.is_control() { ' ' } else { c };
+        // A problem has its hint on a line of its own.
+        let text = text.replace("\nhint: ", "; hint: ");
         let text: String = text.chars().take(TEXT_MAX).map(shown).collect();
         let mut standing = self.lock();
         if let Some((old, _)) = standing.get_mut(&(word, subject.clone())) {
@@ -325,6 +327,13 @@ mod tests {
         let alarms = Alarms::new();
         alarms.raise(PEER_REFUSED, Subject::Trunk("teams".into()), "CN=\u{1b}[2Jx\r\ny\u{9b}ä");
         assert_eq!(alarms.list()[0].text, "CN= [2Jx  y ä");
+        alarms.raise(
+            CONFIG_REFUSED,
+            Subject::Host,
+            "a.toml:1: no such trunk\nhint: did you mean \"colt\"?",
+        );
+        let told = alarms.list().into_iter().find(|alarm| alarm.word == CONFIG_REFUSED).unwrap();
+        assert_eq!(told.text, "a.toml:1: no such trunk; hint: did you mean \"colt\"?");
     }
 
     #[test]
