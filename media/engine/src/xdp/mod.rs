@@ -332,18 +332,18 @@ impl PacketIo for Xdp {
             }
         }
         if self.below_turns.due() {
-            let heard = self.below.receive(batch);
+            let more = self.below.receive(batch);
             if self.below.routes().generation() != self.generation {
                 self.follow();
             }
-            self.below_turns.asked(heard);
-            if heard {
+            self.below_turns.asked(!batch.packets().is_empty(), more);
+            if more {
                 return true;
             }
         }
         let any = self.receive_here(batch);
         self.below_turns.passed();
-        any
+        any || self.below_turns.more
     }
 
     fn send(&mut self, batch: &mut Batch) {
@@ -467,6 +467,8 @@ struct BelowTurns {
     since: u8,
     /// Turns for which it is asked in each.
     eager: u8,
+    /// It had more than a batch.
+    more: bool,
 }
 
 impl BelowTurns {
@@ -474,8 +476,8 @@ impl BelowTurns {
         self.since >= BELOW_EVERY || self.eager > 0 && self.since > 0
     }
 
-    fn asked(&mut self, heard: bool) {
-        self.since = 0;
+    fn asked(&mut self, heard: bool, more: bool) {
+        (self.since, self.more) = (0, more);
         self.eager = if heard { EAGER_TURNS } else { self.eager.saturating_sub(1) };
     }
 

@@ -1,6 +1,7 @@
 //! What goes wrong with packets, rings and interfaces.
 
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn a_frame_is_not_accounted_for_after_100_000_packets() {
@@ -434,6 +435,74 @@ fn ports_and_queues_of_an_engine_that_ends_stay_in_the_kernel() {
             plane.echo();
         }
         assert_eq!(kernel.lock().unwrap().queues_taken(), 0);
+    });
+}
+
+/// An engine below that has so many packets, and says that there may be more where they fill a batch.
+struct Waiting {
+    left: Arc<AtomicUsize>,
+    routes: Routes,
+}
+
+impl super::super::Below for Waiting {
+    fn routes(&mut self) -> &mut Routes {
+        &mut self.routes
+    }
+}
+
+impl PacketIo for Waiting {
+    fn open(&mut self, _: PortId, _: SocketAddr, _: u8) -> io::Result<()> {
+        Ok(())
+    }
+    fn close(&mut self, _: PortId) {}
+    fn receive(&mut self, batch: &mut Batch) -> bool {
+        let count = self.left.load(Ordering::Relaxed).min(batch.spares().len());
+        self.left.fetch_sub(count, Ordering::Relaxed);
+        (0..count).for_each(|_| batch.take());
+        batch.spares().is_empty()
+    }
+    fn send(&mut self, _: &mut Batch) {}
+    fn await_ring(&mut self) {}
+    fn wait(&mut self) {}
+    fn carries(&self, _: PortId) -> Carried {
+        Carried { by: Datapath::Steer, why_not_faster: "".into() }
+    }
+    fn faults(&self) -> Faults {
+        Faults::default()
+    }
+}
+
+#[test]
+fn what_the_engine_below_has_waits_for_several_turns_or_for_the_next_one() {
+    let Some(lab) = Lab::new() else { return };
+    lab.ours.run(|| {
+        let kernel = Arc::new(Mutex::new(Kernel::load().unwrap()));
+        let left = Arc::new(AtomicUsize::new(0));
+        let below = Waiting { left: Arc::clone(&left), routes: Routes::new().unwrap() };
+        let part = Part { worker: 0, workers: 1, generic: true, media: Vec::new().into() };
+        let mut xdp = Xdp::new(Box::new(below), Arc::new(Bell::new().unwrap()), kernel, part);
+        let mut batch = Batch::new();
+        // As a worker does in each of its turns: until nothing is left.
+        let mut turn = || {
+            let mut count = 0;
+            loop {
+                batch.clear();
+                let more = xdp.receive(&mut batch);
+                count += batch.packets().len();
+                xdp.send(&mut batch);
+                if !more {
+                    return count;
+                }
+            }
+        };
+        // Nobody knows of the first; those that come then are a few in each turn, as the voices of a few
+        // calls, and at last more than a batch.
+        left.store(3, Ordering::Relaxed);
+        assert_eq!((0..=BELOW_EVERY).map(|_| turn()).sum::<usize>(), 3);
+        for packets in [3, 1, 63, 64, 200, 1] {
+            left.store(packets, Ordering::Relaxed);
+            assert_eq!(turn(), packets);
+        }
     });
 }
 
