@@ -292,6 +292,17 @@ impl Kernel {
         Ok(())
     }
 
+    /// Of the addresses that a wildcard stands for these remain: the others are the host's no more.
+    pub(crate) fn keep_aliases(&mut self, wildcard: IpAddr, is_there: impl Fn(IpAddr) -> bool) {
+        let Some(&(index, _)) = self.indices.get(&wildcard) else { return };
+        let Self { aliases, indices, addresses, .. } = self;
+        for (_, local) in aliases.extract_if(.., |(of, it)| *of == index && !is_there(*it)) {
+            if !indices.contains_key(&local) {
+                let _ = addresses.remove(&octets_of(local));
+            }
+        }
+    }
+
     /// Puts the program of AF_XDP on an interface, unless it is there; says whether its driver runs it
     /// (else the stack does, on a packet that is a buffer of its own by then).
     pub(crate) fn watch(&mut self, interface: u32) -> Result<bool, KernelError> {

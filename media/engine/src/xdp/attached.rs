@@ -25,7 +25,7 @@ pub(super) struct Attached {
     bound: Vec<(Bound, usize)>,
     /// Destinations of packets and the address that has them: each one's own, or for a wildcard all
     /// that the host has.
-    locals: Vec<(IpAddr, u16)>,
+    pub(super) locals: Vec<(IpAddr, u16)>,
     interfaces: Vec<Watched>,
     /// Addresses of the host, and the interface that has their frames.
     homes: Vec<(IpAddr, u32)>,
@@ -230,6 +230,11 @@ impl Attached {
                 locals.push((*ip, *address));
                 continue;
             }
+            let is_there = |local| {
+                let mut all = routes.local().iter();
+                all.any(|(there, _)| *there == local && stands_for(*ip, local))
+            };
+            kernel.keep_aliases(*ip, is_there);
             for (local, _) in routes.local().iter().filter(|(local, _)| stands_for(*ip, *local)) {
                 match kernel.alias(*ip, *local) {
                     Ok(()) => locals.push((*local, *address)),

@@ -1,6 +1,7 @@
 //! What goes wrong with packets, rings and interfaces.
 
 use super::*;
+use crate::namespace::command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -502,6 +503,47 @@ fn what_the_engine_below_has_waits_for_several_turns_or_for_the_next_one() {
         for packets in [3, 1, 63, 64, 200, 1] {
             left.store(packets, Ordering::Relaxed);
             assert_eq!(turn(), packets);
+        }
+    });
+}
+
+#[test]
+fn addresses_that_come_and_go_leave_no_room_for_others() {
+    let Some(lab) = Lab::new() else { return };
+    let far = lab.far("fd07::2");
+    lab.ours.run(move || {
+        let kernel = Arc::new(Mutex::new(Kernel::load().unwrap()));
+        let mut plane = Plane::of(&kernel, (0, 1));
+        plane.open(PORT, "::");
+        let at: SocketAddr = "[fd07::1]:20000".parse().unwrap();
+        plane.greet(&far, at);
+        // As addresses for privacy do (RFC 8981), one a day; the kernel tells of them a moment later.
+        let adds = |plane: &mut Plane, ip: &str| {
+            command(&format!("ip addr add {ip}/64 dev o0 nodad"));
+            let (end, ip) = (now() + PATIENCE, ip.parse::<IpAddr>().unwrap());
+            while plane.xdp.attached.locals.iter().all(|(local, _)| *local != ip) {
+                assert!(now() < end, "{ip} never came");
+                plane.xdp.look_around();
+            }
+        };
+        for day in 0..crate::kernel::ADDRESSES_MAX - 1 {
+            let ip = format!("fd07::1:{day}");
+            adds(&mut plane, &ip);
+            command(&format!("ip addr del {ip}/64 dev o0"));
+            plane.xdp.look_around();
+        }
+        adds(&mut plane, "fd07::2:7");
+        adds(&mut plane, "fd07::2:8");
+        let other = PortId { address: 1, number: 20_002 };
+        plane.open(other, "fd07::2:8");
+        for (to, port) in
+            [("[fd07::2:7]:20000", PORT), ("[fd07::2:8]:20002", other), ("[fd07::1]:20000", PORT)]
+        {
+            far.send_to(b"by a ring", to).unwrap();
+            assert_eq!(plane.receive(), 1);
+            let packet = &plane.batch.packets()[0];
+            assert_eq!((packet.port, packet.lent().is_some()), (port, true), "{to}");
+            plane.xdp.send(&mut plane.batch);
         }
     });
 }
