@@ -56,6 +56,8 @@ pub(crate) struct Steer {
     doubts: u8,
     lost: Option<String>,
     faults: Faults,
+    /// Packets that the kernel threw away, as of the last look around.
+    thrown_away: u32,
 }
 
 /// One of our ports, and the way of what leaves from it: two lines of a cache, in which no other's are.
@@ -142,6 +144,7 @@ impl Steer {
             doubts: DOUBTS_PER_SECOND,
             lost: None,
             faults: Faults::default(),
+            thrown_away: 0,
         })
     }
 
@@ -370,6 +373,8 @@ impl PacketIo for Steer {
         self.routes.follow();
         self.routes.confirm();
         self.doubts = DOUBTS_PER_SECOND;
+        let before = std::mem::replace(&mut self.thrown_away, self.mux.thrown_away());
+        self.faults.receive += u64::from(self.thrown_away.wrapping_sub(before));
         self.check();
     }
 

@@ -34,6 +34,9 @@ const CONTROL: usize = 96;
 /// Octets that may wait for a worker that is held up, some ten thousand voice packets. The kernel
 /// doubles it.
 const RECEIVE_BUFFER: libc::c_int = 8 << 20;
+/// What a socket says of its memory (`SK_MEMINFO_VARS`), and where in that is what it has dropped.
+const MEMINFO: usize = 9;
+const SK_MEMINFO_DROPS: usize = 8;
 /// ICMP errors that are read in one go.
 const ERRORS: usize = 64;
 
@@ -124,6 +127,23 @@ impl Mux {
             too_large |= error == libc::EMSGSIZE;
         }
         (count, too_large)
+    }
+
+    /// Datagrams that the kernel has thrown away, as too many waited or their checksum was wrong.
+    pub(super) fn thrown_away(&self) -> u32 {
+        let mut counters = [0_u32; MEMINFO];
+        let mut len = size_of_val(&counters) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` octets of the counters, which outlive the call.
+        unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                counters.as_mut_ptr().cast(),
+                &mut len,
+            );
+        }
+        counters[SK_MEMINFO_DROPS]
     }
 
     fn error(&self) -> Option<i32> {

@@ -97,6 +97,33 @@ fn each_turn_asks_whether_routes_have_changed() {
 }
 
 #[test]
+fn packets_that_a_worker_is_too_slow_for_are_lost_without_a_word() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|| {
+        let mut steer = steer_at("127.0.0.1:20000");
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        const SENT: u64 = 40_000;
+        for _ in 0..SENT {
+            far.send_to(&[0; 172], "127.0.0.1:20000").unwrap();
+        }
+        let (mut batch, mut came) = (Batch::new(), 0);
+        loop {
+            batch.clear();
+            let more = steer.receive(&mut batch);
+            came += batch.packets().len() as u64;
+            if !more {
+                break;
+            }
+        }
+        assert!(came < SENT, "there is room for all");
+        for _ in 0..2 {
+            steer.look_around();
+            assert_eq!(steer.faults().receive, SENT - came);
+        }
+    });
+}
+
+#[test]
 fn packets_are_lost_while_their_neighbour_is_asked_for() {
     for (at, far_at) in
         [("10.1.0.1:20000", "10.1.0.2:40000"), ("[fd00::1]:20000", "[fd00::2]:40000")]
