@@ -24,10 +24,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What to take, and why; with the kernel's programs where these are for. `media`: where ports will be
-/// bound, by so many workers.
-pub(crate) fn choose(media: &[IpAddr], workers: usize) -> (Chosen, Option<Arc<Mutex<Kernel>>>) {
+/// bound, by so many workers, with room for flows or without.
+pub(crate) fn choose(
+    media: &[IpAddr],
+    workers: usize,
+    flows: bool,
+) -> (Chosen, Option<Arc<Mutex<Kernel>>>) {
     let sockets = |why: String| (Chosen { by: Datapath::Portable, why }, None);
-    let steering = Kernel::load().and_then(|mut kernel| kernel.steer().map(|()| kernel));
+    let kernel = if flows { Kernel::load_with_flows() } else { Kernel::load() };
+    let steering = kernel.and_then(|mut kernel| kernel.steer().map(|()| kernel));
     let steering = steering.map_err(|why| why.to_string()).and_then(|kernel| {
         let kernel = Arc::new(Mutex::new(kernel));
         Steer::try_for(&kernel, workers).map(|()| kernel)
@@ -385,7 +390,7 @@ mod tests {
         lay_out(&namespace);
         let (foreseen, chosen) = namespace.run(|| {
             let media: Vec<IpAddr> = media.iter().map(|ip| ip.parse().unwrap()).collect();
-            (would_take_xdp(&media), choose(&media, 1).0)
+            (would_take_xdp(&media), choose(&media, 1, false).0)
         });
         assert_eq!(foreseen.is_ok(), chosen.by == Datapath::Xdp, "{foreseen:?}, {chosen:?}");
         Some(chosen)

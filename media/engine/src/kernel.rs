@@ -6,12 +6,13 @@
 mod flows;
 mod link;
 
+use crate::offload::{FLOWS_MAX, Hook};
 use crate::sys;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockMap, XskMap};
 use aya::programs::sk_lookup::SkLookupLink;
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
-use link::{Mode, XdpLink};
+use link::{Mode, ProgramLink};
 use std::collections::{HashMap as Table, HashSet};
 use std::fs::File;
 use std::io;
@@ -49,14 +50,15 @@ pub(crate) struct Kernel {
     /// Queues with a socket, and its place among these.
     places: Table<Queue, u32>,
     /// Interfaces on which flows are looked for by a program that does nothing else.
-    forwards: Table<u32, XdpLink>,
-    forwards_by_tc: HashSet<u32>,
+    forwards: Table<(u32, Hook), ProgramLink>,
+    /// Interfaces whose program of AF_XDP somebody has taken away.
+    taken_away: HashSet<u32>,
 }
 
 /// The program of AF_XDP on an interface.
 #[derive(Debug)]
 struct Attached {
-    link: XdpLink,
+    link: ProgramLink,
     /// The driver runs it.
     native: bool,
 }
@@ -133,6 +135,9 @@ pub(crate) enum KernelError {
     /// A worker has this port already.
     #[error("a media worker has the port already")]
     Taken,
+    /// Somebody does not want the program where it was.
+    #[error("the program was taken away, which takes a restart")]
+    TakenAway,
     /// More queues than the programs can know.
     #[error("no room for another queue: {QUEUES_MAX} is the most")]
     QueuesFull,
@@ -145,10 +150,22 @@ pub(crate) enum KernelError {
 }
 
 impl Kernel {
-    /// Loads the object; nothing is attached yet.
+    /// Loads the object; nothing is attached yet. There is no room for flows, which takes 27 MB.
     pub(crate) fn load() -> Result<Self, KernelError> {
+        Self::load_for(1, 1)
+    }
+
+    /// The same with room for flows.
+    pub(crate) fn load_with_flows() -> Result<Self, KernelError> {
+        Self::load_for(FLOWS_MAX, ADDRESSES_MAX << 16 >> 3)
+    }
+
+    /// For so many flows, and elements of the map that says where they come in.
+    fn load_for(flows: u32, slots: u32) -> Result<Self, KernelError> {
         let object = aya::include_bytes_aligned!("../bpf/plane.bpf.o");
-        let mut programs = EbpfLoader::new().load(object)?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("flows", flows).map_max_entries("slots", slots);
+        let mut programs = loader.load(object)?;
         let mut map = |name| programs.take_map(name).ok_or(KernelError::NoSuch(name));
         Ok(Self {
             addresses: HashMap::try_from(map("addresses")?)?,
@@ -170,7 +187,7 @@ impl Kernel {
             attached: Table::new(),
             places: Table::new(),
             forwards: Table::new(),
-            forwards_by_tc: HashSet::new(),
+            taken_away: HashSet::new(),
         })
     }
 
@@ -319,21 +336,23 @@ impl Kernel {
         }
         let fd = program.fd()?.as_fd();
         // One of ours that sends on flows there and does nothing else: this one does that, too.
-        let forwards = self.forwards.remove(&interface).filter(XdpLink::is_attached);
+        let forwards =
+            self.forwards.remove(&(interface, Hook::Xdp)).filter(ProgramLink::is_attached);
         if let Some(link) = forwards
             && link.replace(fd).is_ok()
         {
             self.attached.insert(interface, Attached { link, native: true });
             return Ok(true);
         }
-        let driver = XdpLink::new(fd, interface, Mode::Driver);
+        let driver = ProgramLink::new(fd, interface, Mode::Driver);
         let native = driver.is_ok();
-        let link = driver.or_else(|_| XdpLink::new(fd, interface, Mode::Generic));
+        let link = driver.or_else(|_| ProgramLink::new(fd, interface, Mode::Generic));
         let link = link.map_err(|error| match error.raw_os_error() {
             Some(libc::EBUSY | libc::EEXIST) => KernelError::HasProgram,
             _ => error.into(),
         })?;
         self.attached.insert(interface, Attached { link, native });
+        self.taken_away.remove(&interface);
         Ok(native)
     }
 
@@ -349,8 +368,8 @@ impl Kernel {
     /// Whether an interface still has the program. One that has not can be watched anew.
     pub(crate) fn has_program(&mut self, interface: u32) -> bool {
         let has = self.attached.get(&interface).is_some_and(|it| it.link.is_attached());
-        if !has {
-            self.attached.remove(&interface);
+        if !has && self.attached.remove(&interface).is_some() {
+            self.taken_away.insert(interface);
         }
         has
     }
@@ -613,6 +632,21 @@ mod tests {
             assert_eq!(heard(second), 2);
             assert!(silent(first));
         });
+    }
+
+    #[test]
+    fn flows_that_nobody_wants_take_memory() {
+        let memory = |kernel: Result<Kernel, KernelError>| {
+            let kernel = kernel.inspect_err(|error| skipped(&error.to_string())).ok()?;
+            let fd = kernel.flows.fd().as_fd().as_raw_fd();
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+            let octets = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+            Some((octets.unwrap().trim().parse::<u64>().unwrap(), kernel.flows().is_ok()))
+        };
+        let Some((octets, has_flows)) = memory(Kernel::load()) else { return };
+        assert!(octets < 1 << 16 && !has_flows, "{octets} octets");
+        let (octets, has_flows) = memory(Kernel::load_with_flows()).unwrap();
+        assert!(octets > 20 << 20 && has_flows, "{octets} octets");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod device;
 mod shared;
 
 pub(crate) use device::Drivers;
-pub(crate) use shared::{Clock, Hook, Region};
+pub(crate) use shared::{Clock, FLOWS_MAX, Hook, Region};
 
 use crate::datapath::Datapath;
 use crate::kernel::{Kernel, KernelError};
@@ -21,7 +21,7 @@ use crate::routes::{Hop, Link, Routes};
 use crate::wire::Template;
 use crate::{MediaId, sys};
 use media::{Flow, Now, Side};
-use shared::{Exit, FLOWS_MAX, LOG, Rules, Taken};
+use shared::{Exit, LOG, Rules, Taken};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -315,6 +315,7 @@ impl Offload {
         if self.routes.layout() != self.layout {
             self.layout = self.routes.layout();
             self.exits.clear();
+            self.kernel().forget_gone();
         }
         if self.routes.generation() != self.generation {
             self.generation = self.routes.generation();
@@ -393,7 +394,10 @@ impl Offload {
         let attached = kernel.forward_on(comes.device, Hook::Tc);
         attached.map(|()| exit).map_err(|error| {
             tracing::debug!(%error, interface = comes.device, "no program of tc");
-            "no program can be put on the interface (tc: Linux 6.6, CAP_NET_ADMIN)"
+            match error {
+                KernelError::TakenAway => "its program was taken away, which takes a restart",
+                _ => "no program can be put on the interface (tc: Linux 6.6, CAP_NET_ADMIN)",
+            }
         })
     }
 

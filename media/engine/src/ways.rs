@@ -41,7 +41,7 @@ impl Ways {
     /// Readies what the engine needs, an error where this host does not have it, and what it takes that the
     /// kernel sends on flows, without which calls go on as well.
     pub(crate) fn new(config: &Config) -> Result<Self, EngineError> {
-        let mut ways = Self::of(config.engine, config.workers, &config.media)?;
+        let mut ways = Self::of(config)?;
         if config.offload {
             let flows = ways.flows().map_err(|error| error.to_string());
             // Without it calls go on as well, so that it is not worth a doubt.
@@ -53,23 +53,25 @@ impl Ways {
         Ok(ways)
     }
 
-    fn of(engine: EngineKind, workers: usize, media: &[IpAddr]) -> Result<Self, EngineError> {
+    fn of(config: &Config) -> Result<Self, EngineError> {
+        let Config { engine, workers, offload, ref media, .. } = *config;
         let not_here = |why: String| EngineError::NotHere { engine, why };
         let by = |by, why: &str, kernel| {
             let chosen = Chosen { by, why: why.to_owned() };
-            let media = media.into();
+            let media = media.as_slice().into();
             let flows = Err(String::new());
             Self { chosen, workers, media, by_name: true, warned: false, kernel, flows }
         };
         match engine {
             EngineKind::Portable => Ok(by(Datapath::Portable, CONFIGURED, None)),
             EngineKind::Auto => {
-                let (chosen, kernel) = auto::choose(media, workers);
+                let (chosen, kernel) = auto::choose(media, workers, offload);
                 Ok(Self { by_name: false, ..by(chosen.by, &chosen.why, kernel) })
             }
             // What does not come by AF_XDP is steered.
             EngineKind::Steer | EngineKind::Xdp => {
-                let mut kernel = Kernel::load().map_err(|why| not_here(why.to_string()))?;
+                let kernel = if offload { Kernel::load_with_flows() } else { Kernel::load() };
+                let mut kernel = kernel.map_err(|why| not_here(why.to_string()))?;
                 kernel.steer().map_err(|why| not_here(why.to_string()))?;
                 let kernel = Arc::new(Mutex::new(kernel));
                 Steer::try_for(&kernel, workers).map_err(not_here)?;
@@ -90,7 +92,7 @@ impl Ways {
     fn flows(&self) -> Result<(Arc<Mutex<Kernel>>, Arc<Region>), KernelError> {
         let kernel = match &self.kernel {
             Some(kernel) => Arc::clone(kernel),
-            None => Arc::new(Mutex::new(Kernel::load()?)),
+            None => Arc::new(Mutex::new(Kernel::load_with_flows()?)),
         };
         let region = kernel.lock().unwrap_or_else(PoisonError::into_inner).flows()?;
         Ok((kernel, Arc::new(region)))

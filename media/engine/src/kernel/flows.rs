@@ -1,10 +1,9 @@
 //! Flows that the kernel forwards: which port has which, and the programs that look.
 
-use super::link::{Mode, XdpLink};
+use super::link::{Mode, ProgramLink};
 use super::{Kernel, KernelError, load};
 use crate::offload::{Hook, Region};
-use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
-use aya::programs::{LinkOrder, Xdp};
+use aya::programs::{SchedClassifier, Xdp};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
@@ -44,49 +43,61 @@ impl Kernel {
         Ok(self.slots.set(place, slots, 0)?)
     }
 
-    /// Has flows looked for on an interface, unless they are already.
+    /// Has flows looked for on an interface, unless they are already. Not where somebody has taken that program
+    /// away: who does so does not want it there.
     pub(crate) fn forward_on(&mut self, interface: u32, hook: Hook) -> Result<(), KernelError> {
-        match hook {
+        if hook == Hook::Xdp {
+            if self.attached.get(&interface).is_some_and(|it| it.native) {
+                return Ok(());
+            }
+            if self.taken_away.contains(&interface) {
+                return Err(KernelError::TakenAway);
+            }
+        }
+        match self.forwards.get(&(interface, hook)) {
+            Some(link) if link.is_attached() => return Ok(()),
+            Some(_) => return Err(KernelError::TakenAway),
+            None => {}
+        }
+        let link = match hook {
             Hook::Xdp => {
-                if self.attached.get(&interface).is_some_and(|it| it.native)
-                    || self.forwards.get(&interface).is_some_and(XdpLink::is_attached)
-                {
-                    return Ok(());
-                }
                 let program = self.programs.program_mut("forward_xdp");
                 let program: &mut Xdp =
                     program.ok_or(KernelError::NoSuch("forward_xdp"))?.try_into()?;
                 if program.fd().is_err() {
                     load(|| program.load())?;
                 }
-                let link = XdpLink::new(program.fd()?.as_fd(), interface, Mode::Driver)?;
-                self.forwards.insert(interface, link);
+                ProgramLink::new(program.fd()?.as_fd(), interface, Mode::Driver)?
             }
             Hook::Tc => {
-                if self.forwards_by_tc.contains(&interface) {
-                    return Ok(());
-                }
                 let program = self.programs.program_mut("forward_tc");
                 let program: &mut SchedClassifier =
                     program.ok_or(KernelError::NoSuch("forward_tc"))?.try_into()?;
                 if program.fd().is_err() {
                     load(|| program.load())?;
                 }
-                // By a link, which ends with the process: a filter of clsact would stay behind.
-                let order = TcAttachOptions::TcxOrder(LinkOrder::default());
-                let name = crate::sys::interface_name(interface)?;
-                program.attach_with_options(&name, TcAttachType::Ingress, order)?;
-                self.forwards_by_tc.insert(interface);
+                // A filter of clsact would stay behind when the process ends.
+                ProgramLink::new(program.fd()?.as_fd(), interface, Mode::Ingress)?
             }
-        }
+        };
+        self.forwards.insert((interface, hook), link);
         Ok(())
+    }
+
+    /// Forgets what was on interfaces that are gone: another may have the number of one.
+    pub(crate) fn forget_gone(&mut self) {
+        let is_there = |interface: u32| crate::sys::interface_name(interface).is_ok();
+        self.forwards.retain(|(interface, _), _| is_there(*interface));
+        self.taken_away.retain(|interface| is_there(*interface));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::{BPF, NET_ADMIN, NET_RAW, Namespace, keep_capabilities, skipped};
+    use crate::namespace::{
+        BPF, NET_ADMIN, NET_RAW, Namespace, command, keep_capabilities, skipped,
+    };
 
     #[test]
     fn each_program_loads_with_the_capabilities_that_the_unit_gives() {
@@ -127,6 +138,42 @@ mod tests {
             assert!(matches!(taken, Err(KernelError::HasProgram)), "{taken:?}");
             drop(kernel);
             assert!(other.watch(interface).unwrap());
+        });
+    }
+
+    #[test]
+    fn a_program_that_somebody_has_taken_away_is_put_back_or_counts_as_there() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.ip("link add near type veth peer name far");
+        namespace.run(|| {
+            let mut kernel = match Kernel::load_with_flows() {
+                Ok(kernel) => kernel,
+                Err(error) => return skipped(&error.to_string()),
+            };
+            // SAFETY: a string that ends.
+            let near = unsafe { libc::if_nametoindex(c"near".as_ptr()) };
+            for hook in [Hook::Xdp, Hook::Tc] {
+                kernel.forward_on(near, hook).unwrap();
+                kernel.forward_on(near, hook).unwrap();
+                kernel.forwards[&(near, hook)].take_away();
+                let again = kernel.forward_on(near, hook);
+                assert!(matches!(again, Err(KernelError::TakenAway)), "{hook:?}: {again:?}");
+            }
+            // AF_XDP's own is followed by none that does the half of it.
+            assert!(kernel.watch_native(near).unwrap());
+            kernel.take_away(near);
+            assert!(!kernel.has_program(near));
+            kernel.forget_gone();
+            let again = kernel.forward_on(near, Hook::Xdp);
+            assert!(matches!(again, Err(KernelError::TakenAway)), "{again:?}");
+            // Another interface is not to blame, and may have the number of one that is gone.
+            command("ip link del near");
+            kernel.forget_gone();
+            command(&format!("ip link add near index {near} type veth peer name far"));
+            for hook in [Hook::Xdp, Hook::Tc] {
+                kernel.forward_on(near, hook).unwrap();
+                assert!(kernel.forwards[&(near, hook)].is_attached());
+            }
         });
     }
 }

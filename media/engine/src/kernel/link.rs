@@ -12,21 +12,25 @@ pub(super) enum Mode {
     Driver,
     /// The stack, on packets that are already its own.
     Generic,
+    /// The stack as well, where it looks for programs of tc (tcx).
+    Ingress,
 }
 
-/// An XDP program on an interface; dropping it takes the program off.
+/// A program on an interface; dropping it takes the program off.
 #[derive(Debug)]
-pub(super) struct XdpLink(OwnedFd);
+pub(super) struct ProgramLink(OwnedFd);
 
-impl XdpLink {
+impl ProgramLink {
     pub(super) fn new(program: BorrowedFd<'_>, interface: u32, mode: Mode) -> io::Result<Self> {
         let mut create = Create {
             program: program.as_raw_fd() as u32,
             interface,
-            attach_type: BPF_XDP,
+            attach_type: if mode == Mode::Ingress { BPF_TCX_INGRESS } else { BPF_XDP },
             flags: match mode {
                 Mode::Driver => XDP_FLAGS_DRV_MODE,
                 Mode::Generic => XDP_FLAGS_SKB_MODE,
+                // Behind those that are there already.
+                Mode::Ingress => 0,
             },
         };
         let fd = bpf(BPF_LINK_CREATE, &mut create)?;
@@ -93,7 +97,7 @@ struct AskInfo {
     info: u64,
 }
 
-/// `bpf_link_info` of an XDP link.
+/// `bpf_link_info` of a link to an interface: XDP and tcx have it in the same place.
 #[derive(Default)]
 #[repr(C, align(8))]
 struct Info {
@@ -108,6 +112,7 @@ const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
 const BPF_LINK_CREATE: c_int = 28;
 const BPF_LINK_UPDATE: c_int = 29;
 const BPF_XDP: u32 = 37;
+const BPF_TCX_INGRESS: u32 = 46;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 

@@ -26,7 +26,7 @@ const HEADERS: usize = 14 + 40 + 8;
 const UNIT_NS: u64 = 256;
 
 /// Which program has a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub(crate) enum Hook {
     Xdp = 1,

@@ -58,7 +58,7 @@ fn at() -> SocketAddr {
 
 /// A kernel with the flow, and its memory; `None` where BPF cannot be had.
 fn with_flow() -> Option<(Kernel, Region)> {
-    let mut kernel = match Kernel::load() {
+    let mut kernel = match Kernel::load_with_flows() {
         Ok(kernel) => kernel,
         Err(error) => {
             skipped(&error.to_string());
@@ -167,7 +167,7 @@ fn on_a_cable(workers: usize, deed: impl FnOnce(&mut Offload) + Send + 'static) 
         namespace.ip(&format!("neigh add 10.7.0.{far} lladdr 02:00:00:00:00:0{far} dev near"));
     }
     namespace.run(move || {
-        let kernel = match Kernel::load() {
+        let kernel = match Kernel::load_with_flows() {
             Ok(kernel) => kernel,
             Err(error) => return skipped(&error.to_string()),
         };
