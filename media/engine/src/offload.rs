@@ -13,7 +13,7 @@ mod device;
 mod shared;
 
 pub(crate) use device::Drivers;
-pub(crate) use shared::{Clock, FLOWS_MAX, Hook, Region};
+pub(crate) use shared::{FLOWS_MAX, Hook, Region};
 
 use crate::datapath::Datapath;
 use crate::kernel::{Kernel, KernelError};
@@ -21,7 +21,7 @@ use crate::routes::{Hop, Link, Routes};
 use crate::wire::Template;
 use crate::{MediaId, sys};
 use media::{Flow, Now, Side};
-use shared::{Exit, LOG, Rules, Taken};
+use shared::{Anchor, Exit, LOG, Rules, Taken};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,6 +93,7 @@ struct Ways {
 pub(crate) struct Offload {
     kernel: Arc<Mutex<Kernel>>,
     region: Arc<Region>,
+    anchor: Anchor,
     routes: Routes,
     drivers: Option<Drivers>,
     /// Drivers do not take packets from the one to the other: that is not tried twice.
@@ -147,6 +148,7 @@ impl Offload {
         Ok(Self {
             kernel,
             region,
+            anchor: Anchor::new(),
             layout: routes.layout(),
             looks: 0,
             generation: routes.generation(),
@@ -233,7 +235,7 @@ impl Offload {
         }
         let Some((_, mut gone)) = self.leaving.pop_front() else { return false };
         let mut next = gone.next;
-        read(&gone, self.region.take(gone.slot, &mut next, clock(now)));
+        read(&gone, self.region.take(gone.slot, &mut next, self.anchor.clock(now.mono)));
         gone.next = next;
         self.free.push_back(gone.slot);
         true
@@ -243,7 +245,7 @@ impl Offload {
     pub(crate) fn read(&mut self, slot: u32, now: Now) -> Option<(&Flow, Taken<'_>)> {
         let place = self.place_of(slot)?;
         let installed = self.installed.get_mut(place)?;
-        let taken = self.region.take(slot, &mut installed.next, clock(now));
+        let taken = self.region.take(slot, &mut installed.next, self.anchor.clock(now.mono));
         let waiting = taken.waiting();
         self.fullest = self.fullest.max(waiting);
         if waiting > 0 {
@@ -435,10 +437,6 @@ impl Offload {
     fn kernel(&self) -> MutexGuard<'_, Kernel> {
         self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn clock(now: Now) -> Clock {
-    Clock::new(now.mono, sys::monotonic())
 }
 
 #[cfg(test)]

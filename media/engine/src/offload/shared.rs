@@ -4,6 +4,7 @@
 //! without a call into the kernel.
 
 use crate::wire::{self, Template};
+use crate::{clock, sys};
 use media::{Flow, Passed};
 use std::cell::UnsafeCell;
 use std::io;
@@ -210,7 +211,37 @@ impl Drop for Region {
     }
 }
 
-/// One moment on the clock of programs and on ours.
+/// One moment on the clock of programs and on ours, which go alike. Whoever looked at the one for each reading,
+/// and had looked at the other a while ago, would have packets come as much too early.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anchor {
+    at: Instant,
+    monotonic: Duration,
+}
+
+impl Anchor {
+    /// Now: of some looks at both in a row the one in which least time passed.
+    pub(crate) fn new() -> Self {
+        let looks = (0..LOOKS).map(|_| {
+            let (before, at, after) = (sys::monotonic(), clock::now().mono, sys::monotonic());
+            let took = after.saturating_sub(before);
+            (took, Self { at, monotonic: before + took / 2 })
+        });
+        let least = looks.min_by_key(|(took, _)| *took);
+        least.map_or(Self { at: clock::now().mono, monotonic: sys::monotonic() }, |(_, it)| it)
+    }
+
+    /// What both say at `now`, which is not before this.
+    pub(crate) fn clock(self, now: Instant) -> Clock {
+        let monotonic = self.monotonic + now.saturating_duration_since(self.at);
+        Clock { now, units: (monotonic.as_nanos() / u128::from(UNIT_NS)) as u32 }
+    }
+}
+
+/// Looks at both clocks.
+const LOOKS: usize = 8;
+
+/// One moment on both clocks, to tell others by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     now: Instant,
@@ -218,14 +249,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Both were asked in a row.
-    pub(crate) fn new(now: Instant, monotonic: Duration) -> Self {
-        let ns = monotonic.as_secs() * 1_000_000_000 + u64::from(monotonic.subsec_nanos());
-        Self { now, units: (ns / UNIT_NS) as u32 }
-    }
-
     fn at(&self, units: u32) -> Instant {
-        // What came since the clock was read is not older than the clock.
+        // What came since then is not older than it.
         let ago = self.units.wrapping_sub(units).cast_signed().max(0);
         let ago = Duration::from_nanos(u64::from(ago.unsigned_abs()) * UNIT_NS);
         self.now.checked_sub(ago).unwrap_or(self.now)

@@ -51,6 +51,11 @@ fn packet() -> Vec<u8> {
     packet
 }
 
+/// This moment on the clock of programs, too.
+fn now() -> shared::Clock {
+    Anchor::new().clock(crate::clock::now().mono)
+}
+
 /// Where the flow comes in.
 fn at() -> SocketAddr {
     "198.51.100.1:20000".parse().unwrap()
@@ -91,7 +96,7 @@ fn a_frame_of_a_flow_leaves_with_something_wrong() {
         assert_eq!(goes[parsed.payload], expected);
     }
     let mut next = 0;
-    assert_eq!(region.take(5, &mut next, clock(crate::clock::now())).waiting(), 2);
+    assert_eq!(region.take(5, &mut next, now()).waiting(), 2);
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn a_frame_of_a_vlan_is_forwarded_without_its_tag_or_changed() {
         }
     }
     let mut next = 0;
-    let waiting = region.take(5, &mut next, clock(crate::clock::now())).waiting();
+    let waiting = region.take(5, &mut next, now()).waiting();
     assert_eq!(waiting, 0, "written down");
 
     // Behind one tag it is still known for what it is: a packet to a port of a worker.
@@ -154,6 +159,75 @@ fn what_is_cut_short_is_read_beyond_its_end() {
         let (verdict, goes) = kernel.run_by_hand("to_queue", &whole[..len]);
         assert_eq!((verdict, &goes[..]), (XDP_PASS, &whole[..len]));
     }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a worker has something else to do meanwhile")]
+fn a_packet_seems_to_have_come_earlier_the_later_its_flow_is_read() {
+    let Some((mut kernel, region)) = with_flow() else { return };
+    let (anchor, mut next) = (Anchor::new(), 0);
+    let mut came = Vec::new();
+    // Of what a worker does between its look at the clock and a flow there is more or less.
+    for busy in [0, 30, 0] {
+        let before = crate::clock::now().mono;
+        assert_eq!(kernel.run_by_hand("to_queue", &frame(None, &packet())).0, XDP_TX);
+        let looked = crate::clock::now().mono;
+        std::thread::sleep(Duration::from_millis(busy));
+        let passed = region.take(5, &mut next, anchor.clock(looked)).next().unwrap();
+        came.push((before, passed.at, looked));
+    }
+    let unit = Duration::from_micros(1);
+    assert!(came.iter().all(|(a, at, b)| *at + unit >= *a && *at <= *b), "{came:?}");
+}
+
+#[test]
+fn a_frame_that_is_not_of_the_flow_or_damaged_leaves_as_if_it_were_whole() {
+    let Some((mut kernel, region)) = with_flow() else { return };
+    let (whole, mut state, mut next) = (frame(None, &packet()), 0x9e37_79b9_u32, 0);
+    let mut random = |below: usize| {
+        // xorshift (Marsaglia, 2003).
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as usize % below
+    };
+    let (mut passed, mut damaged) = (0, 0);
+    for round in 0..30_000 {
+        let mut came = whole.clone();
+        for _ in 0..round % 4 {
+            // Headers first of all.
+            let anywhere = random(4) == 0;
+            let at = random(if anywhere { came.len() } else { 60 });
+            came[at] ^= 1 << random(8);
+        }
+        let program = if round % 2 == 0 { "to_queue" } else { "forward_xdp" };
+        let (verdict, goes) = kernel.run_by_hand(program, &came);
+        // Lest the log is full.
+        region.take(5, &mut next, now()).for_each(drop);
+        if verdict != XDP_TX {
+            assert_eq!((verdict, &goes), (XDP_PASS, &came));
+            continue;
+        }
+        passed += 1;
+        // What of the headers it is known by, and what nobody changes.
+        for known in [12..14, 16..18, 20..22, 23..24, 26..40] {
+            let is_sum_or_port = known.start == 20;
+            let known = if is_sum_or_port { 21..22 } else { known };
+            assert_eq!(came[known.clone()], whole[known], "{came:02x?}");
+        }
+        assert_eq!(goes.len(), came.len());
+        // IP has a sum of its own again, and UDP's is as right as it was.
+        let is_right = |frame: &[u8]| {
+            let mut frame = frame.to_vec();
+            frame[14] = 0x45;
+            let ip: Vec<u8> = [&frame[14..24], &[0, 0], &frame[26..34]].concat();
+            frame[24..26].copy_from_slice(&(!wire::folded(wire::sum(&ip))).to_ne_bytes());
+            wire::parse(&frame).is_some()
+        };
+        damaged += usize::from(!is_right(&came));
+        assert_eq!(wire::parse(&goes).is_some(), is_right(&came), "{came:02x?}");
+    }
+    assert!(passed > 8_000 && damaged > 500, "{passed}, of which damaged {damaged}");
 }
 
 /// Does something with the flows of one worker out of so many, whose far sides are on a cable.
