@@ -2,7 +2,7 @@
 
 use super::netlink::Messages;
 use super::*;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, command};
 use std::time::{Duration, Instant};
 
 const NEAR: &str = "02:00:00:00:00:01";
@@ -18,6 +18,8 @@ pub(crate) fn wired() -> Option<(Namespace, Namespace)> {
     near.ip("addr add fd00::1/64 dev near nodad");
     far.ip("addr add 10.1.0.2/24 dev far");
     far.ip("addr add fd00::2/64 dev far nodad");
+    // The kernel lays the way to an address of IPv6 a moment after it has taken it.
+    near.run(|| while !command("ip -6 route show table local").contains("local fd00::1 ") {});
     Some((near, far))
 }
 
