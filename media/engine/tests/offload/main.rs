@@ -7,6 +7,7 @@
 mod lab;
 #[path = "../rig/mod.rs"]
 mod rig;
+mod walk;
 mod wires;
 
 use lab::{Lab, Way, labs};
