@@ -166,7 +166,7 @@ impl Plane {
     /// Looks around until there are sockets again: the kernel gives a queue up only after a while.
     fn attach(&mut self) {
         let end = now() + PATIENCE;
-        while self.account() == [frames::FRAMES, 0, 0] {
+        while self.account()[1] == 0 {
             assert!(now() < end, "{:?}", self.xdp.attached);
             self.xdp.look_around();
         }
