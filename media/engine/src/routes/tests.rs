@@ -19,7 +19,9 @@ pub(crate) fn wired() -> Option<(Namespace, Namespace)> {
     far.ip("addr add 10.1.0.2/24 dev far");
     far.ip("addr add fd00::2/64 dev far nodad");
     // The kernel lays the way to an address of IPv6 a moment after it has taken it.
-    near.run(|| while !command("ip -6 route show table local").contains("local fd00::1 ") {});
+    for (side, local) in [(&near, "local fd00::1 "), (&far, "local fd00::2 ")] {
+        side.run(move || while !command("ip -6 route show table local").contains(local) {});
+    }
     Some((near, far))
 }
 
