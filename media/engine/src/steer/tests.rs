@@ -1,7 +1,7 @@
 //! One worker's sockets in network namespaces: packets over a cable, and what can happen to them.
 
 use super::*;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, until_free};
 use crate::routes::tests::wired;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -49,6 +49,7 @@ fn send(steer: &mut Steer, to: &[(SocketAddr, Vec<u8>)]) {
     steer.send(&mut batch);
 }
 
+#[track_caller]
 fn heard(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut octets = [0; 2048];
     let (len, from) = socket.recv_from(&mut octets).expect("a packet");
@@ -363,7 +364,7 @@ fn a_port_that_the_programs_have_no_room_for_is_refused() {
             receive_until(&mut steer, &mut batch, |_, batch| batch.packets().len() == 1);
         }
         steer.close(of(64).0);
-        assert!(UdpSocket::bind(of(64).1).is_ok());
+        until_free(of(64).1);
     });
 }
 

@@ -100,6 +100,22 @@ pub(crate) fn keep_capabilities(kept: &[u8]) {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
+/// Waits until a port that was closed can be had: a process that a test beside this one is just making holds
+/// all descriptors of this one for a moment.
+#[allow(dead_code, reason = "not every test closes ports")]
+#[expect(clippy::disallowed_methods, reason = "a test waits for the kernel")]
+pub(crate) fn until_free(at: std::net::SocketAddr) {
+    let tries = 10_000;
+    let free = (0..tries).any(|_| {
+        let free = std::net::UdpSocket::bind(at).is_ok();
+        if !free {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        free
+    });
+    assert!(free, "{at} stays bound");
+}
+
 /// Runs a command, which must succeed, and returns what it prints.
 pub(crate) fn command(words: &str) -> String {
     let mut words_of = words.split_whitespace();
