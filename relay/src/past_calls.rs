@@ -90,7 +90,9 @@ pub(crate) fn find(records: &Records, call: u64) -> io::Result<Option<Value>> {
 pub(crate) fn with_call_id(records: &Records, id: &str) -> io::Result<Option<Value>> {
     let is_it =
         |record: &Value| [&record["call_id_in"], &record["call_id_out"]].contains(&&id.into());
-    newest(records, "", &is_it, 1).map(|mut found| found.pop())
+    // As it stands in a record.
+    let written = Value::from(id).to_string();
+    newest(records, &written, &is_it, 1).map(|mut found| found.pop())
 }
 
 /// The newest records that are wanted, the last one first, at most `most`; they are looked for in the newest
