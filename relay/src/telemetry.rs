@@ -4,7 +4,7 @@
 //! configuration, never a number or a Call-ID.
 
 mod calls;
-pub(crate) mod engine;
+mod engine;
 mod handles;
 pub(crate) mod media;
 pub(crate) mod teams;

@@ -506,6 +506,10 @@ impl Worker {
         self.calls.count_passed(&mut self.totals);
         self.totals.set_faults(self.io.faults().and(self.former_faults));
         self.totals.calls = self.calls.len() as u64;
+        if self.totals.calls == 0 {
+            // They are counted once a second, and not while nothing comes.
+            self.totals.legs = Default::default();
+        }
         self.totals.ports = self.totals.calls * PORTS_PER_CALL;
         self.shared.published.publish(&self.totals);
     }

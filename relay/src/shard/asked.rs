@@ -8,7 +8,7 @@ use crate::explained::{RouteAnswer, RouteQuestion};
 use crate::telemetry::{self, Telemetry};
 use b2bua::Input;
 use b2bua::io::CallView;
-use media_engine::MediaId;
+use media_engine::{Datapath, MediaId};
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
@@ -110,10 +110,10 @@ impl Shard {
 
     fn media_row(&self) -> MediaRow {
         let totals = self.engine.totals();
-        let legs = telemetry::engine::legs(&totals).filter(|(_, count)| *count > 0);
+        let legs = Datapath::ALL.iter().zip(&totals.legs).filter(|(_, count)| **count > 0);
         MediaRow {
             engines: self.telemetry.engines().to_vec(),
-            legs: legs.map(|(by, count)| (by.name().to_owned(), count)).collect(),
+            legs: legs.map(|(by, count)| (by.name().to_owned(), *count)).collect(),
             offload: self.offload,
             offloaded_packets: totals.offloaded,
             errors: (totals.receive_errors, totals.send_errors),

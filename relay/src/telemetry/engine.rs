@@ -44,18 +44,10 @@ pub(crate) fn counted(totals: &Totals) {
     for (direction, count) in [("in", totals.receive_errors), ("out", totals.send_errors)] {
         counter!("tollgate_media_engine_errors_total", "direction" => direction).absolute(count);
     }
-    for (datapath, count) in legs(totals) {
+    for (datapath, count) in Datapath::ALL.iter().zip(&totals.legs) {
         #[expect(clippy::cast_precision_loss, reason = "a count of legs fits in 53 bits")]
-        gauge!("tollgate_media_legs", "datapath" => datapath.name()).set(count as f64);
+        gauge!("tollgate_media_legs", "datapath" => datapath.name()).set(*count as f64);
     }
-}
-
-/// Legs by what carries them. A worker counts them once a second while packets come: those of its last call
-/// would stand there until the next one.
-pub(crate) fn legs(totals: &Totals) -> impl Iterator<Item = (Datapath, u64)> {
-    let none = totals.calls == 0;
-    let counted = Datapath::ALL.into_iter().zip(totals.legs);
-    counted.map(move |(datapath, count)| (datapath, if none { 0 } else { count }))
 }
 
 fn show(worker: usize, engine: &str, runs: bool) {
@@ -134,16 +126,6 @@ impl Telemetry {
 mod tests {
     use super::*;
     use crate::alarms::Alarms;
-
-    #[test]
-    fn the_legs_of_the_last_call_stay_when_it_is_over() {
-        let mut totals = Totals { calls: 1, ..Totals::default() };
-        totals.legs[Datapath::Steer as usize] = 2;
-        let sum = |totals: &Totals| legs(totals).map(|(_, count)| count).sum::<u64>();
-        assert_eq!(sum(&totals), 2);
-        totals.calls = 0;
-        assert_eq!(sum(&totals), 0);
-    }
 
     #[test]
     fn an_engine_that_is_lost_raises_an_alarm_that_says_what_became_of_its_calls() {

@@ -51,8 +51,8 @@ impl PacketIo for Silent {
     }
 }
 
-/// How long a worker waits that was told this and hears nothing.
-fn waits(commands: Vec<Command>) -> Vec<Option<Duration>> {
+/// A worker that was told this and hears nothing, and what keeps it at work.
+fn silent(commands: Vec<Command>) -> (Worker, Waits, SyncSender<Command>) {
     let shared = Arc::new(Shared {
         published: Published::new(),
         stop: AtomicBool::new(false),
@@ -66,8 +66,15 @@ fn waits(commands: Vec<Command>) -> Vec<Option<Duration>> {
     let bell = Arc::new(Bell::new().unwrap());
     let events: Events = Arc::new(|_| {});
     let exchange = exchanges.remove(0);
-    Worker::new(0, (Box::new(io), bell), ordered, events, shared, exchange, Err(String::new()))
-        .run();
+    let io = (Box::new(io) as Box<dyn PacketIo>, bell);
+    let worker = Worker::new(0, io, ordered, events, shared, exchange, Err(String::new()));
+    (worker, waits, ring)
+}
+
+/// How long it waits.
+fn waits(commands: Vec<Command>) -> Vec<Option<Duration>> {
+    let (worker, waits, _ring) = silent(commands);
+    worker.run();
     Arc::into_inner(waits).unwrap().into_inner().unwrap()
 }
 
@@ -114,6 +121,18 @@ fn a_worker_that_hears_nothing_says_in_time_what_is_its_own() {
     let waits = waits(pressing);
     let [Some(wait)] = waits[..] else { panic!("{waits:?}") };
     assert!(wait <= Duration::from_millis(20), "the next packet of a key is due: {wait:?}");
+}
+
+#[test]
+fn the_legs_of_the_last_call_stay_when_it_is_over() {
+    let (mut worker, _, _ring) = silent(call());
+    worker.obey();
+    worker.count_legs();
+    worker.publish();
+    let legs = |worker: &Worker| worker.shared.published.read().legs.iter().sum::<u64>();
+    assert_eq!(legs(&worker), 2);
+    worker.close(CALL);
+    assert_eq!(legs(&worker), 0);
 }
 
 /// A worker that is steered, with a call between two far sides of this host, and these.
