@@ -25,7 +25,7 @@ pub(crate) fn wired() -> Option<(Namespace, Namespace)> {
     Some((near, far))
 }
 
-/// Asked for without `ip`, which tests beside this one would notice (`namespace::until_free`).
+/// Asked for without `ip`: that would be a process for each look.
 fn has_way_to(local: &str) -> bool {
     let octets = local.parse::<std::net::Ipv6Addr>().unwrap().octets();
     let host = octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>() + " 80 ";

@@ -1,7 +1,7 @@
 //! One worker's sockets in network namespaces: packets over a cable, and what can happen to them.
 
 use super::*;
-use crate::namespace::{Namespace, until_free};
+use crate::namespace::{Namespace, no_process_is_made};
 use crate::routes::tests::wired;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -189,6 +189,8 @@ fn a_packet_larger_than_its_path_is_lost() {
     // The cable takes 1400 octets, and one way of it less.
     near.ip("route add 10.1.0.2/32 dev near src 10.1.0.1 mtu 1000");
     near.run(move || {
+        // Each that is too large has a socket of its own, at the same port.
+        let _ports = no_process_is_made();
         for (at, far_at, lengths) in [
             ("10.1.0.1:20000", "10.1.0.2:40000", [972, 973, 1450]),
             ("[fd00::1]:20000", "[fd00::2]:40000", [1352, 1353, 1450]),
@@ -363,8 +365,9 @@ fn a_port_that_the_programs_have_no_room_for_is_refused() {
             batch.clear();
             receive_until(&mut steer, &mut batch, |_, batch| batch.packets().len() == 1);
         }
+        let _ports = no_process_is_made();
         steer.close(of(64).0);
-        until_free(of(64).1);
+        assert!(UdpSocket::bind(of(64).1).is_ok());
     });
 }
 

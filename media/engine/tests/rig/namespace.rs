@@ -6,8 +6,9 @@
 use std::any::Any;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 type Deed = Box<dyn FnOnce() + Send>;
@@ -100,26 +101,25 @@ pub(crate) fn keep_capabilities(kept: &[u8]) {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Waits until a port that was closed can be had: a process that a test beside this one is just making holds
-/// all descriptors of this one for a moment.
+/// Held for writing while a process is made, which has all descriptors of this one until it runs its program.
+static MAKING: RwLock<()> = RwLock::new(());
+
+/// Keeps tests beside this one from making processes, for one that counts on ports that it has just closed.
 #[allow(dead_code, reason = "not every test closes ports")]
-#[expect(clippy::disallowed_methods, reason = "a test waits for the kernel")]
-pub(crate) fn until_free(at: std::net::SocketAddr) {
-    let tries = 10_000;
-    let free = (0..tries).any(|_| {
-        let free = std::net::UdpSocket::bind(at).is_ok();
-        if !free {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        free
-    });
-    assert!(free, "{at} stays bound");
+pub(crate) fn no_process_is_made() -> RwLockReadGuard<'static, ()> {
+    MAKING.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a command, which must succeed, and returns what it prints.
 pub(crate) fn command(words: &str) -> String {
     let mut words_of = words.split_whitespace();
-    let output = Command::new(words_of.next().unwrap()).args(words_of).output();
+    let mut command = Command::new(words_of.next().unwrap());
+    command.args(words_of).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // It comes back when the program runs.
+    let making = MAKING.write().unwrap_or_else(PoisonError::into_inner);
+    let child = command.spawn();
+    drop(making);
+    let output = child.and_then(std::process::Child::wait_with_output);
     let output = output.unwrap_or_else(|error| panic!("{words}: {error}"));
     assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

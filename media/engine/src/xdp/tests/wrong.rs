@@ -1,7 +1,7 @@
 //! What goes wrong with packets, rings and interfaces.
 
 use super::*;
-use crate::namespace::{command, until_free};
+use crate::namespace::{command, no_process_is_made};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -422,8 +422,8 @@ fn ports_and_queues_of_an_engine_that_ends_stay_in_the_kernel() {
     let far = lab.far("10.7.0.2");
     lab.ours.run(move || {
         let kernel = Arc::new(Mutex::new(Kernel::load().unwrap()));
+        let _ports = no_process_is_made();
         for _ in 0..3 {
-            until_free("10.7.0.1:20000".parse().unwrap());
             let mut plane = Plane::of(&kernel, (0, 1));
             let at = plane.open(PORT, "10.7.0.1");
             plane.attach();
