@@ -90,9 +90,10 @@ struct {
 	__type(value, __u32);
 } xsks SEC(".maps");
 
-// Worker -> packets to its ports that came in at a queue where it has no socket.
+// Worker -> packets to its ports that came in at a queue where it has no socket. One count for all CPUs:
+// such packets are few, and a worker that reads it in between two packets allocates nothing.
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, WORKERS_MAX);
 	__type(key, __u32);
 	__type(value, __u64);
@@ -226,7 +227,7 @@ int to_queue(struct xdp_md *frame)
 		worker -= 1;
 		__u64 *count = bpf_map_lookup_elem(&astray, &worker);
 		if (count)
-			*count += 1;
+			__sync_fetch_and_add(count, 1);
 		return XDP_PASS;
 	}
 	return bpf_redirect_map(&xsks, place->socket, XDP_PASS);

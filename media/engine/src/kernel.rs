@@ -8,7 +8,7 @@ mod link;
 
 use crate::offload::{FLOWS_MAX, Hook};
 use crate::sys;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockMap, XskMap};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, SockMap, XskMap};
 use aya::programs::sk_lookup::SkLookupLink;
 use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
@@ -37,7 +37,7 @@ pub(crate) struct Kernel {
     queues: HashMap<MapData, Queue, Place>,
     xsks: XskMap<MapData>,
     /// Packets that came in at a queue where their worker has no socket.
-    astray: PerCpuArray<MapData, u64>,
+    astray: Array<MapData, u64>,
     /// Flows that come in at a port, four even ports in an element.
     slots: Array<MapData, [u16; 4]>,
     flows: MapData,
@@ -173,7 +173,7 @@ impl Kernel {
             sockets: SockMap::try_from(map("sockets")?)?,
             queues: HashMap::try_from(map("queues")?)?,
             xsks: XskMap::try_from(map("xsks")?)?,
-            astray: PerCpuArray::try_from(map("astray")?)?,
+            astray: Array::try_from(map("astray")?)?,
             owners: Table::new(),
             slots: Array::try_from(map("slots")?)?,
             flows: match map("flows")? {
@@ -435,8 +435,7 @@ impl Kernel {
     /// Packets to ports of a worker (from 0) that came in at a queue where it has no socket, so far.
     pub(crate) fn astray(&self, worker: usize) -> u64 {
         let number = number_of(worker).map(u32::from);
-        let counts = number.and_then(|number| Ok(self.astray.get(&number, 0)?));
-        counts.map_or(0, |counts| counts.iter().sum())
+        number.and_then(|number| Ok(self.astray.get(&number, 0)?)).unwrap_or(0)
     }
 
     fn index_of(&mut self, ip: IpAddr) -> Result<u32, KernelError> {
