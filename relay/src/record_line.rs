@@ -164,3 +164,56 @@ fn transfers<S: Serializer>(transfers: &[Transfer], to: S) -> Result<S::Ok, S::E
 fn displayed<S: Serializer>(value: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record_file::tests::record;
+    use serde_json::Value;
+
+    /// Billing and statistics are written against these pages.
+    const RECORDS: &str = include_str!("../../docs/operations/records.md");
+    const MEDIA: &str = include_str!("../../docs/operations/media.md");
+
+    #[test]
+    fn a_field_of_a_record_stands_on_no_page() {
+        let attempt =
+            Attempt { trunk: String::new(), target: String::new(), outcome: String::new() };
+        let transfer = Transfer {
+            by: "refer",
+            leg: "a",
+            to: String::new(),
+            id: None,
+            after: Duration::ZERO,
+            outcome: String::new(),
+        };
+        let full = Record {
+            attempts: vec![attempt],
+            transfers: vec![transfer],
+            microsoft: Some(Microsoft::default()),
+            media: Some(Box::default()),
+            ..record(1)
+        };
+        let line = serde_json::to_value(of(&full)).unwrap();
+        let unsaid: Vec<_> = names(&line).filter(|name| !is_told(name)).collect();
+        assert_eq!(unsaid, Vec::<&str>::new());
+    }
+
+    fn is_told(name: &str) -> bool {
+        let quoted = format!("`{name}`");
+        RECORDS.contains(&quoted) || MEDIA.contains(&quoted)
+    }
+
+    /// The names of fields, and of those within them.
+    fn names(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
+        match value {
+            Value::Object(fields) => Box::new(
+                fields
+                    .iter()
+                    .flat_map(|(name, value)| std::iter::once(&**name).chain(names(value))),
+            ),
+            Value::Array(items) => Box::new(items.iter().flat_map(names)),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+}
