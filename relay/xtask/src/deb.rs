@@ -31,8 +31,7 @@ const FILES: &[(&str, &str)] = &[
     ("README.md", "usr/share/doc/tollgate/README.md"),
     ("CHANGELOG.md", "usr/share/doc/tollgate/CHANGELOG.md"),
     ("LICENSE-MIT", "usr/share/doc/tollgate/copyright"),
-    ("docs/teams.md", "usr/share/doc/tollgate/docs/teams.md"),
-    ("docs/operations", "usr/share/doc/tollgate/docs/operations"),
+    ("docs", "usr/share/doc/tollgate/docs"),
 ];
 /// What the package does when it comes and goes.
 const SCRIPTS: &[&str] = &["postinst", "prerm", "postrm"];
