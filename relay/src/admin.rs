@@ -5,7 +5,8 @@
 use crate::alarms::Alarm;
 use crate::config::{Difference, Kept};
 use crate::explained::{RouteAnswer, RouteQuestion};
-use crate::replay::Replayed;
+use crate::replay::{self, Replayed};
+use crate::telemetry::EngineRow;
 use crate::trace::Traced;
 use b2bua::io::{CallView, DrainView, FqdnView, RegionView, TargetView};
 use serde::{Deserialize, Serialize};
@@ -241,7 +242,7 @@ impl From<CallView> for CallRow {
         Self {
             call: view.call.0,
             tenant: view.tenant,
-            direction: crate::telemetry::direction_word(view.direction).into(),
+            direction: crate::direction::word(view.direction).into(),
             from: view.from,
             to: view.to,
             state: view.state.into(),
@@ -278,17 +279,6 @@ pub struct MediaRow {
     pub offloaded_packets: u64,
     /// Receives that brought an error, and packets that could not be sent.
     pub errors: (u64, u64),
-}
-
-/// The engine of a media worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EngineRow {
-    /// What carries its packets, as far as it can.
-    pub engine: String,
-    /// Why this one.
-    pub why: String,
-    /// It is not the one that it began with.
-    pub fell_back: bool,
 }
 
 /// A trunk's target as `tollgate trunks --json` shows it.
@@ -441,7 +431,8 @@ const REQUEST_MAX: u64 = 4096;
 /// Clients served at once; more wait.
 const CLIENTS_MAX: usize = 16;
 /// A client that asks nothing for so long is let go.
-pub(crate) const IDLE_MAX: Duration = Duration::from_secs(30);
+const IDLE_MAX: Duration = Duration::from_secs(30);
+const _: () = assert!(replay::TIME_MAX.as_secs() < IDLE_MAX.as_secs());
 
 /// The daemon's user and group may ask; whoever may is a matter of who is in the group.
 const MODE: u32 = 0o660;

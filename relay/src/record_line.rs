@@ -89,7 +89,7 @@ pub(crate) fn of(record: &Record) -> Line<'_> {
     let ms = |time: Duration| time.as_millis() as u64;
     Line {
         call: record.call,
-        direction: crate::telemetry::direction_word(record.direction),
+        direction: crate::direction::word(record.direction),
         tenant: record.tenant.as_deref(),
         fqdn: record.fqdn.as_deref(),
         started: humantime::format_rfc3339_millis(record.started),

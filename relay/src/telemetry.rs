@@ -10,18 +10,18 @@ pub(crate) mod media;
 pub(crate) mod teams;
 mod trunks;
 
+pub use engine::EngineRow;
 pub(crate) use engine::counted;
 
-use crate::admin::EngineRow;
 use crate::alarms::{
     Alarms, FRAUD_GUARD_FULL, FRAUD_GUARD_NEAR, MEDIA_PORTS_GONE, Subject, TRUNK_RESTING,
 };
+use crate::direction;
 use crate::hook;
 use crate::strangers::Strangers;
 use b2bua::Plan;
 use b2bua::fraud::Stage;
 use b2bua::io::Event;
-use b2bua::plan::RouteFrom;
 use b2bua::record::Record;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -119,14 +119,6 @@ fn describe() {
     counter!("tollgate_records_lost_total").absolute(0);
 }
 
-/// The word for a direction in labels and records.
-pub const fn direction_word(direction: RouteFrom) -> &'static str {
-    match direction {
-        RouteFrom::Teams => "from_teams",
-        RouteFrom::Carrier => "from_carrier",
-    }
-}
-
 /// Turns the core's events into metrics and log lines.
 #[derive(Debug, Default)]
 pub struct Telemetry {
@@ -163,12 +155,12 @@ impl Telemetry {
     pub fn event(&mut self, now: Instant, event: Event) {
         match event {
             Event::CallStarted { direction, tenant } => {
-                let direction = direction_word(direction);
+                let direction = direction::word(direction);
                 let labels = [("tenant", &*tenant), ("direction", direction)];
                 self.handles.gauge("tollgate_calls_active", &labels).increment(1.0);
             }
             Event::CallEnded { direction, tenant, trunk, outcome } => {
-                let direction = direction_word(direction);
+                let direction = direction::word(direction);
                 let (tenant, direction) = (("tenant", &*tenant), ("direction", direction));
                 let active = self.handles.gauge("tollgate_calls_active", &[tenant, direction]);
                 active.decrement(1.0);

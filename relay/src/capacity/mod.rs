@@ -10,8 +10,8 @@ mod media;
 mod report;
 mod signalling;
 
-use crate::cli::complain;
 use crate::demo::stage::StageFailure;
+use crate::terminal::complain;
 use media_engine::{EngineError, EngineKind};
 pub(crate) use report::Report;
 use std::fs;

@@ -2,7 +2,7 @@
 
 use super::media::Carrying;
 use super::signalling::Calls;
-use crate::cli::table;
+use crate::terminal::table;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

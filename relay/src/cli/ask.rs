@@ -1,11 +1,10 @@
 //! The verbs that ask the running daemon and show what it says: `trunks`, `alarms`, `reload`.
 
+use super::daemon::{answer, as_json, problems_told};
 use super::versions::Diff;
-use super::{ConfigFlag, Exit, complain, print, print_json};
-use crate::admin::{self, AlarmRow, Answer, FqdnRow, Request, TargetRow};
-use crate::config;
-use serde_json::json;
-use std::fmt::Write as _;
+use super::{ConfigFlag, Exit};
+use crate::admin::{AlarmRow, Answer, FqdnRow, Request, TargetRow};
+use crate::terminal::{complain, one_line, print, print_json, table};
 
 /// Show the trunks and their targets: which answer, what they said last, calls on each
 #[derive(Debug, clap::Args)]
@@ -116,57 +115,6 @@ impl Flags {
     }
 }
 
-/// Problems as talk.
-pub(super) fn problems_told(problems: &[String]) {
-    for problem in problems {
-        complain(problem);
-    }
-}
-
-/// The daemon's answer; who cannot be asked is complained about.
-pub(super) fn answer(config: ConfigFlag, request: Request) -> Result<Answer, Exit> {
-    let path = config.path();
-    let socket = config::admin_socket(&path);
-    match admin::ask(&socket, request) {
-        Ok(Answer::Failed { why }) => complain(&why),
-        Ok(answer) => return Ok(answer),
-        Err(error) => complain(&format!(
-            "no answer on {}: {error}\nhint: is tollgate running with --config {}, and may you open its socket?",
-            socket.display(),
-            path.display(),
-        )),
-    }
-    Err(Exit::Unreachable)
-}
-
-/// The answer without its envelope.
-pub(super) fn as_json(answer: Answer) -> serde_json::Value {
-    match answer {
-        Answer::Media(media) => json!(media),
-        Answer::Calls { calls } => json!({ "calls": calls }),
-        Answer::Call { call, media } => json!({ "call": call, "media": media }),
-        Answer::Trunks { targets, fqdns } => json!({ "targets": targets, "fqdns": fqdns }),
-        Answer::Teams { fqdns, drains } => json!({ "fqdns": fqdns, "drains": drains }),
-        Answer::Drains { drains } => json!({ "ok": true, "drains": drains }),
-        Answer::Alarms { alarms } => json!({ "alarms": alarms }),
-        Answer::Reloaded { generation, problems } => {
-            json!({ "ok": problems.is_empty(), "generation": generation, "problems": problems })
-        }
-        Answer::Refused { problems } => json!({ "ok": false, "problems": problems }),
-        answer @ (Answer::Differs { .. }
-        | Answer::Replayed(_)
-        | Answer::Trace { .. }
-        | Answer::Generations { .. }) => {
-            json!(answer)
-        }
-        Answer::Route(answer) => json!(answer),
-        Answer::Failed { why } => json!({ "ok": false, "problems": [why] }),
-    }
-}
-
-/// The word for a leg that is heard.
-pub(super) const FLOWS: &str = "flows";
-
 fn trunks_text(targets: &[TargetRow]) -> String {
     if targets.is_empty() {
         return "no trunks\n".into();
@@ -231,12 +179,6 @@ fn alarms_text(alarms: &[AlarmRow]) -> String {
     table(&head, rows)
 }
 
-/// Text of several lines, such as a problem and its hint, in one.
-pub(super) fn one_line(text: &str) -> String {
-    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
-}
-
 /// `up`, `down`, or how long it takes no new call, though it may well answer OPTIONS.
 fn state(target: &TargetRow) -> String {
     match (target.resting_seconds, target.up) {
@@ -245,30 +187,4 @@ fn state(target: &TargetRow) -> String {
         (None, true) => "up".into(),
         (None, false) => "down".into(),
     }
-}
-
-/// Columns as wide as their widest cell.
-pub(crate) fn table<const N: usize>(
-    head: &[&str; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> String {
-    let rows: Vec<[String; N]> = rows.collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain(head.get(column).map(|title| title.len())).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let mut text = String::new();
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut row = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            let _ = write!(row, "{cell:width$}  ");
-        }
-        let _ = writeln!(text, "{}", row.trim_end());
-    };
-    line(&mut head.iter().copied());
-    for row in &rows {
-        line(&mut row.iter().map(String::as_str));
-    }
-    text
 }

@@ -4,9 +4,11 @@
 mod heard;
 pub(super) mod over;
 
-use super::ask::{FLOWS, answer, as_json, problems_told};
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::calls::FLOWS;
+use super::daemon::{answer, as_json, problems_told};
+use super::{ConfigFlag, Exit};
 use crate::admin::{Answer, CallRow, FAX, Request};
+use crate::terminal::{complain, print, print_json};
 use crate::{config, past_calls};
 use heard::{FAX_WORD, carried, direction};
 use serde_json::Value;

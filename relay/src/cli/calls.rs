@@ -1,9 +1,10 @@
 //! `tollgate calls`: the calls that are up, or the last of those that are over.
 
-use super::ask::{FLOWS, answer, as_json, table};
 use super::call::over::trunk_out;
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::daemon::{answer, as_json};
+use super::{ConfigFlag, Exit};
 use crate::admin::{Answer, CallRow, FAX, Request};
+use crate::terminal::{complain, print, print_json, table};
 use crate::{config, past_calls};
 use serde_json::{Value, json};
 
@@ -185,6 +186,9 @@ fn heard(record: &Value) -> String {
     let mos = legs.map(|(_, leg)| leg["mos"].as_f64().map_or("-".into(), |mos| format!("{mos}")));
     format!("MOS {}", mos.join(", "))
 }
+
+/// The word for a leg that is heard.
+pub(super) const FLOWS: &str = "flows";
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! `tollgate capacity`: how much this host carries.
 
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::{ConfigFlag, Exit};
 use crate::capacity::{self, Question};
 use crate::config;
+use crate::terminal::{complain, print, print_json};
 use media_engine::EngineKind;
 
 /// Measure on loopback how many calls this host carries, within a minute: best while it carries none

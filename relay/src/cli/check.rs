@@ -1,8 +1,9 @@
 //! `tollgate check`: whether the configuration holds, and everything that is wrong if not.
 
-use super::{ConfigFlag, Exit, print, print_json};
+use super::{ConfigFlag, Exit};
 use crate::config::{self, Loaded, Problem};
 use crate::media_setup::{self, Shortfall};
+use crate::terminal::{print, print_json};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::os::unix::net::UnixStream;

@@ -1,7 +1,8 @@
 //! `tollgate demo`: calls between an emulated Teams and emulated carriers through the real SBC.
 
-use super::{Exit, complain};
+use super::Exit;
 use crate::demo::{self, Programme};
+use crate::terminal::complain;
 use std::path::PathBuf;
 
 /// Show Tollgate at work on loopback: calls both ways, hold, failover, refusals; nothing to set up

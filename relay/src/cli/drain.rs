@@ -1,8 +1,9 @@
 //! `tollgate drain`: an orderly end without a lost call, or quiet around one customer's equipment.
 
-use super::ask::{answer, as_json, problems_told};
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::daemon::{answer, as_json, problems_told};
+use super::{ConfigFlag, Exit};
 use crate::admin::{Answer, DrainRow, Request};
+use crate::terminal::{complain, print, print_json};
 use std::time::Duration;
 
 /// Take no new calls but emergency calls, and end once the last call is over

@@ -1,7 +1,8 @@
 //! `tollgate emulate`: Teams or a carrier, for any border controller to be tried against.
 
-use super::{Exit, complain, print_json};
+use super::Exit;
 use crate::emulation::{self, Failure, Round, Side};
+use crate::terminal::{complain, print_json};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;

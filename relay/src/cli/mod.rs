@@ -1,13 +1,14 @@
 //! The command line: one module per verb, one exit code per outcome.
 //!
 //! A verb is a struct with its flags and `fn run(self) -> Exit`, in a file of its own, and one
-//! variant of `Verb`. Data goes to stdout, talk to stderr.
+//! variant of `Verb`.
 
 mod ask;
 mod call;
 mod calls;
 mod capacity;
 mod check;
+mod daemon;
 mod demo;
 mod drain;
 mod emulate;
@@ -23,9 +24,7 @@ mod trace;
 mod versions;
 
 use crate::config;
-pub(crate) use ask::table;
 use clap::{Args, Parser, Subcommand};
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -132,19 +131,4 @@ impl ConfigFlag {
     pub(crate) fn path(self) -> PathBuf {
         config::path(self.config)
     }
-}
-
-/// Writes data to stdout. A reader that has gone away (`| head`) is no error of ours.
-pub(crate) fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
-}
-
-/// Writes talk to stderr.
-pub(crate) fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Writes a value as one line of JSON to stdout.
-pub(crate) fn print_json(value: &serde_json::Value) {
-    print(&format!("{value}\n"));
 }

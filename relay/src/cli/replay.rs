@@ -1,9 +1,10 @@
 //! `tollgate diff --replay`: what the recorded calls of the last day would meet after a reload.
 
-use super::ask::{answer, problems_told};
-use super::{ConfigFlag, Exit, complain, print, print_json, table};
+use super::daemon::{answer, problems_told};
+use super::{ConfigFlag, Exit};
 use crate::admin::{Answer, Request};
 use crate::replay::{Changed, Replayed};
+use crate::terminal::{complain, print, print_json, table};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;

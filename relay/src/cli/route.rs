@@ -1,9 +1,10 @@
 //! `tollgate route`: where a call would go now, and why.
 
-use super::ask::answer;
-use super::{ConfigFlag, Exit, complain, print, print_json, table};
+use super::daemon::answer;
+use super::{ConfigFlag, Exit};
 use crate::admin::{Answer, Request};
 use crate::explained::{RouteAnswer, RouteQuestion, RouteTarget, when};
+use crate::terminal::{complain, print, print_json, table};
 use serde_json::json;
 use std::fmt::Write as _;
 

@@ -1,7 +1,8 @@
 //! `tollgate run`: the daemon in the foreground.
 
-use super::{ConfigFlag, Exit, complain};
+use super::{ConfigFlag, Exit};
 use crate::daemon::DaemonError;
+use crate::terminal::complain;
 use crate::{config, daemon, logging};
 
 /// Run the SBC in the foreground until it is told to stop

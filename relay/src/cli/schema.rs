@@ -1,7 +1,8 @@
 //! `tollgate schema`: the JSON schema of the configuration files, for editors.
 
-use super::{Exit, print};
+use super::Exit;
 use crate::config::schema::{File, schema};
+use crate::terminal::print;
 
 /// Print the JSON schema of the configuration files, which editors complete from
 ///

@@ -2,8 +2,9 @@
 
 mod explain;
 
-use super::{Exit, complain, print, print_json};
+use super::Exit;
 use crate::judgement::{self, Fault, Judged, Stream, Verdict};
+use crate::terminal::{complain, print, print_json};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,11 +1,13 @@
 //! `tollgate status`: how it is, on one screen.
 
-use super::ask::{FLOWS, answer, one_line};
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::calls::FLOWS;
+use super::daemon::answer;
+use super::{ConfigFlag, Exit};
 use crate::admin::{
     AlarmRow, Answer, CallRow, DrainRow, FAX, FqdnRow, MediaRow, Request, TargetRow,
 };
 use crate::alarms::DRAINING;
+use crate::terminal::{complain, one_line, print, print_json};
 use b2bua::io::NOT_ASKED_YET;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -226,7 +228,7 @@ fn media(media: &MediaRow) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::EngineRow;
+    use crate::telemetry::EngineRow;
 
     #[test]
     fn a_worker_that_has_lost_its_engine_says_so_and_what_brings_it_back() {

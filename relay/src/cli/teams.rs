@@ -1,8 +1,9 @@
 //! `tollgate teams`: what a Teams admin has to do for a tenant, and whether all of it is there.
 
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::{ConfigFlag, Exit};
 use crate::config::{self, Loaded};
 use crate::teams::{self, Finding, Verdict, onboard};
+use crate::terminal::{complain, print, print_json};
 use serde_json::json;
 use std::fmt::Write as _;
 

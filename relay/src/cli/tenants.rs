@@ -1,7 +1,8 @@
 //! `tollgate tenants import`: tenant files from a table, all of them or none.
 
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::{ConfigFlag, Exit};
 use crate::import::{self, Import, State, Wish};
+use crate::terminal::{complain, print, print_json};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -1,8 +1,9 @@
 //! `tollgate trace TENANT`: the SIP of a tenant's calls while it crosses, without keys and secrets.
 
-use super::ask::{answer, problems_told};
-use super::{ConfigFlag, Exit, complain, print, print_json};
+use super::daemon::{answer, problems_told};
+use super::{ConfigFlag, Exit};
 use crate::admin::{Answer, Request};
+use crate::terminal::{complain, print, print_json};
 use crate::trace::Traced;
 use crate::{clock, pcap};
 use std::fs::{File, OpenOptions, Permissions};

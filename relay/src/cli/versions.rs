@@ -1,9 +1,10 @@
 //! The verbs about configurations that are not in force: `diff`, and `rollback`.
 
-use super::ask::{answer, problems_told};
-use super::{ConfigFlag, Exit, complain, print, print_json, replay, table};
+use super::daemon::{answer, problems_told};
+use super::{ConfigFlag, Exit, replay};
 use crate::admin::{Answer, Request};
 use crate::config::{Difference, Kept};
+use crate::terminal::{complain, print, print_json, table};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -15,8 +15,8 @@ mod report;
 mod scenarios;
 pub(crate) mod stage;
 
-use crate::cli::{complain, print, print_json};
 use crate::telemetry;
+use crate::terminal::{complain, print, print_json};
 use lab::{Folder, LabFailure};
 use report::Outcome;
 use stage::{Clock, Size, Stage, StageFailure};

@@ -1,6 +1,6 @@
 //! What came of each call: as a table for people, as JSON lines for programs.
 
-use crate::cli::table;
+use crate::terminal::table;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

@@ -3,11 +3,11 @@
 use super::lab::{self, Folder, Lab, LabFailure};
 use super::scenarios::COLT_REFUSES;
 use crate::admin::{self, Answer, Request, TargetRow};
-use crate::cli::complain;
 use crate::clock;
 use crate::config;
 use crate::daemon::{Daemon, DaemonError};
 use crate::emulation::peer::{Access, MediaPorts, Peer, PeerFailure, Tones};
+use crate::terminal::complain;
 use b2bua::plan::{Cidr, Roots as RootsOf, Transport};
 use certs::{Identities, Roots};
 use emulate::{Agent, Behaviour, Carrier, Endpoint, Health, Progress, Script, Teams, Tenant};

@@ -3,7 +3,7 @@
 
 use super::attack::Attempt;
 use super::watch::{Broken, Probed, Told, Totals};
-use crate::cli::{complain, print, print_json};
+use crate::terminal::{complain, print, print_json};
 use emulate::{Advice, Step, advice, ladder};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

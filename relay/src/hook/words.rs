@@ -1,6 +1,6 @@
 //! The JSON of a question and of an answer (docs/operations/hook.md).
 
-use crate::telemetry::direction_word;
+use crate::direction;
 use b2bua::hook::{RouteAnswer, RouteQuestion};
 use serde::Deserialize;
 use serde_json::json;
@@ -14,7 +14,7 @@ pub(super) fn question(question: &RouteQuestion) -> String {
         "version": VERSION,
         "call": question.call.0,
         "tenant": question.tenant,
-        "direction": direction_word(question.from),
+        "direction": direction::word(question.from),
         "via": question.via,
         "called": question.called,
         "calling": question.calling,

@@ -361,7 +361,7 @@ impl Guide {
             .records
             .iter()
             .map(|it| [format!("  {}", it.name), it.kind.into(), it.value.clone(), it.why.into()]);
-        text.push_str(&crate::cli::table(&["  NAME", "TYPE", "VALUE", "WHY"], rows));
+        text.push_str(&crate::terminal::table(&["  NAME", "TYPE", "VALUE", "WHY"], rows));
         for (number, step) in (1..).zip(&self.steps) {
             let _ = writeln!(text, "\n{number}. {} ({})", step.title, step.whose);
             for note in &step.notes {

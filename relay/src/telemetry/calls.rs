@@ -1,9 +1,9 @@
 //! What became of calls, by the tenant's FQDN: attempts and how they ended, the codes that each side was
 //! given, what Microsoft said of it (TDR-MON-001, TDR-MON-002).
 
-use super::direction_word;
 use super::handles::Handles;
 use crate::alarms::{Alarms, Subject, TENANT_NOT_AT_TEAMS};
+use crate::direction;
 use b2bua::codes::meaning;
 use b2bua::io::CallId;
 use b2bua::plan::RouteFrom;
@@ -210,7 +210,7 @@ impl Ratios {
     /// A call is over.
     pub(super) fn record(&mut self, now: Instant, handles: &mut Handles, record: &Record) {
         let Some(fqdn) = record.fqdn.clone() else { return };
-        let (direction, outcome) = (direction_word(record.direction), Outcome::of(record));
+        let (direction, outcome) = (direction::word(record.direction), Outcome::of(record));
         let labels = [("fqdn", &*fqdn), ("direction", direction), ("result", outcome.word())];
         handles.counter("tollgate_attempts_total", &labels).increment(1);
         if let Some(ringing) = record.ringing {
@@ -277,7 +277,7 @@ pub(super) fn codes(handles: &mut Handles, record: &Record) {
             guid = said.guid,
             phrase = said.phrase,
             meaning = said.meaning().map(|it| it.means),
-            direction = super::direction_word(record.direction),
+            direction = crate::direction::word(record.direction),
             "Microsoft refused a call"
         );
     }

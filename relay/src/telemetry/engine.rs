@@ -1,10 +1,21 @@
 //! Metrics, log lines and the alarm of the ways that media takes through the host.
 
 use super::Telemetry;
-use crate::admin::EngineRow;
 use crate::alarms::{MEDIA_ENGINE_LOST, Subject};
 use media_engine::{Chosen, Datapath, Totals};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+use serde::{Deserialize, Serialize};
+
+/// The engine of a media worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineRow {
+    /// What carries its packets, as far as it can.
+    pub engine: String,
+    /// Why this one.
+    pub why: String,
+    /// It is not the one that it began with.
+    pub fell_back: bool,
+}
 
 pub(super) fn describe() {
     describe_gauge!("tollgate_media_engine", "1 for the engine that a media worker runs with");

@@ -1,6 +1,6 @@
 //! What is heard of one leg of a call, in lines of a dozen words that fit a terminal of eighty columns.
 
-use super::super::ask::FLOWS;
+use super::super::calls::FLOWS;
 use serde_json::Value;
 use std::fmt::Write as _;
 
