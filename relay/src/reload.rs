@@ -17,7 +17,7 @@ use metrics::counter;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -366,6 +366,24 @@ impl Reloads {
             force.show();
         }
         let unused = force.take_unused();
+        self.keep(store, candidate, back, applied.map(|(_, what)| what), unused).await;
+        // Who goes back knows configurations by the numbers they are kept under.
+        let generation = back_to.unwrap_or(force.generation);
+        let mut problems = force.broken();
+        problems.extend(held.iter().map(|file| being_written(file)));
+        Answer::Reloaded { generation, problems }
+    }
+
+    /// Keeps what is in force now on disk, and drops the plans that it took the place of; on a thread that
+    /// may take its time. `applied` says what changed, if anything did.
+    async fn keep(
+        &mut self,
+        mut store: Store,
+        candidate: Candidate,
+        back: Option<(u64, Frozen)>,
+        applied: Option<String>,
+        unused: Vec<Arc<Plan>>,
+    ) {
         let keeper = self.keeper.clone();
         let committed = tokio::task::spawn_blocking(move || {
             store.commit(candidate);
@@ -376,7 +394,7 @@ impl Reloads {
                     store.set_frozen(Some(frozen));
                 }
                 // A new certificate under what was rolled back to is no new configuration.
-                (None, Some((_, what))) if !store.is_rolled_back() => keeper.keep(&store, &what),
+                (None, Some(what)) if !store.is_rolled_back() => keeper.keep(&store, &what),
                 (None, _) => {}
             });
             if std::panic::catch_unwind(note).is_err() {
@@ -388,18 +406,15 @@ impl Reloads {
             Ok(store) => self.store = Some(store),
             Err(error) => tracing::error!(%error, "keeping the configuration failed"),
         }
-        // Who goes back knows configurations by the numbers they are kept under.
-        let generation = back_to.unwrap_or(force.generation);
-        let mut problems = force.broken();
-        problems.extend(held.iter().map(|file| {
-            format!(
-                "{}:1: is being written, and is read when whoever has it open closes it\nhint: \
-                 fuser -v tells who; a copy that is renamed into its place counts at once",
-                file.display()
-            )
-        }));
-        Answer::Reloaded { generation, problems }
     }
+}
+
+fn being_written(file: &Path) -> String {
+    format!(
+        "{}:1: is being written, and is read when whoever has it open closes it\nhint: fuser -v tells who; \
+         a copy that is renamed into its place counts at once",
+        file.display()
+    )
 }
 
 /// Looks and judges; on a thread that may take its time.

@@ -1,21 +1,19 @@
 //! `[trunk.auth]`, `[trunk.register]`: who we are to a trunk that asks, and whether we register there.
 //! The secret is in a file of its own. ([`super::registrar`] has the other direction.)
 
+use super::credentials::{realm, secret, secret_file, user};
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, Wrong};
 use super::trunk::TrunkDraft;
 use super::{registrar, value};
-use b2bua::accounts::{Account, Accounts, Register, Secret};
+use b2bua::accounts::{Account, Accounts, Register};
 use b2bua::plan::TargetName;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use toml::de::DeValue;
 
-/// Octets of a secret: longer files hold something else.
-const SECRET_MAX: u64 = 256;
 /// The time that is asked for: what most carriers grant (RFC 3261, 10.2).
 const EXPIRES: Duration = Duration::from_secs(3600);
 /// Below a minute a registrar would do little else; above a day nobody notices that it is gone.
@@ -136,36 +134,6 @@ fn account(directory: &Path, draft: &AuthDraft, problems: &Problems) -> Option<A
     })
 }
 
-/// The name of a file with a secret; that a secret itself stands in the configuration is noticed.
-pub(super) fn secret_file(table: &mut Reader<'_>) -> Option<At<String>> {
-    for slip in ["secret", "password"] {
-        table.idle(
-            slip,
-            "a secret never stands in the configuration; write it into a file of its own and name \
-             that as secret_file",
-        );
-    }
-    table.required("secret_file", value::path)
-}
-
-/// What stands in quotes between us and the far side, and must not break out of them.
-fn quotable(written: &DeValue<'_>) -> Result<String, Wrong> {
-    let text = value::text(written)?;
-    match text.chars().any(char::is_control) {
-        true => Err(Wrong::new("holds a control character")),
-        false if text.is_empty() => Err(Wrong::new("is empty")),
-        false => Ok(text),
-    }
-}
-
-pub(super) fn user(written: &DeValue<'_>) -> Result<String, Wrong> {
-    let text = quotable(written)?;
-    match text.contains(':') {
-        true => Err(Wrong::new("holds a colon, which separates user and realm (RFC 7616, 3.4.2)")),
-        false => Ok(text),
-    }
-}
-
 /// The user part of a URI, which needs no escapes (RFC 3261, 25.1: `user`).
 fn uri_user(written: &DeValue<'_>) -> Result<String, Wrong> {
     let text = value::text(written)?;
@@ -193,67 +161,4 @@ fn domain(written: &DeValue<'_>) -> Result<String, Wrong> {
 /// A host as it stands in a URI.
 fn host_part(host: String) -> String {
     TargetName { host, port: None }.host_part()
-}
-
-pub(super) fn realm(written: &DeValue<'_>) -> Result<String, Wrong> {
-    let text = quotable(written)?;
-    match text.contains(['"', '\\']) {
-        true => Err(Wrong::new("holds a quote or backslash")),
-        false => Ok(text),
-    }
-}
-
-/// The secret in a file: all of it but the newline at its end. Nothing of it is ever told.
-pub(super) fn secret(
-    directory: &Path,
-    file: &At<String>,
-    whose: &str,
-    problems: &Problems,
-) -> Option<Secret> {
-    secret_within(directory, file, whose, SECRET_MAX, problems)
-}
-
-/// A secret of at most so many octets.
-pub(super) fn secret_within(
-    directory: &Path,
-    file: &At<String>,
-    whose: &str,
-    octets_max: u64,
-    problems: &Problems,
-) -> Option<Secret> {
-    let path = directory.join(&file.value);
-    let refused = |said: String, hint: Option<&str>| {
-        let message = format!("{whose}: {} {said}", path.display());
-        problems.error(file.place, message, hint.map(str::to_owned));
-        None
-    };
-    let about = match std::fs::metadata(&path) {
-        Ok(about) => about,
-        Err(error) => {
-            let hint = "write the password into it, readable for the service only";
-            return refused(format!("cannot be read: {error}"), Some(hint));
-        }
-    };
-    if about.len() > octets_max {
-        let said = format!("has {} octets; a secret has at most {octets_max}", about.len());
-        return refused(said, Some("the file holds the password and nothing else"));
-    }
-    if about.permissions().mode() & 0o007 != 0 {
-        let message = format!("{whose}: {} is open to everybody on this host", path.display());
-        problems.warning(file.place, message, Some(format!("chmod o-rwx {}", path.display())));
-    }
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(error) => return refused(format!("cannot be read: {error}"), None),
-    };
-    let secret = text.strip_suffix(b"\n").unwrap_or(&text);
-    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-    if secret.is_empty() {
-        return refused("is empty".to_owned(), Some("write the password into it"));
-    }
-    if secret.contains(&b'\n') {
-        let hint = "the file holds the password and nothing else";
-        return refused("has more than one line".to_owned(), Some(hint));
-    }
-    Some(Secret::new(secret))
 }

@@ -1,10 +1,9 @@
 //! `[certificate.acme]`: a certificate that is asked for, and renewed, by ACME (RFC 8555).
 
-use super::accounts;
+use super::credentials;
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, Wrong};
-use super::tls_check;
-use super::trunk::{self, RootsDraft};
+use super::roots::{self, RootsDraft};
 use super::value;
 use b2bua::plan::Roots;
 use certs::KeyType;
@@ -147,7 +146,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> AcmeDraft {
             .map(|at| at.value)
             .collect(),
         key: table.optional_or("key", value::one_of(KEYS), KeyType::default()),
-        roots: table.optional("roots", trunk::roots),
+        roots: table.optional("roots", roots::read),
         account_id,
         account_key_file,
         place: table.place(),
@@ -193,7 +192,7 @@ impl AcmeDraft {
         let roots = match &self.roots {
             Some(at) => {
                 let at = std::slice::from_ref(at);
-                tls_check::roots(directory, at, Roots::System, whose, problems)
+                roots::load(directory, at, Roots::System, whose, problems)
             }
             None => Roots::System,
         };
@@ -217,7 +216,7 @@ impl AcmeDraft {
         let external = match (&self.account_id, &self.account_key_file) {
             (Some(id), Some(file)) => {
                 let whose = &self.whose;
-                accounts::secret_within(directory, file, whose, EXTERNAL_KEY_MAX, problems)?;
+                credentials::secret_within(directory, file, whose, EXTERNAL_KEY_MAX, problems)?;
                 Some((id.value.clone(), directory.join(&file.value)))
             }
             _ => None,

@@ -9,7 +9,7 @@ use super::problem::Problems;
 use super::route::{self, Tables};
 use super::tenant::TenantDraft;
 use super::trunk::TrunkDraft;
-use super::{AcmeOrder, accounts, hook, music, naming, overlap, rates, sbc, tls_check};
+use super::{AcmeOrder, accounts, hook, music, naming, overlap, rates, roots, sbc, tls_check};
 use b2bua::accounts::Accounts;
 use b2bua::plan::{
     Ceiling, Fqdns, Listener, MediaAddress, Node, NumberIndex, Plan, Rates, Roots, Route, Tenant,
@@ -103,7 +103,7 @@ fn plan(directory: &Path, host: &HostDraft, linked: &Linked, problems: &Problems
                 false => Roots::System,
                 true => {
                     let who = (draft.whose.as_str(), draft.place);
-                    tls_check::roots(directory, &draft.roots, draft.usual_roots(), who, problems)
+                    roots::load(directory, &draft.roots, draft.usual_roots(), who, problems)
                 }
             };
             let fqdn = host.fqdn.as_ref().map(|at| at.value.as_str());

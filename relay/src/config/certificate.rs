@@ -2,8 +2,8 @@
 //! tenants' certificates, or ACME), and what is there now.
 
 use super::Certificate;
-use super::accounts;
 use super::acme::{self, AcmeDraft};
+use super::credentials;
 use super::disk::Print;
 use super::host::HostDraft;
 use super::problem::{At, Place, Problem, Problems};
@@ -326,7 +326,7 @@ impl Loading<'_> {
                 let (file, password_file) = (file.as_ref()?, password_file.as_ref()?);
                 let files = [&file.value, &password_file.value].map(|it| self.directory.join(it));
                 let prints = self.prints(&files);
-                let password = accounts::secret_within(
+                let password = credentials::secret_within(
                     self.directory,
                     password_file,
                     &draft.whose,

@@ -1,10 +1,9 @@
 //! `[hook]` of a tenant: who is asked where a call goes. The token is in a file of its own.
 
-use super::accounts;
+use super::credentials;
 use super::problem::{At, Place, Problems};
 use super::reader::{Reader, Wrong};
-use super::tls_check;
-use super::trunk::RootsDraft;
+use super::roots::{self, RootsDraft};
 use super::value;
 use b2bua::plan::{Fallback, Hook, Roots};
 use hyper::Uri;
@@ -59,7 +58,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> HookDraft {
         table.warning(token.place, said, Some("url = \"https://...\"".to_owned()));
     }
     let roots = match secure {
-        true => table.optional("roots", super::trunk::roots),
+        true => table.optional("roots", roots::read),
         false => {
             table.idle("roots", "only https:// has certificates");
             None
@@ -83,7 +82,7 @@ pub(crate) fn load(directory: &Path, draft: &HookDraft, problems: &Problems) -> 
         None => None,
         Some(file) => {
             let whose = draft.whose.as_str();
-            let token = accounts::secret_within(directory, file, whose, TOKEN_MAX, problems)?;
+            let token = credentials::secret_within(directory, file, whose, TOKEN_MAX, problems)?;
             if !token.octets().iter().all(u8::is_ascii_graphic) {
                 let message = format!("{whose}: the token holds what cannot stand in a header");
                 problems.error(file.place, message, None);
@@ -98,7 +97,7 @@ pub(crate) fn load(directory: &Path, draft: &HookDraft, problems: &Problems) -> 
         Some(roots) if roots.value != RootsDraft::System => {
             let who = (draft.whose.as_str(), draft.place);
             let written = std::slice::from_ref(roots);
-            tls_check::roots(directory, written, Roots::System, who, problems)
+            roots::load(directory, written, Roots::System, who, problems)
         }
         _ => Roots::System,
     };

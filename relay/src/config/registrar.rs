@@ -1,7 +1,7 @@
 //! `[trunk.registrar]`: who may register with us on a trunk, for how long, and whether its calls are
 //! challenged. Each secret is in a file of its own.
 
-use super::accounts::{realm, secret, secret_file, user};
+use super::credentials::{realm, secret, secret_file, user};
 use super::problem::{At, Place, Problems};
 use super::reader::Reader;
 use super::value;

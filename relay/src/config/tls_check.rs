@@ -4,10 +4,11 @@ use super::Certificate;
 use super::assemble::Linked;
 use super::certificate::{CertificateDraft, Loaded, Source};
 use super::host::HostDraft;
-use super::problem::{At, Place, Problems};
+use super::problem::{At, Problems};
+use super::roots::{self, RootsDraft};
 use super::teams::Cloud;
 use super::tenant::TenantDraft;
-use super::trunk::{RootsDraft, TrunkDraft};
+use super::trunk::TrunkDraft;
 use crate::expiry;
 use b2bua::plan::{Roots, Transport, TrunkKind};
 use certs::{Identities, Identity, KeyKind};
@@ -25,45 +26,6 @@ pub(crate) struct Shown<'a> {
     pub(crate) linked: &'a Linked,
     pub(crate) certificates: &'a Loaded,
     pub(crate) identities: &'a Identities,
-}
-
-/// The roots a TLS trunk believes; those that cannot be read are a problem of `whose`. `usual`, if none
-/// are written.
-pub(crate) fn roots(
-    directory: &Path,
-    written: &[At<RootsDraft>],
-    usual: Roots,
-    (whose, place): (&str, Place),
-    problems: &Problems,
-) -> Roots {
-    let named = |at: &At<RootsDraft>| match &at.value {
-        RootsDraft::File(file) => Roots::File(directory.join(file)),
-        RootsDraft::System => Roots::System,
-        RootsDraft::Microsoft => Roots::Microsoft,
-    };
-    let load = |roots: &Roots, place: Place| {
-        if let Err(error) = crate::transport::load_roots(roots) {
-            let message = format!("{whose}: roots: {} {}", error.path.display(), error.problem);
-            problems.error(place, message, Some(error.hint().to_owned()));
-        }
-    };
-    let mut all: Vec<Roots> = Vec::new();
-    for at in written {
-        let roots = named(at);
-        load(&roots, at.place);
-        all.push(roots);
-    }
-    match (all.pop(), all.is_empty()) {
-        (None, _) => {
-            load(&usual, place);
-            usual
-        }
-        (Some(one), true) => one,
-        (Some(last), false) => {
-            all.push(last);
-            Roots::All(all)
-        }
-    }
 }
 
 /// Whether each Teams trunk's certificate names this host (TDR-CRT-003), is of a kind that Teams takes, and
@@ -137,7 +99,7 @@ fn lacks(directory: &Path, trunk: &TrunkDraft, problems: &Problems) {
     };
     let unheard = Problems::default();
     let whose = (trunk.whose.as_str(), trunk.place);
-    let named = roots(directory, &trunk.roots, Roots::Microsoft, whose, &unheard);
+    let named = roots::load(directory, &trunk.roots, Roots::Microsoft, whose, &unheard);
     let Ok(loaded) = crate::transport::load_roots(&named) else { return };
     let missing = loaded.lacks_of_microsoft();
     let all = certs::Roots::microsoft().len();

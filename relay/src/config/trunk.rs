@@ -8,6 +8,7 @@ use super::numbers::{self, TrunkNumbers};
 use super::problem::{At, Place};
 use super::reader::{Reader, Wrong};
 use super::registrar::{self, RegistrarDraft};
+use super::roots::{self, RootsDraft};
 use super::srtp;
 use super::teams::{self, CLOUDS, Cloud};
 use super::terms;
@@ -37,6 +38,9 @@ const OPTIONS_INTERVAL: Duration = Duration::from_secs(60);
 /// What Microsoft offers too (TDR-DLG-030).
 const SESSION_INTERVAL: Duration = Duration::from_secs(1800);
 
+/// The host of a target, and its port if one is written.
+pub(crate) type WrittenTarget = (String, Option<u16>);
+
 /// One `[[trunk]]`, as read.
 #[derive(Debug)]
 pub(crate) struct TrunkDraft {
@@ -46,7 +50,7 @@ pub(crate) struct TrunkDraft {
     /// Its base FQDN, if it is not the host's (a Teams trunk).
     pub(crate) fqdn: Option<At<String>>,
     pub(crate) listener: Option<At<String>>,
-    pub(crate) targets: Vec<At<(String, Option<u16>)>>,
+    pub(crate) targets: Vec<At<WrittenTarget>>,
     pub(crate) sources: Vec<At<Cidr>>,
     pub(crate) srtp: SrtpPolicy,
     pub(crate) suites: Suites,
@@ -83,14 +87,6 @@ pub(crate) struct TrunkDraft {
     pub(crate) whose: String,
 }
 
-/// `roots`, before its file is looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RootsDraft {
-    System,
-    Microsoft,
-    File(String),
-}
-
 const KINDS: &[(&str, TrunkKind)] = &[("teams", TrunkKind::Teams), ("carrier", TrunkKind::Carrier)];
 const ICE: &[(&str, IcePolicy)] =
     &[("off", IcePolicy::Off), ("lite", IcePolicy::Lite), ("full", IcePolicy::Full)];
@@ -114,45 +110,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     let name = table.required("name", value::name);
     let kind = table.required("kind", value::one_of(KINDS)).map(|at| at.value);
     let teams = kind == Some(TrunkKind::Teams);
-    let cloud = match kind {
-        Some(TrunkKind::Carrier) => {
-            table.idle("cloud", "only a trunk with kind = \"teams\" is in a cloud of Microsoft's");
-            Cloud::default()
-        }
-        Some(TrunkKind::Teams) | None => {
-            table.optional_or("cloud", value::one_of(CLOUDS), Cloud::default())
-        }
-    };
-    let fqdn = match teams {
-        true => table.optional("fqdn", teams::sbc_fqdn),
-        false => {
-            table.idle("fqdn", "a carrier knows us by the listener's address");
-            None
-        }
-    };
-    let targets = table.list("targets", 1..=TARGETS_MAX, |v| {
-        if teams { teams_target(v) } else { value::target(v) }
-    });
-    let sources = table.list("sources", 1..=SOURCES_MAX, value::cidr);
-    if kind == Some(TrunkKind::Carrier) {
-        // What a PBX registers is where it is reached; we register at targets.
-        if targets.is_none() && (!table.has("registrar") || table.has("register")) {
-            table.missing(
-                "targets",
-                Some("where the carrier is reached: targets = [\"192.0.2.7:5060\"]".to_owned()),
-            );
-        }
-        if sources.is_none() {
-            table.missing(
-                "sources",
-                Some("where the carrier calls from: sources = [\"192.0.2.0/28\"]".to_owned()),
-            );
-        }
-    }
-    for block in sources.iter().flatten().filter(|block| block.value.length == 0) {
-        let said = "`sources` lets the whole Internet call in";
-        table.warning(block.place, said, Some("name the blocks of the far side".to_owned()));
-    }
+    let (cloud, fqdn) = (cloud(table, kind), fqdn(table, teams));
+    let (targets, sources) = far_side(table, kind);
     let srtp = srtp::policy(table, teams);
     let suites = srtp::suites(table, teams);
     let passthrough = srtp::passthrough(table);
@@ -160,9 +119,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     let ice_timeout = ice_timeout(table, ice.as_ref().map(|at| at.value).unwrap_or_default());
     let music_on_hold = music::read(table, teams);
     if teams {
-        table.idle("auth", "Teams knows us by our certificate and challenges nobody");
-        table.idle("register", "nobody registers with Teams");
-        table.idle("registrar", "Teams registers with nobody");
+        idle_accounts(table);
     }
     TrunkDraft {
         name,
@@ -170,8 +127,8 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         cloud,
         fqdn,
         listener: table.required("listener", value::name),
-        targets: targets.unwrap_or_default(),
-        sources: sources.unwrap_or_default(),
+        targets,
+        sources,
         srtp,
         suites,
         keying: srtp::keying(table, teams),
@@ -199,7 +156,7 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
         follow_redirects: follow_redirects(table, teams),
         transfer: transfer(table, teams),
         peer_names: table.list("peer_names", 1..=PEER_NAMES_MAX, peer_name),
-        roots: table.one_or_more("roots", 1..=ROOTS_MAX, roots).unwrap_or_default(),
+        roots: table.one_or_more("roots", 1..=ROOTS_MAX, roots::read).unwrap_or_default(),
         auth: if teams { None } else { table.section("auth", accounts::auth) },
         register: if teams { None } else { table.section("register", accounts::register) },
         registrar: if teams { None } else { table.section("registrar", registrar::read) },
@@ -208,13 +165,63 @@ pub(crate) fn read(table: &mut Reader<'_>) -> TrunkDraft {
     }
 }
 
-/// `system`, `microsoft`, or the name of a file.
-pub(crate) fn roots(written: &DeValue<'_>) -> Result<RootsDraft, Wrong> {
-    Ok(match value::path(written)? {
-        system if system == "system" => RootsDraft::System,
-        microsoft if microsoft == "microsoft" => RootsDraft::Microsoft,
-        file => RootsDraft::File(file),
-    })
+/// The cloud of Microsoft's that a Teams trunk leads to.
+fn cloud(table: &mut Reader<'_>, kind: Option<TrunkKind>) -> Cloud {
+    match kind {
+        Some(TrunkKind::Carrier) => {
+            table.idle("cloud", "only a trunk with kind = \"teams\" is in a cloud of Microsoft's");
+            Cloud::default()
+        }
+        Some(TrunkKind::Teams) | None => {
+            table.optional_or("cloud", value::one_of(CLOUDS), Cloud::default())
+        }
+    }
+}
+
+fn fqdn(table: &mut Reader<'_>, teams: bool) -> Option<At<String>> {
+    if teams {
+        return table.optional("fqdn", teams::sbc_fqdn);
+    }
+    table.idle("fqdn", "a carrier knows us by the listener's address");
+    None
+}
+
+/// Where the far side is reached, and where it calls from.
+fn far_side(
+    table: &mut Reader<'_>,
+    kind: Option<TrunkKind>,
+) -> (Vec<At<WrittenTarget>>, Vec<At<Cidr>>) {
+    let targets = table.list("targets", 1..=TARGETS_MAX, |v| {
+        if kind == Some(TrunkKind::Teams) { teams_target(v) } else { value::target(v) }
+    });
+    let sources = table.list("sources", 1..=SOURCES_MAX, value::cidr);
+    if kind == Some(TrunkKind::Carrier) {
+        // What a PBX registers is where it is reached; we register at targets.
+        if targets.is_none() && (!table.has("registrar") || table.has("register")) {
+            table.missing(
+                "targets",
+                Some("where the carrier is reached: targets = [\"192.0.2.7:5060\"]".to_owned()),
+            );
+        }
+        if sources.is_none() {
+            table.missing(
+                "sources",
+                Some("where the carrier calls from: sources = [\"192.0.2.0/28\"]".to_owned()),
+            );
+        }
+    }
+    for block in sources.iter().flatten().filter(|block| block.value.length == 0) {
+        let said = "`sources` lets the whole Internet call in";
+        table.warning(block.place, said, Some("name the blocks of the far side".to_owned()));
+    }
+    (targets.unwrap_or_default(), sources.unwrap_or_default())
+}
+
+/// Keys of accounts say nothing in a Teams trunk.
+fn idle_accounts(table: &mut Reader<'_>) {
+    table.idle("auth", "Teams knows us by our certificate and challenges nobody");
+    table.idle("register", "nobody registers with Teams");
+    table.idle("registrar", "Teams registers with nobody");
 }
 
 fn options_interval(table: &mut Reader<'_>, teams: bool) -> Option<Duration> {
