@@ -63,7 +63,7 @@ impl Totals {
         }
     }
 
-    /// Every counter, in one fixed order.
+    /// Every counter, in one fixed order, `received` first.
     fn words_mut(&mut self) -> impl Iterator<Item = &mut u64> {
         let Self {
             received,
@@ -87,8 +87,8 @@ impl Totals {
 
 const WORDS: usize = 10 + REASONS + DATAPATHS;
 
-/// Where a worker publishes its counters. Each is right by itself; together they may be a batch
-/// apart, which no reader of counters can tell.
+/// Where a worker publishes its counters. Each is right by itself; who reads while they are written has some
+/// of them newer than `received`, but none older: what became of a packet is known once it counts.
 #[derive(Debug)]
 pub(crate) struct Published([AtomicU64; WORDS]);
 
@@ -99,15 +99,18 @@ impl Published {
 
     pub(crate) fn publish(&self, totals: &Totals) {
         let mut totals = *totals;
-        for (place, word) in self.0.iter().zip(totals.words_mut()) {
+        let [received, others @ ..] = &self.0;
+        for (place, word) in others.iter().zip(totals.words_mut().skip(1)) {
             place.store(*word, Ordering::Relaxed);
         }
+        received.store(totals.received, Ordering::Release);
     }
 
     pub(crate) fn read(&self) -> Totals {
         let mut totals = Totals::default();
         for (place, word) in self.0.iter().zip(totals.words_mut()) {
-            *word = place.load(Ordering::Relaxed);
+            // Those that come after `received` are read after it.
+            *word = place.load(Ordering::Acquire);
         }
         totals
     }
@@ -130,6 +133,25 @@ mod tests {
         sum.add(&totals);
         assert_eq!((sum.received, sum.ports), (2, 20));
         assert_eq!(sum.dropped(DropReason::PoolEmpty), 2 * (11 + DropReason::PoolEmpty as u64));
+    }
+
+    /// One thread has all counters rise together, the other reads.
+    #[test]
+    fn a_packet_counts_before_it_is_known_what_became_of_it() {
+        let published = std::sync::Arc::new(Published::new());
+        let worker = {
+            let published = std::sync::Arc::clone(&published);
+            std::thread::spawn(move || {
+                for packets in 1..=200_000 {
+                    let totals = Totals { received: packets, astray: packets, ..Totals::default() };
+                    published.publish(&totals);
+                }
+            })
+        };
+        while !worker.is_finished() {
+            let totals = published.read();
+            assert!(totals.astray >= totals.received, "{totals:?}");
+        }
     }
 
     #[test]
