@@ -55,11 +55,15 @@ pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
     }
 }
 
-/// Gives a thread a place before all that share the processor by time; the higher goes first.
+/// Gives a thread a place before all that share the processor by time; the higher goes first. One that has
+/// ended since it was looked for needs none.
 pub(crate) fn go_first(thread: i32, priority: i32) -> io::Result<()> {
     let wish = libc::sched_param { sched_priority: priority };
     // SAFETY: the kernel reads one value, which outlives the call.
-    done(unsafe { libc::sched_setscheduler(thread, libc::SCHED_FIFO, &wish) })
+    match done(unsafe { libc::sched_setscheduler(thread, libc::SCHED_FIFO, &wish) }) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        placed => placed,
+    }
 }
 
 /// The calling thread, as the kernel numbers it.
@@ -149,4 +153,18 @@ pub(crate) fn go_as_others(thread: i32) -> io::Result<()> {
     let wish = libc::sched_param { sched_priority: 0 };
     // SAFETY: the kernel reads one value, which outlives the call.
     done(unsafe { libc::sched_setscheduler(thread, libc::SCHED_OTHER, &wish) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::go_first;
+    use std::process::Command;
+
+    /// The kernel's threads for another run's relay end whenever that run does.
+    #[test]
+    fn a_thread_that_has_ended_meanwhile_ends_the_run() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert!(go_first(child.id() as i32, 1).is_ok());
+    }
 }

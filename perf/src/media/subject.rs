@@ -28,6 +28,9 @@ pub(super) struct Subject {
 impl Subject {
     /// Has a relay stand, and its far end be there.
     pub(super) fn start(order: &Order) -> Result<Self, Failure> {
+        let threaded = order.net == Net::Veth && order.threaded;
+        // Of runs beside this one.
+        let others = if threaded { kernel_threads(&arrivals())? } else { Vec::new() };
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("relay").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = machine::end_with_us(&mut command).spawn()?;
@@ -50,8 +53,9 @@ impl Subject {
             Word::Failed(why) => return Err(format!("{}: {why}", order.relay.name()).into()),
             Word::Inside | Word::Closed(_) => return Err(OUT_OF_STEP.into()),
         }
-        if order.net == Net::Veth && order.threaded {
-            subject.kernel = kernel_threads(&format!("napi/{RELAY_INTERFACE}"))?;
+        if threaded {
+            subject.kernel = kernel_threads(&arrivals())?;
+            subject.kernel.retain(|thread| !others.contains(thread));
             if subject.kernel.is_empty() {
                 return Err("the kernel has no thread for arrivals at the relay".into());
             }
@@ -163,6 +167,11 @@ pub(super) struct Used {
 pub(super) fn used_ns(thread: i32) -> u64 {
     let line = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
     line.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
+}
+
+/// How the names of threads begin that the kernel has for arrivals at a relay.
+fn arrivals() -> String {
+    format!("napi/{RELAY_INTERFACE}")
 }
 
 /// The threads of the kernel whose names start so.
