@@ -228,6 +228,7 @@ mod tests {
     fn what_goes_in_comes_out_with_srtp_and_without() {
         for srtp in [false, true] {
             let mut bench = Bench::new(EngineKind::Portable, srtp).unwrap();
+            bench.far_sides.grace = PATIENCE;
             bench.open(3).unwrap();
             let step = bench.run(SLOTS, SLOTS).unwrap();
             assert_eq!(step.lost, 0.0, "with SRTP: {srtp}");
