@@ -96,7 +96,9 @@ fn each_name_is_asked_under_with_the_certificate_that_is_for_it() {
         let own =
             "[[certificate]]\nname = \"own\"\nchain = \"own.pem\"\nkey = \"own.key\"\n[[listener]]";
         let targets = format!("kind = \"teams\"\ntargets = [\"{TEAMS}:{port}\"]");
-        host.replacen("[[listener]]", own, 1).replace("kind = \"teams\"", &targets)
+        let unasked = "kind = \"teams\"\noptions_interval = \"off\"";
+        assert!(host.contains(unasked));
+        host.replacen("[[listener]]", own, 1).replace(unasked, &targets)
     });
     let told = told.unwrap();
     let mut asked = BTreeSet::new();

@@ -3,9 +3,12 @@
 
 use certs::lab::Authority;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) struct Running {
@@ -27,10 +30,27 @@ pub(crate) fn tenant(name: &str, numbers: &str, calls: u32) -> String {
     )
 }
 
+/// A port that is free for TCP and UDP, below those that the system gives to whoever asks for any: what a
+/// daemon is to bind in a moment, nobody else gets meanwhile.
 fn free_port() -> u16 {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    probe.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % u32::from(PORTS)) as u16;
+    let mut ports = (0..PORTS)
+        .map(|_| PORTS_FROM + (first + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) % PORTS);
+    let is_free = |port: &u16| {
+        // Tests of other processes see a name that is taken for as long as this one lives.
+        let name = unix::SocketAddr::from_abstract_name(format!("tollgate-test-port-{port}"));
+        let Ok(taken) = unix::UnixListener::bind_addr(&name.unwrap()) else { return false };
+        std::mem::forget(taken);
+        let at = (Ipv4Addr::LOCALHOST, *port);
+        TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok()
+    };
+    ports.find(is_free).unwrap()
 }
+
+/// Above those of media (`host`), below those that the system gives away.
+const PORTS_FROM: u16 = 28_000;
+const PORTS: u16 = 4_000;
 
 impl Running {
     /// One that serves the tenant contoso and answers.
@@ -223,8 +243,10 @@ fn spawn(path: &Path, command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
+/// A host whose Teams is not there, and is not asked: that would be an alarm after a while.
 pub(crate) fn host(metrics: SocketAddr, [tls, udp]: [u16; 2], more: &str) -> String {
-    let first = 20_000 + (udp % 2_000) * 4;
+    // Those of daemons side by side are apart.
+    let first = 20_000 + udp % 125 * 64;
     let last = first + 63;
     format!(
         r#"[node]
@@ -261,6 +283,7 @@ bind = "127.0.0.1:{udp}"
 [[trunk]]
 name = "teams"
 kind = "teams"
+options_interval = "off"
 listener = "teams"
 roots = "root.pem"
 sources = ["127.0.0.1"]
