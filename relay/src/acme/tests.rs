@@ -7,6 +7,7 @@ use crate::config::Challenge;
 use b2bua::plan::Roots;
 use certs::KeyType;
 use certs::lab::{Authority, Request};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -16,6 +17,21 @@ fn dir(name: &str) -> PathBuf {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     dir
+}
+
+/// A program to be run. Another writes it: a process that a test beside this one is just making would hold
+/// what is open here for writing, and nobody may run that.
+fn program(path: &Path, text: &str) {
+    let script = "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"";
+    let mut writer = std::process::Command::new("sh");
+    let status = writer.args(["-c", script, "sh"]).arg(path).arg(text).status().unwrap();
+    assert!(status.success());
+}
+
+/// A port of an address that no other test has ports at.
+fn own_port(host: u8) -> SocketAddr {
+    let listener = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 7, host], 0)));
+    listener.unwrap().local_addr().unwrap()
 }
 
 fn order(dir: &Path) -> AcmeOrder {
@@ -140,8 +156,7 @@ async fn a_hook_that_nobody_waits_for_is_ended() {
         "#!/bin/sh\nsleep 100 &\necho $$ $! > {0}.new; mv {0}.new {0}\nwait\n",
         told.display()
     );
-    std::fs::write(&hook, text).unwrap();
-    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program(&hook, &text);
     let seen = async {
         while !told.exists() {
             tokio::task::yield_now().await;
@@ -172,9 +187,7 @@ fn a_hook_that_leaves_a_child_keeps_neither_the_order_nor_the_end_of_the_process
     let dir = dir("child");
     let hook = dir.join("hook");
     for code in [0, 3] {
-        std::fs::write(&hook, format!("#!/bin/sh\nsleep 20 &\necho sorry >&2\nexit {code}\n"))
-            .unwrap();
-        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program(&hook, &format!("#!/bin/sh\nsleep 20 &\necho sorry >&2\nexit {code}\n"));
         let (over, is_over) = std::sync::mpsc::channel();
         let hook = hook.clone();
         std::thread::spawn(move || {
@@ -192,7 +205,7 @@ fn a_hook_that_leaves_a_child_keeps_neither_the_order_nor_the_end_of_the_process
 
 #[tokio::test]
 async fn the_port_of_proofs_is_free_for_the_next_order_at_once() {
-    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = own_port(1);
     let doors = Doors::default();
     for challenge in [Challenge::Http(at), Challenge::TlsAlpn(at), Challenge::Http(at)] {
         Proof::begin(&challenge, &doors).await.unwrap().end().await;
@@ -202,7 +215,7 @@ async fn the_port_of_proofs_is_free_for_the_next_order_at_once() {
 #[tokio::test]
 async fn a_file_over_http_is_shown_under_its_token_alone() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = own_port(2);
     let doors = Doors::default();
     let proof = Proof::begin(&Challenge::Http(at), &doors).await.unwrap();
     // Another order shows something there, too, and ends first.
@@ -282,14 +295,11 @@ fn the_key_of_a_customer_is_taken_as_authorities_hand_it_out() {
 #[tokio::test]
 async fn a_failure_raises_an_alarm_that_says_why_and_when_it_is_tried_again() {
     let dir = dir("failing");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = listener.local_addr().unwrap();
-    let order = AcmeOrder {
-        // Nobody speaks TLS there: it is closed at once.
-        server: format!("https://{taken}/directory"),
-        ..order(&dir)
-    };
-    drop(listener);
+    // Bound, so that nobody else listens there either.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let taken = nobody.local_addr().unwrap();
+    let order = AcmeOrder { server: format!("https://{taken}/directory"), ..order(&dir) };
     let alarms = Alarms::new();
     let (_sender, wanted) = watch::channel([order.clone()].into());
     let tried = attend(&order, Tried::default(), &wanted, &alarms, &Doors::default()).await;
@@ -305,7 +315,7 @@ async fn an_authority_that_says_nothing_keeps_back_no_order_at_another() {
     let listeners: Vec<_> =
         (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     // All want the same port of proofs.
-    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = own_port(3);
     let orders: Vec<AcmeOrder> = listeners
         .iter()
         .enumerate()
@@ -337,7 +347,7 @@ async fn an_authority_that_says_nothing_keeps_back_no_order_at_another() {
 async fn an_authority_that_says_nothing_to_many_orders_leaves_room_for_one_at_another() {
     let dir = dir("room");
     let [silent, other] = [(), ()].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = own_port(4);
     std::fs::write(dir.join("key"), "AAAA").unwrap();
     let order = |n: usize, listener: &std::net::TcpListener| AcmeOrder {
         certificate: format!("c{n}"),
@@ -406,8 +416,7 @@ async fn an_authority_that_says_nothing_keeps_back_no_order_that_is_wanted_now_n
 async fn what_a_hook_complains_of_is_told() {
     let dir = dir("hook");
     let hook = dir.join("hook");
-    std::fs::write(&hook, "#!/bin/sh\necho \"no zone for $2\" >&2\nexit 3\n").unwrap();
-    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program(&hook, "#!/bin/sh\necho \"no zone for $2\" >&2\nexit 3\n");
     let challenge = Challenge::Dns(hook, Duration::ZERO);
     let mut proof = Proof::begin(&challenge, &Doors::default()).await.unwrap();
     let Proof::Dns { hook, .. } = &proof else { panic!("it is DNS") };

@@ -56,7 +56,7 @@ impl Service {
     fn hook(&self) -> Hook {
         Hook {
             url: format!("http://{}/route?v=1", self.address),
-            timeout: Duration::from_secs(5),
+            timeout: PATIENCE,
             ..Hook::default()
         }
     }
@@ -269,10 +269,11 @@ async fn an_answer_is_none() {
 
 #[tokio::test]
 async fn nobody_listens() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let hook = Hook { url, timeout: Duration::from_secs(5), ..Hook::default() };
+    // Bound, so that nobody else listens there either.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    let hook = Hook { url, timeout: PATIENCE, ..Hook::default() };
     let answer = Asker::new().ask(&Arc::new(hook), "1").await;
     assert_eq!(failure(&answer), Some(Failure::Unavailable));
 }
@@ -300,7 +301,7 @@ async fn an_answer_is_asked_for_again_while_it_holds() {
     }
     assert_eq!(service.requests.lock().await.len(), 2);
     // Another hook of the same tenant, after a reload, has said nothing yet.
-    let timeout = Duration::from_secs(4);
+    let timeout = PATIENCE / 2;
     let hook = Arc::new(Hook { timeout, ..Hook::clone(&hook) });
     assert_eq!(asker.ask(&hook, "1").await, RouteAnswer::Table);
     assert_eq!(service.requests.lock().await.len(), 3);
@@ -328,7 +329,7 @@ async fn a_service_behind_tls_shows_a_certificate_of_somebody_else() {
         let port = tls_service(&leaf).await;
         let hook = Hook {
             url: format!("https://localhost:{port}/"),
-            timeout: Duration::from_secs(5),
+            timeout: PATIENCE,
             roots: Roots::File(folder.join("ours.pem")),
             ..Hook::default()
         };
@@ -342,7 +343,7 @@ async fn a_service_behind_tls_shows_a_certificate_of_somebody_else() {
 async fn the_core_reads_no_certificates_from_files() {
     let hook = Hook {
         url: "https://localhost:1/".into(),
-        timeout: Duration::from_secs(5),
+        timeout: PATIENCE,
         roots: Roots::File("/nowhere/ours.pem".into()),
         ..Hook::default()
     };

@@ -46,13 +46,21 @@ impl Drop for Folder {
     }
 }
 
-/// Above what is waited for deletions, on a busy machine.
-const LONG: Duration = Duration::from_secs(2);
+/// Only a test that fails waits for so long; below it everything is looked at anyway.
+const LONG: Duration = Duration::from_secs(8);
 /// Longer than files that come together are gathered, shorter than deletions are waited for.
 const SHORT: Duration = Duration::from_millis(150);
 
 async fn told(watch: &mut Watch) -> String {
     within(watch, LONG).await
+}
+
+/// Nothing is told of what went at this time before that is believed. Says whether it still is to be told: on a
+/// busy machine its time may have come.
+async fn not_yet(watch: &mut Watch, went: Instant) -> bool {
+    let said = within(watch, SHORT).await;
+    assert!(said == "nothing" || went.elapsed() >= GONE_AFTER, "{said}");
+    said == "nothing"
 }
 
 async fn within(watch: &mut Watch, time: Duration) -> String {
@@ -130,13 +138,16 @@ async fn a_file_that_an_editor_takes_away_for_a_moment_is_not_gone() {
     let folder = Folder::new();
     folder.write("etc/tenants.d/a.toml");
     let mut watch = folder.watch().await;
+    let went = clock::now().mono;
     fs::rename(folder.path("etc/tenants.d/a.toml"), folder.path("etc/tenants.d/a.toml~")).unwrap();
-    assert_eq!(within(&mut watch, SHORT).await, "nothing");
+    not_yet(&mut watch, went).await;
     folder.write("etc/tenants.d/a.toml");
     assert_eq!(told(&mut watch).await, "a");
+    let went = clock::now().mono;
     fs::remove_file(folder.path("etc/tenants.d/a.toml")).unwrap();
-    assert_eq!(within(&mut watch, SHORT).await, "nothing");
-    assert_eq!(told(&mut watch).await, "a", "now it is");
+    if not_yet(&mut watch, went).await {
+        assert_eq!(told(&mut watch).await, "a", "now it is");
+    }
 }
 
 #[tokio::test]
