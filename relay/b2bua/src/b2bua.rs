@@ -21,6 +21,7 @@ use crate::port_pool::PortPool;
 use crate::registrar::Registrars;
 use crate::registration::Registrations;
 use crate::reject::Reject;
+use crate::servers::Servers;
 use crate::timers::{Timer, Timers};
 use crate::trunk::Health;
 use rand_chacha::ChaCha20Rng;
@@ -72,7 +73,7 @@ impl B2bua {
             breakers: Breakers::default(),
             closing: Vec::new(),
             clients: HashMap::new(),
-            servers: HashMap::new(),
+            servers: Servers::default(),
             dialogs: BTreeMap::new(),
             farewells: HashMap::new(),
             failures: HashMap::new(),
@@ -317,7 +318,7 @@ impl B2bua {
         if act(call, &mut self.core) == Fate::Done {
             let record = self.calls.remove(&id).map(|call| call.into_record());
             self.core.outputs.extend(record);
-            self.core.servers.retain(|_, owner| *owner != id);
+            self.core.servers.forget(id);
         }
     }
 
@@ -367,14 +368,14 @@ impl B2bua {
             Transaction::Request { server, hop, request } => self.request(server, &hop, request),
             Transaction::Ack { server: Some(server), request } => {
                 self.core.take_leave(server);
-                if let Some(id) = self.core.servers.remove(&server) {
+                if let Some(id) = self.core.servers.remove(server) {
                     self.with(id, |call, core| call.acknowledged(core, server, &request));
                 }
             }
             // A repeat of an ACK whose INVITE is forgotten: there is nothing to do.
             Transaction::Ack { server: None, .. } => {}
             Transaction::Cancel { server, request } => {
-                if let Some(id) = self.core.servers.get(&server).copied()
+                if let Some(id) = self.core.servers.get(server)
                     && !self.route_cancelled(id, &request)
                 {
                     self.with(id, |call, core| call.cancel(core, server, &request));
@@ -392,7 +393,7 @@ impl B2bua {
             }
             Transaction::AckMissing { server } => {
                 self.core.take_leave(server);
-                if let Some(id) = self.core.servers.remove(&server) {
+                if let Some(id) = self.core.servers.remove(server) {
                     self.with(id, |call, core| call.ack_missing(core, server));
                 }
             }

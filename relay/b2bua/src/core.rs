@@ -15,6 +15,7 @@ use crate::plan::{MediaPlace, Plan, TrunkKind};
 use crate::port_pool::PortPool;
 use crate::registrar::Registrars;
 use crate::registration::{RegistrationId, Registrations};
+use crate::servers::Servers;
 use crate::timers::{Timer, Timers};
 use crate::transcoded::Transcoded;
 use crate::trunk::{Health, ProbeId};
@@ -63,7 +64,7 @@ pub(crate) struct Core {
     pub(crate) breakers: Breakers,
     pub(crate) clients: HashMap<ClientId, Owner>,
     /// INVITE server transactions that a call has yet to answer, or whose ACK it awaits.
-    pub(crate) servers: HashMap<ServerId, CallId>,
+    pub(crate) servers: Servers,
     /// Our Call-ID and tag to call and leg, those of INVITEs that are out among them; in order, as a trace
     /// finds them by Call-ID alone.
     pub(crate) dialogs: BTreeMap<DialogKey, (CallId, PeerLeg)>,

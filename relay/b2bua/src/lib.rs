@@ -38,6 +38,7 @@ mod registrar;
 mod registration;
 pub mod reject;
 pub mod routing;
+mod servers;
 mod session;
 mod supported;
 mod timers;

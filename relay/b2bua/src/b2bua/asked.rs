@@ -70,7 +70,7 @@ impl B2bua {
             Some(call) => {
                 self.calls.insert(id, Box::new(call));
             }
-            None => self.core.servers.retain(|_, owner| *owner != id),
+            None => self.core.servers.forget(id),
         }
     }
 }

@@ -322,7 +322,7 @@ impl Call {
         let mut response = self.reply(ask, reject_of(refusal).status());
         let agent = &self.plan.node.fqdn;
         response.headers.push(Name::Warning, format!("399 {agent} \"{refusal}\""));
-        core.servers.remove(&ask.server);
+        core.servers.remove(ask.server);
         core.respond(ask.server, response);
         Fate::Lives
     }

@@ -127,7 +127,7 @@ impl Call {
     ) -> Fate {
         if let Why::Asked(asker) = &why {
             match asker.ask.request.method {
-                Method::Invite => drop(core.servers.insert(asker.ask.server, self.id)),
+                Method::Invite => core.servers.insert(asker.ask.server, self.id),
                 _ => self.limit_update(core, &asker.ask),
             }
         }
@@ -505,7 +505,7 @@ impl Call {
     /// Refuses the re-INVITE that waits for one of ours, if there is one.
     fn answer_asker(&self, core: &mut Core, asker: Option<Asker>, status: u16) {
         if let Some(Asker { ask, .. }) = asker {
-            core.servers.remove(&ask.server);
+            core.servers.remove(ask.server);
             self.answer(core, &ask, status);
         }
     }

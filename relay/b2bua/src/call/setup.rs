@@ -548,7 +548,7 @@ impl Call {
                 response.reason = phrase.into();
             }
             let server = setup.server;
-            core.servers.remove(&server);
+            core.servers.remove(server);
             core.respond(server, response);
             // The callee may have answered, its 200 waiting for the caller's PRACK.
             let plan = Arc::clone(&self.plan);
