@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -91,6 +92,12 @@ pub enum Request {
     },
     /// The configurations that can be gone back to.
     Generations,
+    /// Somebody is going to connect to a listener, to see whether it is open: who comes from one of these
+    /// addresses is refused like anybody, and not counted.
+    Knock {
+        /// As the listener may see them.
+        from: Vec<SocketAddr>,
+    },
 }
 
 /// What is answered.
@@ -179,6 +186,8 @@ pub enum Answer {
         /// Every problem, as `tollgate check` prints it.
         problems: Vec<String>,
     },
+    /// To [`Request::Knock`]: it may come.
+    Expected,
     /// The request was not understood or the daemon is stopping.
     Failed {
         /// Why.

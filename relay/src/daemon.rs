@@ -10,7 +10,7 @@ pub use error::DaemonError;
 
 use crate::admin::{AlarmRow, Answer, Asked, Request};
 use crate::alarms::Alarms;
-use crate::config::Started;
+use crate::config::{Loaded, Started};
 use crate::http::Shown;
 use crate::in_force::InForce;
 use crate::readiness::{Phase, Readiness};
@@ -100,9 +100,16 @@ impl Daemon {
         let plan = Arc::new(loaded.plan.clone());
         let alarms = Alarms::new();
         let readiness = Arc::new(Readiness::default());
-        let driven = Driven::start(&loaded, &plan, &alarms)?;
-        let transports = driven.transports.clone();
+        // First of all: whoever finds a listener open finds somebody to be asked about it.
         let doors = Doors::open(&loaded).await?;
+        let driven = match Driven::start(&loaded, &plan, &alarms) {
+            Ok(driven) => driven,
+            Err(error) => {
+                doors.close(&loaded);
+                return Err(error);
+            }
+        };
+        let transports = driven.transports.clone();
         let metrics = doors.metrics;
         let shown = Shown { metrics: recorder, readiness: Arc::clone(&readiness) };
         let beside = Beside::start(doors, shown, &loaded, &plan, transports.clone(), &alarms);
@@ -224,6 +231,11 @@ impl Daemon {
                 let alarms = self.force.alarms.list().into_iter().map(AlarmRow::from).collect();
                 let _ = answer.send(Answer::Alarms { alarms });
             }
+            Some((Request::Knock { from }, answer)) => {
+                let full = || Answer::Failed { why: "too many are knocking already".into() };
+                let room = self.force.transports.expect_knock(&from);
+                let _ = answer.send(if room { Answer::Expected } else { full() });
+            }
             Some((request, answer)) => self.pass_on(request, answer).await,
             None => return false,
         }
@@ -274,9 +286,13 @@ impl Daemon {
             tracing::warn!("a proof for an authority may be left, as its hook has not ended");
             ordering.abort();
         }
-        // A socket that nobody serves only misleads the next client.
-        let _ = std::fs::remove_file(&self.force.loaded.admin_socket);
+        remove_socket(&self.force.loaded);
     }
+}
+
+/// A socket that nobody serves only misleads the next client.
+fn remove_socket(loaded: &Loaded) {
+    let _ = std::fs::remove_file(&loaded.admin_socket);
 }
 
 /// Tells systemd, if it is listening.

@@ -107,6 +107,11 @@ fn not_shown(metrics: &str) -> Vec<&'static str> {
     SHOWN.into_iter().filter(|name| !metrics.lines().any(|line| is_of(line, name))).collect()
 }
 
+/// Peers that were turned away, as counted.
+fn refusals(metrics: &str) -> Vec<&str> {
+    metrics.lines().filter(|line| line.starts_with("tollgate_peer_refusals_total{")).collect()
+}
+
 /// TDR-MT-012 TDR-OPT-024 TDR-DNS-007 TDR-MON-001
 #[test]
 fn the_doctor_finds_a_lab_well_then_a_name_that_leads_to_two_places_then_nobody() {
@@ -146,6 +151,10 @@ fn the_doctor_finds_a_lab_well_then_a_name_that_leads_to_two_places_then_nobody(
     let (code, text) = tollgate(&demo.path, &["teams", "doctor"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("contoso.sbc1.example.net") && text.trim_end().ends_with("0 failed"));
+    let counted = demo.metrics();
+    let counted = refusals(&counted);
+    let forgers = |line: &&str| line.contains("unknown_issuer");
+    assert!(counted.iter().all(forgers), "the doctor is no peer that was turned away: {counted:?}");
     let trunks = tollgate(&demo.path, &["trunks"]).1;
     assert!(trunks.contains("OPTIONS FROM MICROSOFT") && trunks.contains("sbc1.example.net"));
 

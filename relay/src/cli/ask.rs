@@ -107,6 +107,7 @@ impl Flags {
                 | Answer::Differs { .. }
                 | Answer::Replayed(_)
                 | Answer::Generations { .. }
+                | Answer::Expected
                 | Answer::Trace { .. }
                 | Answer::Failed { .. },
             ) => {}

@@ -46,7 +46,8 @@ pub(super) fn as_json(answer: Answer) -> serde_json::Value {
         answer @ (Answer::Differs { .. }
         | Answer::Replayed(_)
         | Answer::Trace { .. }
-        | Answer::Generations { .. }) => {
+        | Answer::Generations { .. }
+        | Answer::Expected) => {
             json!(answer)
         }
         Answer::Route(answer) => json!(answer),

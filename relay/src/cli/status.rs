@@ -83,6 +83,7 @@ impl Facts {
             | Answer::Reloaded { .. }
             | Answer::Differs { .. }
             | Answer::Replayed(_)
+            | Answer::Expected
             | Answer::Failed { .. } => complain("the daemon answers what was not asked"),
         }
     }

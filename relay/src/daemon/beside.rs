@@ -78,6 +78,12 @@ impl Doors {
             .map_err(|error| DaemonError::Admin { path: path.clone(), error })?;
         Ok(Self { metrics, listener, socket })
     }
+
+    /// Nobody will ever answer there.
+    pub(super) fn close(self, loaded: &Loaded) {
+        drop(self);
+        super::remove_socket(loaded);
+    }
 }
 
 /// The recorder keeps histogram samples until somebody folds them.

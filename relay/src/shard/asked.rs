@@ -72,7 +72,8 @@ impl Shard {
                     | Request::Diff { .. }
                     | Request::Replay { .. }
                     | Request::Rollback { .. }
-                    | Request::Generations => {
+                    | Request::Generations
+                    | Request::Knock { .. } => {
                         Answer::Failed { why: "not a question for a shard".into() }
                     }
                 };

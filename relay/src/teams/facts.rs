@@ -101,6 +101,8 @@ pub(crate) struct Name {
 pub(crate) enum Door {
     /// There was no address to try.
     Untried,
+    /// The daemon could not be told of it, and would have counted it as a stranger's: why.
+    Unannounced(String),
     Refused,
     /// Nothing came back.
     Silent(String),

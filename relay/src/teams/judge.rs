@@ -354,6 +354,14 @@ fn door(name: &Name, facts: &Facts, lines: &mut Lines) {
             let fix = "publish the name first: see its line on dns";
             lines.warn(CHECK, fqdn, format!("{port} was not tried"), fix);
         }
+        Door::Unannounced(why) => {
+            let fix =
+                "run this as root or as the service's user; after an upgrade, restart tollgate";
+            let says = format!(
+                "{port} was not tried: the daemon cannot be told of it, and would count a stranger ({why})"
+            );
+            lines.warn(CHECK, fqdn, says, fix);
+        }
         Door::Refused => {
             let fix = "is tollgate running, and does a NAT or firewall lead the port to it?";
             lines.fail(CHECK, fqdn, format!("{port} is closed"), fix);

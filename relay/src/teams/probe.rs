@@ -12,6 +12,7 @@ use b2bua::Plan;
 use b2bua::plan::{self, Cidr, Model, RouteFrom, TrunkKind};
 use certs::{Identity, KeyKind, Roots};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -101,6 +102,7 @@ impl<'a> Probe<'a> {
                 trunk.targets = own;
             }
         }
+        let socket = config::admin_socket(self.path);
         let mut doors = JoinSet::new();
         for (place, (fqdn, trunk, known)) in names.into_iter().enumerate() {
             let Some(mut name) = self.name(&fqdn, trunk, known, system.as_ref()) else { continue };
@@ -109,13 +111,15 @@ impl<'a> Probe<'a> {
                 all.iter().find(|it| it.is_ipv4() == name.advertise.is_ipv4()).copied()
             });
             let from = to.and_then(|to| self.lab_source(trunk, to));
+            let (socket, advertise) = (socket.clone(), name.advertise);
             let room = Arc::clone(&room);
             doors.spawn(async move {
                 let _permit = room.acquire_owned().await;
                 if let Some(to) = to {
                     let (fqdn, to) = (name.fqdn.clone(), SocketAddr::new(to, name.port));
-                    let knocked = tokio::task::spawn_blocking(move || wire::knock(&fqdn, from, to));
-                    name.door = knocked.await.unwrap_or(Door::Untried);
+                    let announce = move |local| announce(&socket, local, advertise);
+                    let knock = move || wire::knock(&fqdn, from, to, announce);
+                    name.door = tokio::task::spawn_blocking(knock).await.unwrap_or(Door::Untried);
                 }
                 (place, name)
             });
@@ -331,6 +335,25 @@ impl<'a> Probe<'a> {
             routes_out: routes(RouteFrom::Teams).next().is_some(),
             routes_in: routes(RouteFrom::Carrier).any(|route| route.to.trunks().any(teams)),
         }
+    }
+}
+
+/// Tells the daemon that we knock from there, so that it counts no stranger. Where NAT leads back inside,
+/// it may see us under the address that is ours outside.
+fn announce(socket: &Path, local: SocketAddr, outside: IpAddr) -> Result<(), String> {
+    let mut from = vec![local, SocketAddr::new(outside, local.port())];
+    from.dedup();
+    match admin::ask(socket, Request::Knock { from }) {
+        Ok(Answer::Expected) => Ok(()),
+        Ok(Answer::Failed { why }) => Err(why),
+        Ok(_) => Err("it is another version".to_owned()),
+        // Nobody is there who would count it.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(format!("{}: {error}", socket.display())),
     }
 }
 

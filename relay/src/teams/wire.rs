@@ -18,7 +18,7 @@ use sip_core::framing::{Framed, Framer};
 use sip_core::{Message, Response};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -133,9 +133,22 @@ fn final_response(framer: &mut Framer) -> Result<Option<Response>, String> {
     Ok(None)
 }
 
-/// Connects to ourselves and begins TLS 1.2, which Microsoft needs, asking for `fqdn`.
-pub(super) fn knock(fqdn: &str, from: Option<IpAddr>, to: SocketAddr) -> Door {
-    let mut stream = match dial(from, to) {
+/// Connects to ourselves and begins TLS 1.2, which Microsoft needs, asking for `fqdn`. The daemon is told
+/// from where beforehand by `announce`: what cannot be announced is not done, as it would be a stranger's.
+pub(super) fn knock(
+    fqdn: &str,
+    from: Option<IpAddr>,
+    to: SocketAddr,
+    announce: impl FnOnce(SocketAddr) -> Result<(), String>,
+) -> Door {
+    let (socket, local) = match from.map_or_else(|| source(to), Ok).and_then(|it| bound(it, to)) {
+        Ok(bound) => bound,
+        Err(error) => return Door::Silent(words(&error)),
+    };
+    if let Err(why) = announce(local) {
+        return Door::Unannounced(why);
+    }
+    let mut stream = match connected(socket, to) {
         Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Door::Refused,
         Err(error) => return Door::Silent(words(&error)),
@@ -226,12 +239,36 @@ impl ServerCertVerifier for Seen {
     }
 }
 
+/// The address of ours that a connection there comes from.
+fn source(to: SocketAddr) -> io::Result<IpAddr> {
+    let any = match to {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    // Sends nothing: the kernel looks the way up.
+    let asks = UdpSocket::bind((any, 0))?;
+    asks.connect(to)?;
+    Ok(asks.local_addr()?.ip())
+}
+
+/// A socket on a port of this address, and where that is.
+fn bound(from: IpAddr, to: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    let local = socket.local_addr()?.as_socket().ok_or(ErrorKind::AddrNotAvailable)?;
+    Ok((socket, local))
+}
+
 /// A TCP connection, from this address of ours if it is one.
 fn dial(from: Option<IpAddr>, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4()) {
-        socket.bind(&SocketAddr::new(from, 0).into())?;
-    }
+    let socket = match from.filter(|from| from.is_ipv4() == to.is_ipv4()) {
+        Some(from) => bound(from, to)?.0,
+        None => Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?,
+    };
+    connected(socket, to)
+}
+
+fn connected(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     socket.connect_timeout(&to.into(), PATIENCE)?;
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -9,6 +9,7 @@ mod admission;
 mod events;
 mod flow;
 mod in_force;
+mod knocks;
 mod renewal;
 mod stream;
 mod tcp;
@@ -27,6 +28,7 @@ use certs::Identities;
 use events::Lanes;
 pub use events::{Event, Events, begins};
 use flow::{Flows, Outgoing, PoolKey, Pooled};
+use knocks::Knocks;
 use sip_core::transaction::ClientId;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -107,6 +109,8 @@ struct Shared {
     alarms: Alarms,
     /// When a peer of a trunk was last refused in TLS.
     refusals: Mutex<HashMap<String, Instant>>,
+    /// Who is going to knock, and is no peer.
+    knocks: Knocks,
     /// Connections that are running.
     live: watch::Sender<usize>,
     core: Lanes,
@@ -151,6 +155,7 @@ impl Transports {
             flows: Flows::new(),
             alarms,
             refusals: Mutex::default(),
+            knocks: Knocks::default(),
             live: watch::Sender::new(0),
             core,
             runtimes,
@@ -255,6 +260,12 @@ impl Transports {
     /// it is closed, or not TLS.
     pub(crate) fn peer_names(&self, flow: FlowId) -> Option<Vec<String>> {
         self.shared.flows.peer_names(flow)
+    }
+
+    /// A tool of ours is going to connect from one of these addresses: it is refused like anybody, and not
+    /// counted. `false`: too many are expected already.
+    pub fn expect_knock(&self, from: &[SocketAddr]) -> bool {
+        self.shared.knocks.expect(clock::now().mono, from)
     }
 
     /// The address a listener is bound to.

@@ -4,7 +4,7 @@ use super::admission::{Admitted, InForce, Place, per_source_max};
 use super::flow::Outgoing;
 use super::stream::{self, Role};
 use super::tls::Secured;
-use super::{ACCEPT_PAUSE, Shared, refused, tls};
+use super::{ACCEPT_PAUSE, Shared, clock, refused, tls};
 use b2bua::io::{Flow, Target};
 use b2bua::plan::Transport;
 use certs::Identity;
@@ -46,15 +46,21 @@ pub(super) async fn accept(
 ) {
     loop {
         match socket.accept().await {
-            Ok((stream, remote)) => match admit(&shared, &listener, remote) {
-                Ok(entrant) => {
-                    tokio::spawn(enter(Arc::clone(&shared), entrant, stream));
+            Ok((stream, remote)) => {
+                let knock = shared.knocks.is_one(clock::now().mono, remote);
+                match admit(&shared, &listener, remote) {
+                    Ok(entrant) => {
+                        let entrant = Entrant { knock, ..entrant };
+                        tokio::spawn(enter(Arc::clone(&shared), entrant, stream));
+                    }
+                    Err(reason) => {
+                        tracing::debug!(%listener, %remote, reason, knock, "connection was refused");
+                        if !knock {
+                            refused(&listener, reason);
+                        }
+                    }
                 }
-                Err(reason) => {
-                    tracing::debug!(%listener, %remote, reason, "connection was refused");
-                    refused(&listener, reason);
-                }
-            },
+            }
             Err(error) => {
                 // Out of descriptors, most likely: they come back as connections end.
                 tracing::warn!(%listener, %error, "connection could not be accepted");
@@ -72,6 +78,8 @@ struct Entrant {
     listener: Arc<str>,
     transport: Transport,
     remote: SocketAddr,
+    /// It was announced, and is no peer's.
+    knock: bool,
     admitted: Admitted,
     connection: Place,
     handshake: Place,
@@ -93,6 +101,7 @@ fn admit(
         listener: Arc::clone(listener),
         transport: bound.transport,
         remote,
+        knock: false,
         connection: bound.connections.enter(source, max.connections).ok_or("limit")?,
         handshake: bound.handshakes.enter(source, max.handshakes).ok_or("limit")?,
         admitted,
@@ -102,7 +111,8 @@ fn admit(
 
 /// Checks the peer and runs the flow to its end.
 async fn enter(shared: Arc<Shared>, entrant: Entrant, stream: TcpStream) {
-    let Entrant { listener, transport, remote, admitted, connection, handshake, begun } = entrant;
+    let Entrant { listener, transport, remote, knock, admitted, connection, handshake, begun } =
+        entrant;
     let _connection = connection;
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%listener, %remote, %error, "connection ended at once");
@@ -125,7 +135,7 @@ async fn enter(shared: Arc<Shared>, entrant: Entrant, stream: TcpStream) {
     match transport {
         Transport::Tls => {
             let names = (&*listener, &*trunk);
-            let secured = tls::accept(&shared, &begun, names, stream).await;
+            let secured = tls::accept(&shared, &begun, names, knock, stream).await;
             let Some((stream, secured)) = secured else { return };
             drop(handshake);
             let (flow, queue) = open(&shared, Some(secured));

@@ -145,12 +145,13 @@ fn peer_names(trunk: &Trunk) -> Vec<String> {
 /// A handshake that takes longer is not one: three round trips and some arithmetic.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The handshake with a far side that connected. `None`: refused, counted, and closed with an
-/// alert where one fits.
+/// The handshake with a far side that connected. `None`: refused, counted unless it is a `knock`, and
+/// closed with an alert where one fits.
 pub(super) async fn accept(
     shared: &Shared,
     force: &InForce,
     (listener, trunk): (&str, &str),
+    knock: bool,
     stream: TcpStream,
 ) -> Option<(TlsStream<TcpStream>, Secured)> {
     let remote = stream.peer_addr().ok();
@@ -165,6 +166,11 @@ pub(super) async fn accept(
             Some((TlsStream::Server(stream), secured))
         }
         Ok(Err((error, stream))) => {
+            if knock {
+                tracing::debug!(listener, trunk, ?remote, %error, "somebody has knocked");
+                linger(stream).await;
+                return None;
+            }
             let refusal = peer_refusal(&error);
             let reason = refusal.map_or("tls", PeerRefusal::as_str);
             let from = remote.map(tracing::field::display);
@@ -177,6 +183,7 @@ pub(super) async fn accept(
             linger(stream).await;
             None
         }
+        Err(_) if knock => None,
         Err(_) => {
             tracing::warn!(listener, trunk, ?remote, "TLS handshake took too long");
             refused(listener, "timeout");

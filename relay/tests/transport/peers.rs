@@ -3,8 +3,10 @@
 use crate::world::{TEAMS, World, call_id, connect_from, expect, options, rest, soon, write};
 use b2bua::io::Hop;
 use certs::lab::{Authority, Leaf, Purpose, Request};
+use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tollgate::alarms::PEER_REFUSED;
 
 /// Tries to get an OPTIONS in with `leaf`; what came back, alerts not counted.
 async fn attempt(world: &mut World, leaf: Option<&Leaf>) -> String {
@@ -90,6 +92,35 @@ async fn stranger_is_closed_before_tls_without_an_octet() {
         assert_eq!(world.refusals(listener, "source"), 2);
     }
     world.nothing_came_in();
+}
+
+/// A tool of ours that looks whether we are there is refused like anybody, and is no peer that was turned
+/// away: not what it knocks with counts, nor that it was there before.
+#[tokio::test]
+async fn a_knock_that_was_announced_gets_nothing_and_is_not_counted_and_the_next_is() {
+    let world = World::new("knock");
+    for (ip, reason) in [([127, 0, 0, 9], "source"), ([127, 0, 0, 1], "no_certificate")] {
+        let mut from = None;
+        for counted in [0, 1] {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind(from.unwrap_or_else(|| SocketAddr::from((ip, 0)))).unwrap();
+            let local = socket.local_addr().unwrap();
+            if from.is_none() {
+                assert!(world.transports.expect_knock(&[local]));
+            }
+            let stream = soon(socket.connect(world.at("tls"))).await.unwrap();
+            // Gone at once, so that its port is free for the next.
+            stream.set_zero_linger().unwrap();
+            if let Ok(mut stream) = world.secure(None, stream).await {
+                assert_eq!(rest(&mut stream).await, "");
+            }
+            assert_eq!(world.refusals("tls", reason), counted, "{reason}");
+            let alarm = world.alarm(PEER_REFUSED).is_some();
+            assert_eq!(alarm, counted == 1 && reason == "no_certificate");
+            from = Some(local);
+        }
+    }
 }
 
 /// TDR-TLS-001

@@ -172,6 +172,25 @@ impl World {
     }
 
     async fn dial(&self, leaf: Option<&Leaf>, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = soon(TcpStream::connect(self.at("tls"))).await?;
+        self.secure_to(leaf, name, stream).await
+    }
+
+    /// TLS over a connection that is there.
+    pub(crate) async fn secure(
+        &self,
+        leaf: Option<&Leaf>,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.secure_to(leaf, SBC, stream).await
+    }
+
+    async fn secure_to(
+        &self,
+        leaf: Option<&Leaf>,
+        name: &str,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let shown = match leaf {
             Some(leaf) => Identities::new([("own".to_owned(), load(&self.dir, "peer", leaf))]),
             None => Identities::default(),
@@ -182,7 +201,6 @@ impl World {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Believer))
             .with_client_cert_resolver(Arc::new(ClientIdentity::new(shown, "own")));
-        let stream = soon(TcpStream::connect(self.at("tls"))).await?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
     }

@@ -196,6 +196,7 @@ fn nobody_is_behind_the_port_or_somebody_else() {
         (Door::Refused, Verdict::Fail, "is tollgate running"),
         (Door::Silent("nothing came in time".into()), Verdict::Warn, "52.112.0.0/14"),
         (Door::Untried, Verdict::Warn, "dns"),
+        (Door::Unannounced("permission denied".into()), Verdict::Warn, "run this as root"),
         (Door::Failed("HandshakeFailure".into()), Verdict::Fail, "TLS 1.2"),
     ] {
         only(&name(|it| it.door = door), "port", verdict, words);
