@@ -6,7 +6,7 @@
 //   flow.h     a driver's queue, or an interface  ->  the far side of the other leg
 //
 // Everything else passes untouched, and so does all that these programs do not understand: fragments,
-// IP options, extension headers, a port of a worker that is not at this queue. The stack takes it, and
+// IP options, extension headers, IPv4 headers with a wrong checksum, a port of a worker that is not at this queue. The stack takes it, and
 // `sk_lookup` after it.
 //
 // Built by `cargo xtask bpf`; the object is committed beside this file.
@@ -158,6 +158,17 @@ struct vlan_header {
 	__be16 type;
 };
 
+// Whether an IPv4 header without options is what was sent: the stack drops others and counts them, and
+// nobody who forwards may do without that look (RFC 1812, 5.2.2).
+static __always_inline bool is_sound(const struct iphdr *ip)
+{
+	const __u32 *words = (const void *)ip;
+	__u64 sum = (__u64)words[0] + words[1] + words[2] + words[3] + words[4];
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return folded(sum) == 0xffff;
+}
+
 // Finds the datagram in a frame; `index` is none where it is not for us. Others' packets pass through a
 // host, too: to a wildcard's ports they are not.
 static __always_inline void addressed_to(void *data, void *end, struct datagram *found)
@@ -182,14 +193,14 @@ static __always_inline void addressed_to(void *data, void *end, struct datagram 
 	found->is_v6 = type == bpf_htons(ETH_P_IPV6);
 	if (type == bpf_htons(ETH_P_IP)) {
 		struct iphdr *ip = at;
-		if ((void *)(ip + 1) > end || ip->ihl != 5 || ip->protocol != IPPROTO_UDP ||
-		    ip->frag_off & bpf_htons(0x3fff))
+		if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl != 5 ||
+		    ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(0x3fff) || !is_sound(ip))
 			return;
 		map_v4(&local, ip->daddr);
 		at = ip + 1;
 	} else if (found->is_v6) {
 		struct ipv6hdr *ip = at;
-		if ((void *)(ip + 1) > end || ip->nexthdr != IPPROTO_UDP)
+		if ((void *)(ip + 1) > end || ip->version != 6 || ip->nexthdr != IPPROTO_UDP)
 			return;
 		__builtin_memcpy(&local, &ip->daddr, 16);
 		at = ip + 1;
