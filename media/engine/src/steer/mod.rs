@@ -110,6 +110,9 @@ const BELL: u64 = 0;
 const ARRIVED: u64 = 1;
 /// Receives that bring an error instead of packets, before a turn ends.
 const ERRORS_PER_TURN: usize = 8;
+/// Packets of a batch that are too large and get a socket each: one costs as much as several that leave with headers of our own,
+/// so that a batch of nothing else would hold up everybody's voice, which is never that large.
+const SINGLY_PER_BATCH: u32 = 8;
 /// Anybody can send an ICMP error, and a route costs some microseconds to ask for.
 const DOUBTS_PER_SECOND: u8 = 8;
 
@@ -300,6 +303,7 @@ impl PacketIo for Steer {
     fn send(&mut self, batch: &mut Batch) {
         let Self { outward, routes, ports, addresses, by_socket, faults, .. } = self;
         batch.packets().iter().for_each(|packet| ports.prefetch(packet.port));
+        let mut singly = Singly { left: SINGLY_PER_BATCH };
         for at in 0..batch.packets().len() {
             let Some(packet) = batch.packets_mut().get_mut(at).filter(|packet| packet.send) else {
                 continue;
@@ -332,17 +336,21 @@ impl PacketIo for Steer {
                         None => faults.send += 1,
                     }
                 }
-                By::Frame { .. } | By::Socket => {
+                by @ (By::Frame { .. } | By::Socket) => {
+                    let too_large = matches!(by, By::Frame { .. });
                     // What is before it of the same stream is not to come behind it.
-                    outward.flush(batch.packets(), ports, addresses, faults);
+                    outward.flush(batch.packets(), ports, addresses, &mut singly, faults);
                     let sent = batch.packets().get(at).zip(bound());
-                    let sent = sent.map(|(packet, bound)| by_own_socket(packet, bound, dscp));
-                    faults.send += u64::from(!matches!(sent, Some(Ok(()))));
+                    let sent = sent.is_some_and(|(packet, at)| match too_large {
+                        true => singly.send(packet, at, dscp),
+                        false => by_own_socket(packet, at, dscp).is_ok(),
+                    });
+                    faults.send += u64::from(!sent);
                 }
                 By::Nowhere => faults.send += 1,
             }
         }
-        outward.flush(batch.packets(), ports, addresses, faults);
+        outward.flush(batch.packets(), ports, addresses, &mut singly, faults);
     }
 
     fn await_ring(&mut self) {
@@ -489,6 +497,7 @@ impl Outward {
         packets: &[Packet],
         ports: &ByPort<Port>,
         addresses: &[(IpAddr, u16, usize)],
+        singly: &mut Singly,
         faults: &mut Faults,
     ) {
         let mut refused = |at: usize, error: io::Error| {
@@ -496,7 +505,7 @@ impl Outward {
             let sent = too_large
                 && packets.get(at).is_some_and(|packet| {
                     let port = ports.get(packet.port).zip(bound_at(addresses, packet.port));
-                    port.is_some_and(|(port, at)| by_own_socket(packet, at, port.dscp).is_ok())
+                    port.is_some_and(|(port, at)| singly.send(packet, at, port.dscp))
                 });
             faults.send += u64::from(!sent);
         };
@@ -509,10 +518,25 @@ impl Outward {
 }
 
 /// Sends a packet by a socket that is there for it alone: the kernel cuts it into fragments, or writes the
-/// headers that we cannot. A voice packet is never that large.
+/// headers that we cannot. None is kept: whoever carries the port after us has to find it free.
 fn by_own_socket(packet: &Packet, at: SocketAddr, dscp: u8) -> io::Result<()> {
     let socket = socket::bind(at, dscp)?;
     sys::send_to(socket.as_fd(), packet.slot().packet(), packet.peer)
+}
+
+/// Packets that are larger than their path is wide, which a voice packet never is.
+struct Singly {
+    /// How many more of this batch.
+    left: u32,
+}
+
+impl Singly {
+    /// Whether it was sent: beyond the bound none is.
+    fn send(&mut self, packet: &Packet, at: SocketAddr, dscp: u8) -> bool {
+        let Some(left) = self.left.checked_sub(1) else { return false };
+        self.left = left;
+        by_own_socket(packet, at, dscp).is_ok()
+    }
 }
 
 /// The maps are whole even where a worker has panicked with them in hand.

@@ -211,6 +211,32 @@ fn a_packet_larger_than_its_path_is_lost() {
     });
 }
 
+#[test]
+fn a_batch_of_nothing_but_packets_larger_than_their_path_holds_up_the_others() {
+    let Some((near, far)) = wired() else { return };
+    near.run(move || {
+        let _ports = no_process_is_made();
+        let mut steer = steer_at("10.1.0.1:20000");
+        let socket = far_side(&far, "10.1.0.2:40000");
+        let to = socket.local_addr().unwrap();
+        send(&mut steer, &[(to, vec![0])]);
+        heard(&socket);
+        until_frames(&mut steer, to);
+        let spare = 2;
+        for _ in 0..2 {
+            let large = SINGLY_PER_BATCH as usize + spare;
+            let mut batch = vec![(to, vec![1; 1450]); large];
+            batch.push((to, vec![2; 160]));
+            send(&mut steer, &batch);
+            for _ in 0..SINGLY_PER_BATCH {
+                assert_eq!(heard(&socket).0, vec![1; 1450]);
+            }
+            assert_eq!(heard(&socket).0, vec![2; 160], "as many as were heard have gone");
+        }
+        assert_eq!(steer.faults().send, 2 * spare as u64);
+    });
+}
+
 /// A router with a narrow way behind it says so; what comes after is cut to it.
 #[test]
 fn a_path_that_turns_out_narrower_is_not_learned() {
