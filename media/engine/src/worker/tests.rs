@@ -11,8 +11,16 @@ use std::net::UdpSocket;
 use std::sync::Mutex;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// How long a worker means to wait: `None` is for ever.
-type Waits = Arc<Mutex<Vec<Option<Duration>>>>;
+/// What a worker means to do until something comes.
+#[derive(Default)]
+struct Waiting {
+    /// How long: `None` is for ever.
+    longest: Mutex<Vec<Option<Duration>>>,
+    /// Signalling is to wake it.
+    is_to_be_rung: AtomicBool,
+}
+
+type Waits = Arc<Waiting>;
 
 /// No packet ever comes. The first wait is the last: the worker is told to stop.
 struct Silent {
@@ -22,7 +30,7 @@ struct Silent {
 
 impl Silent {
     fn waits(&self, longest: Option<Duration>) {
-        self.waits.lock().unwrap().push(longest);
+        self.waits.longest.lock().unwrap().push(longest);
         self.shared.stop.store(true, Ordering::Release);
     }
 }
@@ -36,7 +44,9 @@ impl PacketIo for Silent {
         false
     }
     fn send(&mut self, _: &mut Batch) {}
-    fn await_ring(&mut self) {}
+    fn await_ring(&mut self) {
+        self.waits.is_to_be_rung.store(true, Ordering::Relaxed);
+    }
     fn wait(&mut self) {
         self.waits(None);
     }
@@ -75,7 +85,7 @@ fn silent(commands: Vec<Command>) -> (Worker, Waits, SyncSender<Command>) {
 fn waits(commands: Vec<Command>) -> Vec<Option<Duration>> {
     let (worker, waits, _ring) = silent(commands);
     worker.run();
-    Arc::into_inner(waits).unwrap().into_inner().unwrap()
+    Arc::into_inner(waits).unwrap().longest.into_inner().unwrap()
 }
 
 fn leg(rtp: u16) -> LegPorts {
@@ -121,6 +131,31 @@ fn a_worker_that_hears_nothing_says_in_time_what_is_its_own() {
     let waits = waits(pressing);
     let [Some(wait)] = waits[..] else { panic!("{waits:?}") };
     assert!(wait <= Duration::from_millis(20), "the next packet of a key is due: {wait:?}");
+}
+
+/// Each time a worker is rung, a thread wakes.
+#[test]
+fn a_worker_is_rung_for_each_thing_that_a_busy_host_asks_or_waits_with_what_one_call_asks() {
+    for busy in [false, true] {
+        let mut asked = call();
+        asked.push(Command::Close { call: CALL });
+        let (mut worker, waits, _ring) = silent(asked);
+        let before = clock::now().mono;
+        // However slow this test is: the time of what was asked just before is not earlier.
+        assert_eq!(worker.obey(), Orders::AllRead);
+        if busy {
+            worker.asked.note(before);
+        }
+        // Alone, it was asked for the first time.
+        let _ = worker.sleep(before);
+        assert_eq!(waits.is_to_be_rung.load(Ordering::Relaxed), !busy);
+        let longest = waits.longest.lock().unwrap();
+        match longest[..] {
+            [Some(wait)] if busy => assert!(wait <= GATHER, "{wait:?}"),
+            [None] if !busy => {}
+            _ => panic!("busy: {busy}, {longest:?}"),
+        }
+    }
 }
 
 #[test]
