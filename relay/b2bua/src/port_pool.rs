@@ -210,23 +210,8 @@ impl PortPool {
         let pairs = pairs_of(ports);
         let start = pairs.start + start;
         let parts = [start..pairs.end, pairs.start..start];
-        parts.into_iter().flat_map(move |pairs| self.free_of(bind, pairs)).map(|pair| pair * 2)
-    }
-
-    /// Those of `pairs` that are free. Many that are not are passed by at once: on a busy host most of the
-    /// first pairs of a range are taken or at rest.
-    fn free_of(&self, bind: IpAddr, mut pairs: Range<u16>) -> impl Iterator<Item = u16> {
-        iter::from_fn(move || {
-            while !pairs.is_empty() {
-                let (word, bit) = (usize::from(pairs.start / 64), pairs.start % 64);
-                let taken = (self.taken(bind, word) >> bit).trailing_ones() as u16;
-                if taken == 0 {
-                    return pairs.next();
-                }
-                pairs.start += taken;
-            }
-            None
-        })
+        let free = move |pairs| free_of(pairs, move |word| self.taken(bind, word));
+        parts.into_iter().flat_map(free).map(|pair| pair * 2)
     }
 
     /// Among how many pairs of a range one is drawn.
@@ -288,6 +273,22 @@ pub(crate) fn fits(plan: &Plan, (trunk, place): (usize, MediaPlace), port: &Medi
         .is_some_and(|(home, ports)| port.bind == home.bind && ports.contains(&port.rtp))
 }
 
+/// Those of `pairs` that are free, where `taken` says which of a word are not. Many that are not are passed
+/// by at once: on a busy host most of the first pairs of a range are taken or at rest.
+fn free_of(mut pairs: Range<u16>, taken: impl Fn(usize) -> u64) -> impl Iterator<Item = u16> {
+    iter::from_fn(move || {
+        while !pairs.is_empty() {
+            let (word, bit) = (usize::from(pairs.start / 64), pairs.start % 64);
+            let taken = (taken(word) >> bit).trailing_ones() as u16;
+            if taken == 0 {
+                return pairs.next();
+            }
+            pairs.start += taken;
+        }
+        None
+    })
+}
+
 /// The pairs of a range by half their RTP port: both ports of each lie in it.
 fn pairs_of(ports: &RangeInclusive<u16>) -> Range<u16> {
     let first = ports.start().div_ceil(2);
@@ -301,6 +302,7 @@ mod tests {
     use crate::plan::{MediaAddress, Trunk};
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
+    use std::cell::Cell;
 
     const OUT: MediaPlace = MediaPlace::Outside;
 
@@ -401,6 +403,18 @@ mod tests {
                 assert_eq!(found.map(|port| port.rtp), Some(rtp));
             }
         }
+    }
+
+    #[test]
+    fn a_range_that_is_nearly_full_is_looked_at_pair_by_pair() {
+        let looks = Cell::new(0);
+        let taken = |word: usize| {
+            looks.set(looks.get() + 1);
+            if word == 156 { !(1 << 20) } else { u64::MAX }
+        };
+        let found: Vec<u16> = free_of(30..15_000, taken).collect();
+        assert_eq!(found, [156 * 64 + 20]);
+        assert!(looks.get() <= 15_000 / 64 + 3, "{} looks", looks.get());
     }
 
     /// A port as the pool of `plan` gives them.
