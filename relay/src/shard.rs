@@ -329,10 +329,14 @@ impl Pace {
     /// All messages are handled and their answers are out: waits for more to come, if these came
     /// right after the last.
     fn gather(&mut self) {
-        if clock::now().mono.saturating_duration_since(self.rested) < GATHER {
+        if self.gathers(clock::now().mono) {
             clock::pause(GATHER);
         }
         self.rested = clock::now().mono;
+    }
+
+    fn gathers(&self, now: std::time::Instant) -> bool {
+        now.saturating_duration_since(self.rested) < GATHER
     }
 }
 
@@ -368,3 +372,18 @@ const BURST_MAX: usize = 16;
 /// How long messages gather: far less than any network takes to bring them, and several messages of a
 /// host that is busy. A call that is set up alone waits for none of it.
 const GATHER: Duration = Duration::from_micros(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_set_up_alone_waits_for_others_and_those_of_a_busy_host_wake_us_one_by_one() {
+        let start = clock::now().mono;
+        let after = |us: u64| start + Duration::from_micros(us);
+        let pace = Pace::new(start);
+        // A thousand calls a second bring a message in 100 us, a hundred one in a millisecond.
+        assert!([0, 100, 450].into_iter().all(|us| pace.gathers(after(us))));
+        assert!([500, 1_000, 20_000].into_iter().all(|us| !pace.gathers(after(us))));
+    }
+}

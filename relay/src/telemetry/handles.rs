@@ -91,7 +91,45 @@ impl<H: Clone> Kept<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use metrics::{Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
     use metrics_exporter_prometheus::PrometheusBuilder;
+    use std::cell::Cell;
+
+    /// Counts how often a handle is asked for.
+    #[derive(Default)]
+    struct Asked(Cell<usize>);
+
+    impl Recorder for Asked {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            self.0.set(self.0.get() + 1);
+            Counter::noop()
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            self.0.set(self.0.get() + 1);
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn a_series_is_looked_up_anew_by_each_call() {
+        let recorder = Asked::default();
+        metrics::with_local_recorder(&recorder, || {
+            let mut handles = Handles::default();
+            for _ in 0..10 {
+                for trunk in ["a", "b"] {
+                    handles.counter("calls_total", &[("trunk", trunk)]).increment(1);
+                    handles.gauge("calls", &[("trunk", trunk)]).increment(1.0);
+                }
+            }
+        });
+        assert_eq!(recorder.0.get(), 4);
+    }
 
     #[test]
     fn two_series_are_counted_as_one() {
