@@ -34,6 +34,7 @@ mod record_file;
 mod record_line;
 mod reload;
 pub mod replay;
+mod service_user;
 mod shard;
 mod signalling;
 mod strangers;

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is a test that fails")]
 
 use certs::lab::Authority;
+use nix::unistd::{Group, Uid};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -61,6 +64,66 @@ fn a_configuration_that_holds_ends_with_0_and_a_summary() {
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(lines[0].contains("/tollgate.toml:") && lines[0].contains(": warning: "), "{stdout}");
     assert_eq!(lines.last(), Some(&"ok: 2 listeners, 3 trunks, 2 tenants, 111 numbers"));
+}
+
+/// Files as root leaves them: the restart would find out.
+#[test]
+fn what_the_services_user_cannot_read_is_a_warning_with_a_way_out() {
+    if !Uid::effective().is_root() {
+        return skipped("only root can look as another user");
+    }
+    let example = Example::new("rights");
+    let set = |file: &str, mode| {
+        let path = example.path.join(file);
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let told = || {
+        let (code, stdout, _) = tollgate(&["check", "--user", "nobody"], Some(&example.path));
+        assert_eq!(code, Some(0), "{stdout}");
+        let told = stdout.lines().skip_while(|line| !line.contains("user nobody cannot read"));
+        told.take_while(|line| !line.starts_with("ok: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let path = example.path.display().to_string();
+    for file in ["", "tenants.d"] {
+        set(file, 0o755);
+    }
+    for file in ["tollgate.toml", "tenants.d/contoso.toml", "tenants.d/fabrikam.toml"] {
+        set(file, 0o644);
+    }
+    for file in ["wild.pem", "wild.key", "root.pem"] {
+        set(file, 0o644);
+    }
+    assert_eq!(told(), [""; 0], "all can read");
+
+    set("wild.key", 0o600);
+    let key = told();
+    assert_eq!(key.len(), 2, "{key:?}");
+    assert!(key[0].contains(&format!("{path}/wild.key (0600 root:root)")), "{key:?}");
+    let group = std::process::Command::new("id").args(["-gn", "nobody"]).output().unwrap();
+    let group = String::from_utf8(group.stdout).unwrap();
+    let (group, file) = (group.trim(), format!("{path}/wild.key"));
+    assert_eq!(key[1], format!("  hint: chgrp {group} {file} && chmod g+r {file}"));
+
+    // The group has the right already, by its number; a directory keeps it out.
+    std::os::unix::fs::chown(&file, None, Some(group_id(group))).unwrap();
+    set("wild.key", 0o640);
+    assert_eq!(told(), [""; 0], "its group can read");
+    set("tenants.d", 0o700);
+    let folder = told();
+    assert_eq!(folder.len(), 2, "one obstacle, however many files it hides: {folder:?}");
+    assert!(folder[0].contains("and 2 more: ") && folder[0].contains("cannot be entered (0700"));
+    assert!(folder[1].ends_with(&format!("chmod g+rx {path}/tenants.d")), "{folder:?}");
+}
+
+fn group_id(group: &str) -> u32 {
+    Group::from_name(group).unwrap().unwrap().gid.as_raw()
+}
+
+/// Says so, and fails where nothing may be left out.
+#[expect(clippy::print_stderr, reason = "who runs the tests is to see it")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+    assert!(std::env::var_os("TOLLGATE_STRICT").is_none(), "{why}");
 }
 
 #[test]

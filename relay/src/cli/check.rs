@@ -3,7 +3,8 @@
 use super::{ConfigFlag, Exit};
 use crate::config::{self, Loaded, Problem};
 use crate::media_setup::{self, Shortfall};
-use crate::terminal::{print, print_json};
+use crate::service_user::{Account, RunsAs};
+use crate::terminal::{complain, print, print_json};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::os::unix::net::UnixStream;
@@ -17,10 +18,20 @@ pub(crate) struct Check {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Warn of files that this user cannot read, which root can tell [default: that of tollgate.service]
+    #[arg(long)]
+    user: Option<String>,
 }
 
 impl Check {
     pub(crate) fn run(self) -> Exit {
+        let account = match self.account() {
+            Ok(account) => account,
+            Err(why) => {
+                complain(&why);
+                return Exit::No;
+            }
+        };
         let path = self.config.path();
         let outcome = config::load(&path);
         // A daemon that runs holds media ports itself, and whoever is asked here cannot tell whose.
@@ -31,6 +42,9 @@ impl Check {
                 let lacks = media_engine::lacks(loaded.media_engine, loaded.media_offload);
                 let mut short = media_setup::shortfalls(&loaded.plan, &media_setup::Here, !runs());
                 short.extend(lacks.into_iter().map(Shortfall::from));
+                let unreadable = account.map(|it| it.unreadable(&config::files(&path, loaded)));
+                // Whoever may not look as somebody else may not: then nothing is known.
+                short.extend(unreadable.and_then(Result::ok).into_iter().flatten());
                 short
             },
         );
@@ -39,6 +53,20 @@ impl Check {
             false => print(&as_text(&outcome, &short)),
         }
         if outcome.is_ok() { Exit::Done } else { Exit::No }
+    }
+
+    /// Who is to read the files beside us; only root can look as somebody else.
+    fn account(&self) -> Result<Option<Account>, String> {
+        let root = nix::unistd::geteuid().is_root();
+        match &self.user {
+            Some(_) if !root => Err("only root can tell what another user may read".to_owned()),
+            Some(user) => match Account::of(&RunsAs::named(user)) {
+                None => Err(format!("there is no user {user}, or it is root")),
+                account => Ok(account),
+            },
+            None if root => Ok(RunsAs::here().and_then(|runs_as| Account::of(&runs_as))),
+            None => Ok(None),
+        }
     }
 }
 

@@ -285,6 +285,16 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
     }
 }
 
+/// Every file and folder that the configuration under `path` is made of.
+pub(crate) fn files(path: &Path, loaded: &Loaded) -> Vec<PathBuf> {
+    let layout = Layout::of(path);
+    let tenants = layout.tenant_files(&Problems::default()).unwrap_or_default();
+    let hooks = loaded.plan.tenants.iter().filter_map(|tenant| tenant.hook.as_deref());
+    let tokens = hooks.filter_map(|hook| hook.token_file.clone());
+    let own = [layout.directory, layout.host, layout.tenants].into_iter();
+    own.chain(tenants).chain(loaded.named.iter().cloned()).chain(tokens).collect()
+}
+
 /// [`load`] as if these tenants' files, by tenant, were there and said this.
 pub(crate) fn load_with(
     path: &Path,
