@@ -192,13 +192,13 @@ const CONTROL_PORT: u16 = 4444;
 const POLL: Duration = Duration::from_millis(50);
 
 /// For a start or an end of the program.
-const START: Duration = Duration::from_secs(8);
+const START: Duration = Duration::from_secs(60);
 
 /// For the answer to a command.
-const ANSWER: Duration = Duration::from_secs(4);
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// For an event: a call through two TLS hops on a busy machine.
-const EVENT: Duration = Duration::from_secs(12);
+const EVENT: Duration = Duration::from_secs(30);
 
 /// Takes one whole `LENGTH:TEXT,` from the front, if it is there.
 fn netstring(unread: &mut Vec<u8>) -> Option<Vec<u8>> {

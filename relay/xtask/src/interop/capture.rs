@@ -127,7 +127,7 @@ const REPORT_FIELDS: [&str; 6] = [
 /// Where nobody listens (RFC 863).
 const DISCARD: u16 = 9;
 
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(60);
 
 const FLUSH: Duration = Duration::from_millis(300);
 

@@ -21,7 +21,7 @@ const DNS: &str = "127.0.0.1:8053";
 const DNS_TOLD: &str = "127.0.0.1:8055";
 
 /// From the start of a program until it serves.
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(60);
 /// From the configuration until what is had is shown; pebble refuses some nonces, to be asked again.
 const ISSUED: Duration = Duration::from_secs(60);
 

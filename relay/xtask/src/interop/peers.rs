@@ -54,7 +54,7 @@ pub(super) fn front(folder: &Path, leaf: &Leaf, root: &Path) -> Outcome<Process>
 }
 
 /// Kamailio resolves its names and forks its workers first.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 
 /// The Teams user: SRTP or nothing, RTCP on the RTP port.
 pub(super) fn user(folder: &Path) -> Outcome<Agent> {

@@ -20,7 +20,7 @@ const CALLS_PER_SECOND: usize = 10;
 /// Between two changes: some three hundred a minute.
 const PAUSE: Duration = Duration::from_millis(200);
 /// From a file's rename until it is in force, on a machine that is busy with calls.
-const IN_FORCE: Duration = Duration::from_secs(3);
+const IN_FORCE: Duration = Duration::from_secs(15);
 
 const GONE_CALLER: &str = "
     > INVITE sdp

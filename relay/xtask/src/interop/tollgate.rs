@@ -154,10 +154,10 @@ impl Tollgate {
 }
 
 /// From start to ready, on a machine busy with everyone's start.
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(60);
 
 /// From the BYE's answer to a closed book.
-const TEARDOWN: Duration = Duration::from_secs(5);
+const TEARDOWN: Duration = Duration::from_secs(15);
 
 /// The deadline of a graceful stop, which is 10 s, and a little for the exit itself.
 const STOP: Duration = Duration::from_secs(12);

@@ -440,7 +440,7 @@ impl Wire {
 
 /// Where nobody listens (RFC 863).
 const DISCARD: u16 = 9;
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(60);
 const FLUSH: Duration = Duration::from_millis(500);
 /// A file is longer than this once it holds a packet.
 const HEADERS: u64 = 700;

@@ -49,7 +49,7 @@ impl Engine {
 const NG: SocketAddrV4 = SocketAddrV4::new(INSIDE, 2223);
 pub(super) const INSIDE: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 2);
 
-const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_millis(1500);
 
 fn name(address: Ipv4Addr) -> String {

@@ -75,7 +75,7 @@ impl Stage {
 }
 
 const RECORDS: &str = "records.jsonl";
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 const TEARDOWN: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(15);
 
