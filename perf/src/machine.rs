@@ -155,6 +155,14 @@ pub(crate) fn go_as_others(thread: i32) -> io::Result<()> {
     done(unsafe { libc::sched_setscheduler(thread, libc::SCHED_OTHER, &wish) })
 }
 
+/// Octets of a process that are in memory.
+pub(crate) fn resident(process: u32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kb = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+    Ok(1024 * kb.ok_or_else(|| io::Error::other("/proc/.../status cannot be read"))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::go_first;

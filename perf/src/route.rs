@@ -1,7 +1,7 @@
 //! `perf route`: what a routing decision costs on a host with ten thousand tenants, beside a router that
 //! looks at every route, and what a least-cost table of a million rows takes.
 
-use crate::{allocations, clock};
+use crate::{allocations, clock, machine};
 use b2bua::plan::{
     NumberIndex, NumberRange, Pattern, Patterns, Route, RouteFrom, Step, Steps, Tenant, Trunk,
 };
@@ -13,6 +13,7 @@ use std::error::Error;
 use std::fmt;
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::process;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// What is to be measured.
@@ -89,9 +90,9 @@ const NAIVE_SHARE: u32 = 5;
 /// Measures.
 pub(crate) fn run(plan: &Plan) -> Result<Report, Box<dyn Error>> {
     let mut chance = Chance(0x7011_9a7e);
-    let before = resident()?;
+    let before = machine::resident(process::id())?;
     let host = host(plan, &mut chance)?;
-    let plan_octets = resident()?.saturating_sub(before);
+    let plan_octets = machine::resident(process::id())?.saturating_sub(before);
     let calls = calls(plan, plan.tenants, plan.calls, &host, &mut chance);
     // The first round is for the caches of the machine, as far as they reach.
     let mut tried = 0;
@@ -370,26 +371,16 @@ fn since(began: Instant) -> Duration {
 
 /// Octets of a regular expression as operators write them, once it has been used.
 fn weigh_regexes() -> Result<f64, Box<dyn Error>> {
-    let before = resident()?;
+    let before = machine::resident(process::id())?;
     let mut kept: Vec<Pattern> = Vec::new();
     for index in 0..REGEXES {
         let pattern: Pattern = format!("/^\\+49({}|{})[1-9]/", 30 + index % 60, index).parse()?;
         black_box(pattern.matches("+4930123456"));
         kept.push(pattern);
     }
-    let after = resident()?;
+    let after = machine::resident(process::id())?;
     Ok(after.saturating_sub(before) as f64 / kept.len() as f64)
 }
-
-/// Resident memory of this process.
-fn resident() -> Result<u64, Box<dyn Error>> {
-    let text = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = text.split(' ').nth(1).ok_or("no such field in statm")?.parse()?;
-    Ok(pages * PAGE_OCTETS)
-}
-
-/// Pages of every machine that we are built for.
-const PAGE_OCTETS: u64 = 4096;
 
 fn mib(octets: u64) -> f64 {
     octets as f64 / f64::from(1 << 20)

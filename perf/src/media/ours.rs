@@ -1,7 +1,7 @@
 //! Our engine with its calls, in the process that relays.
 
 use super::order::{Account, Carried, Order, Ready, Way, port};
-use super::relay::resident;
+use crate::machine;
 use ::media::DropReason;
 use media_engine::{Config, Engine, Event, LegPorts, MediaId};
 use sdp::{Crypto, Stream};
@@ -30,7 +30,7 @@ impl Ours {
         };
         let engine = Engine::start(config(order, way), Box::new(tell))?;
         // What an engine takes without a call is no leg's: the frames of AF_XDP, as many as they are.
-        ready.resident_before = resident(std::process::id())?;
+        ready.resident_before = machine::resident(std::process::id())?;
         let workers = (0..order.calls()).map(|call| order.worker_of(call)).collect();
         let ours = Self { engine, events, workers };
         for call in 0..order.calls() {

@@ -86,14 +86,14 @@ fn stand(
         ports: (0..order.calls()).map(|call| [port(call, 0), port(call, 1)]).collect(),
         keys: vec![[None, None]; order.calls()],
         processes: vec![std::process::id()],
-        resident_before: resident(std::process::id())?,
+        resident_before: machine::resident(std::process::id())?,
     };
     let standing = match order.relay {
         Relay::Floor => Standing::Floor { _floor: floor(order)? },
         Relay::Ours(way) => Standing::Ours(Ours::start(order, way, &mut ready)?),
         Relay::Rtpengine => {
             let mut running = Rtpengine::start(order)?;
-            ready.resident_before = resident(running.id())?;
+            ready.resident_before = machine::resident(running.id())?;
             for call in 0..order.calls() {
                 let given = running.call(order, call)?;
                 (ready.ports[call], ready.keys[call]) = (given.ports, given.keys);
@@ -169,14 +169,6 @@ fn full_sockets() -> Result<u64, Failure> {
 fn interface_count(name: &str) -> Result<u64, Failure> {
     let path = format!("/sys/class/net/{RELAY_INTERFACE}/statistics/{name}");
     Ok(fs::read_to_string(path)?.trim().parse()?)
-}
-
-/// Octets of a process that are in memory.
-pub(super) fn resident(process: u32) -> Result<u64, Failure> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kb = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
-    Ok(1024 * kb.ok_or("/proc/.../status cannot be read")?)
 }
 
 /// Of each direction, as many as processors that relay at most.

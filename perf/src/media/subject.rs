@@ -4,12 +4,12 @@ use super::order::{
     Account, FAR, FAR_HARDWARE, FAR_INTERFACE, Hook, Net, Order, RELAY, RELAY_HARDWARE,
     RELAY_INTERFACE, Ready, Relay, Word,
 };
-use super::relay::{self, QUEUES, ip};
+use super::relay::{QUEUES, ip};
 use super::wire::hardware;
 use crate::{machine, sys};
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 type Failure = Box<dyn Error>;
@@ -151,7 +151,9 @@ impl Subject {
 
     /// Octets in memory of the processes that relay.
     pub(super) fn resident(&self) -> Result<u64, Failure> {
-        self.ready.processes.iter().map(|&process| relay::resident(process)).sum()
+        let octets: io::Result<u64> =
+            self.ready.processes.iter().map(|&process| machine::resident(process)).sum();
+        Ok(octets?)
     }
 }
 

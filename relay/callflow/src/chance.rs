@@ -1,9 +1,10 @@
 //! Flows by chance: calls, holds, faults of the network and misbehaving far sides, all from a seed.
 
 use crate::chance_rules;
+use crate::dice::Dice;
 use crate::met::Met;
 use crate::mischief;
-use crate::plan::{ANNA, BORIS, BT, COLT, CONTOSO, FABRIKAM, PSTN, TEAMS, TERMS};
+use crate::plan::{ANNA, BORIS, BT, COLT, CONTOSO, ELSEWHERE, FABRIKAM, PSTN, TEAMS, TERMS};
 use crate::{Who, World, ms, secs};
 use b2bua::Plan;
 use b2bua::accounts::{Account, Secret};
@@ -13,8 +14,6 @@ use b2bua::plan::{
     TransferPolicy,
 };
 use emulate::{Abilities, Behaviour, CallId, Challenges, Dial, Progress, Reliability, Script};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
 use sip_core::auth::{Algorithm, Asker, User};
 use sip_core::usage::session_timer::Terms;
 use std::sync::Arc;
@@ -24,17 +23,12 @@ use std::time::Duration;
 const PLACES: [Who; 3] = [Who::Sip, Who::Colt, Who::Bt];
 /// No flow makes more calls than this at one place.
 const CALLS_MAX: u64 = 24;
-/// Where a carrier sends its callers to.
-pub(crate) const ELSEWHERE: &str = "+4989777";
 /// Who we are to a carrier that asks.
 const ACCOUNT: (&str, &str) = ("trunk-7", "s3cret");
 /// What a routing hook may take; some take longer.
 const HOOK_TIMEOUT: Duration = ms(500);
 /// Sessions as short as they may be.
 const SHORT: Terms = Terms { interval_s: 90, min_s: 90 };
-
-/// Choices from a seed.
-pub struct Dice(ChaCha20Rng);
 
 /// What came of a flow.
 #[derive(Debug, Default)]
@@ -46,26 +40,6 @@ pub struct Played {
 }
 
 impl Dice {
-    /// The dice of this seed.
-    pub fn new(seed: u64) -> Self {
-        Self(ChaCha20Rng::seed_from_u64(seed))
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: u32) -> u32 {
-        self.0.next_u32() % bound.max(1)
-    }
-
-    /// One of these.
-    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u32) as usize]
-    }
-
-    /// Once in so many times.
-    pub fn once_in(&mut self, times: u32) -> bool {
-        self.below(times) == 0
-    }
-
     fn script(&mut self) -> Script {
         let behaviour = match self.below(8) {
             0 => Behaviour::refuse(self.of(&[404, 480, 486, 488, 503, 504, 603])),

@@ -1,7 +1,7 @@
 //! Rules for numbers, callers, headers and codecs by chance: whatever they say, the laws hold and Teams
 //! has nothing to complain about.
 
-use crate::chance::Dice;
+use crate::dice::Dice;
 use crate::plan::{BT, COLT, TEAMS};
 use b2bua::Plan;
 use b2bua::numbering::{Country, NumberFormat};

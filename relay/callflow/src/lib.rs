@@ -14,6 +14,7 @@
 pub mod chance;
 mod chance_rules;
 mod clock;
+mod dice;
 mod emulated;
 mod ladder;
 pub mod laws;
@@ -27,6 +28,7 @@ pub mod script;
 pub mod sdp_text;
 mod world;
 
+pub use dice::Dice;
 pub use emulated::{carrier_script, certificate, teams_script};
 pub use net::{Fault, Network};
 pub use peer::Who;

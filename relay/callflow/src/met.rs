@@ -1,7 +1,7 @@
 //! What a flow by chance has met: a simulation that no longer meets something proves nothing of it.
 
-use crate::chance::ELSEWHERE;
 use crate::ladder::Step;
+use crate::plan::ELSEWHERE;
 use sip_core::{Message, Method, Name, Request, Response};
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What a broken or hostile far side sends, made of what it has sent before: repeats, stale and
 //! foreign dialogs, methods at the wrong time, bodies that are none, forks that nobody asked for.
 
-use crate::chance::Dice;
+use crate::dice::Dice;
 use crate::ladder::Step;
 use crate::{Who, World, secs};
 use sip_core::{Message, Method, Name, Request, Response};

@@ -20,6 +20,8 @@ pub const FABRIKAM: &str = "fabrikam.sbc.example.net";
 pub const ANNA: &str = "+493010001234";
 /// A number of fabrikam.
 pub const BORIS: &str = "+493020001234";
+/// Where a carrier sends its callers to.
+pub(crate) const ELSEWHERE: &str = "+4989777";
 /// A number in the public network.
 pub const PSTN: &str = "+4989123456";
 /// The media address towards Teams, by index.

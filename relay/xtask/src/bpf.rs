@@ -1,7 +1,7 @@
 //! The BPF objects that stand committed beside their source: built anew and compared, so that nobody who
 //! builds Tollgate needs a compiler for them.
 
-use crate::checks::Bench;
+use crate::bench::Bench;
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::packages;
 use crate::tally::Tally;

@@ -1,16 +1,15 @@
 //! The checks in their order; each runs even if an earlier one failed.
 
-use crate::cargo::{Heard, Workspace, cargo, count_tests, heard};
+use crate::bench::Bench;
+use crate::cargo::{Heard, cargo, count_tests, heard};
 use crate::fail::{Fail, Outcome};
 use crate::tally::Tally;
 use crate::{
     TestOptions, arrows, bpf, conformance, deploy, emulation, instructions, interop, load,
-    simulate, sources, watched,
+    simulate, sources,
 };
 use serde_json::Value;
-use std::cell::RefCell;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 /// One check: its name and what it does.
@@ -44,49 +43,6 @@ const CHECKS: &[Check] = &[
     check("matrix", interop::matrix::check),
     check("conformance", conformance::check),
 ];
-
-/// What every check may use.
-pub(crate) struct Bench {
-    pub(crate) workspace: Workspace,
-    /// Logs and scratch files; survives the run.
-    pub(crate) scratch: PathBuf,
-    /// The part of a check's tests that is asked for: `interop/NAME` runs one scenario.
-    pub(crate) part: String,
-    /// Tests that need a privilege fail without it, instead of saying so.
-    strict: bool,
-    /// What came of each test so far, for the check that asks which requirements they prove.
-    pub(crate) heard: RefCell<Vec<Heard>>,
-}
-
-impl Bench {
-    /// For a verb that is no check.
-    pub(crate) fn open() -> Outcome<Self> {
-        let workspace = Workspace::read()?;
-        let scratch = workspace.scratch()?;
-        let part = String::new();
-        Ok(Self { workspace, scratch, part, strict: false, heard: RefCell::default() })
-    }
-
-    /// Runs a command in the workspace with its log below the scratch folder.
-    pub(crate) fn watch(&self, command: &mut Command, log: &str) -> Outcome<watched::Finished> {
-        watched::run(command.current_dir(&self.workspace.root), &self.scratch.join(log))
-    }
-
-    /// The same, where only success counts.
-    fn must(&self, command: &mut Command, log: &str) -> Outcome {
-        let finished = self.watch(command, log)?;
-        if finished.success() { Ok(()) } else { Err(Fail(finished.account())) }
-    }
-
-    /// The daemon built in release, as the demonstration left it or built now.
-    pub(crate) fn release_binary(&self) -> Outcome<PathBuf> {
-        self.must(
-            &mut cargo(&["build", "--release", "--locked", "-p", "tollgate"]),
-            "release.log",
-        )?;
-        Ok(self.workspace.release_binary())
-    }
-}
 
 /// Names the checks.
 pub(crate) fn list() {
@@ -234,42 +190,6 @@ fn demo_calls(said: &str) -> Vec<(String, String)> {
             Some((call["scenario"].as_str()?.to_owned(), call["verdict"].as_str()?.to_owned()))
         })
         .collect()
-}
-
-/// A folder that is removed again unless something went wrong in it.
-pub(crate) struct TemporaryFolder {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl TemporaryFolder {
-    /// Makes an empty folder of this name below the system's temporary one. Short: a Unix socket's
-    /// path has at most 107 bytes.
-    pub(crate) fn new(name: &str) -> Outcome<Self> {
-        use crate::fail::While;
-        use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("tollgate-{name}-{}", std::process::id()));
-        std::fs::DirBuilder::new().mode(0o755).create(&path).while_(path.display())?;
-        Ok(Self { path, keep: false })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Leaves it for whoever looks into the failure, and says where.
-    pub(crate) fn keep(&mut self) {
-        self.keep = true;
-        println!("    everything of this run stays in {}", self.path.display());
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
 }
 
 #[cfg(test)]

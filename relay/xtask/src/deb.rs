@@ -1,6 +1,6 @@
 //! `cargo xtask deb`: the binary, its unit and its documentation as a Debian package.
 
-use crate::checks::Bench;
+use crate::bench::Bench;
 use crate::fail::{Fail, Outcome, While, ensure};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

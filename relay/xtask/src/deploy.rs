@@ -1,6 +1,6 @@
 //! Checks what an operator installs: the example configuration and the systemd unit.
 
-use crate::checks::{Bench, TemporaryFolder};
+use crate::bench::{Bench, TemporaryFolder};
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::interop::Authority;
 use crate::packages;

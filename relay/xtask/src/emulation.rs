@@ -1,7 +1,7 @@
 //! `tollgate run` between `tollgate emulate teams` and `tollgate emulate carrier`, each a process of its
 //! own: whoever tries the verbs as documented must see calls come up and no rule broken.
 
-use crate::checks::{Bench, TemporaryFolder};
+use crate::bench::{Bench, TemporaryFolder};
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::process::{Process, until};
 use crate::tally::Tally;

@@ -1,8 +1,8 @@
 //! Counts instructions of small pieces of work under valgrind and compares them with the committed
 //! table: unlike nanoseconds they are the same on a busy machine.
 
+use crate::bench::Bench;
 use crate::cargo::cargo;
-use crate::checks::Bench;
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::packages;
 use crate::tally::Tally;

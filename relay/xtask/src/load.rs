@@ -1,7 +1,7 @@
 //! A few seconds of calls through the real program: none may fail, and nothing may be left of them.
 
+use crate::bench::Bench;
 use crate::cargo::cargo;
-use crate::checks::Bench;
 use crate::fail::{Fail, Outcome, While};
 use crate::tally::Tally;
 use serde_json::Value;

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "it waits for other processes in real time")]
 
 mod arrows;
+mod bench;
 mod bpf;
 mod cargo;
 mod checks;

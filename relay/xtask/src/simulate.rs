@@ -1,7 +1,7 @@
 //! Flows by chance in virtual time: the check that plays the usual many, and the verb for more.
 
+use crate::bench::Bench;
 use crate::cargo::cargo;
-use crate::checks::Bench;
 use crate::fail::Outcome;
 use crate::tally::Tally;
 use std::process::ExitCode;

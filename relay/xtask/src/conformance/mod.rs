@@ -6,7 +6,7 @@ mod register;
 mod scan;
 mod verdict;
 
-use crate::checks::Bench;
+use crate::bench::Bench;
 use crate::fail::{Fail, Outcome, While};
 use crate::tally::Tally;
 use register::Register;

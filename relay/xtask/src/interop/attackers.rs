@@ -2,11 +2,11 @@
 //! of the call all that has crossed the wire so far, back as it was. The two who talk hear each other and
 //! nobody else, and the strangers get nothing at all.
 
+use super::call::{Call, TALK, TALK_PACKETS, wait};
 use super::capture::{Capture, Trace};
 use super::lab::Side;
 use super::namespace::on;
 use super::process::Process;
-use super::scenarios::{Call, TALK, TALK_PACKETS, wait};
 use super::tollgate::Metrics;
 use super::verdicts::Crossing;
 use super::{Lab, lab};

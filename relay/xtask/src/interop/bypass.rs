@@ -1,9 +1,9 @@
 //! Media bypass: the Teams user's own client, a full ICE agent of baresip's, finds its way to us by checks,
 //! and tells us so behind the front.
 
+use super::call::{Call, TALK, TALK_PACKETS, through_the_front, wait};
 use super::capture::Capture;
 use super::peers;
-use super::scenarios::{Call, TALK, TALK_PACKETS, through_the_front, wait};
 use super::verdicts::Crossing;
 use super::{Lab, lab};
 use crate::fail::{Outcome, ensure};

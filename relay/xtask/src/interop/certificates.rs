@@ -1,11 +1,11 @@
 //! Certificates: had from pebble by each way of ACME, renewed in time, and exchanged under a call.
 
 use super::Lab;
+use super::call::{Call, TALK, wait};
 use super::lab;
 use super::namespace::on;
 use super::pki::{Authority, Leaf};
 use super::process::{Process, until};
-use super::scenarios::{Call, TALK, wait};
 use crate::fail::{Outcome, While, ensure};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -5,8 +5,8 @@ use super::capture::{Capture, Trace, said, tshark};
 use super::namespace::on;
 use super::peers::{self, Sipp};
 use super::process::Process;
+use super::sipp::Over;
 use super::sipp::{self, Role};
-use super::surprises::Over;
 use super::{Lab, lab};
 use crate::fail::{Fail, Outcome, While, ensure};
 use serde_json::Value;
@@ -93,7 +93,7 @@ pub(super) fn a_page_crosses_by_t38(lab: &mut Lab) -> Outcome {
     lab.calls += 1;
     let takes = Terminal::start(&folder, "take", lab::CALLEE, "fax_callee")?;
     let sends = Terminal::start(&folder, "send", lab::CALLER, "fax_caller")?;
-    super::scenarios::wait(Duration::from_secs(5));
+    super::call::wait(Duration::from_secs(5));
     let shown = lab.tollgate.call()?["call"]["audio"].clone();
     ensure(shown == serde_json::json!(["fax", "fax"]), || format!("during it, shown as {shown}"))?;
     let (sent, taken) = (sends.ended()?, takes.ended()?);

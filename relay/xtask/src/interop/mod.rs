@@ -8,6 +8,7 @@ mod audio;
 mod bad_line;
 mod baresip;
 mod bypass;
+mod call;
 mod capture;
 mod certificates;
 mod engines;
@@ -35,7 +36,7 @@ mod verdicts;
 pub(crate) use attackers::{ATTACK, attack};
 pub(crate) use pki::Authority;
 
-use crate::checks::{Bench, TemporaryFolder};
+use crate::bench::{Bench, TemporaryFolder};
 use crate::fail::{Fail, Outcome, While};
 use crate::packages;
 use crate::process::{self, Process};

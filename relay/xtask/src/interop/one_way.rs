@@ -1,8 +1,8 @@
 //! Audio that comes from one side only: noticed in time, put down to one cause, over when it is over.
 
+use super::call::{Call, TALK, wait};
 use super::namespace::run;
 use super::process::until;
-use super::scenarios::{Call, TALK, wait};
 use super::{Lab, lab};
 use crate::fail::{Outcome, ensure};
 use serde_json::Value;

@@ -7,7 +7,7 @@ use super::namespace::on;
 use super::pki::Leaf;
 use super::process::{Process, fill, until};
 use super::sipp;
-use super::surprises::Over;
+use super::sipp::Over;
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::packages;
 use std::net::Ipv4Addr;

@@ -2,8 +2,9 @@
 
 use super::peers::Sipp;
 use super::process::until;
+use super::sipp::Over;
 use super::sipp::{Role, xml};
-use super::surprises::{Over, POLITE_CALLEE, POLITE_CALLER};
+use super::surprises::{POLITE_CALLEE, POLITE_CALLER};
 use super::tollgate::Metrics;
 use super::{Lab, lab};
 use crate::fail::{Outcome, While, ensure};

@@ -1,12 +1,12 @@
 //! What is heard before the answer, and keys as tones in the speech, with real peers.
 
 use super::bad_line::pcap;
+use super::call::{now, through_the_front, wait};
 use super::capture::Capture;
 use super::music::tone_packets;
 use super::peers::{self, Sipp};
-use super::scenarios::{now, through_the_front, wait};
+use super::sipp::Over;
 use super::sipp::{self, Role};
-use super::surprises::Over;
 use super::{Lab, lab};
 use crate::fail::{Outcome, While, ensure};
 use std::time::Duration;

@@ -16,7 +16,6 @@
 //! | `pause 300` | milliseconds |
 //! | `play` | plays the capture that is at hand |
 
-use super::surprises::Over;
 use std::fmt::Write as _;
 
 /// Who has to prove that it is him.
@@ -29,6 +28,30 @@ pub(super) const SECRET: &str = "open-sesame";
 pub(super) enum Role {
     Caller,
     Callee,
+}
+
+/// The transport of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Udp,
+    Tcp,
+}
+
+impl Over {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// What it is called on SIPp's command line: one socket for all.
+    pub(super) const fn sipp(self) -> &'static str {
+        match self {
+            Self::Udp => "u1",
+            Self::Tcp => "t1",
+        }
+    }
 }
 
 /// One scenario as SIPp reads it.

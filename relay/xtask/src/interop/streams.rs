@@ -3,8 +3,8 @@
 use super::bad_line::{pcap, rtp};
 use super::capture::Capture;
 use super::peers::{self, Sipp};
+use super::sipp::Over;
 use super::sipp::{self, Role};
-use super::surprises::Over;
 use super::{Lab, lab};
 use crate::fail::{Outcome, While, ensure};
 

@@ -1,7 +1,7 @@
 //! What goes wrong between SIPp on one trunk and SIPp on another, each over UDP and over TCP.
 
 use super::peers::Sipp;
-use super::sipp::{Role, xml};
+use super::sipp::{Over, Role, xml};
 use super::{Lab, lab};
 use crate::fail::{Outcome, ensure};
 
@@ -15,35 +15,11 @@ pub(super) struct Surprise {
     ends: (u16, &'static str),
 }
 
-/// The transport on both sides of the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    Udp,
-    Tcp,
-}
-
-impl Over {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        }
-    }
-
-    /// What it is called on SIPp's command line: one socket for all.
-    pub(super) const fn sipp(self) -> &'static str {
-        match self {
-            Self::Udp => "u1",
-            Self::Tcp => "t1",
-        }
-    }
-
-    /// The number whose route leads to the callee over this transport.
-    const fn number(self) -> &'static str {
-        match self {
-            Self::Udp => lab::OVER_UDP,
-            Self::Tcp => lab::OVER_TCP,
-        }
+/// The number whose route leads to the callee over this transport.
+const fn number(over: Over) -> &'static str {
+    match over {
+        Over::Udp => lab::OVER_UDP,
+        Over::Tcp => lab::OVER_TCP,
     }
 }
 
@@ -416,7 +392,7 @@ impl Surprise {
             .map(|scenario| Sipp::plays(&folder, "callee", &scenario, lab::CALLEE, over, None));
         let callee = callee.transpose()?;
         let caller = xml(self.name, Role::Caller, over, self.caller);
-        let number = Some(over.number());
+        let number = Some(number(over));
         let caller = Sipp::plays(&folder, "caller", &caller, lab::CALLER, over, number)?;
         caller.completes()?;
         if let Some(callee) = callee {

@@ -2,10 +2,10 @@
 
 use super::super::audio::Audio;
 use super::super::baresip::Agent;
+use super::super::call::{Call, TALK, TALK_PACKETS, now, wait};
 use super::super::capture::{Capture, Trace};
 use super::super::namespace::within;
 use super::super::process::until;
-use super::super::scenarios::{Call, TALK, TALK_PACKETS, now, wait};
 use super::super::setting::Setting;
 use super::super::tollgate::Metrics;
 use super::super::verdicts::Crossing;

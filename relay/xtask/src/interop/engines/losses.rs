@@ -1,9 +1,9 @@
 //! What is taken from the daemon under a call: the call goes on with audio, and operators are told.
 
+use super::super::call::{Call, TALK, now, wait};
 use super::super::capture::Trace;
 use super::super::namespace::run;
 use super::super::process::until;
-use super::super::scenarios::{Call, TALK, now, wait};
 use super::super::setting::Setting;
 use super::super::tollgate::Metrics;
 use super::super::verdicts::Crossing;

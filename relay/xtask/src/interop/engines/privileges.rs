@@ -83,7 +83,7 @@ fn restart_is_needed(lab: &Lab) -> Outcome {
     let told = said.contains("`engine` cannot change from xdp to portable without a restart");
     ensure(told, || said)?;
     std::fs::write(&path, was).while_(path.display())?;
-    until("configuration in force again", super::super::scenarios::TALK, || {
+    until("configuration in force again", super::super::call::TALK, || {
         lab.tollgate.ask(&["reload"]).is_ok()
     })
 }

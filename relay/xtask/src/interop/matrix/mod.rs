@@ -15,7 +15,7 @@ use super::capture::{FIELDS, Packet, Stream, said, tshark};
 use super::pki::Authority;
 use super::process::Process;
 use super::{namespace, read_results};
-use crate::checks::{Bench, TemporaryFolder};
+use crate::bench::{Bench, TemporaryFolder};
 use crate::fail::{Fail, Outcome, While, ensure};
 use crate::packages;
 use crate::tally::Tally;
