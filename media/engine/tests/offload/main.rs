@@ -173,16 +173,18 @@ fn silence_is_noticed_in_its_usual_time() {
             lab.speak(Side::B);
             std::thread::sleep(Duration::from_millis(20));
         }
+        // The last packet comes between these.
+        let before = Instant::now();
         lab.until_offloaded();
-        let last = Instant::now();
+        let after = Instant::now();
         let silent = lab.rig.event();
-        let took = last.elapsed();
+        let (at_least, at_most) = (after.elapsed(), before.elapsed());
         assert!(
             matches!(silent, Event::Notice { notice: Notice::Silent(Silence::NoPackets), .. }),
             "{silent:?}"
         );
-        assert!(took > Duration::from_millis(2900), "{took:?}");
-        assert!(took < Duration::from_millis(3500), "{took:?}");
+        assert!(at_most > Duration::from_secs(3), "{at_most:?}");
+        assert!(at_least < Duration::from_millis(3500), "{at_least:?}");
     }
 }
 
