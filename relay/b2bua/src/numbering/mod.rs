@@ -15,6 +15,9 @@ use std::borrow::Cow;
 /// seven and eight, and what is shorter is an emergency or short number, whatever stands before it.
 const E164_DIGITS_MIN: usize = 7;
 
+/// E.164 allows 15 digits; a few more are seen with extensions, and 18 always fit in 64 bits.
+pub const E164_DIGITS_MAX: u8 = 18;
+
 /// Whether `number` is `+` and the digits of a whole number.
 pub(crate) fn is_e164(number: &str) -> bool {
     number.strip_prefix('+').is_some_and(are_e164)
@@ -22,7 +25,7 @@ pub(crate) fn is_e164(number: &str) -> bool {
 
 /// Whether `digits` are those of a whole number: no calling code begins with 0.
 fn are_e164(digits: &str) -> bool {
-    (E164_DIGITS_MIN..=usize::from(crate::plan::E164_DIGITS_MAX)).contains(&digits.len())
+    (E164_DIGITS_MIN..=usize::from(E164_DIGITS_MAX)).contains(&digits.len())
         && digits.bytes().all(|b| b.is_ascii_digit())
         && !digits.starts_with('0')
 }

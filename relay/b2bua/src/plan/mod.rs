@@ -29,6 +29,7 @@ pub use crate::headers::{
     DivertedIdentity, Forwarding, Geolocation, HeaderAction, HeaderPolicy, HeaderRule,
     NoHeaderRule, PrivacyId, ReasonPolicy, Template, Trust, header_expression, may_be_changed,
 };
+pub use crate::numbering::E164_DIGITS_MAX;
 pub use absent::Absent;
 pub use calling::{Block, CallerId, CallerPolicy, CallerPrivacy, Ringback};
 pub use class::{Ceiling, Class, Home, Prefixes};
@@ -38,7 +39,7 @@ pub use help::{CALL_BACK, Help, Location, Pidf};
 pub use hook::{Fallback, Hook};
 pub use limits::Limits;
 pub use listener::{Listener, MediaAddress, Transport};
-pub use numbers::{E164_DIGITS_MAX, NumberIndex, NumberRange};
+pub use numbers::{NumberIndex, NumberRange};
 pub use pattern::{NoPattern, Pattern, Patterns, Stem};
 pub use rates::Rates;
 pub use rewrite::{Change, Party, Rewrite, RulePlace, Subject, Way, can_be_number};

@@ -1,6 +1,7 @@
 //! Whose a number is: ranges in sorted chunks that snapshots share, so that one tenant's change copies
 //! the few chunks it touches and none of the others.
 
+use crate::numbering::E164_DIGITS_MAX;
 use std::sync::Arc;
 
 /// An E.164 range of numbers of equal length, both ends included.
@@ -162,9 +163,6 @@ impl NumberIndex {
         self.chunks.partition_point(|(first, _)| *first <= key).saturating_sub(1)
     }
 }
-
-/// E.164 allows 15 digits; a few more are seen with extensions, and 18 always fit in 64 bits.
-pub const E164_DIGITS_MAX: u8 = 18;
 
 #[cfg(test)]
 mod tests {
