@@ -67,6 +67,21 @@ fn a_configuration_that_holds_ends_with_0_and_a_summary() {
 }
 
 /// Files as root leaves them: the restart would find out.
+/// As root of a container may be.
+#[test]
+fn a_user_that_was_asked_for_is_passed_by_in_silence_where_root_may_not_be_another() {
+    if !Uid::effective().is_root() {
+        return skipped("only root can look as another user");
+    }
+    let example = Example::new("confined");
+    let mut confined = Command::new("setpriv");
+    confined.args(["--bounding-set", "-setuid,-setgid", env!("CARGO_BIN_EXE_tollgate")]);
+    confined.args(["check", "--user", "nobody", "--config"]).arg(&example.path);
+    let Output { status, stdout, .. } = confined.output().unwrap();
+    let told = String::from_utf8(stdout).unwrap();
+    assert!(status.success() && told.contains("what the user may read is not known"), "{told}");
+}
+
 #[test]
 fn what_the_services_user_cannot_read_is_a_warning_with_a_way_out() {
     if !Uid::effective().is_root() {

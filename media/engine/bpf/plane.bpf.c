@@ -6,8 +6,8 @@
 //   flow.h     a driver's queue, or an interface  ->  the far side of the other leg
 //
 // Everything else passes untouched, and so does all that these programs do not understand: fragments,
-// IP options, extension headers, IPv4 headers with a wrong checksum, a port of a worker that is not at this queue. The stack takes it, and
-// `sk_lookup` after it.
+// IP options, extension headers, IPv4 headers with a wrong checksum, a port of a worker that is not at
+// this queue. The stack takes it, and `sk_lookup` after it.
 //
 // Built by `cargo xtask bpf`; the object is committed beside this file.
 

@@ -42,9 +42,16 @@ impl Check {
                 let lacks = media_engine::lacks(loaded.media_engine, loaded.media_offload);
                 let mut short = media_setup::shortfalls(&loaded.plan, &media_setup::Here, !runs());
                 short.extend(lacks.into_iter().map(Shortfall::from));
-                let unreadable = account.map(|it| it.unreadable(&config::files(&path, loaded)));
-                // Whoever may not look as somebody else may not: then nothing is known.
-                short.extend(unreadable.and_then(Result::ok).into_iter().flatten());
+                match account.map(|it| it.unreadable(&config::files(&path, loaded))) {
+                    Some(Ok(unreadable)) => short.extend(unreadable),
+                    // Who asks for a user is told that nothing is known, as in a container without the right.
+                    Some(Err(error)) if self.user.is_some() => short.push(Shortfall {
+                        what: format!("what the user may read is not known: {error}"),
+                        mend: "run this where root may take another user's place (CAP_SETUID, CAP_SETGID)"
+                            .to_owned(),
+                    }),
+                    Some(Err(_)) | None => {}
+                }
                 short
             },
         );

@@ -110,8 +110,9 @@ const BELL: u64 = 0;
 const ARRIVED: u64 = 1;
 /// Receives that bring an error instead of packets, before a turn ends.
 const ERRORS_PER_TURN: usize = 8;
-/// Packets of a batch that are too large and get a socket each: one costs as much as several that leave with headers of our own,
-/// so that a batch of nothing else would hold up everybody's voice, which is never that large.
+/// Packets of a batch that are too large and get a socket each: one costs as much as several that leave with
+/// headers of our own, so that a batch of nothing else would hold up everybody's voice, which is never that
+/// large.
 const SINGLY_PER_BATCH: u32 = 8;
 /// Anybody can send an ICMP error, and a route costs some microseconds to ask for.
 const DOUBTS_PER_SECOND: u8 = 8;
